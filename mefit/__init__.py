@@ -1,0 +1,34 @@
+"""mefit: nonlinear mixed-effects models and mixed-effect neural networks, for teaching and for work."""
+
+import os as _os
+
+# XLA's CPU compiler writes remarks such as "Algebraic simplifier is likely stuck" to stderr. They are harmless,
+# and a learner must never see them. The level has to be set before jaxlib is loaded; a user's own setting wins.
+_os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax as _jax
+
+_jax.config.update("jax_enable_x64", True)
+
+# from . import datasets, pk
+from .empirical_bayes import Newton, empirical_bayes
+from .fit import Fit, Step, fit, iterate, log_likelihood
+from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
+from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo
+from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
+from .optimise import BFGS
+from .parameters import (
+    constrain,
+    covariance,
+    diagonal_covariance,
+    interval,
+    log_prior,
+    parameters,
+    positive,
+    real,
+    scalar_covariance,
+    simplex,
+    unconstrain,
+    weights,
+)
+from .population import Doses, Population, Subject

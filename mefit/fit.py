@@ -1,0 +1,240 @@
+"""`fit`: the one door to every method, and `Fit`, what comes out of it."""
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, PRNGKeyArray
+from tqdm.auto import tqdm
+
+from .method import Method, Outcome, Problem, State
+from .model import Model
+from .objective import Objective
+from .parameters import free_parameters
+from .population import Population
+from .report import html_report, parameter_table, text_report
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One iteration as a person reads it: its number, -2 times the objective, and the model there."""
+
+    iteration: int
+    minus_two_objective: float
+    gradient_norm: float
+    model: Model = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A fitted model, and how it came about.
+
+    `model` is the model at the estimates: a model like any other. `eta` (N, K) are the empirical Bayes estimates and
+    `eta_covariance` (N, K, K) the covariance of their Gaussian approximation. `log_likelihood` is the method's own,
+    every constant included; `log_prior` is what the priors add where there are any. `message` says how the fit ended,
+    `remarks` what else is worth knowing, `history` holds every iteration. In a notebook a fit shows itself as a table;
+    `print(fit)` says the same in a terminal.
+    """
+
+    model: Model
+    population: Population
+    method: Method
+    eta: Float[Array, "N K"]
+    eta_covariance: Float[Array, "N K K"]
+    log_likelihood: float
+    log_prior: float
+    converged: bool
+    message: str
+    remarks: tuple[str, ...]
+    history: tuple[Step, ...]
+    evaluations: int
+    fixed: tuple[str, ...]
+    estimated: np.ndarray = dataclasses.field(repr=False)
+    key: Any = dataclasses.field(default=None, repr=False)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def minus_two_log_likelihood(self) -> float:
+        """-2 log L with every constant; subtract n log(2 pi) for NONMEM's objective function value."""
+        return -2.0 * self.log_likelihood
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free parameters that the data inform."""
+        return int(np.sum(self.estimated))
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, -2 log L + 2 p."""
+        return self.minus_two_log_likelihood + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, -2 log L + p log n, with n the number of observations."""
+        return self.minus_two_log_likelihood + self.n_parameters * float(np.log(self.population.n_observations))
+
+    @property
+    def has_standard_errors(self) -> bool:
+        """Is the method's objective a likelihood of theta, so that its curvature measures uncertainty?"""
+        return isinstance(self.method, Objective) and self.method.likelihood
+
+    @cached_property
+    def covariance(self) -> Float[np.ndarray, "P P"]:
+        """Covariance of the free coordinates: inverse observed information, NaN for what was not estimated.
+
+        Raises ValueError for a method whose objective is not a likelihood of theta.
+        """
+        if not self.has_standard_errors:
+            raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
+        problem = Problem(self.model, self.population, self.key, self.fixed)
+        information = self.method.information(problem, self.model)
+        kept = np.flatnonzero(self.estimated)
+        covariance = np.full(information.shape, np.nan)
+        inner = information[np.ix_(kept, kept)]
+        if kept.size and np.all(np.isfinite(inner)) and np.all(np.linalg.eigvalsh(inner) > 0):
+            covariance[np.ix_(kept, kept)] = np.linalg.inv(inner)
+        return covariance
+
+    @cached_property
+    def shrinkage(self) -> Float[np.ndarray, " K"]:
+        """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1)."""
+        effects = self.model.random_effects()
+        if effects is None or len(self.population) < 2:
+            return np.full(np.shape(self.eta)[1], np.nan)
+        omega = np.sqrt(np.reshape(np.broadcast_to(np.asarray(effects.variance), effects.shape()), -1))
+        return 1.0 - np.std(np.asarray(self.eta), axis=0, ddof=1) / omega
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The parameters as a pandas DataFrame: estimate, unit, standard error, relative standard error."""
+        return parameter_table(self)
+
+    def __str__(self) -> str:
+        return text_report(self)
+
+    def _repr_html_(self) -> str:
+        return html_report(self)
+
+
+def _problem(model: Model, population: Population, method: Method, key: Any, fixed: Iterable[str]) -> Problem:
+    if inspect.isclass(method):
+        raise ValueError(f"the method must be made first: write mf.{method.__name__}() with its brackets.")
+    for value, kind, example in (
+        (model, Model, "a model such as MyModel(ka=1.5, ...)"),
+        (population, Population, "a population such as mf.datasets.theophylline()"),
+        (method, Method, "a method such as mf.Laplace()"),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f"fit(model, population, method) needs {example}; it got a {type(value).__name__}.")
+    if method.random and key is None:
+        raise ValueError(f"{method.label} draws at random: give it a key, for instance key=jax.random.key(1).")
+    fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    free_parameters(model, fixed)
+    return Problem(model, population, key, fixed)
+
+
+def _states(problem: Problem, method: Method) -> Iterator[State]:
+    state = method.init(problem)
+    yield state
+    while not state.done:
+        state = method.step(problem, state)
+        yield state
+
+
+def iterate(
+    model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, fixed: Iterable[str] = ()
+) -> Iterator[tuple[Model, Step]]:
+    """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
+    for state in _states(_problem(model, population, method, key, fixed), method):
+        yield state.model, _step(state)
+
+
+def fit(
+    model: Model,
+    population: Population,
+    method: Method,
+    *,
+    key: PRNGKeyArray | None = None,
+    fixed: Iterable[str] = (),
+    progress: bool = True,
+) -> Fit:
+    """Estimate the parameters of `model` from `population` by `method`.
+
+    **Arguments:**
+
+    - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
+    - `population`: the data.
+    - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
+      `MonteCarlo()` or `ImportanceSampling()`. Where a parameter declares a prior, its log density is added and the
+      estimate is a maximum a posteriori.
+    - `key`: a `jax.random.key`, for the methods that draw at random.
+    - `fixed`: names of parameters to hold at their starting values.
+    - `progress`: show a progress bar with the current -2 log-likelihood.
+
+    **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted.
+
+    **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
+    """
+    problem = _problem(model, population, method, key, fixed)
+    history: list[Step] = []
+    state: State | None = None
+    interrupted = False
+    with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False, unit=" iterations") as bar:
+        states = _states(problem, method)
+        try:
+            for state in states:
+                history.append(_step(state))
+                bar.set_description_str(method.label, refresh=False)
+                bar.set_postfix_str(f"-2LL = {-2.0 * state.objective:.4f}")
+                bar.update()
+        except KeyboardInterrupt:
+            if state is None:
+                raise
+            interrupted = True
+        outcome = method.finish(problem, state)
+    if interrupted:
+        message = f"interrupted after {state.iteration} iterations: these are the best values so far, not the estimates"
+        outcome = dataclasses.replace(outcome, converged=False, message=message)
+    return _fit(problem, method, outcome, tuple(history), state)
+
+
+def _step(state: State) -> Step:
+    return Step(state.iteration, -2.0 * state.objective, state.gradient_norm, state.model)
+
+
+def _fit(problem: Problem, method: Method, outcome: Outcome, history: tuple[Step, ...], state: State) -> Fit:
+    return Fit(
+        model=outcome.model, population=problem.population, method=method, eta=outcome.eta,
+        eta_covariance=outcome.eta_covariance, log_likelihood=outcome.log_likelihood, log_prior=outcome.log_prior,
+        converged=outcome.converged, message=outcome.message or "converged", remarks=outcome.remarks, history=history,
+        evaluations=state.evaluations, fixed=problem.fixed, estimated=outcome.estimated, key=problem.key,
+        details=outcome.details,
+    )
+
+
+def log_likelihood(
+    model: Model,
+    population: Population,
+    method: Method,
+    *,
+    key: PRNGKeyArray | None = None,
+    by_subject: bool = False,
+) -> float | Float[np.ndarray, " N"]:
+    """The (approximate) log-likelihood of the model at its present parameters: one ruler for all models and fits.
+
+    Every constant is included and no prior is added. `by_subject` returns one value for each subject instead of the
+    sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`.
+    """
+    problem = _problem(model, population, method, key, ())
+    if not isinstance(method, Objective):
+        raise ValueError(f"{method.label} has no log-likelihood to evaluate: use Laplace, AGQ or ImportanceSampling.")
+    values = np.asarray(method.terms(problem.model, population, key).value)
+    return values if by_subject else float(np.sum(values))
+
+
+

@@ -1,0 +1,187 @@
+"""Methods that do not integrate: random effects ignored, estimated one subject at a time, or maximised jointly.
+
+They are here to be compared with the marginal likelihoods, and to be seen failing.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import PyTree
+
+from .empirical_bayes import Mode, Newton, hold_constant
+from .method import Method, Outcome, Problem, State
+from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects
+from .objective import Memory, Objective, Term, evaluate, inverse_precision, no_modes
+from .optimise import BFGS
+from .parameters import coordinates, unconstrain
+from .population import Subject
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class NaivePooled(Objective):
+    """Naive pooling: every subject is the typical one, eta = 0. Maximises sum_i log p(y_i | theta, eta = 0).
+
+    Parameters that only the random effects use keep their starting values and are marked as not estimated.
+    """
+
+    label: ClassVar[str] = "Naive pooled"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mean = eta_mean(model)
+        term = no_modes(model, log_conditional(model, hold_constant(mean), subject))
+        return term._replace(eta=mean, precision=jnp.full((mean.size,) * 2, jnp.inf))
+
+
+class JointMLE(Objective):
+    """Joint maximum likelihood: max over theta and every eta of sum_i log p(y_i | theta, eta_i).
+
+    The hierarchy p(eta | theta) is ignored. Each eta_i is maximised out, so the gradient in theta is that of the
+    conditional likelihood at the maximum (envelope theorem). Inconsistent where the number of observations a subject
+    stays small: the variance tends to sigma^2 (1 - 1/n) in Neyman and Scott's problem (1948, Econometrica 16).
+    A fixed effect that an eta can take over is not identified and stays where it started.
+    """
+
+    label: ClassVar[str] = "Joint maximum likelihood"
+    likelihood: ClassVar[bool] = False
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = separate_mode(model, subject, self.newton)
+        return Term(log_conditional(model, mode.eta, subject), mode.eta, mode.precision, mode.converged, {})
+
+
+class JointMAP(Objective):
+    """Joint maximum a posteriori: max over theta and every eta of sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta).
+
+    Centred, the normaliser of p(eta | theta) is kept: with a free covariance the objective grows without limit as a
+    random effect's variance goes to zero (complete pooling). Not centred, it is taken in z, eta = mean + L z,
+    z ~ N(0, I): it climbs as the variance goes to infinity (no pooling). The two are different objectives of the same
+    model; neither has a maximum that can be trusted. The fit stops at `scale_limit` and says so.
+    """
+
+    centred: bool = True
+    label: ClassVar[str] = "Joint MAP"
+    likelihood: ClassVar[bool] = False
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        search = self.newton.search(lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject))
+        if self.centred:
+            value = log_joint(model, search.eta, subject)
+        else:
+            # Where theta moves, z stays: eta = mean + L z moves along. By the envelope theorem the gradient at the
+            # maximum over z is that of log p(y | eta*) + log p(eta* | theta) - log p(mean | theta).
+            normaliser = log_random_effects(model, eta_mean(model)) if search.eta.size else 0.0
+            value = log_joint(model, search.eta, subject) - normaliser - 0.5 * search.eta.size * _LOG_2PI
+        return Term(value, search.eta, search.precision, search.converged, {})
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        outcome = super().finish(problem, state)
+        return dataclasses.replace(outcome, remarks=outcome.remarks + self._collapsed_ends(problem, state))
+
+    def _collapsed_ends(self, problem: Problem, state: State) -> tuple[str, ...]:
+        """A mode that was found may be a local one: compare it with the far end of every positive quantity."""
+        if not state.converged:
+            return ()
+        memory: Memory = state.memory
+        best, sentence = state.objective, ()
+        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
+            for end, sign in (("0", -1.0), ("infinity", 1.0)):
+                x = memory.point.x.copy()
+                x[i] += sign * np.log(self.scale_limit)
+                value = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0])
+                if coordinate.log_scale and np.isfinite(value) and value > best:
+                    best = value
+                    sentence = (
+                        f"this is a local mode only, not the maximum: the objective is unbounded, and with "
+                        f"{coordinate.label} a factor of {self.scale_limit:g} nearer to {end} it is already "
+                        f"{value - state.objective:.3g} higher.",
+                    )
+        return sentence
+
+
+def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
+    """argmax over eta of log p(y | theta, eta): one subject's own fit, which knows nothing of the others."""
+    return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), eta_mean(model), (model, subject))
+
+
+class CompleteData(Objective):
+    """sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta) with every eta_i given, as if it had been observed."""
+
+    eta: Any
+    label: ClassVar[str] = "Complete data"
+
+    def extras(self, model, population, key):
+        return self.eta
+
+    def subject(self, model: Model, subject: Subject, extra: PyTree) -> Term:
+        return no_modes(model, log_joint(model, extra, subject))._replace(eta=extra)
+
+
+@eqx.filter_jit
+def _separate_modes(model: Model, subjects: Subject, newton: Newton) -> tuple[Mode, Any]:
+    def one(subject):
+        mode = separate_mode(model, subject, newton)
+        return mode, log_conditional(model, mode.eta, subject)
+
+    return jax.vmap(one)(subjects)
+
+
+class TwoStage(Method):
+    """Separate fits, then a summary of them: the standard two-stage method.
+
+    Stage 1 fits every subject alone, eta_i = argmax log p(y_i | theta, eta), the residual error being shared.
+    Stage 2 treats the eta_i, centred to mean zero, as data: theta = argmax sum_i log p(y_i, eta_i | theta), which puts
+    the covariance of the random effects at that of the separate estimates. The two are repeated until the eta_i have
+    mean zero. The covariance is too large: it holds the estimation error of each separate fit too.
+    `log_likelihood` is the conditional one, sum_i log p(y_i | theta, eta_i).
+    Source: Steimer et al. (1984), Drug Metab. Rev. 15.
+    """
+
+    tolerance: float = 1e-6
+    max_iterations: int = 50
+    optimiser: BFGS = BFGS()
+    newton: Newton = Newton()
+    label: ClassVar[str] = "Two-stage (separate fits)"
+    likelihood: ClassVar[bool] = False
+
+    def init(self, problem: Problem) -> State:
+        if eta_size(problem.model) == 0:
+            raise ValueError("separate fits need random effects, and this model has none: use NaivePooled.")
+        return self._state(problem, 0, problem.model, 0, np.inf)
+
+    def step(self, problem: Problem, state: State) -> State:
+        eta = np.asarray(state.memory[0].eta)
+        method = CompleteData(eta=jnp.asarray(eta - eta.mean(0)), optimiser=self.optimiser, newton=self.newton)
+        inner = method.init(dataclasses.replace(problem, model=state.model))
+        while not inner.done:
+            inner = method.step(problem, inner)
+        distance = float(np.max(np.abs(eta.mean(0)) / (eta.std(0) + 1e-12)))
+        return self._state(problem, state.iteration + 1, inner.model, state.evaluations + inner.evaluations, distance)
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        mode, log_conditionals = state.memory
+        remarks: tuple[str, ...] = ()
+        if not np.all(mode.converged):
+            lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~np.asarray(mode.converged))]
+            remarks = (f"the data of subject {', '.join(lost)} alone do not determine its random effects.",)
+        x, _ = ravel_pytree(unconstrain(problem.model, problem.fixed))
+        return Outcome(
+            model=state.model, log_likelihood=float(np.sum(log_conditionals)), log_prior=0.0,
+            eta=np.asarray(mode.eta), eta_covariance=inverse_precision(np.asarray(mode.precision)),
+            converged=state.converged, message=state.message, estimated=np.ones(x.size, bool), remarks=remarks,
+        )
+
+    def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:
+        memory = _separate_modes(model, problem.population.subjects, self.newton)
+        done = distance < self.tolerance or iteration >= self.max_iterations
+        converged = distance < self.tolerance
+        message = "converged" if converged else f"the mean of the random effects is still {distance:.1g} SDs from zero"
+        return State(
+            iteration=iteration, model=model, objective=float(np.sum(memory[1])), gradient_norm=distance,
+            evaluations=evaluations, done=done, converged=converged, message=message if done else "", memory=memory,
+        )

@@ -1,0 +1,282 @@
+"""Marginal likelihoods: log p(y | theta) = log of the integral of p(y | theta, eta) p(eta | theta) over eta.
+
+Each class is one approximation of the integral, for one subject. All keep every constant.
+"""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
+
+from .empirical_bayes import curvature, subject_mode
+from .method import Problem
+from .model import (
+    Model,
+    eta_mean,
+    eta_size,
+    log_conditional,
+    log_joint,
+    log_random_effects,
+    observation_density,
+)
+from .objective import Objective, Term, no_modes
+from .population import Subject
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
+    """Mean and Cholesky factor L (covariance L L') of Gaussian random effects; ValueError where they are not."""
+    effects = model.random_effects()
+    if effects is None:
+        return jnp.zeros(0), jnp.zeros((0, 0))
+    if isinstance(effects, dist.MultivariateNormal):
+        return effects.loc, effects.scale_tril
+    if isinstance(effects, dist.Normal):
+        scale = jnp.reshape(jnp.broadcast_to(effects.scale, effects.shape()), -1)
+        return eta_mean(model), jnp.diag(scale)
+    raise ValueError(
+        f"FO and FOCE need Gaussian random effects, but {type(model).__name__}.random_effects returns "
+        f"{type(effects).__name__}: use Laplace or AGQ, or a Normal or MultivariateNormal."
+    )
+
+
+def gaussian_moments(model: Model, eta: Float[Array, " K"], subject: Subject):
+    """Mean f and variance R of Gaussian observations, (n,) each; rows without a response get mean y and variance 1."""
+    density = observation_density(model, eta, subject)
+    while isinstance(density, dist.Independent | dist.ExpandedDistribution):
+        density = density.base_dist
+    if not isinstance(density, dist.Normal):
+        raise ValueError(
+            f"FO and FOCE linearise a Gaussian observation, but {type(model).__name__}.observations returns "
+            f"{type(density).__name__}: use Laplace, AGQ or ImportanceSampling."
+        )
+    mean = jnp.where(subject.mask, density.loc, subject.y)
+    return mean, jnp.where(subject.mask, density.scale**2, 1.0)
+
+
+def gaussian_marginal(residual: Array, jacobian: Array, chol: Array, variance: Array, mask: Array) -> Array:
+    """log N(residual; 0, G L L' G' + R) over the observed rows, by the K x K form, which never inverts L L'."""
+    m = jacobian @ chol
+    a = jnp.eye(chol.shape[0]) + m.T @ (m / variance[:, None])
+    lower = jnp.linalg.cholesky(a)
+    c = jax.scipy.linalg.solve_triangular(lower, m.T @ (residual / variance), lower=True)
+    log_det = jnp.sum(jnp.log(variance)) + 2.0 * jnp.sum(jnp.log(jnp.diagonal(lower)))
+    return -0.5 * (jnp.sum(mask) * _LOG_2PI + log_det + jnp.sum(residual**2 / variance) - c @ c)
+
+
+def _half_log_det(precision: Array) -> tuple[Array, Array]:
+    lower = jnp.linalg.cholesky(precision)
+    return jnp.sum(jnp.log(jnp.diagonal(lower))), lower
+
+
+class _Linearised(Objective):
+    """What FO and FOCE share: they need Gaussian observations and random effects."""
+
+    label: ClassVar[str]
+
+    def check(self, problem: Problem) -> None:
+        gaussian_effects(problem.model)
+        subject = jax.tree.map(lambda leaf: leaf[0], problem.population.subjects)
+        jax.eval_shape(lambda: gaussian_moments(problem.model, eta_mean(problem.model), subject))
+
+
+class FO(_Linearised):
+    """First-order method: y is linearised in eta at its mean.
+
+    y_i ~ N(f(0), G L L' G' + R(f(0))), G = df/deta at 0. Needs Gaussian observations and random effects.
+    Source: Beal and Sheiner (1982), Estimating population kinetics, CRC Crit. Rev. Biomed. Eng. 8.
+    """
+
+    label: ClassVar[str] = "FO"
+    finds_modes: ClassVar[bool] = False
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mean, chol = gaussian_effects(model)
+        jacobian, (f, variance) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mean)
+        return no_modes(model, gaussian_marginal(subject.y - f, jacobian, chol, variance, subject.mask))
+
+
+class FOCE(_Linearised):
+    """First-order conditional estimation: y is linearised in eta at each subject's mode eta*.
+
+    With interaction (the default), -2 log L_i = -2 log p(y, eta*) - K log 2 pi + log|H|,
+    H = Omega^-1 + sum_j [g g'/R + c c'/2], g = df/deta, c = (dR/deta)/R at eta*: NONMEM's FOCEI.
+    Without, the residual variance R stays at eta = 0, for the mode too: NONMEM's FOCE. Both agree where R does not
+    depend on eta. Source: Wang (2007), Derivation of various NONMEM estimation methods, J. Pharmacokinet. Pharmacodyn. 34.
+    """
+
+    interaction: bool = True
+    label: ClassVar[str] = "FOCE"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        return self._with_interaction(model, subject) if self.interaction else self._without(model, subject)
+
+    def _with_interaction(self, model: Model, subject: Subject) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        _, chol = gaussian_effects(model)
+
+        def moments(eta):
+            f, variance = gaussian_moments(model, eta, subject)
+            return (f, jnp.log(variance)), variance
+
+        (g, c), variance = jax.jacfwd(moments, has_aux=True)(mode.eta)
+        prior_precision = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(chol.shape[0]))
+        precision = prior_precision + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+        half, _ = _half_log_det(precision)
+        value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half
+        return Term(value, mode.eta, precision, mode.converged, {})
+
+    def _without(self, model: Model, subject: Subject) -> Term:
+        mean, chol = gaussian_effects(model)
+
+        def log_density(eta, args):
+            model, subject = args
+            _, variance = gaussian_moments(model, eta_mean(model), subject)
+            f, _ = gaussian_moments(model, eta, subject)
+            return -0.5 * jnp.sum((subject.y - f) ** 2 / variance) + log_random_effects(model, eta)
+
+        mode = self.newton(log_density, mean, (model, subject))
+        jacobian, (f, _) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mode.eta)
+        _, variance = gaussian_moments(model, mean, subject)
+        residual = subject.y - f + jacobian @ (mode.eta - mean)
+        value = gaussian_marginal(residual, jacobian, chol, variance, subject.mask)
+        return Term(value, mode.eta, mode.precision, mode.converged, {})
+
+
+def _mean_with_moments(model: Model, subject: Subject):
+    def f(eta):
+        mean, variance = gaussian_moments(model, eta, subject)
+        return mean, (mean, variance)
+
+    return f
+
+
+class Laplace(Objective):
+    """Laplace's approximation: the joint density as a Gaussian around its mode, with its exact Hessian.
+
+    log L_i = log p(y, eta*) + (K/2) log 2 pi - (1/2) log|P|, P = minus the Hessian of log p(y, eta) at eta*.
+    Exact where the joint density is Gaussian in eta. Source: Tierney and Kadane (1986), JASA 81.
+    """
+
+    label: ClassVar[str] = "Laplace"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        value, _, precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)
+        half, _ = _half_log_det(precision)
+        return Term(value + 0.5 * mode.eta.size * _LOG_2PI - half, mode.eta, precision, mode.converged, {})
+
+
+class AGQ(Objective):
+    """Adaptive Gauss-Hermite quadrature: `nodes` to the power K points around each subject's mode.
+
+    log L_i = log sum_k w_k exp(z_k'z_k / 2) p(y, eta* + C z_k) - (1/2) log|P|, C C' = P^-1, with the tensor grid of
+    the Gauss-Hermite rule of weight exp(-z^2/2). One node is Laplace. Exact in the limit of many nodes; its cost
+    grows as nodes^K. Raises ValueError beyond `largest_grid` points.
+    Source: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4.
+    """
+
+    nodes: int = 9
+    largest_grid: int = 100_000
+    label: ClassVar[str] = "AGQ"
+
+    def check(self, problem: Problem) -> None:
+        k = eta_size(problem.model)
+        if self.nodes < 1:
+            raise ValueError(f"AGQ(nodes={self.nodes}) has no points: give 1 (Laplace) or more.")
+        if self.nodes**k > self.largest_grid:
+            fitting = int(self.largest_grid ** (1.0 / k))
+            raise ValueError(
+                f"AGQ with {self.nodes} nodes and {k} random effects means {self.nodes**k:,} points a subject: "
+                f"use at most {fitting} nodes, or ImportanceSampling."
+            )
+
+    def evaluations(self, model: Model) -> int:
+        return self.nodes ** eta_size(model)
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        _, _, precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)
+        half, lower = _half_log_det(precision)
+        k = mode.eta.size
+        z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
+        z = np.stack(np.meshgrid(*[z1] * k, indexing="ij"), -1).reshape(-1, k) if k else np.zeros((1, 0))
+        log_w = sum(np.meshgrid(*[np.log(w1)] * k, indexing="ij")).reshape(-1) if k else np.zeros(1)
+        moves = jax.scipy.linalg.solve_triangular(lower, z.T, lower=True, trans="T").T
+        joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves)
+        value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) - half
+        return Term(value, mode.eta, precision, mode.converged, {})
+
+
+def _effective_sample_size(log_weight: Array) -> Array:
+    return jnp.exp(2.0 * logsumexp(log_weight) - logsumexp(2.0 * log_weight))
+
+
+class _Sampled(Objective):
+    """What the sampling methods share: one key a subject, the same at every evaluation (common random numbers)."""
+
+    label: ClassVar[str]
+    random: ClassVar[bool] = True
+
+    def extras(self, model, population, key):
+        return jax.random.split(key, len(population))
+
+
+class MonteCarlo(_Sampled):
+    """Plain Monte Carlo: log (1/M) sum_m p(y | theta, eta_m), eta_m drawn from the prior p(eta | theta).
+
+    The draws are the same at every evaluation, moving with theta, so the estimate is a smooth function with an exact
+    gradient. Honest only for few random effects and little data a subject: with s the width of the likelihood in
+    prior SDs, M must grow as ((1 + 1/s^2)^K - 1), and the log of the estimate falls short on average.
+    `details["effective_sample_size"]` tells how many draws of each subject count.
+    """
+
+    samples: int = 1000
+    label: ClassVar[str] = "Monte Carlo"
+    finds_modes: ClassVar[bool] = False
+
+    def evaluations(self, model: Model) -> int:
+        return self.samples
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        effects = model.random_effects()
+        if effects is None:
+            return no_modes(model, log_conditional(model, jnp.zeros(0), subject))
+        draws = jnp.reshape(effects.sample(extra, (self.samples,)), (self.samples, -1))
+        log_weight = jax.vmap(lambda eta: log_conditional(model, eta, subject))(draws)
+        details = {"effective_sample_size": _effective_sample_size(log_weight)}
+        return no_modes(model, logsumexp(log_weight) - np.log(self.samples))._replace(details=details)
+
+
+class ImportanceSampling(_Sampled):
+    """Importance sampling: eta_m = eta* + C t_m from a multivariate t around the Laplace mode, C C' = P^-1.
+
+    log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
+    posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
+    """
+
+    samples: int = 1000
+    degrees_of_freedom: float = 5.0
+    label: ClassVar[str] = "Importance sampling"
+
+    def evaluations(self, model: Model) -> int:
+        return self.samples
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        _, _, precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)
+        half, lower = _half_log_det(precision)
+        k = mode.eta.size
+        standard = dist.MultivariateStudentT(self.degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
+        t = standard.sample(extra, (self.samples,))
+        moves = jax.scipy.linalg.solve_triangular(lower, t.T, lower=True, trans="T").T
+        log_q = standard.log_prob(t) + half
+        log_weight = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves) - log_q
+        details = {"effective_sample_size": _effective_sample_size(log_weight)}
+        value = logsumexp(log_weight) - np.log(self.samples)
+        return Term(value, mode.eta, precision, mode.converged, details)

@@ -1,0 +1,84 @@
+"""What `fit` asks of a method, whatever the method does: a first state, a step, and what came out."""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .model import Model
+from .population import Population
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One fit to be made: the model at its starting values, the data, a key and the names held fixed."""
+
+    model: Model
+    population: Population
+    key: PRNGKeyArray | None
+    fixed: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a fit stands. `model` is the best so far; `objective` is what is being maximised (log scale).
+
+    `done` ends the loop; `converged` and `message` then say how it ended. `memory` is the method's own.
+    """
+
+    iteration: int
+    model: Model
+    objective: float
+    gradient_norm: float
+    evaluations: int
+    done: bool = False
+    converged: bool = False
+    message: str = ""
+    memory: Any = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a method leaves behind at its last state.
+
+    `log_likelihood` is the method's own; `information` is minus the Hessian of the objective in the free
+    coordinates, or None where a method has none; `remarks` are sentences a person should read.
+    """
+
+    model: Model
+    log_likelihood: float
+    log_prior: float
+    eta: Float[Array, "N K"]
+    eta_covariance: Float[Array, "N K K"]
+    converged: bool
+    message: str
+    estimated: np.ndarray  # for each free coordinate: did the data inform it, away from any boundary?
+    remarks: tuple[str, ...] = ()
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Method(eqx.Module):
+    """What to do about the random effects. A method is `init`, `step` and `finish`; `fit` runs them.
+
+    `label` names it in tables; `likelihood` says whether its objective is a likelihood of theta, which AIC, BIC
+    and standard errors need; `random` whether it needs a key.
+    """
+
+    label: ClassVar[str]
+    likelihood: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def init(self, problem: Problem) -> State:
+        """The state at the starting values."""
+
+    @abc.abstractmethod
+    def step(self, problem: Problem, state: State) -> State:
+        """One iteration."""
+
+    @abc.abstractmethod
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        """What is reported of the last state."""

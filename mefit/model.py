@@ -1,0 +1,129 @@
+"""A model: log p(y | theta, eta, x) + log p(eta | theta), written for one subject."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .parameters import check_values
+from .population import Population, Subject
+
+
+class Model(eqx.Module):
+    """Base of every model. A subclass declares its parameters as fields and says two things:
+
+    - `random_effects()`: the distribution p(eta | theta), for instance
+      `dist.MultivariateNormal(jnp.zeros(3), self.omega)`; leave it out for a model without random effects.
+    - `observations(eta, subject)`: the distribution p(y | theta, eta, x) of the responses of one subject, with one
+      entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent.
+
+    Parameters outside their domain raise ValueError when the model is made.
+    """
+
+    def random_effects(self) -> dist.Distribution | None:
+        """p(eta | theta), or None where the model has no random effects."""
+        return None
+
+    @abc.abstractmethod
+    def observations(self, eta: Array, subject: Subject) -> dist.Distribution:
+        """p(y | theta, eta, x) for one subject."""
+
+    def __check_init__(self):
+        check_values(self)
+
+
+def eta_shape(model: Model) -> tuple[int, ...]:
+    """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
+    effects = model.random_effects()
+    return (0,) if effects is None else tuple(effects.shape())
+
+
+def eta_size(model: Model) -> int:
+    """K, the number of random effects of one subject."""
+    shape = eta_shape(model)
+    return shape[0] if shape else 1
+
+
+def eta_mean(model: Model) -> Float[Array, " K"]:
+    """The mean of the random effects: zero in most models."""
+    effects = model.random_effects()
+    return jnp.zeros(0) if effects is None else jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
+
+
+def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
+    """log p(eta | theta), its normalising constant included."""
+    effects = model.random_effects()
+    if effects is None:
+        return jnp.zeros(())
+    return jnp.sum(effects.log_prob(jnp.reshape(eta, effects.shape())))
+
+
+def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject) -> dist.Distribution:
+    """`model.observations` for eta given as a plain vector."""
+    return model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+
+
+def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
+    """log p(y | theta, eta, x) of one subject, summed over the rows that were observed.
+
+    Rows that are padding or missing are replaced twice: their y by an observed one of the same subject, which is
+    inside the support, and their density's parameters by a constant, so that neither the value nor any derivative
+    can carry what was computed there.
+    """
+    density = observation_density(model, eta, subject)
+    mask = subject.mask
+
+    def mask_leaf(leaf):
+        is_row_wise = jnp.ndim(leaf) == 1 and jnp.shape(leaf) == mask.shape and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jnp.where(mask, leaf, 0.5) if is_row_wise else leaf
+
+    density = jax.tree.map(mask_leaf, density)
+    y = jnp.where(mask, subject.y, subject.y[jnp.argmax(mask)])
+    return jnp.sum(jnp.where(mask, density.log_prob(y), 0.0))
+
+
+def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
+    """log p(y | theta, eta, x) + log p(eta | theta) of one subject."""
+    return log_conditional(model, eta, subject) + log_random_effects(model, eta)
+
+
+def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[Array, "count K"]:
+    """Draws of eta ~ p(eta | theta) for `count` new subjects."""
+    effects = model.random_effects()
+    if effects is None:
+        return jnp.zeros((count, 0))
+    return jnp.reshape(effects.sample(key, (count,)), (count, -1))
+
+
+@eqx.filter_jit
+def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) -> Array:
+    def one(eta, subject, key):
+        density = observation_density(model, eta, subject)
+        rows = density.expand(subject.time.shape).sample(key)
+        return jnp.where(subject.mask, rows, 0.0)
+
+    return jax.vmap(one)(eta, subjects, keys)
+
+
+def simulate(
+    model: Model, population: Population, key: PRNGKeyArray, eta: Float[Array, "N K"] | None = None
+) -> Population:
+    """The population with new responses y ~ p(y | theta, eta, x) at its own times, doses and covariates.
+
+    New random effects eta ~ p(eta | theta) are drawn unless `eta` (N, K) is given. Rows without a response stay so.
+    """
+    if not isinstance(key, jax.Array):
+        raise ValueError("simulate draws at random: give it a key, for instance key=jax.random.key(1).")
+    count = len(population)
+    key_eta, key_y = jax.random.split(key)
+    if eta is None:
+        eta = sample_random_effects(model, count, key_eta)
+    eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
+    if eta.shape[1] != eta_size(model):
+        raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
+    y = _simulate_responses(model, eta, population.subjects, jax.random.split(key_y, count))
+    return population.with_responses(y)

@@ -1,0 +1,312 @@
+"""Methods that maximise one function of theta: a sum over subjects plus the log prior.
+
+A final class says, for one subject, what is added to the log-likelihood and where eta ended (`subject`). The base
+sums over subjects by `vmap`, in chunks where there are many, and is the one place where free values become a model.
+"""
+
+import abc
+import dataclasses
+import math
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from .empirical_bayes import Newton, empirical_bayes
+from .method import Method, Outcome, Problem, State
+from .model import Model, eta_size
+from .optimise import BFGS, Point, ValueAndGradient
+from .parameters import constrain, coordinates, log_prior, unconstrain
+from .population import Population, Subject
+
+_LARGEST_CHUNK = 1000  # subjects evaluated at once; memory and cache misses grow with it, time a subject does not fall
+
+
+class Term(NamedTuple):
+    """What one subject adds to an objective.
+
+    `value` is its (approximate) log-likelihood, `eta` its random effects with minus the Hessian `precision` there,
+    `converged` whether its inner search ended, `details` numbers worth reporting for each subject.
+    """
+
+    value: Float[Array, ""]
+    eta: Float[Array, " K"]
+    precision: Float[Array, "K K"]
+    converged: Any
+    details: dict[str, Array]
+
+
+class Batches(NamedTuple):
+    """A population cut into chunks of equal size; the last is filled up with subjects of weight zero."""
+
+    subjects: Subject
+    extras: PyTree
+    weights: Array
+
+
+class Memory(NamedTuple):
+    """What an objective keeps between steps."""
+
+    point: Point
+    batches: Batches
+    start: np.ndarray
+    boundary: dict[int, str]  # coordinates put at their boundary, with the sentence that says so
+
+
+class Objective(Method):
+    """Base of the methods that maximise sum_i l_i(theta) + log p(theta) over the free parameters.
+
+    `scale_limit` bounds every positive quantity to that factor below and above its starting value: a parameter
+    that gets there shows that the objective has no maximum inside.
+    """
+
+    label: ClassVar[str]
+    finds_modes: ClassVar[bool] = True
+    optimiser: BFGS = eqx.field(default=BFGS(), kw_only=True)
+    newton: Newton = eqx.field(default=Newton(), kw_only=True)
+    scale_limit: float = eqx.field(default=1e6, kw_only=True)
+
+    @abc.abstractmethod
+    def subject(self, model: Model, subject: Subject, extra: PyTree) -> Term:
+        """The term of one subject."""
+
+    def extras(self, model: Model, population: Population, key: PRNGKeyArray | None) -> PyTree:
+        """What `subject` needs for each subject besides its data: arrays with a leading axis, or None."""
+        del model, population, key
+
+    def evaluations(self, model: Model) -> int:
+        """How many times one subject's density is evaluated at once; it bounds the chunk."""
+        del model
+        return 1
+
+    def check(self, problem: Problem) -> None:
+        """Raise ValueError where the method cannot serve the model; called before anything is compiled."""
+        del problem
+
+    def init(self, problem: Problem) -> State:
+        self.check(problem)
+        batches = self.batches(problem.model, problem.population, problem.key)
+        x, _ = ravel_pytree(unconstrain(problem.model, problem.fixed))
+        x = np.asarray(x, float)
+        self._check_start(problem, batches, x)
+        point = self.optimiser.init(partial(self._mean_loss, problem, batches), x)
+        return self._state(problem, 0, Memory(point, batches, x, {}))
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory: Memory = state.memory
+        loss = partial(self._mean_loss, problem, memory.batches)
+        point = self.optimiser.step(loss, memory.point)
+        runaway, levels_off = self._runaway(problem, memory, point)
+        if runaway is not None:
+            message = self._runaway_sentence(problem, memory, point, runaway)
+            if levels_off:
+                memory = memory._replace(boundary={**memory.boundary, runaway: message})
+            point = dataclasses.replace(point, done=True, converged=levels_off, message="" if levels_off else message)
+        elif point.converged and self.likelihood:
+            point, memory = self._look_at_boundaries(problem, memory, point, loss)
+        if not point.done and state.iteration + 1 >= self.optimiser.max_iterations:
+            worst = coordinates(problem.model, problem.fixed)[int(np.argmax(np.abs(point.gradient)))].label
+            message = (
+                f"stopped after {self.optimiser.max_iterations} iterations, with the objective still climbing in "
+                f"{worst}: start closer, fix a parameter, or allow more iterations"
+            )
+            point = dataclasses.replace(point, done=True, message=message)
+        return self._state(problem, state.iteration + 1, memory._replace(point=point))
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        memory: Memory = state.memory
+        x, remarks = memory.point.x, tuple(memory.boundary.values())
+        value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, memory.batches)
+        estimated = np.abs(np.asarray(gradient)) > 0.0  # a gradient of exactly zero: the objective does not use it
+        estimated[list(memory.boundary)] = False
+        model = _model_at(problem.model, problem.fixed, x)
+        count = len(problem.population)
+        terms = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], terms)
+        if self.finds_modes:
+            eta, covariance = terms.eta, inverse_precision(terms.precision)
+        else:
+            eta, covariance = (np.asarray(a) for a in empirical_bayes(model, problem.population, self.newton))
+        if not np.all(terms.converged):
+            lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
+            remarks += (f"the search for the random effects did not end for subject {', '.join(lost[:5])}"
+                        + (f" and {len(lost) - 5} more" if len(lost) > 5 else "") + ".",)
+        return Outcome(
+            model=model, log_likelihood=float(value) - float(prior), log_prior=float(prior), eta=eta,
+            eta_covariance=covariance, converged=state.converged, message=state.message, estimated=estimated,
+            remarks=remarks, details=dict(terms.details),
+        )
+
+    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
+        """Minus the Hessian of the objective in the free coordinates, by central differences of its exact gradient.
+
+        It reuses the program the fit compiled, so it costs evaluations but no compilation.
+        """
+        batches = self.batches(model, problem.population, problem.key)
+        x = np.asarray(ravel_pytree(unconstrain(model, problem.fixed))[0], float)
+        step = 1e-4 * np.maximum(1.0, 1e-2 * np.abs(x))
+        rows = []
+        for i in range(x.size):
+            up, down = x.copy(), x.copy()
+            up[i] += step[i]
+            down[i] -= step[i]
+            gradients = [evaluate(self, model, problem.fixed, at, batches)[1] for at in (up, down)]
+            rows.append(-(np.asarray(gradients[0]) - np.asarray(gradients[1])) / (2 * step[i]))
+        hessian = np.stack(rows) if rows else np.zeros((0, 0))
+        return 0.5 * (hessian + hessian.T)
+
+    def terms(self, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
+        """The terms of every subject at given parameters, without derivatives."""
+        self.check(Problem(model, population, key, ()))
+        terms = _terms(self, model, self.batches(model, population, key))
+        return jax.tree.map(lambda leaf: leaf[: len(population)], terms)
+
+    def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
+        """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
+        count = len(population)
+        largest = max(1, _LARGEST_CHUNK // max(1, self.evaluations(model) // 50))
+        chunks = math.ceil(count / largest)
+        size = math.ceil(count / chunks)
+        order = np.concatenate([np.arange(count), np.zeros(chunks * size - count, int)])
+
+        def cut(leaf):
+            return (leaf if len(order) == count else leaf[order]).reshape(chunks, size, *leaf.shape[1:])
+
+        subjects, extras = jax.tree.map(cut, (population.subjects, self.extras(model, population, key)))
+        weights = jnp.asarray(np.arange(chunks * size) < count, float).reshape(chunks, size)
+        return Batches(subjects, extras, weights)
+
+    def _mean_loss(self, problem: Problem, batches: Batches, x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient, _, _ = evaluate(self, problem.model, problem.fixed, x, batches)
+        count = len(problem.population)
+        loss, slope = -float(value) / count, -np.asarray(gradient, float) / count
+        return (loss, slope) if np.all(np.isfinite(slope)) else (np.inf, np.zeros_like(slope))
+
+    def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
+        point = memory.point
+        count = len(problem.population)
+        return State(
+            iteration=iteration, model=_model_at(problem.model, problem.fixed, point.x),
+            objective=-point.value * count, gradient_norm=float(np.max(np.abs(point.gradient), initial=0.0)) * count,
+            evaluations=point.evaluations, done=point.done, converged=point.converged, message=point.message,
+            memory=memory,
+        )
+
+    def _check_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> None:
+        value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
+        if np.isfinite(value) and np.all(np.isfinite(gradient)):
+            return
+        if not np.isfinite(prior):
+            raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
+        bad = np.flatnonzero(~np.isfinite(np.asarray(terms.value)[: len(problem.population)]))
+        if bad.size:
+            raise ValueError(
+                f"the log-likelihood of subject {problem.population.ids[bad[0]]} is not finite at the starting values: "
+                "look for a residual error of zero (a purely proportional error where the prediction is 0), "
+                "a response outside the density's support, or a starting value far off."
+            )
+        worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
+        raise ValueError(
+            f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values: "
+            "look for a square root, a logarithm or a power at exactly zero in the model."
+        )
+
+    def _runaway(self, problem: Problem, memory: Memory, point: Point) -> tuple[int | None, bool]:
+        """Which positive quantity has left its limits, if any, and whether the objective levels off there."""
+        moved = point.x - memory.start
+        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
+            if coordinate.log_scale and i not in memory.boundary and abs(moved[i]) > math.log(self.scale_limit):
+                return i, bool(abs(point.gradient[i]) * len(problem.population) < 1e-3)
+        return None, False
+
+    def _runaway_sentence(self, problem: Problem, memory: Memory, point: Point, index: int) -> str:
+        label = coordinates(problem.model, problem.fixed)[index].label
+        down = point.x[index] < memory.start[index]
+        end, side = ("0", "below") if down else ("infinity", "above")
+        slope = abs(point.gradient[index]) * len(problem.population)
+        if slope < 1e-3:
+            return f"{label} went to its boundary, {end}, where the objective levels off."
+        return (
+            f"no maximum: the objective grows without limit as {label} goes to {end} (by {slope:.3g} for each unit of "
+            f"its logarithm); stopped a factor of {self.scale_limit:g} {side} the starting value"
+        )
+
+    def _look_at_boundaries(
+        self, problem: Problem, memory: Memory, point: Point, loss: ValueAndGradient
+    ) -> tuple[Point, Memory]:
+        """Put a scale that is no worse a thousandfold smaller at its boundary, zero, and go on from there."""
+        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
+            if not coordinate.log_scale or i in memory.boundary or point.gradient[i] == 0.0:
+                continue
+            lower = point.x.copy()
+            lower[i] -= math.log(1e3)
+            if loss(lower)[0] <= point.value:
+                sentence = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
+                memory = memory._replace(boundary={**memory.boundary, i: sentence})
+                point = dataclasses.replace(self.optimiser.init(loss, lower), evaluations=point.evaluations + 1)
+        return point, memory
+
+
+def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array):
+    terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
+    return jnp.sum(weights * terms.value), terms
+
+
+def _unravel(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
+    _, unravel = ravel_pytree(unconstrain(template, fixed))
+    return constrain(template, unravel(x))
+
+
+_model_at = eqx.filter_jit(_unravel)
+
+
+@eqx.filter_jit
+def evaluate(objective: Objective, template: Model, fixed: tuple[str, ...], x: Array, batches: Batches):
+    """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
+    x = jnp.asarray(x)
+
+    def chunk(x, batch):
+        return _total(objective, _unravel(template, fixed, x), *batch)
+
+    def prior(x):
+        return log_prior(_unravel(template, fixed, x), fixed)
+
+    log_p, slope = jax.value_and_grad(prior)(x)
+    with_gradient = jax.value_and_grad(chunk, has_aux=True)
+    if batches.weights.shape[0] == 1:
+        (value, terms), gradient = with_gradient(x, jax.tree.map(lambda leaf: leaf[0], batches))
+        return value + log_p, gradient + slope, log_p, terms
+
+    def accumulate(total, batch):
+        (value, terms), gradient = with_gradient(x, batch)
+        return (total[0] + value, total[1] + gradient), terms
+
+    (value, gradient), terms = jax.lax.scan(accumulate, (log_p, slope), batches)
+    return value, gradient, log_p, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)
+
+
+@eqx.filter_jit
+def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
+    terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)
+
+
+def inverse_precision(precision: np.ndarray) -> np.ndarray:
+    """Inverse of each matrix; where one is singular, infinite variance: the subject's data say nothing there."""
+    out = np.full(precision.shape, np.nan)
+    for i, matrix in enumerate(precision):
+        try:
+            out[i] = np.linalg.inv(matrix)
+        except np.linalg.LinAlgError:
+            out[i] = np.diag(np.full(len(matrix), np.inf))
+    return out
+
+
+def no_modes(model: Model, value: Array) -> Term:
+    """The term of a method that does not look for eta."""
+    k = eta_size(model)
+    return Term(value, jnp.zeros(k), jnp.zeros((k, k)), jnp.asarray(True), {})

@@ -1,0 +1,303 @@
+"""Parameters: which fields of a model may vary, over which domain, in which unit, and with which prior.
+
+A parameter is a plain array on its natural scale. What is known about it is declared once, on the class:
+
+    class Decay(mf.Model):
+        rate: Array = mf.positive(unit="1/h", prior=dist.LogNormal(0.0, 1.0))
+
+Fields without a declaration are constants. An optimiser works on *free* values, which may be any real number;
+`unconstrain` and `constrain` carry a model to its free values and back.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+from numpyro.distributions import biject_to, constraints
+
+_KEY = "mefit"  # the place of a declaration in a dataclass field's metadata
+
+
+class Domain(abc.ABC):
+    """A set of values and a smooth bijection between it and the real numbers."""
+
+    is_covariance = False
+
+    @abc.abstractmethod
+    def free(self, value: PyTree) -> PyTree:
+        """Natural value to free value."""
+
+    @abc.abstractmethod
+    def value(self, free: PyTree, like: PyTree) -> PyTree:
+        """Free value to natural value; `like` is a natural value of the same shape."""
+
+    @abc.abstractmethod
+    def problem(self, value: PyTree) -> str | None:
+        """Why a value lies outside the domain, or None where it does not."""
+
+    def log_scale(self, value: PyTree) -> list[bool]:
+        """For every free coordinate: is it the logarithm of a scale, so that minus infinity means zero?"""
+        return [False] * sum(np.size(leaf) for leaf in jax.tree.leaves(self.free(value)))
+
+
+class Bijected(Domain):
+    """A domain given by a NumPyro constraint; NumPyro supplies the bijection."""
+
+    def __init__(self, constraint: constraints.Constraint, words: str):
+        self.constraint, self.words = constraint, words
+
+    def free(self, value):
+        return biject_to(self.constraint).inv(value)
+
+    def value(self, free, like):
+        return biject_to(self.constraint)(free)
+
+    def problem(self, value):
+        return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
+
+    def log_scale(self, value):
+        return [self.constraint is constraints.positive] * np.size(self.free(value))
+
+
+class FullCovariance(Domain):
+    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below
+    its diagonal, followed by the K logarithms of its diagonal."""
+
+    is_covariance = True
+
+    def free(self, value):
+        return biject_to(constraints.positive_definite).inv(value)
+
+    def value(self, free, like):
+        return biject_to(constraints.positive_definite)(free)
+
+    def problem(self, value):
+        value = np.asarray(value)
+        if value.ndim != 2 or value.shape[0] != value.shape[1]:
+            return f"must be a square matrix, not an array of shape {value.shape}"
+        if not np.allclose(value, value.T):
+            return "must be symmetric"
+        if not np.all(np.linalg.eigvalsh(value) > 0):
+            return "must be positive definite: every variance above zero, every correlation between -1 and 1"
+        return None
+
+    def log_scale(self, value):
+        k = len(value)
+        return [False] * (k * (k - 1) // 2) + [True] * k
+
+
+class DiagonalCovariance(FullCovariance):
+    """Diagonal (K, K) covariance matrices, free as the K logarithms of the standard deviations."""
+
+    def free(self, value):
+        return 0.5 * jnp.log(jnp.diagonal(value))
+
+    def value(self, free, like):
+        return jnp.diag(jnp.exp(2.0 * free))
+
+    def problem(self, value):
+        value = np.asarray(value)
+        if value.ndim == 2 and np.any(value != np.diag(np.diagonal(value))):
+            return "is declared diagonal, so every entry off the diagonal must be zero"
+        return super().problem(value)
+
+    def log_scale(self, value):
+        return [True] * len(value)
+
+
+class ScalarCovariance(DiagonalCovariance):
+    """One variance times the identity (K, K), free as the logarithm of the standard deviation."""
+
+    def free(self, value):
+        return 0.5 * jnp.log(value[0, 0])
+
+    def value(self, free, like):
+        return jnp.exp(2.0 * free) * jnp.eye(len(like))
+
+    def problem(self, value):
+        problem = super().problem(value)
+        if problem is None and np.ptp(np.diagonal(np.asarray(value))) > 0:
+            return "is declared as one variance times the identity, so all its variances must be equal"
+        return problem
+
+    def log_scale(self, value):
+        return [True]
+
+
+class Weights(Domain):
+    """Every array of real numbers in a pytree, such as a network."""
+
+    def free(self, value):
+        return eqx.filter(value, eqx.is_inexact_array)
+
+    def value(self, free, like):
+        return eqx.combine(free, like)
+
+    def problem(self, value):
+        finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(self.free(value)))
+        return None if finite else "must be finite"
+
+
+class Parameter(NamedTuple):
+    """What is declared about one field of a model."""
+
+    domain: Domain
+    unit: str
+    prior: Any
+    names: tuple[str, ...]
+
+
+def _declare(domain: Domain, unit: str = "", prior: Any = None, names: Iterable[str] = (), convert: bool = True) -> Any:
+    metadata = {_KEY: Parameter(domain, unit, prior, tuple(names))}
+    if convert:
+        return eqx.field(converter=lambda value: jnp.asarray(value, float), metadata=metadata)
+    return eqx.field(metadata=metadata)
+
+
+def real(unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A field that may be any real number, or an array of them.
+
+    `prior` is a NumPyro distribution: a density on the natural scale, taken elementwise and summed; maximum a
+    posteriori adds it as it stands, with no Jacobian. `names` label the entries of an array in tables.
+    """
+    return _declare(Bijected(constraints.real, "a finite number"), unit, prior, names)
+
+
+def positive(unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A field of positive numbers, free as their logarithm. `prior` and `names` as in `real`."""
+    return _declare(Bijected(constraints.positive, "positive"), unit, prior, names)
+
+
+def interval(low: float, high: float, unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A field of numbers strictly between `low` and `high`, free as a scaled logit. `prior` as in `real`."""
+    if not low < high:
+        raise ValueError(f"interval({low}, {high}) is empty: give the lower end first.")
+    constraint = constraints.open_interval(low, high)
+    return _declare(Bijected(constraint, f"strictly between {low:g} and {high:g}"), unit, prior, names)
+
+
+def simplex(prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A vector of positive shares that sum to one, free by stick breaking. `prior` as in `real`."""
+    return _declare(Bijected(constraints.simplex, "a vector of positive shares that sum to 1"), "", prior, names)
+
+
+def covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A full covariance matrix (K, K), free as its Cholesky factor with logarithms on the diagonal.
+
+    `prior` is a distribution over matrices, such as `dist.InverseWishart`; a univariate one applies to each
+    variance. `names` name the random effects in tables.
+    """
+    return _declare(FullCovariance(), "", prior, names)
+
+
+def diagonal_covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """A diagonal covariance matrix (K, K): independent random effects. `prior` and `names` as in `covariance`."""
+    return _declare(DiagonalCovariance(), "", prior, names)
+
+
+def scalar_covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
+    """One variance times the identity (K, K). `prior` and `names` as in `covariance`."""
+    return _declare(ScalarCovariance(), "", prior, names)
+
+
+def weights(prior: Any = None) -> Any:
+    """A pytree of real arrays, such as an Equinox network. `prior` applies to every single weight."""
+    return _declare(Weights(), "", prior, (), convert=False)
+
+
+def parameters(model: eqx.Module) -> dict[str, Parameter]:
+    """The declared parameters of a model, by field name, in the order of declaration."""
+    return {f.name: f.metadata[_KEY] for f in dataclasses.fields(model) if _KEY in f.metadata}
+
+
+def free_parameters(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, Parameter]:
+    """The parameters that are not held fixed. Raises ValueError where a name in `fixed` is not a parameter."""
+    fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    declared = parameters(model)
+    for name in fixed:
+        if name not in declared:
+            raise ValueError(
+                f"fixed names {name!r}, which is not a parameter of {type(model).__name__}: "
+                f"choose from {', '.join(declared) or 'none, the model declares no parameters'}."
+            )
+    return {name: parameter for name, parameter in declared.items() if name not in fixed}
+
+
+def unconstrain(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, PyTree]:
+    """The free values of a model's parameters; those named in `fixed` are left out."""
+    return {name: p.domain.free(getattr(model, name)) for name, p in free_parameters(model, fixed).items()}
+
+
+def constrain(model: eqx.Module, free: dict[str, PyTree]) -> eqx.Module:
+    """The model with the parameters that `free` holds; the inverse of `unconstrain`."""
+    declared = parameters(model)
+    values = [declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()]
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
+
+
+def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
+    """Sum of the log prior densities, on the natural scale, of the parameters that are not fixed."""
+    total = jnp.zeros(())
+    for name, parameter in free_parameters(model, fixed).items():
+        if parameter.prior is None:
+            continue
+        value = getattr(model, name)
+        if parameter.domain.is_covariance and parameter.prior.event_dim == 0:
+            variances = jnp.diagonal(value)
+            value = variances[:1] if isinstance(parameter.domain, ScalarCovariance) else variances
+        for leaf in jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array)):
+            total = total + jnp.sum(parameter.prior.log_prob(leaf))
+    return total
+
+
+def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
+    """Does any parameter that is not fixed declare a prior?"""
+    return any(p.prior is not None for p in free_parameters(model, fixed).values())
+
+
+class Coordinate(NamedTuple):
+    """One free number: the entry of the natural scale it belongs to, and whether it is the log of a scale."""
+
+    parameter: str
+    label: str
+    log_scale: bool
+
+
+def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate]:
+    """One entry for each number of `ravel_pytree(unconstrain(model, fixed))`, in its order (names sorted)."""
+    found = []
+    for name, parameter in sorted(free_parameters(model, fixed).items()):
+        value = getattr(model, name)
+        scales = parameter.domain.log_scale(value)
+        if parameter.domain.is_covariance:
+            effects = parameter.names or tuple(str(k) for k in range(len(value)))
+            below = [f"Cholesky factor {i + 1}" for i in range(len(scales) - len(effects))]
+            labels = [name] if len(scales) == 1 else below + [f"SD of {name}[{e}]" for e in effects]
+        elif len(scales) == 1:
+            labels = [name]
+        else:
+            entries = parameter.names if len(parameter.names) == len(scales) else range(len(scales))
+            labels = [f"{name}[{e}]" for e in entries]
+        found += [Coordinate(name, label, scale) for label, scale in zip(labels, scales, strict=True)]
+    return found
+
+
+def check_values(model: eqx.Module) -> None:
+    """Raise ValueError, naming the parameter, where a value lies outside its declared domain."""
+    for name, parameter in parameters(model).items():
+        value = getattr(model, name)
+        leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            continue
+        where = f"{type(model).__name__}.{name}"
+        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
+            raise ValueError(f"{where} is not finite: give a number to start from.")
+        problem = parameter.domain.problem(value)
+        if problem:
+            raise ValueError(f"{where} {problem}; it is {np.array2string(np.asarray(value), precision=4)}.")

@@ -1,0 +1,185 @@
+"""How a fit is told to a person: the table of parameters, in a notebook and in a terminal."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from .model import Model, eta_size
+from .parameters import DiagonalCovariance, Weights, constrain, has_prior, parameters, unconstrain
+
+if TYPE_CHECKING:
+    from .fit import Fit
+
+
+class Entry(NamedTuple):
+    """One number of the table: the parameter it belongs to, what it is, where it stands, its name and unit."""
+
+    parameter: str
+    kind: str  # "value", "sd" or "correlation"
+    index: tuple[int, ...]
+    label: str
+    unit: str
+
+    def value(self, model: Model) -> Array:
+        """The number itself, on the natural scale; differentiable."""
+        array = getattr(model, self.parameter)
+        if self.kind == "value":
+            return jnp.reshape(array, -1)[self.index]
+        variances = jnp.diagonal(array)
+        if self.kind == "sd":
+            return jnp.sqrt(variances[self.index])
+        i, j = self.index
+        return array[i, j] / jnp.sqrt(variances[i] * variances[j])
+
+
+def entries(model: Model) -> list[Entry]:
+    """The numbers a person reads, in the order of declaration: values, standard deviations, correlations."""
+    found = []
+    for name, parameter in parameters(model).items():
+        value = getattr(model, name)
+        if parameter.domain.is_covariance:
+            effects = effect_names(parameter.names, len(value))
+            found += [Entry(name, "sd", (k,), f"{name}[{e}]", "") for k, e in enumerate(effects)]
+            if not isinstance(parameter.domain, DiagonalCovariance):
+                pairs = zip(*np.tril_indices(len(value), -1), strict=True)
+                found += [
+                    Entry(name, "correlation", (int(i), int(j)), f"corr({effects[j]}, {effects[i]})", "")
+                    for i, j in pairs
+                ]
+        elif not isinstance(parameter.domain, Weights):
+            names = parameter.names if len(parameter.names) == value.size else tuple(str(k) for k in range(value.size))
+            for k in range(value.size):
+                label = name if value.ndim == 0 else f"{name}[{names[k]}]"
+                found.append(Entry(name, "value", (k,), label, parameter.unit))
+    return found
+
+
+def effect_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """The declared names of the random effects, or their numbers from 1."""
+    return names if len(names) == count else tuple(str(k + 1) for k in range(count))
+
+
+def parameter_table(fit: Fit) -> pd.DataFrame:
+    """One row a number: estimate, unit, standard error, relative standard error in percent, and a remark."""
+    found = entries(fit.model)
+    x, unravel = ravel_pytree(unconstrain(fit.model, fit.fixed))
+
+    def natural(x):
+        model = constrain(fit.model, unravel(x))
+        return jnp.stack([entry.value(model) for entry in found])
+
+    estimate = np.asarray(natural(x)) if found else np.zeros(0)
+    error = np.full(len(found), np.nan)
+    remarks = ["fixed" if entry.parameter in fit.fixed else "" for entry in found]
+    if found and x.size:
+        jacobian = np.asarray(jax.jit(jax.jacfwd(natural))(x))
+        unknown = (np.abs(jacobian) > 0) @ ~fit.estimated
+        remarks = [r or ("not estimated" if u else "") for r, u in zip(remarks, unknown, strict=True)]
+        if fit.has_standard_errors:
+            variance = np.einsum("ip,pq,iq->i", jacobian, np.nan_to_num(fit.covariance), jacobian)
+            missing = ((np.abs(jacobian) > 0) @ np.isnan(np.diagonal(fit.covariance))) | (variance == 0)
+            error = np.where(missing, np.nan, np.sqrt(variance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = 100.0 * error / np.abs(estimate)
+    columns = {
+        "estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": relative, "remark": remarks,
+        "kind": [e.kind for e in found],
+    }
+    return pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
+
+
+def _number(value: float, digits: int = 4) -> str:
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.{digits}g}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f}%" if np.isfinite(value) else ""
+
+
+def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The tables of a report: a title, the head of each column, and rows of text."""
+    table = fit.table
+    values, sds = table[table.kind == "value"], table[table.kind == "sd"]
+    correlations = table[table.kind == "correlation"]
+    sections = [(
+        "Parameters", ["", "estimate", "unit", "SE", "RSE", ""],
+        [[name, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark] for name, r in values.iterrows()],
+    )]
+    for name, parameter in parameters(fit.model).items():
+        if isinstance(parameter.domain, Weights):
+            count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameter.domain.free(getattr(fit.model, name))))
+            sections[0][2].append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])
+    k = eta_size(fit.model)
+    shrinkage = [_percent(100.0 * s) for s in fit.shrinkage]
+    if len(sds) == k and k:
+        rows = [
+            [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * np.sqrt(np.expm1(r.estimate**2))), s, r.remark]
+            for (name, r), s in zip(sds.iterrows(), shrinkage, strict=True)
+        ]
+        sections.append(("Random effects", ["", "SD", "SE", "CV (if log-normal)", "shrinkage", ""], rows))
+    elif k:
+        sections.append(("Random effects", ["", "shrinkage"], [[f"eta {i + 1}", s] for i, s in enumerate(shrinkage)]))
+    if len(correlations):
+        rows = [[name, _number(r.estimate, 3), _number(r.se, 2), r.remark] for name, r in correlations.iterrows()]
+        sections.append(("Correlations of the random effects", ["", "estimate", "SE", ""], rows))
+    return sections
+
+
+def _headline(fit: Fit) -> list[str]:
+    """The sentences above and below the tables."""
+    maximum = " (maximum a posteriori)" if has_prior(fit.model, fit.fixed) else ""
+    size = f"{len(fit.population)} subjects, {fit.population.n_observations} observations"
+    lines = [f"{fit.method.label}{maximum}: {type(fit.model).__name__}, {size}"]
+    if fit.method.likelihood:
+        criteria = f"-2LL = {fit.minus_two_log_likelihood:.4f}, AIC = {fit.aic:.2f}, BIC = {fit.bic:.2f}"
+    else:
+        criteria = f"-2 x objective = {fit.minus_two_log_likelihood:.4f} (not a likelihood of theta: no AIC, BIC or SE)"
+    if maximum:
+        criteria += f", log prior = {fit.log_prior:.4f}"
+    ended = "Converged" if fit.converged else "NOT CONVERGED"
+    detail = "" if fit.message == "converged" else f": {fit.message}"
+    lines += [criteria, f"{ended}{detail} ({len(fit.history) - 1} iterations, {fit.evaluations} evaluations)."]
+    return lines
+
+
+def text_report(fit: Fit) -> str:
+    """The report for a terminal."""
+    head = _headline(fit)
+    blocks = ["\n".join(head)]
+    for title, columns, rows in _sections(fit):
+        cells = [columns, *rows]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+        lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+                 for row in cells]
+        blocks.append("\n".join([title, *(line.rstrip() for line in lines)]))
+    if fit.remarks:
+        blocks.append("\n".join(f"Note: {remark}" for remark in fit.remarks))
+    return "\n\n".join(blocks)
+
+
+def html_report(fit: Fit) -> str:
+    """The report for a notebook."""
+    head, criteria, ended = (html.escape(line) for line in _headline(fit))
+    colour = "inherit" if fit.converged else "#b3003c"
+    parts = [f"<b>{head}</b><br>{criteria}<br><span style='color:{colour}'>{ended}</span>"]
+    for title, columns, rows in _sections(fit):
+        body = "".join(
+            "<tr>" + "".join(f"<td style='text-align:{'left' if i == 0 else 'right'}'>{html.escape(c)}</td>"
+                             for i, c in enumerate(row)) + "</tr>"
+            for row in rows
+        )
+        top = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+        caption = f"<caption style='text-align:left'><i>{title}</i></caption>"
+        parts.append(f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+    parts += [f"<p>{html.escape(remark)}</p>" for remark in fit.remarks]
+    return "<div class='mefit-fit'>" + "".join(parts) + "</div>"

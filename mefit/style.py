@@ -1,0 +1,144 @@
+"""One look for every picture: one colour, one line style and one marker for one meaning.
+
+```python
+from mefit import style
+
+picture = style.figure(760, 420)                    # in pixels; shows itself as the last line of a cell
+with style.use():
+    axes = picture.subplots()
+    axes.plot(time, curve, **style.LINE["population"], label="typical patient")
+    axes.plot(time, y, **style.POINT["data"], label="measured")
+    axes.fill_between(eta, density, **style.AREA["marginal"])
+```
+
+The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand out from white
+paper and until any two meanings stay apart for a reader without the red or the green cone (the tests measure both).
+Colour is never alone: no two meanings share line style, width and marker.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI = 100
+
+COLOUR: dict[str, str] = {
+    "data": "#111111",  # what was measured
+    "truth": "#00A06E",  # what a simulation was made with, or an exact answer
+    "population": "#0060B0",  # the typical subject, the population's parameters
+    "individual": "#62A8DC",  # one subject: curve, empirical Bayes estimate, likelihood
+    "prior": "#636363",  # before the data: of a parameter, or of a random effect
+    "posterior": "#CF8800",  # after the data
+    "joint": "#BE3A08",  # random effects maximised
+    "marginal": "#6A1B77",  # random effects integrated out
+}
+_STROKE: dict[str, tuple[Any, float, str]] = {  # line style, width in points, marker
+    "data": ("-", 1.2, "o"),
+    "truth": ((0, (7, 2.5)), 2.6, "*"),
+    "population": ("-", 3.4, "s"),
+    "individual": ("-", 1.8, "o"),
+    "prior": ((0, (1, 1.4)), 2.6, "^"),
+    "posterior": ((0, (6, 1.5, 1, 1.5)), 2.6, "v"),
+    "joint": ((0, (3, 1.2)), 2.8, "D"),
+    "marginal": ("-", 2.8, "s"),
+}
+_LAYER = {"prior": 2.0, "individual": 2.1, "posterior": 2.3, "population": 2.4, "truth": 2.5, "data": 3.0}
+
+LINE: dict[str, dict[str, Any]] = {
+    meaning: {"color": COLOUR[meaning], "linestyle": stroke, "linewidth": width, "zorder": _LAYER.get(meaning, 2.6)}
+    for meaning, (stroke, width, _) in _STROKE.items()
+}
+"""Keywords for `axes.plot` of a curve with this meaning."""
+
+POINT: dict[str, dict[str, Any]] = {
+    meaning: {
+        "color": COLOUR[meaning],
+        "linestyle": "none",
+        "marker": marker,
+        "markersize": 12.0 if marker == "*" else 7.0,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+        "zorder": _LAYER.get(meaning, 2.6) + 0.5,
+    }
+    for meaning, (_, _, marker) in _STROKE.items()
+}
+"""Keywords for `axes.plot` of points with this meaning."""
+
+AREA: dict[str, dict[str, Any]] = {
+    meaning: {"color": colour, "alpha": 0.28, "linewidth": 0, "zorder": 1.5} for meaning, colour in COLOUR.items()
+}
+"""Keywords for `axes.fill_between` of a band or an area with this meaning."""
+
+_SETTINGS: Any = {
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so a picture is the same on every computer
+    "font.size": 13,
+    "axes.titlesize": 14,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 13,
+    "axes.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=[COLOUR[m] for m in ("population", "joint", "truth", "marginal", "posterior")]),
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.6,
+    "lines.markersize": 7,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+}
+
+
+@contextmanager
+def use() -> Iterator[None]:
+    """Draw in the kit's style inside the `with`, and leave everyone else's settings as they were."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+class Picture(Figure):
+    """A figure that belongs to nobody but its maker.
+
+    pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is freed with its last
+    name. As the last line of a notebook cell it shows itself.
+    """
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") -> Picture:
+    """An empty picture of `width` x `height` pixels, ready to draw on without a display.
+
+    `layout="constrained"` makes room for labels by itself; a widget passes None and places its axes by hand, because
+    finding the room costs as much time as drawing the picture.
+    """
+    with use():
+        picture = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
+    FigureCanvasAgg(picture)
+    return picture
+
+
+def png(picture: Figure) -> bytes:
+    """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same bytes."""
+    canvas = picture.canvas
+    if not isinstance(canvas, FigureCanvasAgg):
+        canvas = FigureCanvasAgg(picture)
+    canvas.draw()
+    buffer = BytesIO()
+    # The lightest compression: a slider waits for this, and the reader of the bytes sits on the same computer.
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
