@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, PyTree
 
+from .compiling import compiled
 from .model import Model, eta_mean, log_joint
 from .population import Population, Subject
 
@@ -83,45 +84,46 @@ class Newton(eqx.Module):
         return Mode(*stop_gradient((found.eta, found.precision)), converged)
 
     def _search(self, log_density: Callable[[Array], Array], start: Array) -> _Search:
+        k = start.size
+
         def running(s):
             return (s.decrement >= self.tolerance) & ~s.stalled & (s.steps < self.max_steps)
 
         def step(s):
+            # The first step does not move: its gradient is zero, and it only evaluates the starting point.
             size = jnp.mean(jnp.abs(jnp.diagonal(s.precision))) + 1e-300
-            move = _solve(s.precision + s.damping * size * jnp.eye(s.eta.size), s.gradient)
-            value, gradient, precision = curvature(log_density, s.eta + move)
-            rounding = 1e-14 * (jnp.abs(s.value) + 1.0)
-            uphill = jnp.all(jnp.isfinite(move)) & jnp.isfinite(value) & (value >= s.value - rounding)
-            uphill = uphill & jnp.all(jnp.isfinite(precision))
+            trial = s.eta + _solve(s.precision + s.damping * size * jnp.eye(k), s.gradient)
+            value, gradient, precision = curvature(log_density, trial)
+            rounding = 1e-14 * (jnp.abs(value) + 1.0)
+            sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(precision))
+            uphill = sound & (value >= s.value - rounding)
             calmer = jnp.where(s.damping < 1e-4, 0.0, 0.1 * s.damping)
             damping = jnp.where(uphill, calmer, jnp.maximum(10.0 * s.damping, 1e-3))
-            eta, value, gradient, precision = (
-                jnp.where(uphill, new, old)
-                for new, old in zip(
-                    (s.eta + move, value, gradient, precision), (s.eta, s.value, s.gradient, s.precision), strict=True
-                )
-            )
-            decrement = _decrement(precision, gradient)
+
+            def choose(new, old):
+                return jnp.where(uphill, new, old)
+
+            precision, gradient = choose(precision, s.precision), choose(gradient, s.gradient)
+            squared = gradient @ _solve(precision, gradient)
+            decrement = jnp.where(squared >= 0.0, jnp.sqrt(jnp.abs(squared)), jnp.inf)
+            decrement = jnp.where(s.steps == 0, jnp.where(uphill, decrement, jnp.inf), decrement)
             # Where rounding keeps the decrement above the tolerance, a pure step that gains nothing ends the search.
             stalled = ((decrement < 1e-6) & (s.damping == 0.0) & (decrement >= 0.5 * s.decrement)) | (damping > 1e12)
-            return _Search(eta, value, gradient, precision, damping, decrement, stalled, s.steps + 1)
+            return _Search(
+                choose(trial, s.eta), choose(value, s.value), gradient, precision, damping, decrement, stalled,
+                s.steps + 1,
+            )
 
-        value, gradient, precision = curvature(log_density, start)
-        first = _decrement(precision, gradient)
-        damping = jnp.where(jnp.isfinite(first), 0.0, 1e-3)
-        return jax.lax.while_loop(
-            running, step, _Search(start, value, gradient, precision, damping, first, jnp.asarray(False), jnp.asarray(0))
+        infinity = jnp.asarray(jnp.inf)
+        begin = _Search(
+            start, -infinity, jnp.zeros(k), jnp.eye(k), jnp.zeros(()), infinity, jnp.asarray(False), jnp.asarray(0)
         )
+        return jax.lax.while_loop(running, step, begin)
 
 
 def _solve(precision: Array, vector: Array) -> Array:
     """precision^-1 vector; NaN where the matrix is not positive definite, which the search takes as a refusal."""
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(precision), True), vector)
-
-
-def _decrement(precision: Array, gradient: Array) -> Array:
-    squared = gradient @ _solve(precision, gradient)
-    return jnp.where(jnp.isfinite(squared), jnp.sqrt(jnp.maximum(squared, 0.0)), jnp.inf)
 
 
 def hold_constant(tree: PyTree) -> PyTree:
@@ -134,7 +136,7 @@ def subject_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
     return newton(lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject))
 
 
-@eqx.filter_jit
+@compiled
 def _modes(model: Model, subjects: Subject, newton: Newton) -> Mode:
     return jax.vmap(lambda subject: subject_mode(model, subject, newton))(subjects)
 

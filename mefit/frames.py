@@ -241,13 +241,22 @@ def read(
     place = np.ones(len(df)) if number is None else np.where(dose & (np.nan_to_num(number) != 0), number, 1.0)
     reader.refuse((place < 1) | (place != np.round(place)), "the compartment is not 1, 2, 3, ...; correct it.")
 
-    _check_same_times(reader, subject, when, dose, doses, length, place)
+    _check_same_times(reader, subject, when, dose, (doses, length, place))
     without = np.bincount(subject[~np.isnan(response)], minlength=len(ids)) == 0
     if without.any():
         who = ids[int(np.argmax(without))]
         raise ValueError(f"Subject {who} has no observation in column {y!r}; add one or leave the subject out.")
 
-    values = _read_covariates(reader, covariates)
+    if isinstance(covariates, str):
+        covariates = (covariates,)
+    names = dict(covariates) if isinstance(covariates, Mapping) else {c: c for c in covariates}
+    values = _read_covariates(reader, names)
+    for name in {"DVID", compartment}.difference(names.values()):
+        kind = reader.optional(name)
+        if kind is not None:  # 0 and empty stand for the usual one
+            other = ~np.isnan(response) & (np.nan_to_num(kind) != 0)
+            other &= kind != kind[np.argmax(other)]
+            reader.refuse(other, f"{name} marks a second kind of response, which is not read; keep one kind of rows.")
     changes = {k: bool(((np.diff(x) != 0) & (np.diff(subject) == 0)).any()) for k, x in values.items()}
     return Table(
         ids=ids,
@@ -265,23 +274,19 @@ def read(
 
 
 def _check_same_times(
-    reader: _Reader,
-    subject: np.ndarray,
-    time: np.ndarray,
-    dose: np.ndarray,
-    amount: np.ndarray,
-    duration: np.ndarray,
-    compartment: np.ndarray,
+    reader: _Reader, subject: np.ndarray, time: np.ndarray, dose: np.ndarray, details: tuple[np.ndarray, ...]
 ) -> None:
-    """Refuse a row that occurs twice, and a sample written before the dose of the same time."""
-    # rows of one time lie together, so that a stable sort by kind brings the rows to compare side by side
-    order = np.lexsort((duration, amount, compartment, dose, time, subject))
+    """Refuse a row that occurs twice, and a sample written before the dose of the same time.
+
+    `details` are the amounts, durations and compartments: doses that differ in one of them may share a time.
+    """
+    order = np.lexsort((*details, dose, time, subject))  # brings the rows to compare side by side
 
     def same(x: np.ndarray) -> np.ndarray:
         return x[order][1:] == x[order][:-1]
 
     double = same(subject) & same(time) & same(dose)
-    double &= ~dose[order][1:] | (same(amount) & same(duration) & same(compartment))
+    double &= ~dose[order][1:] | np.logical_and.reduce([same(x) for x in details])
     twice = np.zeros(len(time), dtype=bool)
     twice[np.maximum(order[1:], order[:-1])[double]] = True
     reader.refuse(twice & ~dose, "a second observation at the same time; keep one, or give the two different times.")
@@ -295,10 +300,7 @@ def _check_same_times(
     )
 
 
-def _read_covariates(reader: _Reader, covariates: str | Sequence[str] | Mapping[str, str]) -> dict[str, np.ndarray]:
-    if isinstance(covariates, str):
-        covariates = (covariates,)
-    names = dict(covariates) if isinstance(covariates, Mapping) else {c: c for c in covariates}
+def _read_covariates(reader: _Reader, names: Mapping[str, str]) -> dict[str, np.ndarray]:
     values = {}
     for name, column in names.items():
         values[name] = reader.numbers(column, covariate=True)

@@ -6,19 +6,18 @@ They are here to be compared with the marginal likelihoods, and to be seen faili
 import dataclasses
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import PyTree
 
+from .compiling import compiled
 from .empirical_bayes import Mode, Newton, hold_constant
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects
 from .objective import Memory, Objective, Term, evaluate, inverse_precision, no_modes
 from .optimise import BFGS
-from .parameters import coordinates, unconstrain
+from .parameters import coordinates
 from .population import Subject
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
@@ -122,7 +121,7 @@ class CompleteData(Objective):
         return no_modes(model, log_joint(model, extra, subject))._replace(eta=extra)
 
 
-@eqx.filter_jit
+@compiled
 def _separate_modes(model: Model, subjects: Subject, newton: Newton) -> tuple[Mode, Any]:
     def one(subject):
         mode = separate_mode(model, subject, newton)
@@ -169,11 +168,10 @@ class TwoStage(Method):
         if not np.all(mode.converged):
             lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~np.asarray(mode.converged))]
             remarks = (f"the data of subject {', '.join(lost)} alone do not determine its random effects.",)
-        x, _ = ravel_pytree(unconstrain(problem.model, problem.fixed))
         return Outcome(
             model=state.model, log_likelihood=float(np.sum(log_conditionals)), log_prior=0.0,
             eta=np.asarray(mode.eta), eta_covariance=inverse_precision(np.asarray(mode.precision)),
-            converged=state.converged, message=state.message, estimated=np.ones(x.size, bool), remarks=remarks,
+            converged=state.converged, message=state.message, estimated=np.ones(len(coordinates(problem.model, problem.fixed)), bool), remarks=remarks,
         )
 
     def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .compiling import compiled
 from .parameters import check_values
 from .population import Population, Subject
 
@@ -99,7 +100,7 @@ def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[
     return jnp.reshape(effects.sample(key, (count,)), (count, -1))
 
 
-@eqx.filter_jit
+@compiled
 def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) -> Array:
     def one(eta, subject, key):
         density = observation_density(model, eta, subject)

@@ -17,6 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .compiling import compiled
 from .empirical_bayes import Newton, empirical_bayes
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size
@@ -91,8 +92,7 @@ class Objective(Method):
     def init(self, problem: Problem) -> State:
         self.check(problem)
         batches = self.batches(problem.model, problem.population, problem.key)
-        x, _ = ravel_pytree(unconstrain(problem.model, problem.fixed))
-        x = np.asarray(x, float)
+        x = free_vector(problem.model, problem.fixed)
         self._check_start(problem, batches, x)
         point = self.optimiser.init(partial(self._mean_loss, problem, batches), x)
         return self._state(problem, 0, Memory(point, batches, x, {}))
@@ -147,7 +147,7 @@ class Objective(Method):
         It reuses the program the fit compiled, so it costs evaluations but no compilation.
         """
         batches = self.batches(model, problem.population, problem.key)
-        x = np.asarray(ravel_pytree(unconstrain(model, problem.fixed))[0], float)
+        x = free_vector(model, problem.fixed)
         step = 1e-4 * np.maximum(1.0, 1e-2 * np.abs(x))
         rows = []
         for i in range(x.size):
@@ -261,10 +261,20 @@ def _unravel(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
     return constrain(template, unravel(x))
 
 
-_model_at = eqx.filter_jit(_unravel)
+_model_at = compiled(_unravel)
 
 
-@eqx.filter_jit
+@compiled
+def _ravel(model: Model, fixed: tuple[str, ...]) -> Array:
+    return ravel_pytree(unconstrain(model, fixed))[0]
+
+
+def free_vector(model: Model, fixed: tuple[str, ...]) -> np.ndarray:
+    """The free coordinates of a model's parameters, in the order of `parameters.coordinates`."""
+    return np.asarray(_ravel(model, fixed), float)
+
+
+@compiled
 def evaluate(objective: Objective, template: Model, fixed: tuple[str, ...], x: Array, batches: Batches):
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
     x = jnp.asarray(x)
@@ -289,7 +299,7 @@ def evaluate(objective: Objective, template: Model, fixed: tuple[str, ...], x: A
     return value, gradient, log_p, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)
 
 
-@eqx.filter_jit
+@compiled
 def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
     terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)

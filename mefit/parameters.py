@@ -153,10 +153,15 @@ class Parameter(NamedTuple):
     names: tuple[str, ...]
 
 
+def _as_array(value: Any) -> Array:
+    """A float64 array. By way of NumPy, which compiles nothing, unless the value is being traced."""
+    return jnp.asarray(value, float) if isinstance(value, jax.core.Tracer) else jnp.asarray(np.asarray(value, float))
+
+
 def _declare(domain: Domain, unit: str = "", prior: Any = None, names: Iterable[str] = (), convert: bool = True) -> Any:
     metadata = {_KEY: Parameter(domain, unit, prior, tuple(names))}
     if convert:
-        return eqx.field(converter=lambda value: jnp.asarray(value, float), metadata=metadata)
+        return eqx.field(converter=_as_array, metadata=metadata)
     return eqx.field(metadata=metadata)
 
 
@@ -298,6 +303,6 @@ def check_values(model: eqx.Module) -> None:
         where = f"{type(model).__name__}.{name}"
         if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
             raise ValueError(f"{where} is not finite: give a number to start from.")
-        problem = parameter.domain.problem(value)
+        problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
         if problem:
             raise ValueError(f"{where} {problem}; it is {np.array2string(np.asarray(value), precision=4)}.")

@@ -1,0 +1,82 @@
+"""Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md in this folder."""
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ..population import Doses, Population, Subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _csv(name: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    with (files(__name__) / name).open(encoding="utf-8") as file:
+        return pd.read_csv(file)
+
+
+def theophylline(per_kg: bool = True) -> Population:
+    """Theophylline in 12 adults after one oral dose: 132 concentrations (mg/L) over 25 h, covariate wt (kg).
+
+    The dose is in mg/kg, to go with volumes and clearances for each kg; with `per_kg=False` it is in mg.
+    Source: Boeckmann, Sheiner and Beal (1994), NONMEM Users Guide, Part V.
+    """
+    events = _csv("theoph_events.csv")
+    if per_kg:
+        table = _csv("theoph.csv")
+        events.loc[events["EVID"] == 1, "AMT"] = table.groupby("Subject", sort=False)["Dose"].first().to_numpy()
+    labels = {"time_label": "time (h)", "y_label": "theophylline (mg/L)"}
+    return Population.from_frame(events, covariates={"wt": "WT"}, **labels)
+
+
+def sleepstudy() -> Population:
+    """Mean reaction time (ms) of 18 people on days 0 to 9 of sleep restriction: 180 rows, no doses, no covariates.
+
+    Source: Belenky and others (2003), Journal of Sleep Research 12, 1-12.
+    """
+    labels = {"time_label": "days", "y_label": "reaction time (ms)"}
+    return Population.from_frame(_csv("sleepstudy.csv"), id="Subject", time="Days", y="Reaction", **labels)
+
+
+def eight_schools() -> Population:
+    """Effect of coaching (points) in schools A to H, one row each; covariate se is its known standard error (points).
+
+    Source: Rubin (1981), Journal of Educational Statistics 6, 377-401, Table 1.
+    """
+    return Population.from_frame(
+        _csv("eight_schools.csv"), id="school", time=None, covariates={"se": "sigma"}, y="y", y_label="effect (points)"
+    )
+
+
+def neyman_scott(
+    key: PRNGKeyArray, groups: int = 1000, size: int = 2, mean_sd: float = 1.0, sigma: float = 1.0
+) -> Population:
+    """Small groups with a mean each: y_ij = eta_i + e_ij, eta_i ~ N(0, mean_sd^2), e_ij ~ N(0, sigma^2).
+
+    Maximising over every eta_i as well gives sigma^2 (1 - 1/size) in place of sigma^2, however many groups there are.
+    Source: Neyman and Scott (1948), Econometrica 16, 1-32.
+    """
+    between, within = jax.random.split(key)
+    eta = mean_sd * jax.random.normal(between, (groups, 1))
+    return _repeated(eta + sigma * jax.random.normal(within, (groups, size)), "replicate")
+
+
+def clustered_binary(key: PRNGKeyArray, clusters: int, size: int, b0: float = 0.0, omega: float = 1.0) -> Population:
+    """Yes or no answers (1 or 0) in clusters: logit P(y_ij = 1) = b0 + eta_i, eta_i ~ N(0, omega^2)."""
+    between, within = jax.random.split(key)
+    eta = omega * jax.random.normal(between, (clusters, 1))
+    return _repeated(jax.random.bernoulli(within, jax.nn.sigmoid(b0 + eta), (clusters, size)), "answer")
+
+
+def _repeated(y: jax.Array, time_label: str) -> Population:
+    """A population of equal rows (N, n), numbered 0, 1, ... in place of a time, with no covariates and no doses."""
+    n_subjects, n = y.shape
+    none = Doses(*(np.zeros((n_subjects, 0)) for _ in range(4)))
+    subjects = Subject(jnp.broadcast_to(jnp.arange(n), y.shape), y, jnp.ones(y.shape), {}, none)
+    return Population(subjects, tuple(range(1, n_subjects + 1)), np.full(n_subjects, n), time_label, "y")

@@ -1,0 +1,313 @@
+"""The one helper behind every explorer: controls, a picture that stays in its place, and a sentence that reads it.
+
+An explorer is three parts, and each can be tested without the others:
+
+```python
+def compute(omega):                          # numbers in, numbers out; ValueError with one sentence where it cannot
+    eta = np.linspace(-3, 3, 400)
+    return eta, np.exp(-0.5 * (eta / omega) ** 2) / (np.sqrt(2 * np.pi) * omega)
+
+def paint(picture, result):                  # draws on an empty matplotlib figure
+    picture.subplots().plot(*result, **style.LINE["prior"])
+
+def say(result):                             # the result in words, for those who cannot see the picture
+    return f"The density is {result[1].max():.2f} at its highest."
+
+explorer = Explorer(compute, paint, say, {"omega": Slider("Prior SD", 0.05, 5, 1, unit="of eta", log=True)},
+                    alt="The density of a random effect.")
+explorer                                     # as the last line of a cell
+explorer.set(omega=0.3)                      # moves the control as a hand would; raises what the hand would be shown
+```
+"""
+
+import html
+import math
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+import traitlets
+
+from mefit import style
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number between `low` and `high`; a whole number where all of `low`, `high`, `value` and `step` are.
+
+    `step` is in the slider's own unit, or in decades with `log=True`; by default a hundredth of the way.
+    `play=True` adds a button that walks from low to high, for algorithms watched step by step.
+    """
+
+    label: str
+    low: float
+    high: float
+    value: float
+    step: float | None = None
+    unit: str = ""
+    log: bool = False
+    play: bool = False
+
+    def check(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ValueError(f"{self.label!r} takes a number from {self.low:g} to {self.high:g}, not {value!r}.")
+        if self.whole and value != int(value):
+            raise ValueError(f"{self.label!r} takes a whole number, not {value!r}.")
+        return int(value) if self.whole else float(value)
+
+    @property
+    def whole(self) -> bool:
+        return not self.log and all(isinstance(v, int) for v in (self.low, self.high, self.value, self.step))
+
+    @property
+    def stride(self) -> float:
+        span = math.log10(self.high / self.low) if self.log else self.high - self.low
+        return span / 100 if self.step is None else self.step
+
+    def at(self, index: int) -> float:
+        """The value `index` steps from the low end, without the digits that only the arithmetic put there."""
+        value = self.low * 10 ** (index * self.stride) if self.log else self.low + index * self.stride
+        short = int(value) if self.whole else float(f"{value:.3g}" if self.log else f"{value:.10g}")
+        return min(max(short, self.low), self.high)
+
+    def index(self, value: float) -> int:
+        """How many steps from the low end `value` lies, to the nearest step."""
+        return round((math.log10(value / self.low) if self.log else value - self.low) / self.stride)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few `options`, each the text that is shown and the value that `compute` gets."""
+
+    label: str
+    options: tuple[str, ...]
+    value: str
+
+    def check(self, value: Any) -> str:
+        if value not in self.options:
+            raise ValueError(f"{self.label!r} is one of {', '.join(map(repr, self.options))}, not {value!r}.")
+        return value
+
+
+@dataclass(frozen=True)
+class Switch:
+    """On or off."""
+
+    label: str
+    value: bool
+
+    def check(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.label!r} is True or False, not {value!r}.")
+        return value
+
+
+Control = Slider | Choice | Switch
+
+
+class _NamedImage(ipywidgets.Image):
+    """An image with a name for screen readers: its tooltip, which the browser's side sets only where it finds an empty
+    description, a trait that images lack."""
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
+class Explorer:
+    """A small interactive picture, and the same picture at rest where no kernel runs.
+
+    **Arguments**
+
+    - `compute(**values) -> result`: pure. A ValueError is shown as a sentence in the error line; anything else is a
+      fault of the kit, shown as such and raised.
+    - `paint(picture, result)`: draws on an empty `style.Picture`. It may return a function `update(result)` that moves
+      the artists it made: then later moves call that, on the same artists, instead of painting anew.
+    - `say(result) -> str`: one or two sentences.
+    - `controls`: name to `Slider`, `Choice` or `Switch`; the names are those of `compute`'s arguments.
+    - `alt`: what the picture is a picture of, for those who do not see it; `say` tells them what it shows.
+    - `width`, `height`: of the picture in pixels. It never changes size, so the page never jumps.
+    - `live`: False where a move takes long: then the slider answers when it is let go, not on the way. (While a kernel
+      is busy the browser keeps only the newest position of a slider, so moves do not queue in either case.)
+
+    After each move `values`, `result`, `text`, `png` (bytes) and `seconds` (compute, paint and encode) describe it.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[..., Any],
+        paint: Callable[[style.Picture, Any], Callable[[Any], None] | None],
+        say: Callable[[Any], str],
+        controls: Mapping[str, Control],
+        *,
+        alt: str,
+        width: int = 760,
+        height: int = 420,
+        live: bool = True,
+    ):
+        self.controls = dict(controls)
+        self.alt = alt
+        self.result: Any = None
+        self.text, self.png, self.seconds = "", b"", {"compute": 0.0, "paint": 0.0, "encode": 0.0}
+        self._compute, self._paint, self._say = compute, paint, say
+        self._picture = style.figure(width, height, layout=None)
+        self._update: Callable[[Any], None] | None = None
+        self._values = {name: control.check(control.value) for name, control in self.controls.items()}
+        self._moving = False
+        # The widgets that show one value (a slider, its box, its play button) and what each shows for it.
+        self._parts: dict[str, list[tuple[Any, Callable[[Any], Any]]]] = {}
+
+        fixed = {"width": f"{width}px", "max_width": "100%"}
+        self._image = _NamedImage(
+            format="png", tooltip=alt, layout={**fixed, "height": f"{height}px", "object_fit": "contain"}
+        )
+        # Room for two lines and one line is kept from the start: a sentence that wraps must not move the page.
+        self._says = ipywidgets.HTML(layout={**fixed, "min_height": "3.4em"})
+        self._error = ipywidgets.HTML(layout={**fixed, "min_height": "1.6em"})
+        reset = ipywidgets.Button(description="Reset", layout={"width": "80px"})
+        reset.on_click(lambda _: self.reset())
+        rows = [self._row(name, control, live) for name, control in self.controls.items()]
+        rows[:1] = [ipywidgets.HBox([*rows[:1], reset])]
+        self.view = ipywidgets.VBox([*rows, self._image, self._says, self._error])
+        self.view.add_class("mefit-explorer")
+        self._redraw()
+
+    # What code sees
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the controls say now."""
+        return dict(self._values)
+
+    def set(self, **values: Any) -> "Explorer":
+        """Move controls, all at once, and draw; raises ValueError for what they do not take and for what fails."""
+        unknown = [name for name in values if name not in self.controls]
+        if unknown:
+            raise ValueError(f"There is no control {unknown[0]!r}; there are {', '.join(map(repr, self.controls))}.")
+        self._values |= {name: self.controls[name].check(value) for name, value in values.items()}
+        for name in values:
+            self._show_value(name)
+        self._redraw()
+        return self
+
+    def reset(self) -> None:
+        self.set(**{name: control.value for name, control in self.controls.items()})
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The living view, and at rest: a picture with its sentence for a page, a bare picture, bare text."""
+        picture, text, alt = b64encode(self.png).decode(), html.escape(self.text), html.escape(self.alt)
+        size = {"width": round(self._picture.bbox.width), "height": round(self._picture.bbox.height)}
+        page = f'<img alt="{alt}" width="{size["width"]}" src="data:image/png;base64,{picture}"><p>{text}</p>'
+        still = {"text/html": page, "image/png": picture, "text/plain": self.text}
+        living = self.view._repr_mimebundle_() or {}
+        return {**living, **still}, {"image/png": size | {"alt": self.alt}}
+
+    # A move
+
+    def _moved(self, name: str, value: Any, source: Any) -> None:
+        if not self._moving:
+            self._values[name] = value
+            self._show_value(name, source)
+            self._redraw(by_hand=True)
+
+    def _show_value(self, name: str, source: Any = None) -> None:
+        """Put the value into every widget that shows it, except the one it came from: a hand is on that."""
+        self._moving = True
+        try:
+            for part, shown in self._parts[name]:
+                if part is not source:
+                    part.value = shown(self._values[name])
+        finally:
+            self._moving = False
+
+    def _redraw(self, by_hand: bool = False) -> None:
+        clock = [time.perf_counter()]
+        try:
+            self.result = self._compute(**self._values)
+            clock.append(time.perf_counter())
+            self.text = self._say(self.result)
+            with style.use():
+                if self._update is None:
+                    self._picture.clear()
+                    self._update = self._paint(self._picture, self.result)
+                else:
+                    self._update(self.result)
+                clock.append(time.perf_counter())
+                self.png = style.png(self._picture)
+            clock.append(time.perf_counter())
+        except Exception as failure:
+            # Said on the page too: what a callback raises in answer to a browser goes to a log that no learner opens.
+            refused = isinstance(failure, ValueError) and len(clock) == 1
+            ours = "" if refused else f"This explorer has a fault ({type(failure).__name__}): "
+            self._show_error(f"{ours}{failure} The picture is still the one before this move.")
+            if not refused:
+                self._update = None  # its artists may be half moved
+            if not (refused and by_hand):
+                raise
+            return
+        self.seconds = dict(zip(self.seconds, (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+        self._show_error("")
+        self._says.value = f'<div aria-live="polite" style="{_PROSE}">{html.escape(self.text)}</div>'
+        self._image.value = self.png
+
+    def _show_error(self, sentence: str) -> None:
+        colour = f"color:{style.COLOUR['joint']};font-weight:bold;"
+        shown = f'<div role="alert" style="{_PROSE}{colour}">&#9888; {html.escape(sentence)}</div>' if sentence else ""
+        self._error.value = shown
+
+    # Controls as widgets
+
+    def _join(self, name: str, part: Any, *, meaning: Callable[[Any], Any], shown: Callable[[Any], Any]) -> Any:
+        """Tie a widget to a value: `meaning` of what it shows is the value, `shown` of the value is what it shows."""
+        self._parts.setdefault(name, []).append((part, shown))
+        part.observe(lambda change: self._moved(name, meaning(change["new"]), part), names="value")
+        return part
+
+    def _row(self, name: str, control: Control, live: bool) -> Any:
+        if isinstance(control, Slider):
+            return self._slider_row(name, control, live)
+        if isinstance(control, Switch):
+            beneath = {"margin": "0 0 0 231px"}  # in line with the boxes
+            part: Any = ipywidgets.Checkbox(
+                value=control.value, description=control.label, indent=False, layout=beneath
+            )
+        else:
+            look: dict[str, Any] = _LABEL
+            kind: Any = ipywidgets.Dropdown
+            if len(control.options) <= 4:
+                kind, look = ipywidgets.ToggleButtons, _LABEL | {"button_width": "auto"}
+            offered = {"options": control.options, "value": control.value, "description": control.label}
+            part = kind(**offered, style=look, layout={"width": "max-content"})
+        return self._join(name, part, meaning=_same, shown=_same)
+
+    def _slider_row(self, name: str, control: Slider, live: bool) -> Any:
+        # The box carries the label, because only there does the browser tie label and control together by name.
+        label = f"{control.label} ({control.unit})" if control.unit else control.label
+        kind = ipywidgets.BoundedIntText if control.whole else ipywidgets.BoundedFloatText
+        number: dict[str, Any] = {"min": control.low, "max": control.high, "value": control.value}
+        if not control.log:
+            number["step"] = control.stride
+        box: Any = kind(**number, description=label, style=_LABEL, layout={"width": "340px"})
+        # The slider counts steps. One that held the value itself would round what was typed into the box: the browser
+        # moves its handle to the nearest step and reports that as if a hand had moved it.
+        steps: dict[str, Any] = {"min": 0, "max": control.index(control.high), "value": control.index(control.value)}
+        slider = ipywidgets.IntSlider(
+            **steps, readout=False, continuous_update=live, layout={"width": "250px", "flex": "0 0 auto"}
+        )
+        row = [
+            self._join(name, box, meaning=_same, shown=_same),
+            self._join(name, slider, meaning=control.at, shown=control.index),
+        ]
+        if control.play:
+            play = ipywidgets.Play(**steps, interval=250)
+            row.append(self._join(name, play, meaning=control.at, shown=control.index))
+        return ipywidgets.HBox(row)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_LABEL = {"description_width": "225px"}
+_PROSE = "font-size:15px;line-height:1.5;"

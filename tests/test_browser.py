@@ -1,0 +1,257 @@
+"""What a learner does: open a notebook in JupyterLab, run it, move a slider with an arrow key, see the picture change.
+
+Needs Playwright and an installed Chromium (MEFIT_CHROMIUM names one elsewhere); skipped without. Nothing is downloaded
+and nothing may leave this computer. With MEFIT_SCREENSHOTS set to a folder, each page is kept there as a PNG.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+nbformat = pytest.importorskip("nbformat")
+
+HOME = Path(__file__).resolve().parents[1]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("MEFIT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+TOKEN = "browser-test"
+PATIENCE = 240  # seconds for what compiles or waits for a busy computer; a good run takes a tenth of it
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
+
+# Lessons to open, as paths from the repository's root; each must show at least one explorer.
+NOTEBOOKS: list[str] = []
+
+SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
+    "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+
+
+def until(question: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.1):
+    """The first answer that is not false or None; fails with `what` when it does not come in time."""
+    end = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < end, f"Waited {seconds:g} s for {what}."
+        time.sleep(every)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab of this interpreter, with settings, workspace and files of its own; and its folder."""
+    root = tmp_path_factory.mktemp("jupyter")
+    own = {
+        name: str(root / name.lower())
+        for name in (
+            *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR"),
+            *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"),
+        )
+    }
+    for plugin, text in SETTINGS.items():
+        file = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{plugin}.jupyterlab-settings")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    files = root / "files"
+    files.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
+    command += ["--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={files}"]
+    command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
+    path = os.pathsep.join(filter(None, (str(HOME), inherited.get("PYTHONPATH"))))
+    address, log = f"http://127.0.0.1:{port}", root / "lab.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            command, env=inherited | own | {"PYTHONPATH": path}, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+
+        def answers():
+            assert server.poll() is None, f"JupyterLab stopped: {log.read_text()[-2000:]}"
+            try:
+                return urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).status == 200
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                return False
+
+        until(answers, "JupyterLab to answer")
+        yield address, files
+    finally:
+        server.terminate()  # it ends its kernels itself
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Opened:
+    """A notebook open in a browser, and everything that its page asked for or complained of."""
+
+    def __init__(self, browser, lab, notebook: Path):
+        address, files = lab
+        shutil.copy(notebook, files / notebook.name)
+        self.name = notebook.stem
+        self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
+        self.left: list[str] = []
+        self.complaints: list[str] = []
+        self.page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        self.page.set_default_timeout(PATIENCE * 1000)
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("websocket", lambda websocket: self._asked(websocket.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.goto(f"{address}/lab/tree/{notebook.name}?token={TOKEN}")
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.left.append(url)
+
+    def run(self) -> None:
+        """Run all cells and wait for the last; fails with the text of the first error."""
+
+        def prompts() -> list[str]:
+            shown = self.page.locator(".jp-NotebookPanel .jp-InputPrompt").all_inner_texts()
+            return [prompt for prompt in shown if re.search(r"[\d*]", prompt)]
+
+        def started() -> bool:
+            # A click right after the kernel reports idle is sometimes lost, so it is given again.
+            self.page.keyboard.press("Escape")
+            self.page.get_by_role("menuitem", name="Run", exact=True).click(timeout=20_000)
+            self.page.locator('[data-command="runmenu:run-all"]').click(timeout=20_000)
+            end = time.monotonic() + 10
+            while not prompts() and time.monotonic() < end:
+                time.sleep(0.2)
+            return bool(prompts())
+
+        def finished() -> bool:
+            errors = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+            assert not errors, f"{self.name}: {errors[0][-1500:]}"
+            return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
+
+        # Asked to run before it has a kernel, JupyterLab would ask which one to take.
+        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        until(started, f"{self.name} to run", every=1)
+        until(finished, f"the last cell of {self.name}", every=0.5)
+
+    def explorers(self) -> list["Shown"]:
+        self.page.wait_for_selector(".mefit-explorer img")
+        return [Shown(self.page, panel) for panel in self.page.locator(".mefit-explorer").all()]
+
+    def keep(self) -> None:
+        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(folder, f"{self.name}.png")))
+
+
+class Shown:
+    """One explorer on a page."""
+
+    def __init__(self, page, panel):
+        self.page, self.panel, self.image = page, panel, panel.locator("img")
+        self.image.scroll_into_view_if_needed()
+
+    def picture(self) -> list[int]:
+        read = "async image => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"
+        return self.image.evaluate(read)
+
+    def size(self) -> dict[str, float]:
+        return {side: round(self.image.bounding_box()[side]) for side in ("width", "height")}
+
+    def changes(self, move: Callable[[], object]) -> float:
+        """Seconds from the move to a picture with other bytes, at the same size and without a word of error."""
+        before, size = self.picture(), self.size()
+        start = time.perf_counter()
+        move()
+        until(lambda: self.picture() != before, "the picture to change", seconds=30, every=0.01)
+        taken = time.perf_counter() - start
+        assert self.size() == size
+        assert self.panel.get_by_role("alert").count() == 0
+        return taken
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    file = tmp_path_factory.mktemp("notebooks") / "panel.ipynb"
+    cells = ["from mefit import widgets", "explorer = widgets.three_patients()\nexplorer"]
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, file)
+    return file
+
+
+@pytest.mark.parametrize("notebook", [None, *NOTEBOOKS])
+def test_arrow_keys_move_the_pictures_of(notebook, small, lab, browser):
+    opened = Opened(browser, lab, HOME / notebook if notebook else small)
+    try:
+        opened.run()
+        shown = opened.explorers()
+        assert shown
+        for explorer in shown:
+            handle = explorer.panel.locator(".noUi-handle").first
+            handle.focus()
+            taken = [explorer.changes(lambda: opened.page.keyboard.press("ArrowRight")) for _ in range(4)]
+            print(f"{opened.name}: {1000 * sorted(taken)[1]:.0f} ms from key to picture")
+    finally:
+        opened.keep()
+        opened.page.close()
+    assert opened.left == []
+    assert opened.complaints == []
+
+
+def test_the_box_beside_a_slider(small, lab, browser):
+    opened = Opened(browser, lab, small)
+    try:
+        opened.run()
+        (explorer,) = opened.explorers()
+        box = explorer.panel.get_by_label("Prior SD ω (of η)")  # found by its label: a screen reader finds it too
+        assert float(box.input_value()) == 1.1
+        handle = explorer.panel.locator(".noUi-handle").first
+
+        def type_it():
+            box.fill("0.3")
+            box.press("Enter")
+
+        explorer.changes(type_it)
+        until(lambda: float(handle.get_attribute("aria-valuenow") or "nan") == 39, "the slider to follow", 10)
+        # The slider stands at the step nearest to 0.3, and must not have taken what was typed there.
+        assert float(box.input_value()) == 0.3
+        assert "patients 1, 3, 2 by the peak" in explorer.panel.inner_text()
+        assert "three patients" in (explorer.image.get_attribute("title") or "")  # what a screen reader calls it
+        handle.focus()
+        explorer.changes(lambda: opened.page.keyboard.press("ArrowLeft"))
+        assert float(box.input_value()) == 0.287
+        explorer.changes(lambda: explorer.panel.get_by_role("button", name="Reset").click())
+        assert float(box.input_value()) == 1.1
+        explorer.changes(lambda: explorer.panel.get_by_role("button", name="the area").click())
+    finally:
+        opened.keep()
+        opened.page.close()
