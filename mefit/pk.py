@@ -41,7 +41,7 @@ def oral_one_compartment(
     Raises:
         ValueError: a parameter that is not a scalar.
     """
-    _check_scalars(ka=ka, cl=cl, v=v)
+    ka, cl, v = _scalars(ka=ka, cl=cl, v=v)
     ke = cl / v
     since = jnp.maximum(_since_dose(subject, time), 0.0)
     # The quotient is s times the mean of exp(-rate s) for rates between ke and ka. Where the two nearly coincide the
@@ -66,7 +66,7 @@ def iv_bolus_one_compartment(
     At the very time of a dose the concentration is the one just after it, amount / v higher than just before.
     Arguments, result and errors as in `oral_one_compartment`. Durations are not used.
     """
-    _check_scalars(cl=cl, v=v)
+    cl, v = _scalars(cl=cl, v=v)
     since = _since_dose(subject, time)
     left = jnp.where(since >= 0, jnp.exp(-(cl / v) * jnp.maximum(since, 0.0)), 0.0)
     return jnp.sum(subject.doses.amount * left, axis=-1) / v
@@ -82,7 +82,7 @@ def infusion_one_compartment(
     with ke = cl / v. A dose of duration 0 is a bolus, as in `iv_bolus_one_compartment`.
     Arguments, result and errors as in `oral_one_compartment`.
     """
-    _check_scalars(cl=cl, v=v)
+    cl, v = _scalars(cl=cl, v=v)
     ke, since, duration = cl / v, _since_dose(subject, time), subject.doses.duration
     running = jnp.clip(since, 0.0, duration)
     after = jnp.maximum(since - duration, 0.0)
@@ -104,10 +104,11 @@ def _since_dose(subject: Subject, time: ArrayLike | None) -> Float[Array, "... d
     return at[..., None] - subject.doses.time
 
 
-def _check_scalars(**parameters: ArrayLike) -> None:
+def _scalars(**parameters: ArrayLike) -> list[Float[Array, ""]]:
     for name, value in parameters.items():
         if jnp.ndim(value):
             raise ValueError(
                 f"Parameter {name} has shape {jnp.shape(value)}; a closed form needs one number for the whole curve, "
                 "since superposition does not hold for parameters that change in time."
             )
+    return [jnp.asarray(value, dtype=float) for value in parameters.values()]

@@ -53,15 +53,13 @@ class Doses(eqx.Module):
     @classmethod
     def none(cls) -> "Doses":
         """No doses: arrays of length zero."""
-        return cls(*(np.zeros(0) for _ in range(4)))
+        return cls(*(jnp.zeros(0) for _ in range(4)))
 
     @classmethod
-    def of(
-        cls, amount: ArrayLike, time: ArrayLike = 0.0, duration: ArrayLike = 0.0, compartment: ArrayLike = 1
-    ) -> "Doses":
+    def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1) -> "Doses":
         """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`."""
-        t, a, u, c = np.broadcast_arrays(*(np.atleast_1d(x) for x in (time, amount, duration, compartment)))
-        return cls(t, a, u, c)
+        columns = (np.atleast_1d(x) for x in (time, amount, duration, compartment))
+        return cls(*(jnp.asarray(x) for x in np.broadcast_arrays(*columns)))
 
 
 class Subject(eqx.Module):
@@ -194,25 +192,27 @@ class Population(eqx.Module):
         n_doses, dose_at = frames.positions(table.dose_subject, len(table.ids))
         last = np.cumsum(rows) - 1
 
-        def spread(values: np.ndarray, fill: np.ndarray) -> np.ndarray:
+        def spread(values: np.ndarray, fill: np.ndarray) -> Array:
             out = np.repeat(np.asarray(fill)[:, None], rows.max(), axis=1)
             out[table.subject, at] = values
-            return out
+            return jnp.asarray(out)
 
-        def spread_doses(values: np.ndarray, fill: np.ndarray | float) -> np.ndarray:
+        def spread_doses(values: np.ndarray, fill: np.ndarray | float) -> Array:
             out = np.full((len(rows), n_doses.max()), fill, dtype=values.dtype)
             out[table.dose_subject, dose_at] = values
-            return out
+            return jnp.asarray(out)
 
         first_dose = np.zeros((len(rows), 1))  # padding doses sit at the subject's first dose
         first_dose[table.dose_subject[::-1], 0] = table.dose_time[::-1]
         zero, seen = np.zeros(len(rows)), ~np.isnan(table.y)
-        covariates = {k: spread(x, x[last]) if table.varying[k] else x[last] for k, x in table.covariates.items()}
+        covariates = {
+            k: spread(x, x[last]) if table.varying[k] else jnp.asarray(x[last]) for k, x in table.covariates.items()
+        }
         doses = Doses(
             spread_doses(table.dose_time, first_dose),
             spread_doses(table.amount, 0.0),
             spread_doses(table.duration, 0.0),
-            spread_doses(table.compartment, 1),
+            spread_doses(table.compartment, 1.0),
         )
         y = spread(np.where(seen, table.y, 0.0), zero)
         subjects = Subject(spread(table.time, table.time[last]), y, spread(seen, zero > 0), covariates, doses)

@@ -4,6 +4,7 @@ Needs Playwright and an installed Chromium (MEFIT_CHROMIUM names one elsewhere);
 and nothing may leave this computer. With MEFIT_SCREENSHOTS set to a folder, each page is kept there as a PNG.
 """
 
+import json
 import os
 import re
 import shutil
@@ -55,7 +56,7 @@ def until(question: Callable[[], object], what: str, seconds: float = PATIENCE, 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address of a JupyterLab of this interpreter, with settings, workspace and files of its own; and its folder."""
+    """The address and the folder of a JupyterLab of this interpreter, with settings and workspace of its own."""
     root = tmp_path_factory.mktemp("jupyter")
     own = {
         name: str(root / name.lower())
@@ -115,7 +116,7 @@ class Opened:
     """A notebook open in a browser, and everything that its page asked for or complained of."""
 
     def __init__(self, browser, lab, notebook: Path):
-        address, files = lab
+        self.address, files = lab
         shutil.copy(notebook, files / notebook.name)
         self.name = notebook.stem
         self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
@@ -127,7 +128,7 @@ class Opened:
         self.page.on("websocket", lambda websocket: self._asked(websocket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
-        self.page.goto(f"{address}/lab/tree/{notebook.name}?token={TOKEN}")
+        self.page.goto(f"{self.address}/lab/tree/{notebook.name}?token={TOKEN}")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
 
     def _asked(self, url: str) -> None:
@@ -166,10 +167,20 @@ class Opened:
         self.page.wait_for_selector(".mefit-explorer img")
         return [Shown(self.page, panel) for panel in self.page.locator(".mefit-explorer").all()]
 
-    def keep(self) -> None:
+    def close(self) -> None:
+        """Keep a screenshot where one is asked for, close the page, and end its kernel."""
         if folder := os.environ.get("MEFIT_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=str(Path(folder, f"{self.name}.png")))
+        self.page.close()
+        for session in json.loads(self._server("GET", "/api/sessions")):
+            self._server("DELETE", f"/api/sessions/{session['id']}")
+
+    def _server(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(
+            self.address + path, headers={"Authorization": f"token {TOKEN}"}, method=method
+        )
+        return urllib.request.urlopen(request, timeout=60).read()
 
 
 class Shown:
@@ -179,9 +190,14 @@ class Shown:
         self.page, self.panel, self.image = page, panel, panel.locator("img")
         self.image.scroll_into_view_if_needed()
 
-    def picture(self) -> list[int]:
-        read = "async image => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"
-        return self.image.evaluate(read)
+    def picture(self) -> str:
+        """A digest of the bytes of the picture as the browser has it."""
+        return self.image.evaluate(
+            """async image => {
+                const bytes = await (await fetch(image.src)).arrayBuffer();
+                return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).join();
+            }"""
+        )
 
     def size(self) -> dict[str, float]:
         return {side: round(self.image.bounding_box()[side]) for side in ("width", "height")}
@@ -221,8 +237,7 @@ def test_arrow_keys_move_the_pictures_of(notebook, small, lab, browser):
             taken = [explorer.changes(lambda: opened.page.keyboard.press("ArrowRight")) for _ in range(4)]
             print(f"{opened.name}: {1000 * sorted(taken)[1]:.0f} ms from key to picture")
     finally:
-        opened.keep()
-        opened.page.close()
+        opened.close()
     assert opened.left == []
     assert opened.complaints == []
 
@@ -244,14 +259,13 @@ def test_the_box_beside_a_slider(small, lab, browser):
         until(lambda: float(handle.get_attribute("aria-valuenow") or "nan") == 39, "the slider to follow", 10)
         # The slider stands at the step nearest to 0.3, and must not have taken what was typed there.
         assert float(box.input_value()) == 0.3
-        assert "patients 1, 3, 2 by the peak" in explorer.panel.inner_text()
+        assert "joint: 1, 3, 2" in explorer.panel.inner_text()
         assert "three patients" in (explorer.image.get_attribute("title") or "")  # what a screen reader calls it
         handle.focus()
         explorer.changes(lambda: opened.page.keyboard.press("ArrowLeft"))
-        assert float(box.input_value()) == 0.287
+        assert float(box.input_value()) == 0.288
         explorer.changes(lambda: explorer.panel.get_by_role("button", name="Reset").click())
         assert float(box.input_value()) == 1.1
         explorer.changes(lambda: explorer.panel.get_by_role("button", name="the area").click())
     finally:
-        opened.keep()
-        opened.page.close()
+        opened.close()

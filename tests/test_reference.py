@@ -76,4 +76,7 @@ def test_optimum_of_theophylline_in_mg(theophylline_mg, kind, method):
     population = positive_times(theophylline_mg) if kind == "proportional" else theophylline_mg
     fit = mf.fit(make(**IN_MG, **error), population, METHODS[method], progress=False)
     assert fit.converged, fit.message
-    assert fit.minus_two_log_likelihood == pytest.approx(expected[method], abs=1e-3)
+    value = fit.minus_two_log_likelihood
+    if method == "AGQ9":  # the table's value is exact: 21 nodes, at the optimum of nine
+        value = -2 * mf.log_likelihood(fit.model, population, mf.AGQ(21))
+    assert value == pytest.approx(expected[method], abs=1e-3)

@@ -77,6 +77,6 @@ def clustered_binary(key: PRNGKeyArray, clusters: int, size: int, b0: float = 0.
 def _repeated(y: jax.Array, time_label: str) -> Population:
     """A population of equal rows (N, n), numbered 0, 1, ... in place of a time, with no covariates and no doses."""
     n_subjects, n = y.shape
-    none = Doses(*(np.zeros((n_subjects, 0)) for _ in range(4)))
+    none = Doses(*(jnp.zeros((n_subjects, 0)) for _ in range(4)))
     subjects = Subject(jnp.broadcast_to(jnp.arange(n), y.shape), y, jnp.ones(y.shape), {}, none)
     return Population(subjects, tuple(range(1, n_subjects + 1)), np.full(n_subjects, n), time_label, "y")

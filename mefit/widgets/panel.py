@@ -163,8 +163,8 @@ class Explorer:
             format="png", tooltip=alt, layout={**fixed, "height": f"{height}px", "object_fit": "contain"}
         )
         # Room for two lines and one line is kept from the start: a sentence that wraps must not move the page.
-        self._says = ipywidgets.HTML(layout={**fixed, "min_height": "3.4em"})
-        self._error = ipywidgets.HTML(layout={**fixed, "min_height": "1.6em"})
+        self._says = ipywidgets.HTML(layout={**fixed, "min_height": "50px"})
+        self._error = ipywidgets.HTML(layout={**fixed, "min_height": "26px"})
         reset = ipywidgets.Button(description="Reset", layout={"width": "80px"})
         reset.on_click(lambda _: self.reset())
         rows = [self._row(name, control, live) for name, control in self.controls.items()]
@@ -240,7 +240,7 @@ class Explorer:
             # Said on the page too: what a callback raises in answer to a browser goes to a log that no learner opens.
             refused = isinstance(failure, ValueError) and len(clock) == 1
             ours = "" if refused else f"This explorer has a fault ({type(failure).__name__}): "
-            self._show_error(f"{ours}{failure} The picture is still the one before this move.")
+            self._show_error(f"{ours}{failure} The picture has not moved.")
             if not refused:
                 self._update = None  # its artists may be half moved
             if not (refused and by_hand):
@@ -267,19 +267,20 @@ class Explorer:
     def _row(self, name: str, control: Control, live: bool) -> Any:
         if isinstance(control, Slider):
             return self._slider_row(name, control, live)
+        wide = _LABEL["description_width"]
         if isinstance(control, Switch):
-            beneath = {"margin": "0 0 0 231px"}  # in line with the boxes
-            part: Any = ipywidgets.Checkbox(
-                value=control.value, description=control.label, indent=False, layout=beneath
-            )
+            before, after = ipywidgets.Label(layout={"width": wide}), {"description": control.label, "indent": False}
+            part: Any = ipywidgets.Checkbox(value=control.value, **after)
         else:
-            look: dict[str, Any] = _LABEL
-            kind: Any = ipywidgets.Dropdown
+            before = ipywidgets.Label(
+                control.label, layout={"width": wide, "display": "flex", "justify_content": "flex-end"}
+            )
+            kind: Any = ipywidgets.ToggleButtons if len(control.options) <= 4 else ipywidgets.Dropdown
+            part = kind(options=control.options, value=control.value)
             if len(control.options) <= 4:
-                kind, look = ipywidgets.ToggleButtons, _LABEL | {"button_width": "auto"}
-            offered = {"options": control.options, "value": control.value, "description": control.label}
-            part = kind(**offered, style=look, layout={"width": "max-content"})
-        return self._join(name, part, meaning=_same, shown=_same)
+                part.style.button_width = "auto"
+                part.tooltips = [f"{control.label}: {option}" for option in control.options]
+        return ipywidgets.HBox([before, self._join(name, part, meaning=_same, shown=_same)])
 
     def _slider_row(self, name: str, control: Slider, live: bool) -> Any:
         # The box carries the label, because only there does the browser tie label and control together by name.
@@ -288,7 +289,7 @@ class Explorer:
         number: dict[str, Any] = {"min": control.low, "max": control.high, "value": control.value}
         if not control.log:
             number["step"] = control.stride
-        box: Any = kind(**number, description=label, style=_LABEL, layout={"width": "340px"})
+        box: Any = kind(**number, description=label, style=_LABEL, layout={"width": "345px"})
         # The slider counts steps. One that held the value itself would round what was typed into the box: the browser
         # moves its handle to the nearest step and reports that as if a hand had moved it.
         steps: dict[str, Any] = {"min": 0, "max": control.index(control.high), "value": control.index(control.value)}
@@ -309,5 +310,5 @@ def _same(value: Any) -> Any:
     return value
 
 
-_LABEL = {"description_width": "225px"}
+_LABEL = {"description_width": "240px"}
 _PROSE = "font-size:15px;line-height:1.5;"

@@ -74,12 +74,12 @@ def say(found: Patients) -> str:
     def number(values: np.ndarray) -> str:
         return f"{np.prod(values):.2g}"
 
-    same = "the same order" if order(found.peak) == order(found.area) else "not the same order"
     pulls = ", ".join(f"{part:.0%}" for part in found.shrinkage)
     return (
-        f"From high to low: patients {order(found.peak)} by the peak (joint), {order(found.area)} by the area "
-        f"(marginal): {same}. The three multiplied: peaks {number(found.peak)}, areas {number(found.area)}. "
-        f"The prior pulls their modes {pulls} of the way to 0."
+        f"Patient {order(found.peak)[0]} ranks first by the peak (joint: {order(found.peak)}), "
+        f"patient {order(found.area)[0]} by the area (marginal: {order(found.area)}). "
+        f"Multiplied: peaks {number(found.peak)}, areas {number(found.area)}. "
+        f"The prior pulls the modes {pulls} of the way to 0."
     )
 
 
@@ -113,7 +113,7 @@ def paint(picture: style.Picture, found: Patients) -> Callable[[Patients], None]
 
     def update(found: Patients) -> None:
         top = max(1.0, 1.08 * found.prior.max())
-        strong = {"joint": 0.12 if found.show == AREA else 1.0, "marginal": 0.12 if found.show == PEAK else 1.0}
+        strong = {"joint": 0.2 if found.show == AREA else 1.0, "marginal": 0.2 if found.show == PEAK else 1.0}
         scores = (("peak", found.peak, rank(found.peak)), ("area", found.area, rank(found.area)))
         for i, (curves, prior, product, peak, area, bars, notes) in enumerate(rows):
             seen = found.product[i] > 0.002 * top  # a line that lies on the axis says nothing
@@ -123,7 +123,7 @@ def paint(picture: style.Picture, found: Patients) -> Callable[[Patients], None]
             area.set_data(found.eta, 0 * found.eta, found.product[i])
             area.set_alpha({PEAK: 0.0, AREA: 0.6}.get(found.show, style.AREA["marginal"]["alpha"]))
             peak.set_visible(found.show != AREA)
-            product.set_alpha(strong["joint"])
+            product.set_visible(found.show != AREA)
             for bar, note, (word, score, place), alpha in zip(bars, notes, scores, strong.values(), strict=True):
                 bar.set_width(score[i] / score.max())
                 note.set_text(f"{word} {_short(score[i])}   {place[i]}")

@@ -94,8 +94,8 @@ def paint(picture: style.Picture, found: Curves) -> Callable[[Curves], None]:
 def welcome() -> Explorer:
     """The explorer of lesson 00: a population of curves, spread by two kinds of variability."""
     controls = {
-        "omega": Slider("Between subjects: SD ω", 0.0, 0.8, 0.3, 0.02, unit="log scale"),
-        "sigma": Slider("Residual: SD σ", 0.0, 2.0, 0.4, 0.05, unit="mg/L"),
+        "omega": Slider("Between-subject SD ω", 0.0, 0.8, 0.3, 0.02, unit="log scale"),
+        "sigma": Slider("Residual SD σ", 0.0, 2.0, 0.4, 0.05, unit="mg/L"),
         "subjects": Slider("Subjects shown", 1, MOST, 8, 1),
     }
     return Explorer(compute, paint, say, controls, alt="Concentration against time for each subject of a population.")
