@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
-from .method import Method, Outcome, Problem, State
+from .method import AT_BOUNDARY, Method, Outcome, Problem, State
 from .model import Model
 from .objective import Objective
 from .parameters import free_parameters
@@ -54,7 +54,7 @@ class Fit:
     history: tuple[Step, ...]
     evaluations: int
     fixed: tuple[str, ...]
-    estimated: np.ndarray = dataclasses.field(repr=False)
+    status: tuple[str, ...] = dataclasses.field(repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
     details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -65,8 +65,8 @@ class Fit:
 
     @property
     def n_parameters(self) -> int:
-        """The number of free parameters that the data inform."""
-        return int(np.sum(self.estimated))
+        """The number of free parameters that the method estimates, those at a boundary included."""
+        return sum(status in ("", AT_BOUNDARY) for status in self.status)
 
     @property
     def aic(self) -> float:
@@ -93,7 +93,7 @@ class Fit:
             raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
         problem = Problem(self.model, self.population, self.key, self.fixed)
         information = self.method.information(problem, self.model)
-        kept = np.flatnonzero(self.estimated)
+        kept = np.flatnonzero([not status for status in self.status])
         covariance = np.full(information.shape, np.nan)
         inner = information[np.ix_(kept, kept)]
         if kept.size and np.all(np.isfinite(inner)) and np.all(np.linalg.eigvalsh(inner) > 0):
@@ -212,7 +212,7 @@ def _fit(problem: Problem, method: Method, outcome: Outcome, history: tuple[Step
         model=outcome.model, population=problem.population, method=method, eta=outcome.eta,
         eta_covariance=outcome.eta_covariance, log_likelihood=outcome.log_likelihood, log_prior=outcome.log_prior,
         converged=outcome.converged, message=outcome.message or "converged", remarks=outcome.remarks, history=history,
-        evaluations=state.evaluations, fixed=problem.fixed, estimated=outcome.estimated, key=problem.key,
+        evaluations=state.evaluations, fixed=problem.fixed, status=outcome.status, key=problem.key,
         details=outcome.details,
     )
 

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from .compiling import compiled
 from .empirical_bayes import Mode, Newton, hold_constant
-from .method import Method, Outcome, Problem, State
+from .method import NOT_IDENTIFIED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects
 from .objective import Memory, Objective, Term, evaluate, inverse_precision, no_modes
 from .optimise import BFGS
@@ -53,6 +53,25 @@ class JointMLE(Objective):
         mode = separate_mode(model, subject, self.newton)
         return Term(log_conditional(model, mode.eta, subject), mode.eta, mode.precision, mode.converged, {})
 
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        outcome = super().finish(problem, state)
+        labels = coordinates(problem.model, problem.fixed)
+        used = [i for i, status in enumerate(outcome.status) if not status]
+        strength, axes = np.linalg.eigh(self.information(problem, outcome.model)[np.ix_(used, used)])
+        loose = axes[:, strength < 1e-6 * np.max(strength, initial=0.0)]
+        status = list(outcome.status)
+        for i, weight in zip(used, np.linalg.norm(loose, axis=1), strict=True):
+            if weight > 0.05:
+                status[i] = NOT_IDENTIFIED
+        names = [labels[i].label for i in used if status[i] == NOT_IDENTIFIED]
+        if not names:
+            return outcome
+        remark = (
+            f"{', '.join(names)}: not identified. The random effects, free of their prior, can take over what these do, "
+            "so they stay near their starting values."
+        )
+        return dataclasses.replace(outcome, status=tuple(status), remarks=(*outcome.remarks, remark))
+
 
 class JointMAP(Objective):
     """Joint maximum a posteriori: max over theta and every eta of sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta).
@@ -80,27 +99,35 @@ class JointMAP(Objective):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         outcome = super().finish(problem, state)
-        return dataclasses.replace(outcome, remarks=outcome.remarks + self._collapsed_ends(problem, state))
-
-    def _collapsed_ends(self, problem: Problem, state: State) -> tuple[str, ...]:
-        """A mode that was found may be a local one: compare it with the far end of every positive quantity."""
         if not state.converged:
-            return ()
+            return outcome
+        higher = self._higher_end(problem, state)
+        if higher is None:
+            return outcome
+        label, end, gain = higher
+        if gain > 1e-3:
+            remark = (
+                f"this is a local mode, not the maximum: the objective is unbounded, and with {label} a factor of "
+                f"{self.scale_limit:g} nearer to {end} it is already {gain:.3g} higher."
+            )
+            return dataclasses.replace(outcome, remarks=(*outcome.remarks, remark))
+        message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to {end}"
+        return dataclasses.replace(outcome, converged=False, message=message)
+
+    def _higher_end(self, problem: Problem, state: State) -> tuple[str, str, float] | None:
+        """The far end of a positive quantity at which the objective is highest, if it is higher there than here."""
         memory: Memory = state.memory
-        best, sentence = state.objective, ()
+        best = None
         for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
             for end, sign in (("0", -1.0), ("infinity", 1.0)):
+                if not coordinate.log_scale:
+                    continue
                 x = memory.point.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
-                value = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0])
-                if coordinate.log_scale and np.isfinite(value) and value > best:
-                    best = value
-                    sentence = (
-                        f"this is a local mode only, not the maximum: the objective is unbounded, and with "
-                        f"{coordinate.label} a factor of {self.scale_limit:g} nearer to {end} it is already "
-                        f"{value - state.objective:.3g} higher.",
-                    )
-        return sentence
+                gain = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0]) - state.objective
+                if np.isfinite(gain) and gain > (0.0 if best is None else best[2]):
+                    best = (coordinate.label, end, gain)
+        return best
 
 
 def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
@@ -171,7 +198,7 @@ class TwoStage(Method):
         return Outcome(
             model=state.model, log_likelihood=float(np.sum(log_conditionals)), log_prior=0.0,
             eta=np.asarray(mode.eta), eta_covariance=inverse_precision(np.asarray(mode.precision)),
-            converged=state.converged, message=state.message, estimated=np.ones(len(coordinates(problem.model, problem.fixed)), bool), remarks=remarks,
+            converged=state.converged, message=state.message, status=("",) * len(coordinates(problem.model, problem.fixed)), remarks=remarks,
         )
 
     def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:

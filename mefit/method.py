@@ -5,11 +5,14 @@ import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .model import Model
 from .population import Population
+
+NOT_ESTIMATED = "not estimated"  # the objective does not depend on it
+AT_BOUNDARY = "at its boundary"
+NOT_IDENTIFIED = "not identified"  # others can take its place without changing the objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Outcome:
     eta_covariance: Float[Array, "N K K"]
     converged: bool
     message: str
-    estimated: np.ndarray  # for each free coordinate: did the data inform it, away from any boundary?
+    status: tuple[str, ...]  # for each free coordinate: "" where it was estimated, or one of the words above
     remarks: tuple[str, ...] = ()
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 

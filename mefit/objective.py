@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from scipy.optimize import Bounds
 
 from .compiling import compiled
 from .empirical_bayes import Newton, empirical_bayes
-from .method import Method, Outcome, Problem, State
+from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
 from .optimise import BFGS, Point, ValueAndGradient
 from .parameters import constrain, coordinates, log_prior, unconstrain
@@ -100,7 +101,7 @@ class Objective(Method):
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
         loss = partial(self._mean_loss, problem, memory.batches)
-        point = self.optimiser.step(loss, memory.point)
+        point = self.optimiser.step(loss, memory.point, self._bounds(problem, memory))
         runaway, levels_off = self._runaway(problem, memory, point)
         if runaway is not None:
             message = self._runaway_sentence(problem, memory, point, runaway)
@@ -122,8 +123,10 @@ class Objective(Method):
         memory: Memory = state.memory
         x, remarks = memory.point.x, tuple(memory.boundary.values())
         value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, memory.batches)
-        estimated = np.abs(np.asarray(gradient)) > 0.0  # a gradient of exactly zero: the objective does not use it
-        estimated[list(memory.boundary)] = False
+        # Where the gradient is exactly zero, the objective does not use the parameter.
+        status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
+        for i in memory.boundary:
+            status[i] = AT_BOUNDARY
         model = _model_at(problem.model, problem.fixed, x)
         count = len(problem.population)
         terms = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], terms)
@@ -137,7 +140,7 @@ class Objective(Method):
                         + (f" and {len(lost) - 5} more" if len(lost) > 5 else "") + ".",)
         return Outcome(
             model=model, log_likelihood=float(value) - float(prior), log_prior=float(prior), eta=eta,
-            eta_covariance=covariance, converged=state.converged, message=state.message, estimated=estimated,
+            eta_covariance=covariance, converged=state.converged, message=state.message, status=tuple(status),
             remarks=remarks, details=dict(terms.details),
         )
 
@@ -215,11 +218,15 @@ class Objective(Method):
             "look for a square root, a logarithm or a power at exactly zero in the model."
         )
 
+    def _bounds(self, problem: Problem, memory: Memory) -> Bounds:
+        reach = [math.log(self.scale_limit) if c.log_scale else np.inf for c in coordinates(problem.model, problem.fixed)]
+        return Bounds(memory.start - reach, memory.start + reach)
+
     def _runaway(self, problem: Problem, memory: Memory, point: Point) -> tuple[int | None, bool]:
         """Which positive quantity has left its limits, if any, and whether the objective levels off there."""
         moved = point.x - memory.start
         for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
-            if coordinate.log_scale and i not in memory.boundary and abs(moved[i]) > math.log(self.scale_limit):
+            if coordinate.log_scale and i not in memory.boundary and abs(moved[i]) > 0.999 * math.log(self.scale_limit):
                 return i, bool(abs(point.gradient[i]) * len(problem.population) < 1e-3)
         return None, False
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -28,6 +28,8 @@ class Point:
 class BFGS(eqx.Module):
     """SciPy's BFGS. It ends where no component of the gradient of the mean objective a subject exceeds `tolerance`.
 
+    Where its line search finds nothing, as on an objective without a minimum, one iteration of SciPy's L-BFGS-B looks
+    along the steepest descent, up to the bounds.
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 6.1, with a Wolfe line search.
     """
 
@@ -39,39 +41,44 @@ class BFGS(eqx.Module):
         value, gradient = function(x)
         return self._judge(Point(x, value, gradient, np.eye(x.size), 1))
 
-    def step(self, function: ValueAndGradient, point: Point) -> Point:
+    def step(self, function: ValueAndGradient, point: Point, bounds: Bounds) -> Point:
         """One iteration: a line search and an update of the inverse Hessian."""
-        seen: dict[bytes, tuple[float, np.ndarray]] = {point.x.tobytes(): (point.value, point.gradient)}
-        evaluations = point.evaluations
-
-        def remembered(x):
-            nonlocal evaluations
-            key = x.tobytes()
-            if key not in seen:
-                value, gradient = function(x)
-                seen[key] = (value, gradient) if np.isfinite(value) else (np.inf, np.zeros_like(x))
-                evaluations += 1
-            return seen[key]
-
+        remembered = _Remembered(function, point)
+        quiet = {"maxiter": 1, "gtol": 0.0}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the line search warns before it tries its second way
-            result = minimize(
-                remembered, point.x, jac=True, method="BFGS",
-                options={"maxiter": 1, "gtol": 0.0, "hess_inv0": point.inverse_hessian},
-            )
-        moved = Point(result.x, float(result.fun), result.jac, _symmetric(result.hess_inv), evaluations)
-        if not result.fun < point.value:
-            if not np.array_equal(point.inverse_hessian, np.eye(point.x.size)):
-                # The line search found nothing: forget the curvature and try once more downhill.
-                return dataclasses.replace(point, inverse_hessian=np.eye(point.x.size), evaluations=evaluations)
+            options = {**quiet, "hess_inv0": point.inverse_hessian}
+            found = minimize(remembered, point.x, jac=True, method="BFGS", options=options)
+            inverse_hessian = _symmetric(found.hess_inv)
+            if not found.fun < point.value:
+                options = {**quiet, "ftol": 0.0}
+                found = minimize(remembered, point.x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+                inverse_hessian = np.eye(point.x.size)
+        evaluations = point.evaluations + remembered.evaluations
+        if not found.fun < point.value:
             flat = np.max(np.abs(point.gradient)) < 100 * self.tolerance
             message = "converged to rounding error" if flat else "the line search found no way up from here"
             return dataclasses.replace(point, evaluations=evaluations, done=True, converged=bool(flat), message=message)
-        return self._judge(moved)
+        return self._judge(Point(found.x, float(found.fun), np.asarray(found.jac), inverse_hessian, evaluations))
 
     def _judge(self, point: Point) -> Point:
         converged = bool(point.x.size == 0 or np.max(np.abs(point.gradient)) <= self.tolerance)
         return dataclasses.replace(point, done=converged, converged=converged, message="converged" if converged else "")
+
+
+class _Remembered:
+    """The function, which is not evaluated again where SciPy asks for the starting point once more."""
+
+    def __init__(self, function: ValueAndGradient, point: Point):
+        self.function, self.evaluations = function, 0
+        self.seen = {point.x.tobytes(): (point.value, point.gradient)}
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        key = x.tobytes()
+        if key not in self.seen:
+            self.seen[key] = self.function(x)
+            self.evaluations += 1
+        return self.seen[key]
 
 
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:

@@ -81,8 +81,7 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
     remarks = ["fixed" if entry.parameter in fit.fixed else "" for entry in found]
     if found and x.size:
         jacobian = np.asarray(jax.jit(jax.jacfwd(natural))(x))
-        unknown = (np.abs(jacobian) > 0) @ ~fit.estimated
-        remarks = [r or ("not estimated" if u else "") for r, u in zip(remarks, unknown, strict=True)]
+        remarks = [r or _status(fit, row) for r, row in zip(remarks, jacobian, strict=True)]
         if fit.has_standard_errors:
             variance = np.einsum("ip,pq,iq->i", jacobian, np.nan_to_num(fit.covariance), jacobian)
             missing = ((np.abs(jacobian) > 0) @ np.isnan(np.diagonal(fit.covariance))) | (variance == 0)
@@ -96,6 +95,12 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
 
 
+def _status(fit: Fit, sensitivity: np.ndarray) -> str:
+    """What became of the free coordinates that a number of the table depends on."""
+    words = {status for status, slope in zip(fit.status, sensitivity, strict=True) if slope != 0.0 and status}
+    return ", ".join(sorted(words))
+
+
 def _number(value: float, digits: int = 4) -> str:
     if not np.isfinite(value):
         return ""
@@ -103,7 +108,12 @@ def _number(value: float, digits: int = 4) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.0f}%" if np.isfinite(value) else ""
+    return f"{value:.0f}%" if np.isfinite(value) and abs(value) < 1e6 else ""
+
+
+def _log_normal_cv(sd: float) -> float:
+    """sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta); infinite where it is beyond reading."""
+    return float(np.sqrt(np.expm1(sd**2))) if sd < 10.0 else np.inf
 
 
 def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -123,7 +133,7 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     shrinkage = [_percent(100.0 * s) for s in fit.shrinkage]
     if len(sds) == k and k:
         rows = [
-            [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * np.sqrt(np.expm1(r.estimate**2))), s, r.remark]
+            [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * _log_normal_cv(r.estimate)), s, r.remark]
             for (name, r), s in zip(sds.iterrows(), shrinkage, strict=True)
         ]
         sections.append(("Random effects", ["", "SD", "SE", "CV (if log-normal)", "shrinkage", ""], rows))

@@ -1,6 +1,7 @@
 """Explorers: small interactive pictures, one a file. `panel` is what they are all built from."""
 
 from mefit.widgets.panel import Choice as Choice
+from mefit.widgets.panel import Control as Control
 from mefit.widgets.panel import Explorer as Explorer
 from mefit.widgets.panel import Slider as Slider
 from mefit.widgets.panel import Switch as Switch

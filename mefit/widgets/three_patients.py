@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from mefit.widgets.panel import Choice, Explorer, Slider
+from mefit.widgets.panel import Choice, Control, Explorer, Slider
 
 HEIGHT = np.array([0.7, 0.9, 0.4])  # a: the likelihood at its best eta
 BEST = np.array([0.3, -1.5, 1.0])  # m: the eta that the data alone would choose
@@ -141,7 +141,7 @@ def _short(value: float) -> str:
 
 def three_patients() -> Explorer:
     """The explorer of lesson 02: the prior's standard deviation under a slider."""
-    controls = {
+    controls: dict[str, Control] = {
         "omega": Slider("Prior SD ω", 0.05, 5.0, 1.1, unit="of η", log=True),
         "show": Choice("Look at", (BOTH, PEAK, AREA), BOTH),
     }

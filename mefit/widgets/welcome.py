@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from mefit.widgets.panel import Explorer, Slider
+from mefit.widgets.panel import Control, Explorer, Slider
 
 DOSE, ABSORPTION, CLEARANCE, VOLUME = 320.0, 1.5, 2.8, 32.0  # mg, 1/h, L/h, L: much like theophylline
 SAMPLES = np.array([0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0, 24.0])  # hours after the dose
@@ -93,7 +93,7 @@ def paint(picture: style.Picture, found: Curves) -> Callable[[Curves], None]:
 
 def welcome() -> Explorer:
     """The explorer of lesson 00: a population of curves, spread by two kinds of variability."""
-    controls = {
+    controls: dict[str, Control] = {
         "omega": Slider("Between-subject SD ω", 0.0, 0.8, 0.3, 0.02, unit="log scale"),
         "sigma": Slider("Residual SD σ", 0.0, 2.0, 0.4, 0.05, unit="mg/L"),
         "subjects": Slider("Subjects shown", 1, MOST, 8, 1),
