@@ -35,3 +35,4 @@ from .parameters import (
     weights,
 )
 from .population import Doses, Population, Subject
+from .predict import predict

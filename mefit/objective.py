@@ -238,8 +238,8 @@ class Objective(Method):
         if slope < 1e-3:
             return f"{label} went to its boundary, {end}, where the objective levels off."
         return (
-            f"no maximum: the objective grows without limit as {label} goes to {end} (by {slope:.3g} for each unit of "
-            f"its logarithm); stopped a factor of {self.scale_limit:g} {side} the starting value"
+            f"no maximum: the objective is unbounded, it grows without limit as {label} goes to {end} "
+            f"(by {slope:.3g} for each unit of its logarithm); stopped a factor of {self.scale_limit:g} {side} the starting value"
         )
 
     def _look_at_boundaries(
@@ -303,13 +303,13 @@ def evaluate(objective: Objective, template: Model, fixed: tuple[str, ...], x: A
         return (total[0] + value, total[1] + gradient), terms
 
     (value, gradient), terms = jax.lax.scan(accumulate, (log_p, slope), batches)
-    return value, gradient, log_p, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)
+    return value, gradient, log_p, jax.tree.map(_join_chunks, terms)
 
 
 @compiled
 def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
     terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), terms)
+    return jax.tree.map(_join_chunks, terms)
 
 
 def inverse_precision(precision: np.ndarray) -> np.ndarray:
@@ -321,6 +321,10 @@ def inverse_precision(precision: np.ndarray) -> np.ndarray:
         except np.linalg.LinAlgError:
             out[i] = np.diag(np.full(len(matrix), np.inf))
     return out
+
+
+def _join_chunks(leaf: Array) -> Array:
+    return leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])
 
 
 def no_modes(model: Model, value: Array) -> Term:

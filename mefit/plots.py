@@ -1,0 +1,180 @@
+"""Pictures of a population and of a fit: axes in, axes out; nothing is ever shown by itself.
+
+```python
+from mefit import plots
+
+plots.population_curves(population).figure          # as the last line of a notebook cell
+axes = plots.individual_fits(fit, subjects=[0, 4])  # ... or keep the axes, and draw on
+```
+
+Every function draws on the axes it is given, or on a new picture of the kit's own style, and returns the axes. The
+numbers come from the library (`predict`, `Fit`), so whatever is drawn can be had as an array too.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+
+from . import style
+from .fit import Fit
+from .model import eta_size, log_random_effects
+from .parameters import parameters
+from .population import Population
+from .predict import predict
+from .report import effect_names
+
+
+def _panels(axes: Any, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
+    """`count` axes: those given, or those of a new picture with that many rows."""
+    if axes is not None:
+        given = list(np.ravel(axes))
+        if len(given) < count:
+            raise ValueError(f"This plot has {count} panels and was given {len(given)} axes; give one for each.")
+        return given[:count]
+    columns = math.ceil(count / rows)
+    made = style.figure(width, height).subplots(rows, columns, squeeze=False, **shape).ravel()
+    for place in range(count, len(made)):  # the last row may be short: then the panel above shows the times
+        made[place].remove()
+        made[place - columns].tick_params(labelbottom=True)
+    return list(made[:count])
+
+
+def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times and responses of subject i, without its missing rows."""
+    subject = population[i]
+    mask = np.asarray(subject.mask)
+    return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
+
+
+def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
+    chosen = list(range(len(population)) if subjects is None else subjects)
+    wrong = [i for i in chosen if not 0 <= i < len(population)]
+    if wrong or not chosen:
+        what = f"{wrong[0]} is not one" if wrong else "none was given"
+        raise ValueError(f"subjects are positions from 0 to {len(population) - 1}, and {what}.")
+    return chosen
+
+
+def time_grid(population: Population, points: int = 200) -> np.ndarray:
+    """Evenly spaced times from the first observation or dose to the last observation: the grid of a smooth curve."""
+    time = np.asarray(population.subjects.time)
+    given = np.asarray(population.subjects.doses.amount) != 0
+    first = min([time.min(), *np.asarray(population.subjects.doses.time)[given]])
+    return np.linspace(first, time.max(), points)
+
+
+def _curve_times(population: Population) -> np.ndarray:
+    """(N, m): a dense grid, or the subjects' own times where a covariate varies and the grid has no values of it."""
+    if any(x.ndim == 2 for x in population.subjects.covariates.values()):
+        return np.asarray(population.subjects.time)
+    return np.broadcast_to(time_grid(population), (len(population), 200))
+
+
+def population_curves(
+    population: Population, ax: Axes | None = None, subjects: Sequence[int] | None = None, label: str = "measured"
+) -> Axes:
+    """The data, each subject's responses joined by a thin line; `subjects` are the positions of those to draw."""
+    with style.use():
+        ax = _panels(ax, 1, 760, 420)[0]
+        chosen = _chosen(population, subjects)
+        size = {"markersize": 5 if len(chosen) <= 30 else 3, "markeredgewidth": 0.5}
+        thin = {"linewidth": 0.8, "alpha": 0.45 if len(chosen) <= 30 else 0.2}
+        for place, i in enumerate(chosen):
+            time, y = observed(population, i)
+            ax.plot(time, y, **(style.LINE["data"] | thin))
+            ax.plot(time, y, **(style.POINT["data"] | size), label=label if place == 0 else None)
+        ax.set(xlabel=population.time_label, ylabel=population.y_label)
+        return ax
+
+
+def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
+    """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
+
+    The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
+    varies in time, curves join the predictions at the subject's own times. `subjects` are positions; returns the axes.
+    """
+    population = fit.population
+    chosen = _chosen(population, subjects)
+    time = _curve_times(population)
+    own = time if any(x.ndim == 2 for x in population.subjects.covariates.values()) else None
+    grid = None if own is not None else time[0]
+    individual = np.asarray(predict(fit.model, population, fit.eta, grid))
+    typical = np.asarray(predict(fit.model, population, None, grid))
+    with style.use():
+        rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
+        panels = _panels(axes, len(chosen), 960, 90 + 170 * rows, rows, sharex=True, sharey=True)
+        # Above the typical curve, which it would vanish under where the two agree.
+        line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
+        for ax, i in zip(panels, chosen, strict=True):
+            ax.plot(time[i], typical[i], **style.LINE["population"], label="typical subject")
+            ax.plot(time[i], individual[i], **line, label="this subject")
+            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
+            ax.set_title(f"{population.ids[i]}", fontsize=12)
+        if axes is None:
+            figure = panels[0].figure
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+            figure.supxlabel(population.time_label, fontsize=13)
+            figure.supylabel(population.y_label, fontsize=13)
+        return panels
+
+
+def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
+    """A panel a random effect: every subject's empirical Bayes estimate with +-1 SD, before the fitted prior.
+
+    The grey hill is the density p(eta | theta) of that effect, stretched to the panel's height; the title tells the
+    shrinkage, 1 - SD(estimates) / SD(prior). Where a method or the data give no finite SD there is no bar.
+    """
+    k = eta_size(fit.model)
+    if k == 0:
+        raise ValueError(f"{type(fit.model).__name__} has no random effects to draw.")
+    effects = fit.model.random_effects()
+    mean, sd = (
+        np.reshape(np.broadcast_to(np.asarray(x), effects.shape()), -1) for x in (effects.mean, effects.variance**0.5)
+    )
+    names = next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ())
+    names = effect_names(names, k)
+    error = np.sqrt(np.maximum(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2), 0.0))
+    count = len(fit.population)
+    order = np.arange(count)[::-1]  # the first subject at the top, as in a list
+    with style.use():
+        panels = _panels(axes, k, min(960, 340 * k + 60), 150 + min(500, 24 * count), sharey=True)
+        for j, ax in enumerate(panels):
+            x = mean[j] + np.linspace(-3.5, 3.5, 201) * sd[j]
+            at = np.tile(mean, (x.size, 1))
+            at[:, j] = x
+            log_density = np.asarray(jax.vmap(lambda eta: log_random_effects(fit.model, eta))(at))
+            hill = count * np.exp(log_density - log_density.max()) - 0.5
+            ax.fill_between(x, -0.5, hill, **style.AREA["prior"])
+            ax.plot(x, hill, **style.LINE["prior"], label="fitted prior (any height)")
+            ax.axvline(mean[j], **(style.LINE["population"] | {"linewidth": 1.5}))
+            bars = np.where(np.isfinite(error[:, j]), error[:, j], 0.0)
+            label = "empirical Bayes estimate ± 1 SD"
+            ax.errorbar(fit.eta[:, j], order, xerr=bars, **style.POINT["individual"], elinewidth=2.2, label=label)
+            ax.set(xlabel=f"η of {names[j]}", ylim=(-0.7, count + 0.4))
+            ax.set_title(f"shrinkage {100 * fit.shrinkage[j]:.0f}%", fontsize=13)
+        if count <= 40:
+            panels[0].set_yticks(order, [str(i) for i in fit.population.ids], fontsize=10)
+        panels[0].set_ylabel("subject")
+        if axes is None:
+            panels[0].figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        return panels
+
+
+def history(fit: Fit, ax: Axes | None = None) -> Axes:
+    """-2 log-likelihood (or -2 times the method's objective) by iteration, with its last value written beside it."""
+    iteration = [step.iteration for step in fit.history]
+    value = np.array([step.minus_two_objective for step in fit.history])
+    with style.use():
+        ax = _panels(ax, 1, 620, 360)[0]
+        meaning = "marginal" if fit.has_standard_errors else "joint"
+        ax.plot(iteration, value, **style.LINE[meaning])
+        ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
+        ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")
+        what = "−2 log-likelihood" if fit.has_standard_errors else "−2 × objective"
+        ax.set(xlabel="iteration", ylabel=what)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        return ax
