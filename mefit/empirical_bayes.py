@@ -97,8 +97,8 @@ class Newton(eqx.Module):
             rounding = 1e-14 * (jnp.abs(value) + 1.0)
             sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(precision))
             uphill = sound & (value >= s.value - rounding)
-            calmer = jnp.where(s.damping < 1e-4, 0.0, 0.1 * s.damping)
-            damping = jnp.where(uphill, calmer, jnp.maximum(10.0 * s.damping, 1e-3))
+            calmer = jnp.where(s.damping < 1e-2, 0.0, 0.1 * s.damping)
+            damping = jnp.where(uphill, calmer, jnp.maximum(10.0 * s.damping, 0.3))
 
             def choose(new, old):
                 return jnp.where(uphill, new, old)

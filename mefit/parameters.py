@@ -305,4 +305,5 @@ def check_values(model: eqx.Module) -> None:
             raise ValueError(f"{where} is not finite: give a number to start from.")
         problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
         if problem:
-            raise ValueError(f"{where} {problem}; it is {np.array2string(np.asarray(value), precision=4)}.")
+            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
+            raise ValueError(f"{where} {problem}; it is {shown}.")

@@ -12,15 +12,17 @@ numbers come from the library (`predict`, `Fit`), so whatever is drawn can be ha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from . import style
 from .fit import Fit
+from .joint import JointMLE, NaivePooled, TwoStage
 from .model import eta_size, log_random_effects
 from .parameters import parameters
 from .population import Population
@@ -28,15 +30,17 @@ from .predict import predict
 from .report import effect_names
 
 
-def _panels(axes: Any, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
-    """`count` axes: those given, or those of a new picture with that many rows."""
+def _panels(axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
+    """`count` axes: those given, or those of a new picture with that many rows, described by `alt`."""
     if axes is not None:
         given = list(np.ravel(axes))
         if len(given) < count:
             raise ValueError(f"This plot has {count} panels and was given {len(given)} axes; give one for each.")
         return given[:count]
     columns = math.ceil(count / rows)
-    made = style.figure(width, height).subplots(rows, columns, squeeze=False, **shape).ravel()
+    picture = style.figure(width, height)
+    picture.alt = alt
+    made = picture.subplots(rows, columns, squeeze=False, **shape).ravel()
     for place in range(count, len(made)):  # the last row may be short: then the panel above shows the times
         made[place].remove()
         made[place - columns].tick_params(labelbottom=True)
@@ -67,20 +71,14 @@ def time_grid(population: Population, points: int = 200) -> np.ndarray:
     return np.linspace(first, time.max(), points)
 
 
-def _curve_times(population: Population) -> np.ndarray:
-    """(N, m): a dense grid, or the subjects' own times where a covariate varies and the grid has no values of it."""
-    if any(x.ndim == 2 for x in population.subjects.covariates.values()):
-        return np.asarray(population.subjects.time)
-    return np.broadcast_to(time_grid(population), (len(population), 200))
-
-
 def population_curves(
     population: Population, ax: Axes | None = None, subjects: Sequence[int] | None = None, label: str = "measured"
 ) -> Axes:
     """The data, each subject's responses joined by a thin line; `subjects` are the positions of those to draw."""
     with style.use():
-        ax = _panels(ax, 1, 760, 420)[0]
         chosen = _chosen(population, subjects)
+        alt = f"{population.y_label} against {population.time_label}, a line for each of {len(chosen)} subjects."
+        ax = _panels(ax, alt, 1, 760, 420)[0]
         size = {"markersize": 5 if len(chosen) <= 30 else 3, "markeredgewidth": 0.5}
         thin = {"linewidth": 0.8, "alpha": 0.45 if len(chosen) <= 30 else 0.2}
         for place, i in enumerate(chosen):
@@ -99,14 +97,15 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     """
     population = fit.population
     chosen = _chosen(population, subjects)
-    time = _curve_times(population)
-    own = time if any(x.ndim == 2 for x in population.subjects.covariates.values()) else None
-    grid = None if own is not None else time[0]
+    varying = any(x.ndim == 2 for x in population.subjects.covariates.values())
+    grid = None if varying else time_grid(population)
+    time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
     individual = np.asarray(predict(fit.model, population, fit.eta, grid))
     typical = np.asarray(predict(fit.model, population, None, grid))
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
-        panels = _panels(axes, len(chosen), 960, 90 + 170 * rows, rows, sharex=True, sharey=True)
+        alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
+        panels = _panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
         # Above the typical curve, which it would vanish under where the two agree.
         line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
         for ax, i in zip(panels, chosen, strict=True):
@@ -115,11 +114,51 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
             ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
             ax.set_title(f"{population.ids[i]}", fontsize=12)
         if axes is None:
-            figure = panels[0].figure
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-            figure.supxlabel(population.time_label, fontsize=13)
-            figure.supylabel(population.y_label, fontsize=13)
+            _label_around(panels, population)
         return panels
+
+
+def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
+    """A panel a subject: its data, and its curve by each of several fits of the same population.
+
+    `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own `eta`: that of the
+    typical subject after naive pooling. Curves are on a dense grid, as in `individual_fits`.
+    """
+    population = next(iter(fits.values())).population
+    chosen, time = _chosen(population, subjects), time_grid(population)
+    with style.use():
+        rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
+        alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
+        panels = _panels(axes, alt, len(chosen), 900, 130 + 190 * rows, rows, sharex=True, sharey=True)
+        for name, fit in fits.items():
+            meaning = _meaning(fit)
+            # The thinner above the thicker, so that curves which nearly coincide can all be seen.
+            above = {"zorder": 2.0 + 0.1 * ("population", "individual", "joint").index(meaning)}
+            above |= {"individual": {"linewidth": 2.8}, "joint": {"linewidth": 1.8}}.get(meaning, {})
+            curves = np.asarray(predict(fit.model, population, fit.eta, time))
+            for ax, i in zip(panels, chosen, strict=True):
+                ax.plot(time, curves[i], **(style.LINE[meaning] | above), label=name)
+        for ax, i in zip(panels, chosen, strict=True):
+            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
+            ax.set_title(f"{population.ids[i]}", fontsize=12)
+        if axes is None:
+            _label_around(panels, population)
+        return panels
+
+
+def _meaning(fit: Fit) -> str:
+    """The colour of a fit's curves: everyone alike, everyone alone, or everyone as a member of the population."""
+    if isinstance(fit.method, NaivePooled):
+        return "population"
+    return "joint" if isinstance(fit.method, TwoStage | JointMLE) else "individual"
+
+
+def _label_around(panels: list[Axes], population: Population) -> None:
+    figure: Any = panels[0].figure
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure.supxlabel(population.time_label, fontsize=13)
+    figure.supylabel(population.y_label, fontsize=13)
 
 
 def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
@@ -131,7 +170,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     k = eta_size(fit.model)
     if k == 0:
         raise ValueError(f"{type(fit.model).__name__} has no random effects to draw.")
-    effects = fit.model.random_effects()
+    effects: Any = fit.model.random_effects()
     mean, sd = (
         np.reshape(np.broadcast_to(np.asarray(x), effects.shape()), -1) for x in (effects.mean, effects.variance**0.5)
     )
@@ -141,7 +180,8 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     count = len(fit.population)
     order = np.arange(count)[::-1]  # the first subject at the top, as in a list
     with style.use():
-        panels = _panels(axes, k, min(960, 340 * k + 60), 150 + min(500, 24 * count), sharey=True)
+        alt = f"Estimates of {' and '.join(names)} of {count} subjects, each with an interval, before the fitted prior."
+        panels = _panels(axes, alt, k, min(900, 320 * k + 60), 150 + min(500, 24 * count), sharey=True)
         for j, ax in enumerate(panels):
             x = mean[j] + np.linspace(-3.5, 3.5, 201) * sd[j]
             at = np.tile(mean, (x.size, 1))
@@ -169,12 +209,12 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     iteration = [step.iteration for step in fit.history]
     value = np.array([step.minus_two_objective for step in fit.history])
     with style.use():
-        ax = _panels(ax, 1, 620, 360)[0]
+        ax = _panels(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360)[0]
         meaning = "marginal" if fit.has_standard_errors else "joint"
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
         ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")
         what = "−2 log-likelihood" if fit.has_standard_errors else "−2 × objective"
         ax.set(xlabel="iteration", ylabel=what)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return ax

@@ -113,11 +113,14 @@ class Picture(Figure):
     """A figure that belongs to nobody but its maker.
 
     pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is freed with its last
-    name. As the last line of a notebook cell it shows itself.
+    name. As the last line of a notebook cell it shows itself. `alt` says what it is a picture of, for those who do not
+    see it; the kit's plots fill it in.
     """
 
-    def _repr_png_(self) -> bytes:
-        return png(self)
+    alt: str = ""
+
+    def _repr_png_(self) -> Any:
+        return (png(self), {"alt": self.alt}) if self.alt else png(self)
 
 
 def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") -> Picture:

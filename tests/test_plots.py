@@ -38,6 +38,17 @@ def test_individual_fits_draw_predictions(fit):
     np.testing.assert_array_equal(lines(panels[0])["measured"].get_ydata(), fit.population[8].y)
 
 
+def test_fits_side_by_side(fit, fitted):
+    fits = {"pooled": fitted(mf.NaivePooled()), "separate": fitted(mf.TwoStage()), "mixed": fit}
+    panels = plots.compare_fits(fits, subjects=[0, 11])
+    grid = plots.time_grid(fit.population)
+    for name, one in fits.items():
+        expected = mf.predict(one.model, one.population, one.eta, grid)[11]
+        np.testing.assert_allclose(lines(panels[1])[name].get_ydata(), expected)
+    colours = [lines(panels[0])[name].get_color() for name in fits]
+    assert colours == [style.COLOUR[meaning] for meaning in ("population", "joint", "individual")]
+
+
 def test_covariates_that_vary_are_drawn_at_the_subjects_own_times(line_model):
     frame = pd.DataFrame({"ID": [1, 1, 2], "TIME": [0, 2, 1], "DV": [250.0, 260, 251], "WT": [60, 61, 70]})
     population = mf.Population.from_frame(frame, covariates="WT")
@@ -62,6 +73,13 @@ def test_history_ends_at_the_fit(fit):
     ax = plots.history(fit)
     last = ax.get_lines()[0].get_ydata()[-1]
     assert last == pytest.approx(fit.minus_two_log_likelihood, abs=1e-8) and f"{last:.4f}" in ax.get_title("left")
+
+
+def test_every_picture_says_what_it_is_of(fit):
+    axes = [plots.population_curves(fit.population), plots.individual_fits(fit)[0], plots.random_effects(fit)[0]]
+    for ax in (*axes, plots.history(fit), plots.compare_fits({"FOCE": fit})[0]):
+        data, metadata = ax.figure._repr_png_()
+        assert data.startswith(b"\x89PNG") and len(metadata["alt"]) > 30
 
 
 def test_they_draw_on_the_axes_they_are_given_and_nowhere_else(fit):

@@ -14,6 +14,7 @@ Data: Rubin (1981), Journal of Educational Statistics 6, 377-401.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ ERROR = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])  # points
 CENTRED, NON_CENTRED = "centred", "non-centred"
 LOW, HIGH = 0.01, 100.0
 _CONSTANT = float(-EFFECT.size * np.log(2 * np.pi) - np.log(ERROR).sum())
+_LARGE: dict[str, Any] = {"markersize": 10.0}
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 _Profile = Callable[[np.ndarray, float], np.ndarray]
 
@@ -83,7 +85,8 @@ def turning_points(slope: _Profile, c: float) -> tuple[list[float], list[float]]
     """(modes, valleys) of a profile: the tau > 0 where its slope in log tau changes sign."""
     grid = np.geomspace(0.1, 1000, 4001)
     values = slope(grid, c)
-    modes, valleys = [], []
+    modes: list[float] = []
+    valleys: list[float] = []
     for i in np.flatnonzero(np.sign(values[:-1]) != np.sign(values[1:])):
         root = brentq(lambda tau: float(slope(np.asarray(tau), c)), grid[i], grid[i + 1], xtol=1e-12)
         (modes if values[i] > 0 else valleys).append(root)
@@ -171,7 +174,7 @@ def paint(picture: style.Picture, found: Profiles) -> Callable[[Profiles], None]
         axes = picture.add_subplot(left[i], xscale="log", xlim=(LOW, HIGH))
         (curve,) = axes.plot([], [], **style.LINE[meaning])
         now = axes.axvline(1.0, color="#777777", linewidth=1.2, zorder=1)
-        (here,) = axes.plot([], [], **style.POINT[meaning] | {"markersize": 10.0})
+        (here,) = axes.plot([], [], **style.POINT[meaning] | _LARGE, clip_on=False)
         # The top is marked with a triangle above the curve, so that the point at the present tau never hides it.
         (top,) = axes.plot([], [], color=style.COLOUR[meaning], linestyle="none", marker="v", markersize=9, zorder=4)
         note = axes.text(0, 0, "", color=style.COLOUR[meaning], size=12, va="bottom", bbox=_PAPER)
@@ -189,7 +192,7 @@ def paint(picture: style.Picture, found: Profiles) -> Callable[[Profiles], None]
     pulls = schools.hlines(rows, 0, 1, color=style.COLOUR["individual"], linewidth=3.2, zorder=2)
     mean = schools.axvline(0, **style.LINE["population"], label="pooled mean")
     (raw,) = schools.plot([], [], **style.POINT["data"], label="observed ± SE")
-    (estimates,) = schools.plot([], [], **style.POINT["individual"] | {"markersize": 10.0}, label="estimate")
+    (estimates,) = schools.plot([], [], **style.POINT["individual"] | _LARGE, label="estimate")
     schools.set_yticks(rows, NAMES)
     schools.tick_params(axis="y", length=0)
     schools.legend(

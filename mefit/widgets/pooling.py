@@ -14,6 +14,7 @@ one random effect it is exactly 1 - B(f), B(f) = n f^2 omega^2 / (n f^2 omega^2 
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def estimates(fit: Fit, factor: float, spread: str = "omega") -> tuple[np.ndarra
 
 def effects_variance(fit: Fit) -> np.ndarray:
     """Variances (K,) of the fitted random effects."""
-    effects = fit.model.random_effects()
+    effects: Any = fit.model.random_effects()
     return np.reshape(np.broadcast_to(np.asarray(effects.variance), effects.shape()), -1)
 
 
@@ -124,8 +125,8 @@ def say(found: Pooled) -> str:
 
 def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, found: Pooled) -> Callable[[Pooled], None]:
     population = pooling.fit.population
-    grid = picture.add_gridspec(2, 5, left=0.08, right=0.955, top=0.85, bottom=0.155, hspace=0.26, wspace=0.12,
-                                width_ratios=(1, 1, 1, 0.42, 1.9))  # fmt: skip
+    grid = picture.add_gridspec(2, 5, left=0.095, right=0.945, top=0.85, bottom=0.17, hspace=0.26, wspace=0.12,
+                                width_ratios=(1, 1, 1, 0.46, 1.9))  # fmt: skip
     front = {"zorder": style.LINE["population"]["zorder"] + 0.2, "linewidth": 2.4}
     moving, panels, first = [], [], None
     for place, i in enumerate(subjects):
@@ -156,7 +157,7 @@ def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, fou
     beside.set_xlabel("factor on ω")
     name = beside.set_title("", fontsize=13, y=1.01)
     for ax in (*panels, beside):  # places given by hand: looking for free ones took a third of the time of a move
-        ax.xaxis.set_label_coords(0.5, -0.16)
+        ax.xaxis.set_label_coords(0.5, -0.18)
         ax.yaxis.set_label_coords(-0.1, 0.5)
 
     def update(found: Pooled) -> None:
@@ -198,5 +199,5 @@ def pooling(fit: Fit, subjects: Sequence[int] | None = None, spread: str = "omeg
         "slider's position. Right, the estimated random effect of every subject against the factor on omega."
     )
     return Explorer(
-        partial(compute, fixed), partial(paint, fixed, shown), say, controls, alt=alt, width=960, height=470
+        partial(compute, fixed), partial(paint, fixed, shown), say, controls, alt=alt, width=840, height=430
     )

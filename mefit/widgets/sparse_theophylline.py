@@ -9,11 +9,12 @@ a free residual SD would go to zero as well.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 from matplotlib.ticker import NullLocator
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
@@ -21,6 +22,7 @@ from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
+from mefit.method import Method
 from mefit.widgets.panel import Choice, Control, Explorer, Slider
 
 CENTRED, NON_CENTRED = "centred", "non-centred"
@@ -32,6 +34,9 @@ GRID = np.geomspace(LOW, HIGH, 21)
 _HELD = ("ka", "omega", "sigma")
 _TIME = np.linspace(0, 25, 76)
 _COLUMNS = 4
+_LARGE: dict[str, Any] = {"markersize": 10.0}
+_THIN: dict[str, Any] = {"linewidth": 1.8}
+_THICK: dict[str, Any] = {"linewidth": 2.6}
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
@@ -52,9 +57,10 @@ class TwoSamples(mf.Model):
         return dist.Normal(mf.pk.oral_one_compartment(subject, ka=self.ka, cl=cl, v=v), self.sigma)
 
 
-def model_at(s: float, cl: float = 0.038, v: float = 0.5) -> TwoSamples:
+def model_at(s: float, cl: ArrayLike = 0.038, v: ArrayLike = 0.5) -> TwoSamples:
     """The model with the SDs of its random effects at s times those of the full data."""
-    return TwoSamples(ka=KA, cl=cl, v=v, omega=np.diag((s * SD) ** 2), sigma=SIGMA)
+    values: dict[str, Any] = {"ka": KA, "cl": cl, "v": v, "omega": np.diag((s * SD) ** 2), "sigma": SIGMA}
+    return TwoSamples(**values)
 
 
 @dataclass(frozen=True)
@@ -85,28 +91,29 @@ def table() -> Table:
     full = mf.datasets.theophylline()
     two = full.keep_rows(ROWS)
 
-    def fit(s: float, method: mf.JointMAP | mf.AGQ, start: TwoSamples) -> mf.Fit:
+    def fit(s: float, method: Method, start: Any) -> mf.Fit:
         return mf.fit(model_at(s, start.cl, start.v), two, method, fixed=_HELD, progress=False)
 
     fits: dict[str, list[mf.Fit]] = {"joint": [], "marginal": []}
     methods = {"joint": mf.JointMAP(), "marginal": mf.AGQ(nodes=9)}
     with tqdm(total=2 * len(GRID), desc="Fitting the profiles, once (the first fits compile)", leave=False) as bar:
         for name, method in methods.items():
-            start = model_at(1.0)
+            start: Any = model_at(1.0)
             for s in GRID:
                 fits[name].append(fit(s, method, start))
                 start = fits[name][-1].model
                 bar.update()
     joint, marginal = (np.array([f.log_likelihood for f in fits[name]]) for name in methods)
     top = int(np.argmax(marginal))
-    nearby = fits["marginal"][top].model
-    found = minimize_scalar(
+    nearby: Any = fits["marginal"][top].model
+    found: Any = minimize_scalar(
         lambda log_s: -fit(float(np.exp(log_s)), methods["marginal"], nearby).log_likelihood,
         bounds=np.log(GRID[[top - 1, top + 1]]),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    typical = np.log([[float(f.model.cl), float(f.model.v)] for f in fits["marginal"]])
+    ends: list[Any] = [f.model for f in fits["marginal"]]
+    typical = np.log([[float(model.cl), float(model.v)] for model in ends])
     return Table(
         centred=joint,
         non_centred=joint + len(two) * np.log(GRID[:, None] * SD).sum(1),
@@ -201,7 +208,7 @@ def paint(picture: style.Picture, found: Sparse) -> Callable[[Sparse], None]:
         axes = picture.add_subplot(left[i], xscale="log", xlim=(LOW, HIGH))
         (curve,) = axes.plot([], [], **style.LINE[meaning])
         now = axes.axvline(1.0, color="#777777", linewidth=1.2, zorder=1)
-        (here,) = axes.plot([], [], **style.POINT[meaning] | {"markersize": 10.0})
+        (here,) = axes.plot([], [], **style.POINT[meaning] | _LARGE, clip_on=False)
         note = axes.text(0, 0, "", color=style.COLOUR[meaning], size=12, va="bottom", bbox=_PAPER)
         axes.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"] if i else [])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -221,17 +228,18 @@ def paint(picture: style.Picture, found: Sparse) -> Callable[[Sparse], None]:
     across, down = functools.partial(_tiles, step=wide, along="x"), functools.partial(_tiles, step=high, along="y")
     time = across(np.tile(_TIME, (len(data.y), 1)))
     kept = np.isin(np.arange(data.y.shape[1]), ROWS)
-    hollow = style.POINT["data"] | {"markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": "#8A8A8A"}
+    grey: dict[str, Any] = {"markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": "#8A8A8A"}
+    hollow = style.POINT["data"] | grey
     tiles.plot(time, down(np.zeros((len(data.y), _TIME.size))), color="#BBBBBB", linewidth=1, zorder=1)
     left_out = tiles.plot(across(data.time[:, ~kept]), down(data.y[:, ~kept]), **hollow)[0]
-    (typical,) = tiles.plot([], [], **style.LINE["population"] | {"linewidth": 1.8})
-    (own,) = tiles.plot([], [], **style.LINE["individual"] | {"linewidth": 2.6})
+    (typical,) = tiles.plot([], [], **style.LINE["population"] | _THIN)
+    (own,) = tiles.plot([], [], **style.LINE["individual"] | _THICK)
     fitted = tiles.plot(across(data.time[:, kept]), down(data.y[:, kept]), **style.POINT["data"])[0]
     for i, subject in enumerate(data.subjects):
         x, y = wide * (i % _COLUMNS) + 25, 8.4 - high * (i // _COLUMNS)
         tiles.text(x, y, subject, size=12, ha="right", weight="bold")
     tiles.set(xlim=(-2, 3 * wide + 26), ylim=(-2 * high - 0.5, 12.5), xlabel="time after the dose (h)")
-    tiles.set_xticks([wide * i + t for i in range(_COLUMNS) for t in (0, 24)], ["0", "24"] * _COLUMNS)
+    tiles.set_xticks([wide * i + t for i in range(_COLUMNS) for t in (0, 20)], ["0", "20"] * _COLUMNS)
     tiles.set_yticks([c - high * i for i in range(3) for c in (0, 10)], ["0", "10"] * 3)
     tiles.set_ylabel("theophylline (mg/L)", labelpad=2)
     tiles.spines[["left", "bottom"]].set_visible(False)

@@ -1,0 +1,215 @@
+"""How long things take: `python benchmarks/run.py` prints the tables; `--large` adds 100,000 subjects.
+
+Every figure is the median of several runs on the machine at hand. Compare figures of one run with each other; an
+absolute time says as much about the machine, and about what else it was doing, as about the kit.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+COLD = """
+import json, sys, time
+start = time.perf_counter(), time.process_time()
+import mefit as mf
+import jax, jax.numpy as jnp, numpyro.distributions as dist
+imported = time.perf_counter(), time.process_time()
+{model}
+population = mf.datasets.theophylline()
+model = start_model()
+method = {method}
+key = jax.random.key(0)
+ready = time.perf_counter(), time.process_time()
+mf.fit(model, population, method, key=key, progress=False)
+first = time.perf_counter(), time.process_time()
+fit = mf.fit(model, population, method, key=key, progress=False)
+second = time.perf_counter(), time.process_time()
+run = [second[i] - first[i] for i in (0, 1)]
+print(json.dumps({{
+    "import": [imported[i] - start[i] for i in (0, 1)],
+    "compile": [first[i] - ready[i] - run[i] for i in (0, 1)],
+    "run": run,
+    "total": [first[i] - start[i] for i in (0, 1)],
+}}))
+"""
+
+MODEL = '''
+class Theophylline(mf.Model):
+    """One-compartment oral kinetics, log-normal ka, CL and V, additive error."""
+
+    ka: jax.Array = mf.positive(unit="1/h")
+    cl: jax.Array = mf.positive(unit="L/h/kg")
+    v: jax.Array = mf.positive(unit="L/kg")
+    omega: jax.Array = mf.diagonal_covariance(names=("ka", "cl", "v"))
+    sigma: jax.Array = mf.positive(unit="mg/L")
+
+    def random_effects(self):
+        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
+
+    def observations(self, eta, subject):
+        ka, cl, v = self.ka * jnp.exp(eta[0]), self.cl * jnp.exp(eta[1]), self.v * jnp.exp(eta[2])
+        return dist.Normal(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
+
+
+def start_model():
+    return Theophylline(ka=1.5, cl=0.04, v=0.5, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7)
+'''
+
+METHODS = {
+    "FO": "mf.FO()", "FOCE": "mf.FOCE()", "Laplace": "mf.Laplace()", "AGQ, 9^3 nodes": "mf.AGQ(9)",
+    "importance sampling, 1000": "mf.ImportanceSampling(1000)", "Monte Carlo, 1000": "mf.MonteCarlo(1000)",
+    "joint MAP": "mf.JointMAP()", "two-stage": "mf.TwoStage()", "naive pooled": "mf.NaivePooled()",
+}
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """Print a table in Markdown."""
+    print(f"\n### {title}\n\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+def cold(repeats: int) -> None:
+    """A new process from the first line to the result, split into import, compile and run."""
+    rows = []
+    for name in ("FO", "FOCE", "Laplace", "AGQ, 9^3 nodes"):
+        code = COLD.format(model=MODEL, method=METHODS[name])
+        runs = []
+        for _ in range(repeats):
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            runs.append(json.loads(done.stdout))
+        rows.append([name] + [
+            f"{statistics.median(r[part][0] for r in runs):.1f} ({statistics.median(r[part][1] for r in runs):.1f})"
+            for part in ("import", "compile", "run", "total")
+        ])
+    table(f"New process to result, theophylline, 12 subjects: wall seconds (CPU seconds), median of {repeats}",
+          ["method", "import", "compile, once", "run", "total"], rows)
+
+
+def median_time(action, repeats: int) -> float:
+    """Median wall seconds of a call, after one that is not counted."""
+    action()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def warm(repeats: int) -> None:
+    """Refits in a process that has compiled: other data of the same shape, so nothing compiles again."""
+    namespace: dict = {}
+    exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
+    mf, jax = namespace["mf"], namespace["jax"]
+    from mefit.objective import evaluate
+
+    population, model = mf.datasets.theophylline(), namespace["start_model"]()
+    other = mf.simulate(model, population, jax.random.key(1))
+    rows = []
+    for name, method in METHODS.items():
+        method = eval(method, namespace)
+        fits = []
+
+        def refit(method=method, fits=fits):
+            fits.append(mf.fit(model, population, method, key=jax.random.key(0), progress=False))
+
+        refit()
+        before = evaluate.program()._cached._cache_size()
+        mf.fit(model, other, method, key=jax.random.key(0), progress=False)
+        compiled = evaluate.program()._cached._cache_size() - before
+        seconds = median_time(refit, repeats)
+        evaluations = fits[-1].evaluations
+        rows.append([
+            name, f"{1e3 * seconds:.0f}", str(evaluations), f"{1e6 * seconds / evaluations / len(population):.0f}",
+            str(compiled),
+        ])
+    table(f"Refit in a warm process, theophylline, 12 subjects: median of {repeats}",
+          ["method", "ms", "evaluations", "microseconds a subject and evaluation", "programs compiled for other data"], rows)
+
+
+def scaling(sizes: list[int]) -> None:
+    """One evaluation of the objective with its gradient, and a whole fit, as the population grows."""
+    namespace: dict = {}
+    exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
+    mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
+    from mefit.objective import evaluate, free_vector
+
+    real, model = mf.datasets.theophylline(), namespace["start_model"]()
+    rows = []
+    for size in sizes:
+        population = mf.simulate(model, real[np.arange(size) % len(real)], jax.random.key(size))
+        for name in ("FOCE", "Laplace", "AGQ, 5^3 nodes"):
+            method = mf.AGQ(5) if name.startswith("AGQ") else eval(METHODS[name], namespace)
+            if name.startswith("AGQ") and size > 12_000:
+                continue
+            batches, x = method.batches(model, population, None), free_vector(model, ())
+
+            def evaluation(method=method, batches=batches, x=x):
+                jax.block_until_ready(evaluate(method, model, (), x, batches))
+
+            seconds = median_time(evaluation, 15 if size < 10_000 else 3)
+            begin = time.perf_counter()
+            fit = mf.fit(model, population, method, progress=False)
+            whole = time.perf_counter() - begin
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            rows.append([
+                f"{size:,}", name, f"{1e6 * seconds / size:.1f}", f"{whole:.2f}", str(fit.evaluations),
+                "yes" if fit.converged else "no", f"{memory:.1f}",
+            ])
+    table("Growing populations, warm",
+          ["subjects", "method", "microseconds a subject and evaluation", "fit, s", "evaluations", "converged",
+           "peak memory so far, GiB"], rows)
+
+
+def widgets(repeats: int) -> None:
+    """From a moved control to the new picture: compute, paint and encode."""
+    import mefit.widgets as kit
+
+    rows = []
+    for name in kit.EXPLORERS:
+        begin = time.perf_counter()
+        explorer = getattr(kit, name)()
+        first = time.perf_counter() - begin
+        control = next(iter(explorer.controls))
+        ends = [explorer.controls[control].low, explorer.controls[control].high]
+        times = []
+        for i in range(repeats):
+            share = (i % 10 + 1) / 12
+            value = ends[0] + share * (ends[1] - ends[0])
+            value = round(value) if isinstance(ends[0], int) else value
+            begin = time.perf_counter()
+            explorer.set(**{control: value})
+            times.append(time.perf_counter() - begin)
+        rows.append([name, f"{first:.1f}", f"{1e3 * statistics.median(times):.0f}", f"{1e3 * max(times):.0f}"])
+    table(f"Explorers: first picture, then {repeats} moves of the first slider",
+          ["explorer", "first picture, s", "median, ms", "slowest, ms"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default 5)")
+    parser.add_argument("--large", action="store_true", help="add 100,000 subjects (minutes, several GiB)")
+    parser.add_argument("--only", choices=("cold", "warm", "scaling", "widgets"), help="one table")
+    options = parser.parse_args()
+    sizes = [12, 120, 1200, 12_000] + ([100_000] if options.large else [])
+    import jax
+    import os
+
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"Python {platform.python_version()}, JAX {jax.__version__}, {os.cpu_count()} cores{load}, "
+          f"{platform.system()} {platform.machine()}")
+    parts = {"cold": lambda: cold(options.repeats), "warm": lambda: warm(3 * options.repeats),
+             "scaling": lambda: scaling(sizes), "widgets": lambda: widgets(10 * options.repeats)}
+    for name, part in parts.items():
+        if options.only in (None, name):
+            part()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Is this computer ready for the workshop? Versions, one fit with a known answer, and how long it took."""
+
+import dataclasses
+import html
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+from . import datasets, pk
+from .fit import fit
+from .marginal import Laplace
+from .model import Model
+from .parameters import diagonal_covariance, positive
+
+EXPECTED = 360.3066  # -2 log-likelihood of the fit below, the same on every computer
+PACKAGES: tuple[str, ...] = ("jax", "equinox", "numpyro", "diffrax", "numpy", "scipy", "pandas")
+PACKAGES += ("matplotlib", "ipywidgets", "jupyterlab")  # what the workshop needs beyond the library
+SLOW = 30.0  # seconds for a first fit that make a lesson tiresome
+
+
+class _OneCompartment(Model):
+    ka: Array = positive()
+    cl: Array = positive()
+    v: Array = positive()
+    omega: Array = diagonal_covariance()
+    sigma: Array = positive()
+
+    def random_effects(self):
+        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
+
+    def observations(self, eta, subject):
+        ka, cl, v = (value * jnp.exp(eta[i]) for i, value in enumerate((self.ka, self.cl, self.v)))
+        return dist.Normal(pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
+
+
+@dataclasses.dataclass(frozen=True)
+class Readiness:
+    """What `check` found: `versions` of the packages (None where one is missing), seconds of the first fit, which
+    compiles, and of the second, which runs what was compiled; -2 log-likelihood; and `problems`, a sentence each."""
+
+    versions: dict[str, str | None]
+    first_seconds: float
+    second_seconds: float
+    minus_two_log_likelihood: float
+    problems: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict."""
+        if self.problems:
+            return "This computer is NOT ready. " + " ".join(self.problems)
+        slow = " It is slow today: close other programs, or be patient where a cell says that it is compiling."
+        return "This computer is ready." + (slow if self.first_seconds > SLOW else "")
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What a person helping from afar would ask for, as names and texts."""
+        system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores"
+        found = [("computer", system), ("Python", platform.python_version())]
+        found += [(name, version or "missing") for name, version in self.versions.items()]
+        return found + [
+            ("first fit", f"{self.first_seconds:.1f} s (compiles, once)"),
+            ("second fit", f"{1000 * self.second_seconds:.0f} ms (compiled already)"),
+            ("-2 log-likelihood", f"{self.minus_two_log_likelihood:.4f} (expected {EXPECTED})"),
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:18s}{text}" for name, text in self.facts) + f"\n{self.sentence}"
+
+    def _repr_html_(self) -> str:
+        left, text = "style='text-align:left'", html.escape
+        rows = "".join(f"<tr><th {left}>{text(k)}</th><td {left}>{text(v)}</td></tr>" for k, v in self.facts)
+        return f"<table>{rows}</table><p><b>{html.escape(self.sentence)}</b></p>"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def judge(versions: dict[str, str | None], python: tuple[int, ...], minus_two_log_likelihood: float) -> tuple[str, ...]:
+    """What is wrong, a sentence each; none where all is well."""
+    problems = []
+    if python[:2] < (3, 11):
+        problems.append(f"Python {python[0]}.{python[1]} is too old: install 3.11 or later and run `python3 start.py`.")
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        problems.append(f"Missing: {', '.join(missing)}; run `python3 start.py setup` in the kit's folder.")
+    if not abs(minus_two_log_likelihood - EXPECTED) < 1e-3:
+        problems.append(
+            f"A fit that should end at {EXPECTED} ended at {minus_two_log_likelihood:.4f}: restart the kernel, and if "
+            "that does not help, run `python3 start.py test` and report what it says."
+        )
+    return tuple(problems)
+
+
+def check() -> Readiness:
+    """Fit Theophylline twice by Laplace's method, timed, and look at the versions of what the workshop needs.
+
+    The first time is the wait for a compiler and the second is what computing costs; close other programs to compare.
+    """
+    ka, cl, v, sigma = (jnp.asarray(x) for x in (1.5, 0.04, 0.5, 0.7))
+    start = _OneCompartment(ka=ka, cl=cl, v=v, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=sigma)
+    population = datasets.theophylline()
+
+    def timed() -> tuple[float, float]:
+        before = time.perf_counter()
+        value = fit(start, population, Laplace(), progress=False).minus_two_log_likelihood
+        return time.perf_counter() - before, value
+
+    (first, _), (second, value) = timed(), timed()
+    versions = {name: _version(name) for name in PACKAGES}
+    return Readiness(versions, first, second, value, judge(versions, sys.version_info[:3], value))
