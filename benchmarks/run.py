@@ -61,9 +61,15 @@ def start_model():
 '''
 
 METHODS = {
-    "FO": "mf.FO()", "FOCE": "mf.FOCE()", "Laplace": "mf.Laplace()", "AGQ, 9^3 nodes": "mf.AGQ(9)",
-    "importance sampling, 1000": "mf.ImportanceSampling(1000)", "Monte Carlo, 1000": "mf.MonteCarlo(1000)",
-    "joint MAP": "mf.JointMAP()", "two-stage": "mf.TwoStage()", "naive pooled": "mf.NaivePooled()",
+    "FO": "mf.FO()",
+    "FOCE": "mf.FOCE()",
+    "Laplace": "mf.Laplace()",
+    "AGQ, 9^3 nodes": "mf.AGQ(9)",
+    "importance sampling, 1000": "mf.ImportanceSampling(1000)",
+    "Monte Carlo, 1000": "mf.MonteCarlo(1000)",
+    "joint MAP": "mf.JointMAP()",
+    "two-stage": "mf.TwoStage()",
+    "naive pooled": "mf.NaivePooled()",
 }
 
 
@@ -83,12 +89,18 @@ def cold(repeats: int) -> None:
         for _ in range(repeats):
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout))
-        rows.append([name] + [
-            f"{statistics.median(r[part][0] for r in runs):.1f} ({statistics.median(r[part][1] for r in runs):.1f})"
-            for part in ("import", "compile", "run", "total")
-        ])
-    table(f"New process to result, theophylline, 12 subjects: wall seconds (CPU seconds), median of {repeats}",
-          ["method", "import", "compile, once", "run", "total"], rows)
+        rows.append(
+            [name]
+            + [
+                f"{statistics.median(r[part][0] for r in runs):.1f} ({statistics.median(r[part][1] for r in runs):.1f})"
+                for part in ("import", "compile", "run", "total")
+            ]
+        )
+    table(
+        f"New process to result, theophylline, 12 subjects: wall seconds (CPU seconds), median of {repeats}",
+        ["method", "import", "compile, once", "run", "total"],
+        rows,
+    )
 
 
 def median_time(action, repeats: int) -> float:
@@ -120,17 +132,25 @@ def warm(repeats: int) -> None:
             fits.append(mf.fit(model, population, method, key=jax.random.key(0), progress=False))
 
         refit()
-        before = evaluate.program()._cached._cache_size()
+        before = evaluate.program._cached._cache_size()
         mf.fit(model, other, method, key=jax.random.key(0), progress=False)
-        compiled = evaluate.program()._cached._cache_size() - before
+        compiled = evaluate.program._cached._cache_size() - before
         seconds = median_time(refit, repeats)
         evaluations = fits[-1].evaluations
-        rows.append([
-            name, f"{1e3 * seconds:.0f}", str(evaluations), f"{1e6 * seconds / evaluations / len(population):.0f}",
-            str(compiled),
-        ])
-    table(f"Refit in a warm process, theophylline, 12 subjects: median of {repeats}",
-          ["method", "ms", "evaluations", "microseconds a subject and evaluation", "programs compiled for other data"], rows)
+        rows.append(
+            [
+                name,
+                f"{1e3 * seconds:.0f}",
+                str(evaluations),
+                f"{1e6 * seconds / evaluations / len(population):.0f}",
+                str(compiled),
+            ]
+        )
+    table(
+        f"Refit in a warm process, theophylline, 12 subjects: median of {repeats}",
+        ["method", "ms", "evaluations", "microseconds a subject and evaluation", "programs compiled for other data"],
+        rows,
+    )
 
 
 def scaling(sizes: list[int]) -> None:
@@ -158,37 +178,65 @@ def scaling(sizes: list[int]) -> None:
             fit = mf.fit(model, population, method, progress=False)
             whole = time.perf_counter() - begin
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            rows.append([
-                f"{size:,}", name, f"{1e6 * seconds / size:.1f}", f"{whole:.2f}", str(fit.evaluations),
-                "yes" if fit.converged else "no", f"{memory:.1f}",
-            ])
-    table("Growing populations, warm",
-          ["subjects", "method", "microseconds a subject and evaluation", "fit, s", "evaluations", "converged",
-           "peak memory so far, GiB"], rows)
+            rows.append(
+                [
+                    f"{size:,}",
+                    name,
+                    f"{1e6 * seconds / size:.1f}",
+                    f"{whole:.2f}",
+                    str(fit.evaluations),
+                    "yes" if fit.converged else "no",
+                    f"{memory:.1f}",
+                ]
+            )
+    table(
+        "Growing populations, warm",
+        [
+            "subjects",
+            "method",
+            "microseconds a subject and evaluation",
+            "fit, s",
+            "evaluations",
+            "converged",
+            "peak memory so far, GiB",
+        ],
+        rows,
+    )
 
 
 def widgets(repeats: int) -> None:
-    """From a moved control to the new picture: compute, paint and encode."""
+    """From a moved control to the new picture: compute, paint and encode. First pictures include what is fitted once."""
+    namespace: dict = {}
+    exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
+    mf = namespace["mf"]
     import mefit.widgets as kit
 
+    fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
+    explorers = {
+        "welcome (lesson 00)": kit.welcome,
+        "pooling (01), its fit at hand": lambda: kit.pooling(fit),
+        "three_patients (02)": kit.three_patients,
+        "eight_schools (02)": kit.eight_schools,
+        "sparse_theophylline (02)": kit.sparse_theophylline,
+    }
     rows = []
-    for name in kit.EXPLORERS:
+    for name, make in explorers.items():
         begin = time.perf_counter()
-        explorer = getattr(kit, name)()
+        explorer = make()
         first = time.perf_counter() - begin
-        control = next(iter(explorer.controls))
-        ends = [explorer.controls[control].low, explorer.controls[control].high]
+        control, slider = next((key, one) for key, one in explorer.controls.items() if isinstance(one, kit.Slider))
         times = []
-        for i in range(repeats):
-            share = (i % 10 + 1) / 12
-            value = ends[0] + share * (ends[1] - ends[0])
-            value = round(value) if isinstance(ends[0], int) else value
+        for i in range(repeats):  # up and down the whole slider, never twice at the same place
+            share = (i * 7 % repeats + 0.5) / repeats
             begin = time.perf_counter()
-            explorer.set(**{control: value})
+            explorer.set(**{control: slider.at(round(share * slider.index(slider.high)))})
             times.append(time.perf_counter() - begin)
         rows.append([name, f"{first:.1f}", f"{1e3 * statistics.median(times):.0f}", f"{1e3 * max(times):.0f}"])
-    table(f"Explorers: first picture, then {repeats} moves of the first slider",
-          ["explorer", "first picture, s", "median, ms", "slowest, ms"], rows)
+    table(
+        f"Explorers: first picture, then {repeats} moves of the first slider",
+        ["explorer", "first picture, s", "median, ms", "slowest, ms"],
+        rows,
+    )
 
 
 def main() -> None:
@@ -198,14 +246,21 @@ def main() -> None:
     parser.add_argument("--only", choices=("cold", "warm", "scaling", "widgets"), help="one table")
     options = parser.parse_args()
     sizes = [12, 120, 1200, 12_000] + ([100_000] if options.large else [])
-    import jax
     import os
 
+    import jax
+
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(f"Python {platform.python_version()}, JAX {jax.__version__}, {os.cpu_count()} cores{load}, "
-          f"{platform.system()} {platform.machine()}")
-    parts = {"cold": lambda: cold(options.repeats), "warm": lambda: warm(3 * options.repeats),
-             "scaling": lambda: scaling(sizes), "widgets": lambda: widgets(10 * options.repeats)}
+    print(
+        f"Python {platform.python_version()}, JAX {jax.__version__}, {os.cpu_count()} cores{load}, "
+        f"{platform.system()} {platform.machine()}"
+    )
+    parts = {
+        "cold": lambda: cold(options.repeats),
+        "warm": lambda: warm(3 * options.repeats),
+        "scaling": lambda: scaling(sizes),
+        "widgets": lambda: widgets(10 * options.repeats),
+    }
     for name, part in parts.items():
         if options.only in (None, name):
             part()

@@ -17,7 +17,6 @@ from .model import Model, eta_mean, log_joint
 from .population import Population, Subject
 
 
-
 class Mode(NamedTuple):
     """Where a log density peaks, minus its Hessian there, and whether the search reached the peak."""
 
@@ -110,7 +109,13 @@ class Newton(eqx.Module):
             # Where rounding keeps the decrement above the tolerance, a pure step that gains nothing ends the search.
             stalled = ((decrement < 1e-6) & (s.damping == 0.0) & (decrement >= 0.5 * s.decrement)) | (damping > 1e12)
             return _Search(
-                choose(trial, s.eta), choose(value, s.value), gradient, precision, damping, decrement, stalled,
+                choose(trial, s.eta),
+                choose(value, s.value),
+                gradient,
+                precision,
+                damping,
+                decrement,
+                stalled,
                 s.steps + 1,
             )
 
@@ -142,11 +147,11 @@ def _modes(model: Model, subjects: Subject, newton: Newton) -> Mode:
 
 
 def empirical_bayes(
-    model: Model, population: Population, newton: Newton = Newton()
+    model: Model, population: Population, newton: Newton | None = None
 ) -> tuple[Float[Array, "N K"], Float[Array, "N K K"]]:
     """Empirical Bayes estimates of every subject and the covariance of their Gaussian approximation.
 
     eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there.
     """
-    mode = _modes(model, population.subjects, newton)
+    mode = _modes(model, population.subjects, newton or Newton())
     return mode.eta, jnp.linalg.inv(mode.precision)

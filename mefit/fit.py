@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
 from .method import AT_BOUNDARY, Method, Outcome, Problem, State
@@ -44,8 +43,8 @@ class Fit:
     model: Model
     population: Population
     method: Method
-    eta: Float[Array, "N K"]
-    eta_covariance: Float[Array, "N K K"]
+    eta: Float[np.ndarray, "N K"]
+    eta_covariance: Float[np.ndarray, "N K K"]
     log_likelihood: float
     log_prior: float
     converged: bool
@@ -89,7 +88,7 @@ class Fit:
 
         Raises ValueError for a method whose objective is not a likelihood of theta.
         """
-        if not self.has_standard_errors:
+        if not (isinstance(self.method, Objective) and self.method.likelihood):
             raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
         problem = Problem(self.model, self.population, self.key, self.fixed)
         information = self.method.information(problem, self.model)
@@ -181,11 +180,11 @@ def fit(
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
-    history: list[Step] = []
-    state: State | None = None
     interrupted = False
     with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False, unit=" iterations") as bar:
         states = _states(problem, method)
+        state = next(states)
+        history = [_step(state)]
         try:
             for state in states:
                 history.append(_step(state))
@@ -193,8 +192,6 @@ def fit(
                 bar.set_postfix_str(f"-2LL = {-2.0 * state.objective:.4f}")
                 bar.update()
         except KeyboardInterrupt:
-            if state is None:
-                raise
             interrupted = True
         outcome = method.finish(problem, state)
     if interrupted:
@@ -209,10 +206,21 @@ def _step(state: State) -> Step:
 
 def _fit(problem: Problem, method: Method, outcome: Outcome, history: tuple[Step, ...], state: State) -> Fit:
     return Fit(
-        model=outcome.model, population=problem.population, method=method, eta=outcome.eta,
-        eta_covariance=outcome.eta_covariance, log_likelihood=outcome.log_likelihood, log_prior=outcome.log_prior,
-        converged=outcome.converged, message=outcome.message or "converged", remarks=outcome.remarks, history=history,
-        evaluations=state.evaluations, fixed=problem.fixed, status=outcome.status, key=problem.key,
+        model=outcome.model,
+        population=problem.population,
+        method=method,
+        eta=outcome.eta,
+        eta_covariance=outcome.eta_covariance,
+        log_likelihood=outcome.log_likelihood,
+        log_prior=outcome.log_prior,
+        converged=outcome.converged,
+        message=outcome.message or "converged",
+        remarks=outcome.remarks,
+        history=history,
+        evaluations=state.evaluations,
+        fixed=problem.fixed,
+        status=outcome.status,
+        key=problem.key,
         details=outcome.details,
     )
 
@@ -235,6 +243,3 @@ def log_likelihood(
         raise ValueError(f"{method.label} has no log-likelihood to evaluate: use Laplace, AGQ or ImportanceSampling.")
     values = np.asarray(method.terms(problem.model, population, key).value)
     return values if by_subject else float(np.sum(values))
-
-
-

@@ -55,6 +55,8 @@ class JointMLE(Objective):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         outcome = super().finish(problem, state)
+        mode = _separate_modes(outcome.model, problem.population.subjects, self.newton)[0]
+        outcome = dataclasses.replace(outcome, remarks=(*outcome.remarks, *undetermined(problem, mode)))
         labels = coordinates(problem.model, problem.fixed)
         used = [i for i, status in enumerate(outcome.status) if not status]
         strength, axes = np.linalg.eigh(self.information(problem, outcome.model)[np.ix_(used, used)])
@@ -67,14 +69,14 @@ class JointMLE(Objective):
         if not names:
             return outcome
         remark = (
-            f"{', '.join(names)}: not identified. The random effects, free of their prior, can take over what these do, "
-            "so they stay near their starting values."
+            f"{', '.join(names)}: not identified. The random effects, free of their prior, can take over what these "
+            "do, so they stay near their starting values."
         )
         return dataclasses.replace(outcome, status=tuple(status), remarks=(*outcome.remarks, remark))
 
 
 class JointMAP(Objective):
-    """Joint maximum a posteriori: max over theta and every eta of sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta).
+    """Joint maximum a posteriori: max over theta and all eta of sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta).
 
     Centred, the normaliser of p(eta | theta) is kept: with a free covariance the objective grows without limit as a
     random effect's variance goes to zero (complete pooling). Not centred, it is taken in z, eta = mean + L z,
@@ -87,7 +89,9 @@ class JointMAP(Objective):
     likelihood: ClassVar[bool] = False
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        search = self.newton.search(lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject))
+        search = self.newton.search(
+            lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject)
+        )
         if self.centred:
             value = log_joint(model, search.eta, subject)
         else:
@@ -135,6 +139,20 @@ def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
     return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), eta_mean(model), (model, subject))
 
 
+def undetermined(problem: Problem, mode: Mode) -> tuple[str, ...]:
+    """A sentence on the subjects whose own data leave some combination of their random effects open."""
+    strength = np.linalg.eigvalsh(np.nan_to_num(np.asarray(mode.precision)))
+    weak = strength[:, 0] < 1e-6 * np.maximum(strength[:, -1], 1e-300)
+    lost = [str(problem.population.ids[i]) for i in np.flatnonzero(weak | ~np.asarray(mode.converged))]
+    if not lost:
+        return ()
+    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+    return (
+        f"subject {', '.join(lost[:5])}{more}: its own data do not determine all its random effects, so its estimates "
+        "are one choice out of many that fit as well.",
+    )
+
+
 class CompleteData(Objective):
     """sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta) with every eta_i given, as if it had been observed."""
 
@@ -168,7 +186,7 @@ class TwoStage(Method):
     Source: Steimer et al. (1984), Drug Metab. Rev. 15.
     """
 
-    tolerance: float = 1e-6
+    tolerance: float = 1e-4
     max_iterations: int = 50
     optimiser: BFGS = BFGS()
     newton: Newton = Newton()
@@ -191,14 +209,17 @@ class TwoStage(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         mode, log_conditionals = state.memory
-        remarks: tuple[str, ...] = ()
-        if not np.all(mode.converged):
-            lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~np.asarray(mode.converged))]
-            remarks = (f"the data of subject {', '.join(lost)} alone do not determine its random effects.",)
+        remarks = undetermined(problem, mode)
         return Outcome(
-            model=state.model, log_likelihood=float(np.sum(log_conditionals)), log_prior=0.0,
-            eta=np.asarray(mode.eta), eta_covariance=inverse_precision(np.asarray(mode.precision)),
-            converged=state.converged, message=state.message, status=("",) * len(coordinates(problem.model, problem.fixed)), remarks=remarks,
+            model=state.model,
+            log_likelihood=float(np.sum(log_conditionals)),
+            log_prior=0.0,
+            eta=np.asarray(mode.eta),
+            eta_covariance=inverse_precision(np.asarray(mode.precision)),
+            converged=state.converged,
+            message=state.message,
+            status=("",) * len(coordinates(problem.model, problem.fixed)),
+            remarks=remarks,
         )
 
     def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:
@@ -207,6 +228,13 @@ class TwoStage(Method):
         converged = distance < self.tolerance
         message = "converged" if converged else f"the mean of the random effects is still {distance:.1g} SDs from zero"
         return State(
-            iteration=iteration, model=model, objective=float(np.sum(memory[1])), gradient_norm=distance,
-            evaluations=evaluations, done=done, converged=converged, message=message if done else "", memory=memory,
+            iteration=iteration,
+            model=model,
+            objective=float(np.sum(memory[1])),
+            gradient_norm=distance,
+            evaluations=evaluations,
+            done=done,
+            converged=converged,
+            message=message if done else "",
+            memory=memory,
         )

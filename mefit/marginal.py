@@ -3,6 +3,7 @@
 Each class is one approximation of the integral, for one subject. All keep every constant.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -45,7 +46,9 @@ def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K 
     )
 
 
-def gaussian_moments(model: Model, eta: Float[Array, " K"], subject: Subject):
+def gaussian_moments(
+    model: Model, eta: Float[Array, " K"], subject: Subject
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Mean f and variance R of Gaussian observations, (n,) each; rows without a response get mean y and variance 1."""
     density = observation_density(model, eta, subject)
     while isinstance(density, dist.Independent | dist.ExpandedDistribution):
@@ -131,7 +134,8 @@ class FOCE(_Linearised):
     With interaction (the default), -2 log L_i = -2 log p(y, eta*) - K log 2 pi + log|H|,
     H = Omega^-1 + sum_j [g g'/R + c c'/2], g = df/deta, c = (dR/deta)/R at eta*: NONMEM's FOCEI.
     Without, the residual variance R stays at eta = 0, for the mode too: NONMEM's FOCE. Both agree where R does not
-    depend on eta. Source: Wang (2007), Derivation of various NONMEM estimation methods, J. Pharmacokinet. Pharmacodyn. 34.
+    depend on eta.
+    Source: Wang (2007), Derivation of various NONMEM estimation methods, J. Pharmacokinet. Pharmacodyn. 34.
     """
 
     interaction: bool = True
@@ -172,7 +176,7 @@ class FOCE(_Linearised):
         return Term(value, mode.eta, mode.precision, mode.converged, {})
 
 
-def _mean_with_moments(model: Model, subject: Subject):
+def _mean_with_moments(model: Model, subject: Subject) -> Callable[[Array], tuple[Array, tuple[Array, Array]]]:
     def f(eta):
         mean, variance = gaussian_moments(model, eta, subject)
         return mean, (mean, variance)
@@ -199,9 +203,9 @@ class Laplace(Objective):
 class AGQ(Objective):
     """Adaptive Gauss-Hermite quadrature: `nodes` to the power K points around each subject's mode.
 
-    log L_i = log sum_k w_k exp(z_k'z_k / 2) p(y, eta* + C z_k) + log|C|, C C' = P^-1 along its principal axes, with the tensor grid of
-    the Gauss-Hermite rule of weight exp(-z^2/2). One node is Laplace. Exact in the limit of many nodes; its cost
-    grows as nodes^K. Raises ValueError beyond `largest_grid` points.
+    log L_i = log sum_k w_k exp(z_k'z_k / 2) p(y, eta* + C z_k) + log|C|, C C' = P^-1 along its principal axes, with
+    the tensor grid of the Gauss-Hermite rule of weight exp(-z^2/2). One node is Laplace. Exact in the limit of many
+    nodes; its cost grows as nodes^K. Raises ValueError beyond `largest_grid` points.
     Source: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4.
     """
 
@@ -229,7 +233,7 @@ class AGQ(Objective):
         k = mode.eta.size
         z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
         z = np.stack(np.meshgrid(*[z1] * k, indexing="ij"), -1).reshape(-1, k) if k else np.zeros((1, 0))
-        log_w = sum(np.meshgrid(*[np.log(w1)] * k, indexing="ij")).reshape(-1) if k else np.zeros(1)
+        log_w = np.sum(np.meshgrid(*[np.log(w1)] * k, indexing="ij"), axis=0).reshape(-1) if k else np.zeros(1)
         root, log_det = principal_axes(precision)
         joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(jnp.asarray(z) @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det

@@ -5,7 +5,8 @@ import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
 
 from .model import Model
 from .population import Population
@@ -54,8 +55,8 @@ class Outcome:
     model: Model
     log_likelihood: float
     log_prior: float
-    eta: Float[Array, "N K"]
-    eta_covariance: Float[Array, "N K K"]
+    eta: Float[np.ndarray, "N K"]
+    eta_covariance: Float[np.ndarray, "N K K"]
     converged: bool
     message: str
     status: tuple[str, ...]  # for each free coordinate: "" where it was estimated, or one of the words above

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 from scipy.optimize import Bounds
 
 from .compiling import compiled
@@ -26,7 +26,7 @@ from .optimise import BFGS, Point, ValueAndGradient
 from .parameters import constrain, coordinates, log_prior, unconstrain
 from .population import Population, Subject
 
-_LARGEST_CHUNK = 1000  # subjects evaluated at once; memory and cache misses grow with it, time a subject does not fall
+_LARGEST_CHUNK = 32  # subjects evaluated at once: more do not fit a core's cache, and all wait for the slowest search
 
 
 class Term(NamedTuple):
@@ -102,12 +102,8 @@ class Objective(Method):
         memory: Memory = state.memory
         loss = partial(self._mean_loss, problem, memory.batches)
         point = self.optimiser.step(loss, memory.point, self._bounds(problem, memory))
-        runaway, levels_off = self._runaway(problem, memory, point)
-        if runaway is not None:
-            message = self._runaway_sentence(problem, memory, point, runaway)
-            if levels_off:
-                memory = memory._replace(boundary={**memory.boundary, runaway: message})
-            point = dataclasses.replace(point, done=True, converged=levels_off, message="" if levels_off else message)
+        if self._runaways(problem, memory, point):
+            point, memory = self._stop_at_limits(problem, memory, point, loss)
         elif point.converged and self.likelihood:
             point, memory = self._look_at_boundaries(problem, memory, point, loss)
         if not point.done and state.iteration + 1 >= self.optimiser.max_iterations:
@@ -136,12 +132,22 @@ class Objective(Method):
             eta, covariance = (np.asarray(a) for a in empirical_bayes(model, problem.population, self.newton))
         if not np.all(terms.converged):
             lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
-            remarks += (f"the search for the random effects did not end for subject {', '.join(lost[:5])}"
-                        + (f" and {len(lost) - 5} more" if len(lost) > 5 else "") + ".",)
+            remarks += (
+                f"the search for the random effects did not end for subject {', '.join(lost[:5])}"
+                + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+                + ".",
+            )
         return Outcome(
-            model=model, log_likelihood=float(value) - float(prior), log_prior=float(prior), eta=eta,
-            eta_covariance=covariance, converged=state.converged, message=state.message, status=tuple(status),
-            remarks=remarks, details=dict(terms.details),
+            model=model,
+            log_likelihood=float(value) - float(prior),
+            log_prior=float(prior),
+            eta=eta,
+            eta_covariance=covariance,
+            converged=state.converged,
+            message=state.message,
+            status=tuple(status),
+            remarks=remarks,
+            details=dict(terms.details),
         )
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
@@ -171,7 +177,7 @@ class Objective(Method):
     def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
         """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
         count = len(population)
-        largest = max(1, _LARGEST_CHUNK // max(1, self.evaluations(model) // 50))
+        largest = max(1, _LARGEST_CHUNK // max(1, self.evaluations(model) // 2000))
         chunks = math.ceil(count / largest)
         size = math.ceil(count / chunks)
         order = np.concatenate([np.arange(count), np.zeros(chunks * size - count, int)])
@@ -193,9 +199,14 @@ class Objective(Method):
         point = memory.point
         count = len(problem.population)
         return State(
-            iteration=iteration, model=_model_at(problem.model, problem.fixed, point.x),
-            objective=-point.value * count, gradient_norm=float(np.max(np.abs(point.gradient), initial=0.0)) * count,
-            evaluations=point.evaluations, done=point.done, converged=point.converged, message=point.message,
+            iteration=iteration,
+            model=_model_at(problem.model, problem.fixed, point.x),
+            objective=-point.value * count,
+            gradient_norm=float(np.max(np.abs(point.gradient), initial=0.0)) * count,
+            evaluations=point.evaluations,
+            done=point.done,
+            converged=point.converged,
+            message=point.message,
             memory=memory,
         )
 
@@ -219,28 +230,40 @@ class Objective(Method):
         )
 
     def _bounds(self, problem: Problem, memory: Memory) -> Bounds:
-        reach = [math.log(self.scale_limit) if c.log_scale else np.inf for c in coordinates(problem.model, problem.fixed)]
+        reach = [
+            math.log(self.scale_limit) if c.log_scale else np.inf for c in coordinates(problem.model, problem.fixed)
+        ]
         return Bounds(memory.start - reach, memory.start + reach)
 
-    def _runaway(self, problem: Problem, memory: Memory, point: Point) -> tuple[int | None, bool]:
-        """Which positive quantity has left its limits, if any, and whether the objective levels off there."""
-        moved = point.x - memory.start
-        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
-            if coordinate.log_scale and i not in memory.boundary and abs(moved[i]) > 0.999 * math.log(self.scale_limit):
-                return i, bool(abs(point.gradient[i]) * len(problem.population) < 1e-3)
-        return None, False
+    def _runaways(self, problem: Problem, memory: Memory, point: Point) -> list[int]:
+        """The positive quantities that have come to their limits."""
+        reached = np.abs(point.x - memory.start) > 0.999 * math.log(self.scale_limit)
+        labels = coordinates(problem.model, problem.fixed)
+        return [i for i, label in enumerate(labels) if label.log_scale and i not in memory.boundary and reached[i]]
 
-    def _runaway_sentence(self, problem: Problem, memory: Memory, point: Point, index: int) -> str:
-        label = coordinates(problem.model, problem.fixed)[index].label
-        down = point.x[index] < memory.start[index]
-        end, side = ("0", "below") if down else ("infinity", "above")
-        slope = abs(point.gradient[index]) * len(problem.population)
-        if slope < 1e-3:
-            return f"{label} went to its boundary, {end}, where the objective levels off."
-        return (
-            f"no maximum: the objective is unbounded, it grows without limit as {label} goes to {end} "
-            f"(by {slope:.3g} for each unit of its logarithm); stopped a factor of {self.scale_limit:g} {side} the starting value"
+    def _stop_at_limits(
+        self, problem: Problem, memory: Memory, point: Point, loss: ValueAndGradient
+    ) -> tuple[Point, Memory]:
+        """Take the best point within the limits, and say what climbs beyond them and what levels off there."""
+        stopped = self.optimiser.within(loss, point.x, self._bounds(problem, memory))
+        stopped = dataclasses.replace(stopped, evaluations=point.evaluations + stopped.evaluations)
+        climbing = []
+        for i in self._runaways(problem, memory, stopped):
+            label = coordinates(problem.model, problem.fixed)[i].label
+            end = "0" if stopped.x[i] < memory.start[i] else "infinity"
+            slope = abs(stopped.gradient[i]) * len(problem.population)
+            if slope < 1e-3:
+                sentence = f"{label} went to its boundary, {end}, where the objective levels off."
+                memory = memory._replace(boundary={**memory.boundary, i: sentence})
+            else:
+                climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
+        if not climbing:
+            return dataclasses.replace(stopped, converged=True), memory
+        message = (
+            f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
+            f"stopped a factor of {self.scale_limit:g} from the starting value"
         )
+        return dataclasses.replace(stopped, message=message), memory
 
     def _look_at_boundaries(
         self, problem: Problem, memory: Memory, point: Point, loss: ValueAndGradient
@@ -258,7 +281,7 @@ class Objective(Method):
         return point, memory
 
 
-def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array):
+def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
     terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
     return jnp.sum(weights * terms.value), terms
 
@@ -282,7 +305,9 @@ def free_vector(model: Model, fixed: tuple[str, ...]) -> np.ndarray:
 
 
 @compiled
-def evaluate(objective: Objective, template: Model, fixed: tuple[str, ...], x: Array, batches: Batches):
+def evaluate(
+    objective: Objective, template: Model, fixed: tuple[str, ...], x: ArrayLike, batches: Batches
+) -> tuple[Array, Array, Array, Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
     x = jnp.asarray(x)
 

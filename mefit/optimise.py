@@ -61,6 +61,24 @@ class BFGS(eqx.Module):
             return dataclasses.replace(point, evaluations=evaluations, done=True, converged=bool(flat), message=message)
         return self._judge(Point(found.x, float(found.fun), np.asarray(found.jac), inverse_hessian, evaluations))
 
+    def within(self, function: ValueAndGradient, x: np.ndarray, bounds: Bounds) -> Point:
+        """The minimum within bounds, by SciPy's L-BFGS-B: for an objective that has none without them."""
+        inside = np.clip(x, bounds.lb, bounds.ub)
+        begin = Point(inside, *function(inside), np.eye(x.size), 1)
+        remembered = _Remembered(function, begin)
+        options = {"maxiter": self.max_iterations, "gtol": self.tolerance, "ftol": 0.0}
+        with np.errstate(all="ignore"):
+            found = minimize(remembered, inside, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        gradient = np.asarray(found.jac, float)
+        return dataclasses.replace(
+            begin,
+            x=found.x,
+            value=float(found.fun),
+            gradient=gradient,
+            evaluations=1 + remembered.evaluations,
+            done=True,
+        )
+
     def _judge(self, point: Point) -> Point:
         converged = bool(point.x.size == 0 or np.max(np.abs(point.gradient)) <= self.tolerance)
         return dataclasses.replace(point, done=converged, converged=converged, message="converged" if converged else "")
@@ -84,5 +102,7 @@ class _Remembered:
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:
     """The matrix made exactly symmetric, as SciPy asks of one that it is given; the identity where it went bad."""
     matrix = 0.5 * (inverse_hessian + inverse_hessian.T)
-    sound = np.all(np.isfinite(matrix)) and np.all(np.linalg.eigvalsh(matrix) > 0)
-    return matrix if sound else np.eye(len(matrix))
+    if not np.all(np.isfinite(matrix)):
+        return np.eye(len(matrix))
+    curvatures = np.linalg.eigvalsh(matrix)
+    return matrix if curvatures[0] > 1e-12 * curvatures[-1] else np.eye(len(matrix))

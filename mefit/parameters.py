@@ -12,7 +12,7 @@ Fields without a declaration are constants. An optimiser works on *free* values,
 import abc
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to, constraints
 
+ModelT = TypeVar("ModelT", bound=eqx.Module)
 _KEY = "mefit"  # the place of a declaration in a dataclass field's metadata
 
 
@@ -239,7 +240,7 @@ def unconstrain(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, PyTre
     return {name: p.domain.free(getattr(model, name)) for name, p in free_parameters(model, fixed).items()}
 
 
-def constrain(model: eqx.Module, free: dict[str, PyTree]) -> eqx.Module:
+def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     """The model with the parameters that `free` holds; the inverse of `unconstrain`."""
     declared = parameters(model)
     values = [declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()]

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
     parameter: str
     kind: str  # "value", "sd" or "correlation"
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     label: str
     unit: str
 
@@ -32,11 +32,11 @@ class Entry(NamedTuple):
         """The number itself, on the natural scale; differentiable."""
         array = getattr(model, self.parameter)
         if self.kind == "value":
-            return jnp.reshape(array, -1)[self.index]
+            return jnp.reshape(array, -1)[self.place]
         variances = jnp.diagonal(array)
         if self.kind == "sd":
-            return jnp.sqrt(variances[self.index])
-        i, j = self.index
+            return jnp.sqrt(variances[self.place])
+        i, j = self.place
         return array[i, j] / jnp.sqrt(variances[i] * variances[j])
 
 
@@ -89,7 +89,11 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = 100.0 * error / np.abs(estimate)
     columns = {
-        "estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": relative, "remark": remarks,
+        "estimate": estimate,
+        "unit": [e.unit for e in found],
+        "se": error,
+        "rse": relative,
+        "remark": remarks,
         "kind": [e.kind for e in found],
     }
     return pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
@@ -121,16 +125,23 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     table = fit.table
     values, sds = table[table.kind == "value"], table[table.kind == "sd"]
     correlations = table[table.kind == "correlation"]
-    sections = [(
-        "Parameters", ["", "estimate", "unit", "SE", "RSE", ""],
-        [[name, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark] for name, r in values.iterrows()],
-    )]
+    sections = [
+        (
+            "Parameters",
+            ["", "estimate", "unit", "SE", "RSE", ""],
+            [
+                [name, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark]
+                for name, r in values.iterrows()
+            ],
+        )
+    ]
     for name, parameter in parameters(fit.model).items():
         if isinstance(parameter.domain, Weights):
             count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameter.domain.free(getattr(fit.model, name))))
             sections[0][2].append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])
     k = eta_size(fit.model)
-    shrinkage = [_percent(100.0 * s) for s in fit.shrinkage]
+    collapsed = not (fit.converged or fit.method.likelihood)  # then SD(EBE) / omega compares two accidents
+    shrinkage = ["" if collapsed else _percent(100.0 * s) for s in fit.shrinkage]
     if len(sds) == k and k:
         rows = [
             [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * _log_normal_cv(r.estimate)), s, r.remark]
@@ -169,8 +180,10 @@ def text_report(fit: Fit) -> str:
     for title, columns, rows in _sections(fit):
         cells = [columns, *rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-        lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-                 for row in cells]
+        lines = [
+            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+            for row in cells
+        ]
         blocks.append("\n".join([title, *(line.rstrip() for line in lines)]))
     if fit.remarks:
         blocks.append("\n".join(f"Note: {remark}" for remark in fit.remarks))
@@ -184,8 +197,12 @@ def html_report(fit: Fit) -> str:
     parts = [f"<b>{head}</b><br>{criteria}<br><span style='color:{colour}'>{ended}</span>"]
     for title, columns, rows in _sections(fit):
         body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:{'left' if i == 0 else 'right'}'>{html.escape(c)}</td>"
-                             for i, c in enumerate(row)) + "</tr>"
+            "<tr>"
+            + "".join(
+                f"<td style='text-align:{'left' if i == 0 else 'right'}'>{html.escape(c)}</td>"
+                for i, c in enumerate(row)
+            )
+            + "</tr>"
             for row in rows
         )
         top = "".join(f"<th>{html.escape(c)}</th>" for c in columns)

@@ -37,7 +37,11 @@ PATIENCE = 240  # seconds for what compiles or waits for a busy computer; a good
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
 
 # Lessons to open, as paths from the repository's root; each must show at least one explorer.
-NOTEBOOKS: list[str] = []
+NOTEBOOKS = [
+    "workshop/00_start_here.ipynb",
+    "workshop/02_joint_or_marginal.ipynb",
+    pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),  # its explorers are worked by nbval too
+]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
     "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',

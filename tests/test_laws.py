@@ -11,12 +11,19 @@ import mefit as mf
 from mefit.objective import evaluate, free_vector
 
 EXACT_FOR_LINEAR = {
-    "FO": mf.FO(), "FOCE": mf.FOCE(), "FOCE without interaction": mf.FOCE(interaction=False), "Laplace": mf.Laplace(),
-    "AGQ(1)": mf.AGQ(1), "AGQ(4)": mf.AGQ(4), "AGQ(9)": mf.AGQ(9),
+    "FO": mf.FO(),
+    "FOCE": mf.FOCE(),
+    "FOCE without interaction": mf.FOCE(interaction=False),
+    "Laplace": mf.Laplace(),
+    "AGQ(1)": mf.AGQ(1),
+    "AGQ(4)": mf.AGQ(4),
+    "AGQ(9)": mf.AGQ(9),
 }
 SAMPLED = {"Monte Carlo": mf.MonteCarlo(50), "importance sampling": mf.ImportanceSampling(50)}
 JOINT = {
-    "naive pooled": mf.NaivePooled(), "joint MLE": mf.JointMLE(), "joint MAP": mf.JointMAP(),
+    "naive pooled": mf.NaivePooled(),
+    "joint MLE": mf.JointMLE(),
+    "joint MAP": mf.JointMAP(),
     "joint MAP in z": mf.JointMAP(centred=False),
 }
 EVERY = EXACT_FOR_LINEAR | SAMPLED | JOINT

@@ -10,7 +10,7 @@ from scipy.special import expit, gammaln, logsumexp
 
 import mefit as mf
 
-# --- Eight Schools -----------------------------------------------------------------------------------------------
+# --- Eight Schools ---
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,16 @@ def test_marginal_profile(schools, method, tau, expected):
 
 @pytest.mark.parametrize(
     "tau, centred, not_centred",
-    [(1e-3, 18.236, -37.0258), (0.01, -0.184, None), (0.1, -18.605, None), (1, -37.008, -37.0083), (5, None, -36.6632),
-     (10, -54.484, -36.0630), (100, None, -34.7097), (1000, -89.935, None)],
+    [
+        (1e-3, 18.236, -37.0258),
+        (0.01, -0.184, None),
+        (0.1, -18.605, None),
+        (1, -37.008, -37.0083),
+        (5, None, -36.6632),
+        (10, -54.484, -36.0630),
+        (100, None, -34.7097),
+        (1000, -89.935, None),
+    ],
 )
 def test_joint_profiles(schools, tau, centred, not_centred):
     if centred is not None:
@@ -107,7 +115,7 @@ def test_joint_map_on_theophylline_finds_a_local_mode_and_says_so(fitted):
     assert "local mode" in fit.remarks[0] and "SD of omega" in fit.remarks[0]
 
 
-# --- Neyman and Scott ----------------------------------------------------------------------------------------------
+# --- Neyman and Scott ---
 
 
 @pytest.mark.parametrize("n, share", [(2, 0.5), (3, 0.6667), (5, 0.8), (10, 0.9)])
@@ -135,7 +143,7 @@ def test_what_joint_mle_cannot_identify_is_said(theophylline):
     assert fit.table.remark["sigma"] == ""
 
 
-# --- Monte Carlo from the prior -------------------------------------------------------------------------------------
+# --- Monte Carlo from the prior ---
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5, 10])
@@ -197,7 +205,7 @@ def test_monte_carlo_fails_with_dimension_and_its_effective_sample_size_shows_it
     assert sizes[0] > 100 > 10 > sizes[1] > sizes[3] and sizes[3] < 1.5
 
 
-# --- sparse binary data ------------------------------------------------------------------------------------------------
+# --- sparse binary data ---
 
 
 def population_limit(method, n, b0, omega):
@@ -222,8 +230,14 @@ def population_limit(method, n, b0, omega):
 
 @pytest.mark.parametrize(
     "method, b0, omega, expected",
-    [(mf.Laplace(), 0, 1, (0, 0.702)), (mf.AGQ(3), 0, 1, (0, 0.987)), (mf.AGQ(9), 0, 1, (0, 1.000)),
-     (mf.Laplace(), 0, 2, (0, 1.537)), (mf.AGQ(9), 0, 2, (0, 1.999)), (mf.Laplace(), -1, 1, (-0.949, 0.767))],
+    [
+        (mf.Laplace(), 0, 1, (0, 0.702)),
+        (mf.AGQ(3), 0, 1, (0, 0.987)),
+        (mf.AGQ(9), 0, 1, (0, 1.000)),
+        (mf.Laplace(), 0, 2, (0, 1.537)),
+        (mf.AGQ(9), 0, 2, (0, 1.999)),
+        (mf.Laplace(), -1, 1, (-0.949, 0.767)),
+    ],
     ids=["Laplace", "AGQ 3", "AGQ 9", "Laplace, omega 2", "AGQ 9, omega 2", "Laplace, b0 -1"],
 )
 def test_laplace_is_biased_on_sparse_binary_data(method, b0, omega, expected):
@@ -241,7 +255,7 @@ def test_binary_clusters_are_exact_in_the_limit_of_nodes():
     assert mf.log_likelihood(model, population, mf.AGQ(25)) == pytest.approx(exact, abs=1e-6)
 
 
-# --- theophylline -------------------------------------------------------------------------------------------------------
+# --- theophylline ---
 
 TRUTH = {
     "FO": (mf.FO(), 174.2773, [2.864, 0.03976, 0.4820, 0.9125, 0.3025, 0.1503, 0.6149]),
