@@ -205,7 +205,7 @@ def scaling(sizes: list[int]) -> None:
 
 
 def widgets(repeats: int) -> None:
-    """From a moved control to the new picture: compute, paint and encode. First pictures include what is fitted once."""
+    """From a moved control to the new picture: compute, paint and encode. What is fitted once is in the first."""
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]

@@ -132,7 +132,8 @@ class Opened:
         self.page.on("websocket", lambda websocket: self._asked(websocket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
-        self.page.goto(f"{self.address}/lab/tree/{notebook.name}?token={TOKEN}")
+        # A workspace for each, or JupyterLab would open what was open before as well, in front.
+        self.page.goto(f"{self.address}/lab/workspaces/{self.name}/tree/{notebook.name}?token={TOKEN}")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
 
     def _asked(self, url: str) -> None:
