@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
-from scipy.optimize import Bounds
 
 from .compiling import compiled
 from .empirical_bayes import Newton, empirical_bayes
+from .limits import Limits
 from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
-from .optimise import BFGS, Point, ValueAndGradient
+from .optimise import BFGS, Point
 from .parameters import constrain, coordinates, log_prior, unconstrain
 from .population import Population, Subject
 
@@ -56,8 +56,7 @@ class Memory(NamedTuple):
 
     point: Point
     batches: Batches
-    start: np.ndarray
-    boundary: dict[int, str]  # coordinates put at their boundary, with the sentence that says so
+    limits: Limits
 
 
 class Objective(Method):
@@ -95,17 +94,19 @@ class Objective(Method):
         batches = self.batches(problem.model, problem.population, problem.key)
         x = free_vector(problem.model, problem.fixed)
         self._check_start(problem, batches, x)
+        limits = Limits(coordinates(problem.model, problem.fixed), x, self.scale_limit, len(problem.population))
         point = self.optimiser.init(partial(self._mean_loss, problem, batches), x)
-        return self._state(problem, 0, Memory(point, batches, x, {}))
+        return self._state(problem, 0, Memory(point, batches, limits))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
         loss = partial(self._mean_loss, problem, memory.batches)
-        point = self.optimiser.step(loss, memory.point, self._bounds(problem, memory))
-        if self._runaways(problem, memory, point):
-            point, memory = self._stop_at_limits(problem, memory, point, loss)
+        limits = memory.limits
+        point = self.optimiser.step(loss, memory.point, limits.bounds)
+        if limits.reached(point):
+            point, limits = limits.stop(self.optimiser, point, loss)
         elif point.converged and self.likelihood:
-            point, memory = self._look_at_boundaries(problem, memory, point, loss)
+            point, limits = limits.look_at_zero(self.optimiser, point, loss)
         if not point.done and state.iteration + 1 >= self.optimiser.max_iterations:
             worst = coordinates(problem.model, problem.fixed)[int(np.argmax(np.abs(point.gradient)))].label
             message = (
@@ -113,15 +114,15 @@ class Objective(Method):
                 f"{worst}: start closer, fix a parameter, or allow more iterations"
             )
             point = dataclasses.replace(point, done=True, message=message)
-        return self._state(problem, state.iteration + 1, memory._replace(point=point))
+        return self._state(problem, state.iteration + 1, memory._replace(point=point, limits=limits))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        x, remarks = memory.point.x, tuple(memory.boundary.values())
+        x, remarks = memory.point.x, tuple(memory.limits.boundary.values())
         value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, memory.batches)
         # Where the gradient is exactly zero, the objective does not use the parameter.
         status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
-        for i in memory.boundary:
+        for i in memory.limits.boundary:
             status[i] = AT_BOUNDARY
         model = _model_at(problem.model, problem.fixed, x)
         count = len(problem.population)
@@ -228,57 +229,6 @@ class Objective(Method):
             f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values: "
             "look for a square root, a logarithm or a power at exactly zero in the model."
         )
-
-    def _bounds(self, problem: Problem, memory: Memory) -> Bounds:
-        reach = [
-            math.log(self.scale_limit) if c.log_scale else np.inf for c in coordinates(problem.model, problem.fixed)
-        ]
-        return Bounds(memory.start - reach, memory.start + reach)
-
-    def _runaways(self, problem: Problem, memory: Memory, point: Point) -> list[int]:
-        """The positive quantities that have come to their limits."""
-        reached = np.abs(point.x - memory.start) > 0.999 * math.log(self.scale_limit)
-        labels = coordinates(problem.model, problem.fixed)
-        return [i for i, label in enumerate(labels) if label.log_scale and i not in memory.boundary and reached[i]]
-
-    def _stop_at_limits(
-        self, problem: Problem, memory: Memory, point: Point, loss: ValueAndGradient
-    ) -> tuple[Point, Memory]:
-        """Take the best point within the limits, and say what climbs beyond them and what levels off there."""
-        stopped = self.optimiser.within(loss, point.x, self._bounds(problem, memory))
-        stopped = dataclasses.replace(stopped, evaluations=point.evaluations + stopped.evaluations)
-        climbing = []
-        for i in self._runaways(problem, memory, stopped):
-            label = coordinates(problem.model, problem.fixed)[i].label
-            end = "0" if stopped.x[i] < memory.start[i] else "infinity"
-            slope = abs(stopped.gradient[i]) * len(problem.population)
-            if slope < 1e-3:
-                sentence = f"{label} went to its boundary, {end}, where the objective levels off."
-                memory = memory._replace(boundary={**memory.boundary, i: sentence})
-            else:
-                climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
-        if not climbing:
-            return dataclasses.replace(stopped, converged=True), memory
-        message = (
-            f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
-            f"stopped a factor of {self.scale_limit:g} from the starting value"
-        )
-        return dataclasses.replace(stopped, message=message), memory
-
-    def _look_at_boundaries(
-        self, problem: Problem, memory: Memory, point: Point, loss: ValueAndGradient
-    ) -> tuple[Point, Memory]:
-        """Put a scale that is no worse a thousandfold smaller at its boundary, zero, and go on from there."""
-        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
-            if not coordinate.log_scale or i in memory.boundary or point.gradient[i] == 0.0:
-                continue
-            lower = point.x.copy()
-            lower[i] -= math.log(1e3)
-            if loss(lower)[0] <= point.value:
-                sentence = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
-                memory = memory._replace(boundary={**memory.boundary, i: sentence})
-                point = dataclasses.replace(self.optimiser.init(loss, lower), evaluations=point.evaluations + 1)
-        return point, memory
 
 
 def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:

@@ -112,7 +112,7 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
             ax.plot(time[i], typical[i], **style.LINE["population"], label="typical subject")
             ax.plot(time[i], individual[i], **line, label="this subject")
             ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
-            ax.set_title(f"{population.ids[i]}", fontsize=12)
+            ax.set_title(f"subject {population.ids[i]}", fontsize=12)
         if axes is None:
             _label_around(panels, population)
         return panels
@@ -140,7 +140,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
                 ax.plot(time, curves[i], **(style.LINE[meaning] | above), label=name)
         for ax, i in zip(panels, chosen, strict=True):
             ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
-            ax.set_title(f"{population.ids[i]}", fontsize=12)
+            ax.set_title(f"subject {population.ids[i]}", fontsize=12)
         if axes is None:
             _label_around(panels, population)
         return panels

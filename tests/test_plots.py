@@ -30,7 +30,7 @@ def test_population_curves_show_every_observation_and_no_missing_one(linear_popu
 
 def test_individual_fits_draw_predictions(fit):
     panels = plots.individual_fits(fit, subjects=[8, 3])
-    assert [ax.get_title() or ax.get_title("left") for ax in panels] == ["9", "4"]
+    assert [ax.get_title() or ax.get_title("left") for ax in panels] == ["subject 9", "subject 4"]
     grid = plots.time_grid(fit.population)
     for eta, label in ((fit.eta, "this subject"), (None, "typical subject")):
         expected = mf.predict(fit.model, fit.population, eta, grid)[8]

@@ -150,20 +150,20 @@ def compute(tau: float, form: str = CENTRED, c: float = 1.0) -> Profiles:
 
 def say(found: Profiles) -> str:
     if found.form == NON_CENTRED:
-        joint = "still climbing towards τ = ∞, no pooling: it has no mode"
+        joint = "climbing towards τ = ∞, no pooling: it has no mode"
     elif found.mode is None or found.valley is None:
-        joint = "still climbing towards τ = 0, complete pooling: it has no mode"
+        joint = "climbing towards τ = 0, complete pooling: it has no mode"
     elif found.tau > found.valley:
         joint = f"climbing towards a local mode at τ = {found.mode:.2f} (but below τ = {found.valley:.1f} towards 0)"
     else:
         joint = f"climbing towards τ = 0, complete pooling, past its local mode at τ = {found.mode:.2f}"
     kept = found.tau**2 / (found.tau**2 + ERROR**2)
     where = "0, the boundary" if found.best == 0 else f"{found.best:.2f}"
-    low, high = (f"{100 * k:.3g}" for k in (kept.min(), kept.max()))
+    low, high = (f"{100 * k:.2g}" if k < 0.995 else "100" for k in (kept.min(), kept.max()))
     return (
         f"At τ = {found.tau:.3g} the {found.form} joint log density is {found.joint_here:.2f}, {joint}. "
         f"Marginal: {found.marginal_here:.2f}, maximum at τ = {where}. "
-        f"Schools keep {low} to {high} % of their distance from the mean."
+        f"Schools keep {low} to {high}% of their distance from the mean."
     )
 
 

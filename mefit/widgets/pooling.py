@@ -138,7 +138,7 @@ def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, fou
         moving += ax.plot([], [], **(style.LINE["individual"] | front), label="with the slider's ω")
         ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 4.5}), label="measured")
         ax.tick_params(labelbottom=place // 3 == 1 or place + 3 >= len(subjects), labelleft=place % 3 == 0)
-        ax.set_title(f"{population.ids[i]}", fontsize=12, loc="right", y=1.01)
+        ax.set_title(f"subject {population.ids[i]}", fontsize=12, loc="right", y=1.01)
         ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
     picture.legend(*panels[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4)
     left, right = panels[0].get_position().x0, panels[-1].get_position().x1

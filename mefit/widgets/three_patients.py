@@ -109,7 +109,7 @@ def paint(picture: style.Picture, found: Patients) -> Callable[[Patients], None]
     keys = rows[0][0].get_legend_handles_labels()
     picture.legend(*keys, loc="upper left", bbox_to_anchor=(0.04, 1.0), ncols=5, columnspacing=1.3, handletextpad=0.5)
     rows[2][0].set_xlabel("random effect η")
-    rows[1][0].set_ylabel("density")
+    rows[1][0].set_ylabel("height")
 
     def update(found: Patients) -> None:
         top = max(1.0, 1.08 * found.prior.max())

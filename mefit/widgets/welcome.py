@@ -74,6 +74,7 @@ def paint(picture: style.Picture, found: Curves) -> Callable[[Curves], None]:
     axes.axhline(0, color="#BBBBBB", linewidth=1, zorder=1)
     axes.set(xlim=(-0.4, 24.4), xlabel="time after the dose (h)", ylabel="concentration (mg/L)", xticks=range(0, 25, 4))
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=3)
+    axes.locator_params(axis="y", nbins=7, steps=[1, 2, 4, 5, 10])
 
     def update(found: Curves) -> None:
         n = len(found.individual)
