@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
-from .method import AT_BOUNDARY, Method, Outcome, Problem, State
+from .method import AT_BOUNDARY, Method, Problem, State
 from .model import Model
 from .objective import Objective
 from .parameters import free_parameters
@@ -181,9 +181,12 @@ def fit(
     """
     problem = _problem(model, population, method, key, fixed)
     interrupted = False
-    with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False, unit=" iterations") as bar:
+    with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
         states = _states(problem, method)
-        state = next(states)
+        try:
+            state = next(states)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted before the first evaluation: there is no result yet") from None
         history = [_step(state)]
         try:
             for state in states:
@@ -197,32 +200,19 @@ def fit(
     if interrupted:
         message = f"interrupted after {state.iteration} iterations: these are the best values so far, not the estimates"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
-    return _fit(problem, method, outcome, tuple(history), state)
+    return Fit(
+        population=population,
+        method=method,
+        history=tuple(history),
+        evaluations=state.evaluations,
+        fixed=problem.fixed,
+        key=key,
+        **vars(outcome),
+    )
 
 
 def _step(state: State) -> Step:
     return Step(state.iteration, -2.0 * state.objective, state.gradient_norm, state.model)
-
-
-def _fit(problem: Problem, method: Method, outcome: Outcome, history: tuple[Step, ...], state: State) -> Fit:
-    return Fit(
-        model=outcome.model,
-        population=problem.population,
-        method=method,
-        eta=outcome.eta,
-        eta_covariance=outcome.eta_covariance,
-        log_likelihood=outcome.log_likelihood,
-        log_prior=outcome.log_prior,
-        converged=outcome.converged,
-        message=outcome.message or "converged",
-        remarks=outcome.remarks,
-        history=history,
-        evaluations=state.evaluations,
-        fixed=problem.fixed,
-        status=outcome.status,
-        key=problem.key,
-        details=outcome.details,
-    )
 
 
 def log_likelihood(

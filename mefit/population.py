@@ -122,16 +122,8 @@ class Population(eqx.Module):
                 a row occurs twice; a number is text or infinite; a dose is negative; a subject has no observation;
                 a covariate is missing or not a number; EVID is neither 0 nor 1.
         """
-        table = frames.read(
-            df,
-            id=id,
-            time=time,
-            y=y,
-            amount=amount,
-            duration=duration,
-            compartment=compartment,
-            covariates=covariates,
-        )
+        dose: dict[str, Any] = {"amount": amount, "duration": duration, "compartment": compartment}
+        table = frames.read(df, id=id, time=time, y=y, covariates=covariates, **dose)
         return cls._padded(table, time_label or time or "row", y_label or y)
 
     @classmethod

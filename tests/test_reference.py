@@ -94,3 +94,11 @@ def test_optimum_of_theophylline_in_mg(theophylline_mg, kind, method):
     if method == "AGQ9":  # the table's value is exact: 21 nodes, at the optimum of nine
         value = -2 * mf.log_likelihood(fit.model, population, mf.AGQ(21))
     assert value == pytest.approx(expected[method], abs=1e-3)
+
+
+def test_full_omega_by_quadrature_at_the_optimum_of_laplace(theophylline_mg):
+    start = FullOmega(**IN_MG, sigma=0.7)
+    fit = mf.fit(start, theophylline_mg, mf.Laplace(), progress=False)
+    value = -2 * mf.log_likelihood(fit.model, theophylline_mg, mf.AGQ(15))
+    assert value == pytest.approx(349.1516, abs=2e-3)
+    assert fit.table.estimate["corr(cl, v)"] == pytest.approx(0.98, abs=0.01)

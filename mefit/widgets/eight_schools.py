@@ -131,21 +131,10 @@ def compute(tau: float, form: str = CENTRED, c: float = 1.0) -> Profiles:
     modes, valleys = turning_points(slope_centred, c) if form == CENTRED else ([], [])
     grid, here = np.geomspace(LOW, HIGH, 401), np.asarray(tau)
     mean = float(pooled_mean(here, c))
-    return Profiles(
-        tau=tau,
-        form=form,
-        c=c,
-        grid=grid,
-        joint=joint(grid, c),
-        marginal=log_marginal(grid, c),
-        joint_here=float(joint(here, c)),
-        marginal_here=float(log_marginal(here, c)),
-        mode=modes[0] if modes else None,
-        valley=valleys[0] if valleys else None,
-        best=marginal_maximum(c),
-        mean=mean,
-        estimate=mean + tau**2 / (tau**2 + ERROR**2) * (c * EFFECT - mean),
-    )
+    profiles = (joint(grid, c), log_marginal(grid, c), float(joint(here, c)), float(log_marginal(here, c)))
+    mode, valley = (found[0] if found else None for found in (modes, valleys))
+    estimate = mean + tau**2 / (tau**2 + ERROR**2) * (c * EFFECT - mean)
+    return Profiles(tau, form, c, grid, *profiles, mode, valley, marginal_maximum(c), mean, estimate)
 
 
 def say(found: Profiles) -> str:
@@ -195,14 +184,8 @@ def paint(picture: style.Picture, found: Profiles) -> Callable[[Profiles], None]
     (estimates,) = schools.plot([], [], **style.POINT["individual"] | _LARGE, label="estimate")
     schools.set_yticks(rows, NAMES)
     schools.tick_params(axis="y", length=0)
-    schools.legend(
-        handles=[raw, estimates, mean],
-        loc="lower left",
-        bbox_to_anchor=(-0.1, 0.99),
-        ncols=2,
-        columnspacing=1.0,
-        handletextpad=0.4,
-    )
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.1, 0.99), "ncols": 2}
+    schools.legend(handles=[raw, estimates, mean], columnspacing=1.0, handletextpad=0.4, **place)
 
     def level(axes: Axes, values: np.ndarray) -> None:
         low, high = values.min(), values.max()

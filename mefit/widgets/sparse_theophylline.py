@@ -106,27 +106,19 @@ def table() -> Table:
     joint, marginal = (np.array([f.log_likelihood for f in fits[name]]) for name in methods)
     top = int(np.argmax(marginal))
     nearby: Any = fits["marginal"][top].model
-    found: Any = minimize_scalar(
-        lambda log_s: -fit(float(np.exp(log_s)), methods["marginal"], nearby).log_likelihood,
-        bounds=np.log(GRID[[top - 1, top + 1]]),
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
+
+    def loss(log_s: float) -> float:
+        return -fit(float(np.exp(log_s)), methods["marginal"], nearby).log_likelihood
+
+    between = np.log(GRID[[top - 1, top + 1]])
+    found: Any = minimize_scalar(loss, bounds=between, method="bounded", options={"xatol": 1e-4})
     ends: list[Any] = [f.model for f in fits["marginal"]]
     typical = np.log([[float(model.cl), float(model.v)] for model in ends])
-    return Table(
-        centred=joint,
-        non_centred=joint + len(two) * np.log(GRID[:, None] * SD).sum(1),
-        marginal=marginal,
-        typical=typical,
-        own=typical[:, None, :] + np.array([f.eta for f in fits["marginal"]]),
-        best=float(np.exp(found.x)),
-        highest=float(-found.fun),
-        subjects=tuple(map(str, full.ids)),
-        dose=np.asarray(full.subjects.doses.amount)[:, 0],
-        time=np.asarray(full.subjects.time),
-        y=np.asarray(full.subjects.y),
-    )
+    profiles = (joint, joint + len(two) * np.log(GRID[:, None] * SD).sum(1), marginal)
+    own = typical[:, None, :] + np.array([f.eta for f in fits["marginal"]])
+    dose, time, y = (np.asarray(a) for a in (full.subjects.doses.amount[:, 0], full.subjects.time, full.subjects.y))
+    ids = tuple(map(str, full.ids))
+    return Table(*profiles, typical, own, float(np.exp(found.x)), float(-found.fun), ids, dose, time, y)
 
 
 @functools.cache
@@ -169,19 +161,9 @@ def compute(s: float, form: str = CENTRED) -> Sparse:
         raise ValueError(f"The profiles were computed for s from {LOW:g} to {HIGH:g}, not for {s:g}.")
     found, at = table(), {name: spline(np.log(s)) for name, spline in _splines().items()}
     name = "centred" if form == CENTRED else "non_centred"
-    return Sparse(
-        s=s,
-        form=form,
-        joint=getattr(found, name),
-        marginal=found.marginal,
-        joint_here=float(at[name]),
-        marginal_here=float(at["marginal"]),
-        best=found.best,
-        highest=found.highest,
-        individual=concentration(_TIME, found.dose, at["own"]),
-        typical=concentration(_TIME, found.dose, at["typical"]),
-        clearance=np.exp(at["own"][:, 0]),
-    )
+    profiles = (getattr(found, name), found.marginal, float(at[name]), float(at["marginal"]))
+    own, typical = (concentration(_TIME, found.dose, at[whose]) for whose in ("own", "typical"))
+    return Sparse(s, form, *profiles, found.best, found.highest, own, typical, np.exp(at["own"][:, 0]))
 
 
 def say(found: Sparse) -> str:
@@ -244,15 +226,8 @@ def paint(picture: style.Picture, found: Sparse) -> Callable[[Sparse], None]:
     tiles.set_ylabel("theophylline (mg/L)", labelpad=2)
     tiles.spines[["left", "bottom"]].set_visible(False)
     names = ("two samples, fitted", "left out", "own curve", "typical curve")
-    tiles.legend(
-        [fitted, left_out, own, typical],
-        names,
-        loc="lower left",
-        bbox_to_anchor=(-0.03, 0.985),
-        ncols=2,
-        columnspacing=1.0,
-        handletextpad=0.5,
-    )
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.03, 0.985), "ncols": 2}
+    tiles.legend([fitted, left_out, own, typical], names, columnspacing=1.0, handletextpad=0.5, **place)
 
     def update(found: Sparse) -> None:
         heights = (found.joint_here, found.marginal_here)

@@ -48,18 +48,9 @@ def compute(omega: float, show: str = BOTH) -> Patients:
     prior = np.exp(-0.5 * (eta / omega) ** 2) / (np.sqrt(2 * np.pi) * omega)
     agreement = np.exp(-0.5 * BEST**2 / spread)
     mode = BEST * omega**2 / spread
-    return Patients(
-        omega=omega,
-        show=show,
-        eta=eta,
-        likelihood=likelihood,
-        prior=prior,
-        product=likelihood * prior,
-        mode=mode,
-        peak=HEIGHT * agreement / (np.sqrt(2 * np.pi) * omega),
-        area=HEIGHT * WIDTH * agreement / np.sqrt(spread),
-        shrinkage=1 - mode / BEST,
-    )
+    peak = HEIGHT * agreement / (np.sqrt(2 * np.pi) * omega)
+    area = HEIGHT * WIDTH * agreement / np.sqrt(spread)
+    return Patients(omega, show, eta, likelihood, prior, likelihood * prior, mode, peak, area, 1 - mode / BEST)
 
 
 def rank(values: np.ndarray) -> list[str]:
