@@ -200,15 +200,8 @@ def fit(
     if interrupted:
         message = f"interrupted after {state.iteration} iterations: these are the best values so far, not the estimates"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
-    return Fit(
-        population=population,
-        method=method,
-        history=tuple(history),
-        evaluations=state.evaluations,
-        fixed=problem.fixed,
-        key=key,
-        **vars(outcome),
-    )
+    facts: dict[str, Any] = {"evaluations": state.evaluations, "fixed": problem.fixed, "key": key}
+    return Fit(population=population, method=method, history=tuple(history), **facts, **vars(outcome))
 
 
 def _step(state: State) -> Step:
