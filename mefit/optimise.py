@@ -8,6 +8,10 @@ import equinox as eqx
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
+_NO_WAY_UP = (
+    "the line search found no way up from here, as on a rugged objective: try other starting values, fix a parameter, "
+    "or use another method"
+)
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -57,7 +61,7 @@ class BFGS(eqx.Module):
         evaluations = point.evaluations + remembered.evaluations
         if not found.fun < point.value:
             flat = np.max(np.abs(point.gradient)) < 100 * self.tolerance
-            message = "converged to rounding error" if flat else "the line search found no way up from here"
+            message = "converged to rounding error" if flat else _NO_WAY_UP
             return dataclasses.replace(point, evaluations=evaluations, done=True, converged=bool(flat), message=message)
         return self._judge(Point(found.x, float(found.fun), np.asarray(found.jac), inverse_hessian, evaluations))
 
