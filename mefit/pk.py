@@ -43,13 +43,15 @@ def oral_one_compartment(
     ka, cl, v = _scalars(ka=ka, cl=cl, v=v)
     ke = cl / v
     since = jnp.maximum(_since_dose(subject, time), 0.0)
-    fast, slow = jnp.exp(-ka * since), jnp.exp(-ke * since)
-    # Where the rates nearly coincide the difference would cancel: there the quotient is s exp(-ke s) (1 - exp(-x)) / x,
-    # by its series in x = (ka - ke) s. At the border both are right to 1e-13, the second derivatives to 1e-8.
-    x = (ka - ke) * since
-    near = jnp.abs(x) < 3e-3
-    apart = (slow - fast) / jnp.where(near, 1.0, ka - ke)
-    absorbed = jnp.where(near, since * slow * _mean_exp_series(jnp.where(near, x, 0.0)), apart)
+    # The quotient is s exp(-slow s) (1 - exp(-x)) / x with x = (fast - slow) s, whichever rate is slower: written so,
+    # nothing cancels or overflows. Near x = 0 the derivatives need a series; at its border the second ones keep 1e-9.
+    swap = ka < ke
+    slow, gap = jnp.where(swap, ka, ke), jnp.where(swap, ke - ka, ka - ke)
+    x = gap * since
+    near = x < 2e-3
+    apart = jnp.where(near, 1.0, x)
+    share = jnp.where(near, 1.0 - x / 2 * (1.0 - x / 3 * (1.0 - x / 4 * (1.0 - x / 5))), -jnp.expm1(-apart) / apart)
+    absorbed = since * jnp.exp(-slow * since) * share
     return jnp.sum(subject.doses.amount * absorbed, axis=-1) * (ka / v)
 
 
@@ -86,14 +88,6 @@ def infusion_one_compartment(
     share = running / jnp.where(duration > 0, duration, 1.0) * _mean_exp(ke * running)
     left = jnp.where(duration > 0, share, since >= 0) * jnp.exp(-ke * after)
     return jnp.sum(subject.doses.amount * left, axis=-1) / v
-
-
-def _mean_exp_series(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """(1 - exp(-x)) / x = 1 - x/2 + x^2/6 - ... for small x."""
-    total = jnp.ones_like(x)
-    for k in range(5, 1, -1):
-        total = 1.0 - x / k * total
-    return total
 
 
 def _mean_exp(x: Float[Array, "..."]) -> Float[Array, "..."]:
