@@ -8,7 +8,7 @@ import abc
 import dataclasses
 import math
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import equinox as eqx
 import jax
@@ -93,9 +93,10 @@ class Objective(Method):
         self.check(problem)
         batches = self.batches(problem.model, problem.population, problem.key)
         x = free_vector(problem.model, problem.fixed)
-        self._check_start(problem, batches, x)
         limits = Limits(coordinates(problem.model, problem.fixed), x, self.scale_limit, len(problem.population))
         point = self.optimiser.init(partial(self._mean_loss, problem, batches), x)
+        if not np.isfinite(point.value):
+            self._refuse_start(problem, batches, x)
         return self._state(problem, 0, Memory(point, batches, limits))
 
     def step(self, problem: Problem, state: State) -> State:
@@ -211,10 +212,9 @@ class Objective(Method):
             memory=memory,
         )
 
-    def _check_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> None:
-        value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
-        if np.isfinite(value) and np.all(np.isfinite(gradient)):
-            return
+    def _refuse_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> NoReturn:
+        """Say why the objective is not finite at the starting values."""
+        _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
         if not np.isfinite(prior):
             raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
         bad = np.flatnonzero(~np.isfinite(np.asarray(terms.value)[: len(problem.population)]))
