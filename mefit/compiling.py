@@ -3,6 +3,9 @@
 XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to compile the kit's
 programs and runs them no faster. JAX versions that let a single program leave it out are told to; others do not know
 the option, and are left alone.
+
+NumPyro checks a distribution's arguments when it is made. While a program is traced there are no values to check, and
+the attempt costs a second of small compilations, so it is switched off there; the kit says what is not finite.
 """
 
 import functools
@@ -11,6 +14,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from numpyro.distributions.distribution import validation_enabled
 
 _OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
@@ -35,7 +39,13 @@ class Compiled:
     def program(self) -> Any:
         """The compiled function itself, which tests and benchmarks ask how often it was compiled."""
         options = _known_options()
-        return eqx.filter_jit(self._function, **({"compiler_options": options} if options else {}))  # type: ignore[call-overload]
+
+        @functools.wraps(self._function)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            with validation_enabled(False):
+                return self._function(*args, **kwargs)
+
+        return eqx.filter_jit(traced, **({"compiler_options": options} if options else {}))  # type: ignore[call-overload]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.program(*args, **kwargs)

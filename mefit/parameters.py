@@ -63,7 +63,7 @@ class Bijected(Domain):
         return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
 
     def log_scale(self, value):
-        return [self.constraint is constraints.positive] * np.size(self.free(value))
+        return [self.constraint is constraints.positive] * jax.eval_shape(self.free, value).size
 
 
 class FullCovariance(Domain):

@@ -81,7 +81,7 @@ def test_agq_with_one_node_is_laplace(theophylline):
     model = theophylline_model()
     one, one_slope = value_and_gradient(mf.AGQ(1), model, theophylline)
     laplace, laplace_slope = value_and_gradient(mf.Laplace(), model, theophylline)
-    assert one == pytest.approx(laplace, rel=1e-13)
+    assert one == pytest.approx(laplace, abs=1e-9)  # Laplace takes the curvature from the search, which ends there
     np.testing.assert_allclose(one_slope, laplace_slope, rtol=1e-9, atol=1e-9)
 
 
