@@ -209,7 +209,8 @@ def widgets(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]
-    import mefit.widgets as kit
+    from mefit.widgets import Slider
+    from workshop import explorers as kit
 
     fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
     explorers = {
@@ -224,7 +225,7 @@ def widgets(repeats: int) -> None:
         begin = time.perf_counter()
         explorer = make()
         first = time.perf_counter() - begin
-        control, slider = next((key, one) for key, one in explorer.controls.items() if isinstance(one, kit.Slider))
+        control, slider = next((key, one) for key, one in explorer.controls.items() if isinstance(one, Slider))
         times = []
         for i in range(repeats):  # up and down the whole slider, never twice at the same place
             share = (i * 7 % repeats + 0.5) / repeats

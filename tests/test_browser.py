@@ -222,7 +222,7 @@ class Shown:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     file = tmp_path_factory.mktemp("notebooks") / "panel.ipynb"
-    cells = ["from mefit import widgets", "explorer = widgets.three_patients()\nexplorer"]
+    cells = ["from workshop import explorers", "explorer = explorers.three_patients()\nexplorer"]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(made, file)

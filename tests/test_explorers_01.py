@@ -13,11 +13,11 @@ from models import Means
 from PIL import Image
 
 import mefit as mf
-from mefit import widgets
 from mefit.empirical_bayes import Newton
 from mefit.joint import separate_mode
+from workshop import explorers
 
-module = sys.modules["mefit.widgets.pooling"]  # the explorer has the module's name
+module = sys.modules["workshop.explorers.pooling"]  # the explorer has the module's name
 
 
 class Intercepts(mf.Model):
@@ -133,19 +133,19 @@ def test_what_it_says(fixed):
 
 def test_what_it_refuses(fit):
     with pytest.raises(ValueError, match="no parameter 'tau'; there are ka, cl, v, omega, sigma"):
-        widgets.pooling(fit, spread="tau")
+        explorers.pooling(fit, spread="tau")
     with pytest.raises(ValueError, match="must be positive, not 0"):
         module.estimates(fit, 0.0)
     with pytest.raises(ValueError, match="one to six subjects, not 7"):
-        widgets.pooling(fit, subjects=range(7))
+        explorers.pooling(fit, subjects=range(7))
 
 
 def test_every_control_moves_the_picture_in_place(fit, intercepts):
-    explorer = widgets.pooling(fit)
+    explorer = explorers.pooling(fit)
     start, size = explorer.png, Image.open(BytesIO(explorer.png)).size
     for values in ({"factor": 1e-3}, {"factor": 1e3}, {"factor": 1.0, "effect": "cl"}, {"effect": "v"}):
         explorer.set(**values)
         assert explorer.png != start and Image.open(BytesIO(explorer.png)).size == size
     explorer.reset()
     assert explorer.png == start
-    assert list(widgets.pooling(intercepts, subjects=[0, 3]).controls) == ["factor"]
+    assert list(explorers.pooling(intercepts, subjects=[0, 3]).controls) == ["factor"]

@@ -8,12 +8,12 @@ import test_widgets
 from models import Schools
 
 import mefit as mf
-from mefit import widgets
 from mefit.widgets import Explorer
+from workshop import explorers
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
-schools, sparse = (sys.modules[f"mefit.widgets.{name}"] for name in ("eight_schools", "sparse_theophylline"))
-BOTH = [widgets.eight_schools, widgets.sparse_theophylline]
+schools, sparse = (sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline"))
+BOTH = [explorers.eight_schools, explorers.sparse_theophylline]
 
 
 def bisect(holds, low: float, high: float) -> float:
@@ -187,11 +187,15 @@ def test_as_every_explorer(check, make):
     ("make", "module", "moves"),
     [
         (
-            widgets.eight_schools,
+            explorers.eight_schools,
             schools,
             ({"tau": 0.1}, {"form": "non-centred"}, {"form": "centred", "c": 4.0}, {"c": 1.0}),
         ),
-        (widgets.sparse_theophylline, sparse, ({"s": 0.2}, {"form": "non-centred"}, {"s": 10.0}, {"form": "centred"})),
+        (
+            explorers.sparse_theophylline,
+            sparse,
+            ({"s": 0.2}, {"form": "non-centred"}, {"s": 10.0}, {"form": "centred"}),
+        ),
     ],
 )
 def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from scipy.integrate import quad
 
-from mefit import widgets
 from mefit.widgets import Choice, Explorer, Slider, Switch
+from workshop import explorers
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
-patients, crowd = (sys.modules[f"mefit.widgets.{name}"] for name in ("three_patients", "welcome"))
-ALL = [widgets.three_patients, widgets.welcome]
+patients, crowd = (sys.modules[f"workshop.explorers.{name}"] for name in ("three_patients", "welcome"))
+ALL = [explorers.three_patients, explorers.welcome]
 
 
 # The numbers
@@ -228,7 +228,7 @@ def test_a_painter_that_fails_is_a_fault_and_starts_afresh():
 
 
 def test_painting_anew_and_moving_artists_give_the_same_picture():
-    make, module = widgets.three_patients, patients
+    make, module = explorers.three_patients, patients
     kept = make()
     anew = Explorer(
         module.compute, lambda p, r: module.paint(p, r) and None, module.say, kept.controls, alt="", height=520
@@ -280,7 +280,7 @@ def test_what_is_said_is_text_and_never_markup():
 
 def test_a_page_without_a_kernel_shows_the_picture():
     nbconvert, nbformat = pytest.importorskip("nbconvert"), pytest.importorskip("nbformat")
-    explorer = widgets.welcome()
+    explorer = explorers.welcome()
     data, metadata = explorer._repr_mimebundle_()
     cell = nbformat.v4.new_code_cell("explorer")
     cell.outputs = [nbformat.v4.new_output("execute_result", data=data, metadata=metadata, execution_count=1)]
