@@ -4,6 +4,7 @@
     python3 start.py              set up if needed, then open JupyterLab at the first lesson
     python3 start.py test [...]   set up if needed, then run every test and every notebook (what follows goes to pytest)
     python3 start.py setup        set up only
+    python3 start.py exercises    for authors: write exercises/ from solutions/
 
 Options of the first form: --port N, --no-browser.
 
@@ -334,7 +335,7 @@ def test_command(arguments: "list[str]") -> "list[str]":
         command += ["-n", "2", "--dist", "loadfile"]  # by file, since the cells of a notebook belong together
     paths = [text.split("::")[0] for text in arguments if not text.startswith("-")]
     named = any(os.path.exists(os.path.join(ROOT, path)) for path in paths)
-    return command + arguments + ([] if named else ["tests", "workshop"])
+    return command + arguments + ([] if named else ["tests", "workshop", "solutions", "exercises"])
 
 
 def main(arguments: "list[str]") -> int:
@@ -343,10 +344,16 @@ def main(arguments: "list[str]") -> int:
         raise Stop("requirements.lock is missing beside start.py: get the whole repository, not the one file.")
     if arguments[:1] == ["test"]:
         setup()
-        return in_foreground(test_command(arguments[1:]), surroundings())
+        # What the tests answer in the exercises is nobody's progress.
+        return in_foreground(test_command(arguments[1:]), {**surroundings(), "MEFIT_PROGRESS": ""})
     if arguments == ["setup"]:
         setup()
         return 0
+    if arguments[:1] == ["exercises"]:
+        setup()
+        return in_foreground(
+            [python(), os.path.join(ROOT, "tools", "make_exercises.py"), *arguments[1:]], surroundings()
+        )
     port, browser, rest = None, has_browser(), list(arguments)
     while rest:
         option = rest.pop(0)

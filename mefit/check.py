@@ -1,0 +1,360 @@
+"""Feedback on exercises: what is right, what is wrong, and why it is probably wrong.
+
+An exercise knows the truth and the wrong answers that people give, each with its reason:
+
+```python
+Value("The share B", truth=0.8, mistakes=[Mistake(0.2, "This is 1 - B, the shrinkage.", hint=1)])
+Function("The marginal", truth=marginal, inputs=draw, mistakes=[Mistake(log_marginal, "This is its logarithm.")])
+Judged("The fit", judge)     # judge(answer) raises Wrong("why", hint=2), or StillOpen()
+```
+
+A function is tried on fresh random inputs, so an answer that was typed in as a number fails. The truth is never shown.
+"""
+
+import abc
+import html
+import inspect
+import json
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OPEN, WRONG, DONE = "open", "wrong", "done"
+_SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone
+_COLOUR = {OPEN: "#555555", WRONG: "#a34700", DONE: "#00664b"}
+
+
+class StillOpen(Exception):
+    """The answer has not been written yet."""
+
+
+class Wrong(Exception):
+    """The answer is wrong: one or two sentences that say why, and the hint (1, 2 or 3) that helps most."""
+
+    def __init__(self, reason: str, hint: int = 1):
+        super().__init__(reason)
+        self.reason, self.hint = reason, hint
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that people give (a value, or a function), why it is wrong, and the hint that helps most."""
+
+    answer: Any
+    reason: str
+    hint: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. True in a condition where the exercise is done; shown as one line in a notebook."""
+
+    number: str
+    title: str
+    state: str
+    reason: str
+    hint: int | None = None
+    tally: str = ""
+
+    def __bool__(self) -> bool:
+        return self.state == DONE
+
+    @property
+    def text(self) -> str:
+        """The line in plain words."""
+        word = {OPEN: "still open", WRONG: "not yet", DONE: "right"}[self.state]
+        helps = f" Hint {self.hint} below may help." if self.hint else ""
+        return f"{_SIGN[self.state]} {self.number} {self.title}: {word}. {self.reason}{helps} {self.tally}".strip()
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        style = f"border-left: 6px solid {_COLOUR[self.state]}; padding: 4px 12px; max-width: 760px;"
+        return f'<div role="status" style="{style}">{html.escape(self.text)}</div>'
+
+
+@dataclass(frozen=True)
+class Exercise(abc.ABC):
+    """Base of the kinds of exercises: `title`, and `praise`, what is worth knowing once it is done."""
+
+    title: str
+    praise: str = field(default="", kw_only=True)
+
+    @abc.abstractmethod
+    def judge(self, answer: Any) -> None:
+        """Return where the answer is right; raise StillOpen or Wrong where it is not."""
+
+
+@dataclass(frozen=True)
+class Judged(Exercise):
+    """An exercise with a judge of its own, for models and fits: it raises `Wrong` or `StillOpen`, or returns."""
+
+    decide: Callable[[Any], None]
+
+    def judge(self, answer: Any) -> None:
+        _refuse_empty(answer)
+        self.decide(answer)
+
+
+@dataclass(frozen=True)
+class Value(Exercise):
+    """A number or an array. `truth` is the value, or a function without arguments that computes it once, when asked.
+
+    Right within `rtol` of the truth or within `atol`. Wrong answers are compared with `mistakes` in their order, then
+    with what goes wrong everywhere: sign, square, root, logarithm, percent, reciprocal.
+    """
+
+    truth: Any
+    mistakes: Sequence[Mistake] = ()
+    rtol: float = 1e-3
+    atol: float = 1e-12
+
+    @cached_property
+    def _truth(self) -> np.ndarray:
+        return np.asarray(self.truth() if callable(self.truth) else self.truth, float)
+
+    def judge(self, answer: Any) -> None:
+        _refuse_empty(answer)
+        given = _numbers(answer, "Your answer")
+        truth = self._truth
+        if given.shape != truth.shape:
+            raise Wrong(f"Your answer is {_shape(given)}; the question asks for {_shape(truth)}.")
+        _refuse_not_finite(given, "Your answer")
+        if self._close(given, truth):
+            return
+        for mistake in self.mistakes:
+            wrong = np.asarray(mistake.answer() if callable(mistake.answer) else mistake.answer, float)
+            if wrong.shape == given.shape and self._close(given, wrong):
+                raise Wrong(mistake.reason, mistake.hint)
+        for reason, wrong in _everywhere(truth):
+            if self._close(given, wrong):
+                raise Wrong(reason)
+        raise Wrong(_how_far(given, truth))
+
+    def _close(self, given: np.ndarray, wanted: np.ndarray) -> bool:
+        return bool(np.all(np.abs(given - wanted) <= self.atol + self.rtol * np.abs(wanted)))
+
+
+@dataclass(frozen=True)
+class Function(Exercise):
+    """A function, compared with `truth` at fresh random arguments: `inputs(rng)` draws one tuple of them.
+
+    `mistakes` hold wrong functions. One is recognised where it agrees with the answer at every argument.
+    """
+
+    truth: Callable[..., Any]
+    inputs: Callable[[np.random.Generator], tuple]
+    mistakes: Sequence[Mistake] = ()
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    trials: int = 4
+    rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False, compare=False)
+
+    def judge(self, answer: Any) -> None:
+        _refuse_empty(answer)
+        if not callable(answer):
+            raise Wrong(f"A function is asked for, and this is {_kind(answer)}: give the function's name, uncalled.")
+        arguments = [self.inputs(self.rng) for _ in range(self.trials)]
+        wanted = [np.asarray(self.truth(*a), float) for a in arguments]
+        given = [self._call(answer, a, w) for a, w in zip(arguments, wanted, strict=True)]
+        if self._agree(given, wanted):
+            return
+        for mistake in self.mistakes:
+            wrong = [np.asarray(mistake.answer(*a), float) for a in arguments]
+            if self._agree(given, wrong):
+                raise Wrong(mistake.reason, mistake.hint)
+        raise Wrong(*self._diagnose(given, wanted))
+
+    def _call(self, answer: Callable[..., Any], arguments: tuple, wanted: np.ndarray) -> np.ndarray:
+        try:
+            result = answer(*arguments)
+        except Exception as failure:  # whatever a learner's code raises is said, with the line it came from
+            name, count = getattr(answer, "__name__", "your function"), len(arguments)
+            plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
+            inside = traceback.extract_tb(failure.__traceback__)[1:2]
+            where = f" on its line `{inside[0].line}`" if inside and inside[0].line else ""
+            called = f"called with {count} argument{'s' * (count > 1)}"
+            raise Wrong(f"{name}, {called}, stopped{where} with {plain}.") from failure
+        if result is ...:
+            raise StillOpen
+        if result is None:
+            raise Wrong("The function returns nothing: end it with `return` and the result.")
+        given = _numbers(result, "What the function returns")
+        if given.shape != wanted.shape:
+            raise Wrong(f"The function returns {_shape(given)}; {_shape(wanted)} is asked for.")
+        _refuse_not_finite(given, "What the function returns")
+        return given
+
+    def _agree(self, given: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+        return all(
+            g.shape == w.shape and np.all(np.abs(g - w) <= self.atol + self.rtol * np.abs(w))
+            for g, w in zip(given, wanted, strict=True)
+        )
+
+    def _diagnose(self, given: list[np.ndarray], wanted: list[np.ndarray]) -> tuple[str, int]:
+        """What the differences have in common over all arguments."""
+        tables = [dict(_everywhere(w)) for w in wanted]
+        for reason in tables[0]:
+            if all(reason in t for t in tables) and self._agree(given, [t[reason] for t in tables]):
+                return reason, 1
+        if len(given) > 1 and all(np.array_equal(g, given[0]) for g in given[1:]):
+            return "It gives the same result whatever goes in: compute it from the arguments.", 1
+        apart = [g - w for g, w in zip(given, wanted, strict=True)]
+        if self._agree(apart, [np.full_like(a, apart[0].flat[0]) for a in apart]):
+            return "It is off by the same amount for all arguments: a constant term is missing or one too many.", 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = [g / w for g, w in zip(given, wanted, strict=True)]
+        if self._agree(ratio, [np.full_like(r, ratio[0].flat[0]) for r in ratio]):
+            return "It is off by the same factor for all arguments: a constant factor is missing or one too many.", 2
+        right = sum(self._agree([g], [w]) for g, w in zip(given, wanted, strict=True))
+        if right:
+            return f"It is right for {right} of {len(given)} random arguments only: which case is left out?", 2
+        return "It does not give the right numbers for random arguments.", 1
+
+
+class Checker:
+    """`check("02.3", answer)`: the verdict on an answer; `check.progress("02")`: which exercises are done.
+
+    `exercises(lesson)` gives a lesson's exercises by number. Progress is kept in one small file on this computer, and
+    nowhere else; without a file, or where it cannot be written, checks work all the same.
+    """
+
+    def __init__(self, exercises: Callable[[str], Mapping[str, Exercise]], store: Path | None):
+        self._exercises, self._store = exercises, store
+
+    def __call__(self, number: str, answer: Any) -> Verdict:
+        lesson = str(number).partition(".")[0]
+        known = self._exercises(lesson)
+        if number not in known:
+            raise ValueError(f"There is no exercise {number!r}; lesson {lesson} has {', '.join(known)}.")
+        exercise = known[number]
+        try:
+            exercise.judge(answer)
+            state, reason, hint = DONE, exercise.praise, None
+        except StillOpen:
+            state, reason, hint = OPEN, "Replace the dots above, then run this cell again.", None
+        except Wrong as wrong:
+            state, reason, hint = WRONG, wrong.reason, wrong.hint
+        states = self._remember(lesson, number, state)
+        tally = f"({sum(states.get(n) == DONE for n in known)} of {len(known)} done)"
+        return Verdict(number, exercise.title, state, reason, hint, tally)
+
+    def progress(self, lesson: str) -> "Progress":
+        """One line: the exercises of a lesson, and which are done."""
+        known = self._exercises(lesson)
+        states = self._recall().get(lesson, {})
+        return Progress(lesson, {number: states.get(number, OPEN) for number in known})
+
+    def forget(self, lesson: str) -> None:
+        """Start a lesson's progress anew."""
+        self._write({key: value for key, value in self._recall().items() if key != lesson})
+
+    def _recall(self) -> dict[str, dict[str, str]]:
+        if self._store is None:
+            return {}
+        try:
+            return json.loads(self._store.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none yet, or damaged: progress starts anew
+            return {}
+
+    def _remember(self, lesson: str, number: str, state: str) -> dict[str, str]:
+        everything = self._recall()
+        states = everything.setdefault(lesson, {})
+        # Running an untouched notebook again must not take away what was done.
+        if not (state == OPEN and number in states):
+            states[number] = state
+            self._write(everything)
+        return states
+
+    def _write(self, everything: dict) -> None:
+        if self._store is None:
+            return
+        try:
+            draft = self._store.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(everything, indent=1, sort_keys=True), encoding="utf-8")
+            draft.replace(self._store)
+        except OSError:
+            pass  # a folder that cannot be written: the verdict is what matters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The exercises of a lesson on one line."""
+
+    lesson: str
+    states: dict[str, str]
+
+    def __repr__(self) -> str:
+        done = sum(state == DONE for state in self.states.values())
+        line = "  ".join(f"{_SIGN[state]} {number}" for number, state in self.states.items())
+        return f"Lesson {self.lesson}: {done} of {len(self.states)} done   {line}"
+
+    def _repr_html_(self) -> str:
+        return f'<div role="status">{html.escape(repr(self))}</div>'
+
+
+def _refuse_empty(answer: Any) -> None:
+    if answer is ...:
+        raise StillOpen
+    if answer is None:
+        raise Wrong("This is None: has the cell with your answer been run, and does it end with a result?")
+
+
+def _kind(answer: Any) -> str:
+    return "a number" if np.ndim(answer) == 0 and isinstance(answer, float | int) else f"a {type(answer).__name__}"
+
+
+def _numbers(answer: Any, what: str) -> np.ndarray:
+    if inspect.isroutine(answer):
+        raise Wrong(f"{what} is a function; a number is asked for: call it.")
+    try:
+        if isinstance(answer, list | tuple) and any(part is ... for part in answer):
+            raise StillOpen
+        return np.asarray(answer, float)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what} is a {type(answer).__name__}, which cannot be read as numbers.") from None
+
+
+def _refuse_not_finite(given: np.ndarray, what: str) -> None:
+    if not np.all(np.isfinite(given)):
+        raise Wrong(
+            f"{what} is not finite: look for a division by zero or the logarithm of a number that is not positive."
+        )
+
+
+def _shape(array: np.ndarray) -> str:
+    return "one number" if array.ndim == 0 else f"an array of shape {array.shape}"
+
+
+def _everywhere(truth: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Slips that happen in every exercise, where they make a difference that can be told from the truth."""
+    with np.errstate(all="ignore"):
+        slips = [
+            ("The sign is the wrong way round.", -truth),
+            ("This is the square of what is asked for: a variance where an SD is wanted?", truth**2),
+            ("This is the square root of what is asked for: an SD where a variance is wanted?", np.sqrt(truth)),
+            ("This is the logarithm of what is asked for.", np.log(truth)),
+            ("The question asks for the logarithm of this.", np.exp(truth)),
+            ("This is in per cent; give the share itself.", 100 * truth),
+            ("This is one over what is asked for.", 1 / truth),
+            ("This is twice what is asked for.", 2 * truth),
+            ("This is half of what is asked for.", truth / 2),
+            ("This is -2 times what is asked for.", -2 * truth),
+        ]
+    scale = 0.01 * np.max(np.abs(truth), initial=1e-12)
+    return [(reason, w) for reason, w in slips if np.all(np.isfinite(w)) and np.max(np.abs(w - truth)) > scale]
+
+
+def _how_far(given: np.ndarray, truth: np.ndarray) -> str:
+    if given.ndim:
+        wrong = ~np.isclose(given, truth, rtol=1e-3)
+        first = np.argwhere(wrong)[0].tolist()
+        return f"{np.sum(wrong)} of its {given.size} entries are not right, the first at index {first}."
+    return f"It is too {'large' if given > truth else 'small'}."

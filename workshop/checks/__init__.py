@@ -1,0 +1,37 @@
+"""The checks of the exercises: `check("02.3", answer)` and `check.progress("02")`.
+
+One file a lesson holds what is right, and what people take for right.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mefit.check import Checker, Exercise
+
+__all__ = ["check"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _exercises(lesson: str) -> Mapping[str, Exercise]:
+    name = f"{__name__}.lesson_{lesson}"
+    if not (Path(__file__).parent / f"lesson_{lesson}.py").exists():
+        there = sorted(path.stem.removeprefix("lesson_") for path in Path(__file__).parent.glob("lesson_*.py"))
+        raise ValueError(f"There are no exercises of lesson {lesson!r}: choose from {', '.join(there)}.")
+    return importlib.import_module(name).EXERCISES
+
+
+def _store() -> Path | None:
+    """Where progress is kept; nowhere for the worked solutions, which are nobody's progress.
+
+    MEFIT_PROGRESS names another file, for a class whose copy of the kit cannot be written; empty, it means none.
+    """
+    named = os.environ.get("MEFIT_PROGRESS")
+    if named == "" or Path.cwd() == _ROOT / "solutions":
+        return None
+    return Path(named) if named else _ROOT / ".progress.json"
+
+
+check = Checker(_exercises, _store())
