@@ -66,6 +66,7 @@ METHODS = {
     "Laplace": "mf.Laplace()",
     "AGQ, 9^3 nodes": "mf.AGQ(9)",
     "importance sampling, 1000": "mf.ImportanceSampling(1000)",
+    "SAEM, 500 iterations, 5 chains": "mf.SAEM(exploration=300, smoothing=200, stop_early=False)",
     "Monte Carlo, 1000": "mf.MonteCarlo(1000)",
     "joint MAP": "mf.JointMAP()",
     "two-stage": "mf.TwoStage()",
@@ -83,7 +84,7 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
 def cold(repeats: int) -> None:
     """A new process from the first line to the result, split into import, compile and run."""
     rows = []
-    for name in ("FO", "FOCE", "Laplace", "AGQ, 9^3 nodes"):
+    for name in ("FO", "FOCE", "Laplace", "AGQ, 9^3 nodes", "SAEM, 500 iterations, 5 chains"):
         code = COLD.format(model=MODEL, method=METHODS[name])
         runs = []
         for _ in range(repeats):
@@ -209,8 +210,8 @@ def widgets(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]
-    from mefit.widgets import Slider
     from workshop import explorers as kit
+    from workshop.explorers.panel import Slider
 
     fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
     explorers = {
@@ -219,6 +220,9 @@ def widgets(repeats: int) -> None:
         "three_patients (02)": kit.three_patients,
         "eight_schools (02)": kit.eight_schools,
         "sparse_theophylline (02)": kit.sparse_theophylline,
+        "one_subject (03)": kit.one_subject,
+        "sparse_binary (03)": kit.sparse_binary,
+        "draws_needed (03)": kit.draws_needed,
     }
     rows = []
     for name, make in explorers.items():

@@ -17,6 +17,7 @@ from . import datasets, pk
 from .empirical_bayes import Newton, empirical_bayes
 from .fit import Fit, Step, fit, iterate, log_likelihood
 from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
+from .kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
 from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo
 from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
 from .optimise import BFGS
@@ -36,3 +37,6 @@ from .parameters import (
 )
 from .population import Doses, Population, Subject
 from .predict import predict
+from .resampling import bootstrap, sir
+from .saem import SAEM
+from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores

@@ -78,7 +78,9 @@ class Newton(eqx.Module):
         if start.size == 0:
             return Mode(start, jnp.zeros((0, 0)), jnp.asarray(True))
         frozen = hold_constant(args)
-        found = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start))
+        # A hair beside the start: some densities have a kink at a round number, where automatic derivatives are wrong
+        # (NumPyro's Bernoulli at a logit of exactly 0), and a typical subject is often just there.
+        found = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start) + 1e-7)
         converged = found.decrement < jnp.maximum(self.tolerance, 1e-6)
         return Mode(*stop_gradient((found.eta, found.precision)), converged)
 

@@ -80,7 +80,7 @@ class Fit:
     @property
     def has_standard_errors(self) -> bool:
         """Is the method's objective a likelihood of theta, so that its curvature measures uncertainty?"""
-        return isinstance(self.method, Objective) and self.method.likelihood
+        return self.method.likelihood
 
     @cached_property
     def covariance(self) -> Float[np.ndarray, "P P"]:
@@ -88,7 +88,7 @@ class Fit:
 
         Raises ValueError for a method whose objective is not a likelihood of theta.
         """
-        if not (isinstance(self.method, Objective) and self.method.likelihood):
+        if not self.method.likelihood:
             raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
         problem = Problem(self.model, self.population, self.key, self.fixed)
         information = self.method.information(problem, self.model)
@@ -169,8 +169,8 @@ def fit(
     - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
-      `MonteCarlo()` or `ImportanceSampling()`. Where a parameter declares a prior, its log density is added and the
-      estimate is a maximum a posteriori.
+      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`. Where a parameter declares a prior, its log density is added
+      and the estimate is a maximum a posteriori.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.
@@ -180,7 +180,7 @@ def fit(
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
-    interrupted = False
+    interrupted, name = False, "-2LL" if isinstance(method, Objective) else "-2 x objective"
     with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
         states = _states(problem, method)
         try:
@@ -192,7 +192,7 @@ def fit(
             for state in states:
                 history.append(_step(state))
                 bar.set_description_str(method.label, refresh=False)
-                bar.set_postfix_str(f"-2LL = {-2.0 * state.objective:.4f}")
+                bar.set_postfix_str(f"{name} = {-2.0 * state.objective:.4f}")
                 bar.update()
         except KeyboardInterrupt:
             interrupted = True

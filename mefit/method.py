@@ -86,3 +86,7 @@ class Method(eqx.Module):
     @abc.abstractmethod
     def finish(self, problem: Problem, state: State) -> Outcome:
         """What is reported of the last state."""
+
+    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
+        """Minus the Hessian of the log-likelihood (plus log prior) in the free coordinates; ValueError without one."""
+        raise ValueError(f"{self.label} has no likelihood of theta, so it has no standard errors.")

@@ -258,7 +258,10 @@ def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
             variances = jnp.diagonal(value)
             value = variances[:1] if isinstance(parameter.domain, ScalarCovariance) else variances
         for leaf in jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array)):
-            total = total + jnp.sum(parameter.prior.log_prob(leaf))
+            log_p = parameter.prior.log_prob(leaf)
+            if parameter.prior.event_dim == 0:  # traced, NumPyro does not look at the support
+                log_p = jnp.where(parameter.prior.support(leaf), log_p, -jnp.inf)
+            total = total + jnp.sum(log_p)
     return total
 
 

@@ -24,27 +24,11 @@ from . import style
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
 from .model import eta_size, log_random_effects
+from .objective import Objective
 from .parameters import parameters
 from .population import Population
 from .predict import predict
 from .report import effect_names
-
-
-def _panels(axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
-    """`count` axes: those given, or those of a new picture with that many rows, described by `alt`."""
-    if axes is not None:
-        given = list(np.ravel(axes))
-        if len(given) < count:
-            raise ValueError(f"This plot has {count} panels and was given {len(given)} axes; give one for each.")
-        return given[:count]
-    columns = math.ceil(count / rows)
-    picture = style.figure(width, height)
-    picture.alt = alt
-    made = picture.subplots(rows, columns, squeeze=False, **shape).ravel()
-    for place in range(count, len(made)):  # the last row may be short: then the panel above shows the times
-        made[place].remove()
-        made[place - columns].tick_params(labelbottom=True)
-    return list(made[:count])
 
 
 def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +62,7 @@ def population_curves(
     with style.use():
         chosen = _chosen(population, subjects)
         alt = f"{population.y_label} against {population.time_label}, a line for each of {len(chosen)} subjects."
-        ax = _panels(ax, alt, 1, 760, 420)[0]
+        ax = style.panels(ax, alt, 1, 760, 420)[0]
         size = {"markersize": 5 if len(chosen) <= 30 else 3, "markeredgewidth": 0.5}
         thin = {"linewidth": 0.8, "alpha": 0.45 if len(chosen) <= 30 else 0.2}
         for place, i in enumerate(chosen):
@@ -105,7 +89,7 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
-        panels = _panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
+        panels = style.panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
         # Above the typical curve, which it would vanish under where the two agree.
         line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
         for ax, i in zip(panels, chosen, strict=True):
@@ -129,7 +113,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
-        panels = _panels(axes, alt, len(chosen), 900, 130 + 190 * rows, rows, sharex=True, sharey=True)
+        panels = style.panels(axes, alt, len(chosen), 900, 130 + 190 * rows, rows, sharex=True, sharey=True)
         for name, fit in fits.items():
             meaning = _meaning(fit)
             # The thinner above the thicker, so that curves which nearly coincide can all be seen.
@@ -181,7 +165,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     order = np.arange(count)[::-1]  # the first subject at the top, as in a list
     with style.use():
         alt = f"Estimates of {' and '.join(names)} of {count} subjects, each with an interval, before the fitted prior."
-        panels = _panels(axes, alt, k, min(900, 320 * k + 60), 150 + min(500, 24 * count), sharey=True)
+        panels = style.panels(axes, alt, k, min(900, 320 * k + 60), 150 + min(500, 24 * count), sharey=True)
         for j, ax in enumerate(panels):
             x = mean[j] + np.linspace(-3.5, 3.5, 201) * sd[j]
             at = np.tile(mean, (x.size, 1))
@@ -209,12 +193,13 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     iteration = [step.iteration for step in fit.history]
     value = np.array([step.minus_two_objective for step in fit.history])
     with style.use():
-        ax = _panels(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360)[0]
-        meaning = "marginal" if fit.has_standard_errors else "joint"
+        ax = style.panels(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360)[0]
+        is_likelihood = isinstance(fit.method, Objective) and fit.method.likelihood
+        meaning = "marginal" if is_likelihood else "joint"
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
         ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")
-        what = "−2 log-likelihood" if fit.has_standard_errors else "−2 × objective"
+        what = "−2 log-likelihood" if is_likelihood else "−2 × objective"
         ax.set(xlabel="iteration", ylabel=what)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return ax

@@ -169,8 +169,8 @@ def _headline(fit: Fit) -> list[str]:
         criteria += f", log prior = {fit.log_prior:.4f}"
     ended = "Converged" if fit.converged else "NOT CONVERGED"
     detail = "" if fit.message == "converged" else f": {fit.message}"
-    lines += [criteria, f"{ended}{detail} ({len(fit.history) - 1} iterations, {fit.evaluations} evaluations)."]
-    return lines
+    ended += f"{detail} ({fit.history[-1].iteration} iterations, {fit.evaluations} evaluations)."
+    return [*lines, criteria, ended]
 
 
 def text_report(fit: Fit) -> str:

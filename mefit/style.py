@@ -16,6 +16,7 @@ paper and until any two meanings stay apart for a reader without the red or the 
 Colour is never alone: no two meanings share line style, width and marker.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -24,6 +25,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -133,6 +135,23 @@ def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") 
         picture = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
     FigureCanvasAgg(picture)
     return picture
+
+
+def panels(axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
+    """`count` axes: those given, or those of a new picture with that many rows, described by `alt`."""
+    if axes is not None:
+        given = list(np.ravel(axes))
+        if len(given) < count:
+            raise ValueError(f"This plot has {count} panels and was given {len(given)} axes; give one for each.")
+        return given[:count]
+    columns = math.ceil(count / rows)
+    picture = figure(width, height)
+    picture.alt = alt
+    made = picture.subplots(rows, columns, squeeze=False, **shape).ravel()
+    for place in range(count, len(made)):  # the last row may be short: then the panel above shows the times
+        made[place].remove()
+        made[place - columns].tick_params(labelbottom=True)
+    return list(made[:count])
 
 
 def png(picture: Figure) -> bytes:

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from workshop import explorers
+
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
 nbformat = pytest.importorskip("nbformat")
 
@@ -39,8 +41,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="Ther
 # Lessons to open, as paths from the repository's root; each must show at least one explorer.
 NOTEBOOKS = [
     "workshop/00_start_here.ipynb",
-    "workshop/02_joint_or_marginal.ipynb",
-    pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),  # its explorers are worked by nbval too
+    # Every explorer of the kit is worked by a test of its own, below, and every lesson is run by nbval.
+    pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/02_joint_or_marginal.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/03_approximating_the_marginal.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
@@ -218,15 +222,86 @@ class Shown:
         assert self.panel.get_by_role("alert").count() == 0
         return taken
 
+    def press(self, control, *keys: str) -> None:
+        """The picture changes when the keys are pressed, one after the other, with the control in focus."""
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    file = tmp_path_factory.mktemp("notebooks") / "panel.ipynb"
-    cells = ["from workshop import explorers", "explorer = explorers.three_patients()\nexplorer"]
+        def pressed() -> None:
+            control.focus()
+            for key in keys:
+                self.page.keyboard.press(key)
+
+        self.changes(pressed)
+
+    def work_every_control(self) -> int:
+        """Move every control by the keyboard; how many there are."""
+        count = 0
+        for handle in self.panel.locator(".noUi-handle").all():
+            at, most = (float(handle.get_attribute(f"aria-value{name}") or "nan") for name in ("now", "max"))
+            self.press(handle, "ArrowLeft" if at >= most else "ArrowRight")
+            count += 1
+        for group in self.panel.locator(".widget-toggle-buttons").all():
+            self.press(group.locator("button:not(.mod-active)").first, "Enter")
+            count += 1
+        for box in self.panel.locator("input[type=checkbox]").all():
+            self.press(box, "Space")
+            count += 1
+        return count
+
+    def keep(self, name: str) -> None:
+        """Keep a screenshot where one is asked for."""
+        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.panel.screenshot(path=str(Path(folder, f"explorer_{name}.png")))
+
+
+def notebook_of(file: Path, cells: list[str]) -> Path:
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(made, file)
     return file
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    cells = ["from workshop import explorers", "explorer = explorers.three_patients()\nexplorer"]
+    return notebook_of(tmp_path_factory.mktemp("notebooks") / "panel.ipynb", cells)
+
+
+FIT = """\
+import sys
+sys.path.insert(0, {tests!r})
+import mefit as mf
+from models import theophylline_model
+from workshop import explorers
+fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)"""
+NEEDS_A_FIT = {"pooling"}
+
+
+def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab, browser):
+    """Every slider, choice and switch of every explorer: a key is pressed, the picture changes, no error is said.
+
+    With MEFIT_SCREENSHOTS, a picture of each explorer after its moves is kept there.
+    """
+    names = list(explorers.__all__)
+    cells = [FIT.format(tests=str(HOME / "tests"))]
+    cells += [f"explorers.{name}({'fit' if name in NEEDS_A_FIT else ''})" for name in names]
+    opened = Opened(browser, lab, notebook_of(tmp_path / "all_explorers.ipynb", cells))
+    try:
+        opened.run()
+        shown = opened.explorers()
+        assert len(shown) == len(names)
+        for name, explorer in zip(names, shown, strict=True):
+            moved = explorer.work_every_control()
+            assert moved >= 1, f"{name} has no control"
+            assert explorer.panel.inner_text().strip(), f"{name} says nothing"
+            assert len((explorer.image.get_attribute("title") or "").split()) >= 5, (
+                f"{name} has no words for its picture"
+            )
+            explorer.keep(name)
+    finally:
+        opened.close()
+    assert opened.left == []
+    assert opened.complaints == []
 
 
 @pytest.mark.parametrize("notebook", [None, *NOTEBOOKS])

@@ -8,8 +8,8 @@ import test_widgets
 from models import Schools
 
 import mefit as mf
-from mefit.widgets import Explorer
 from workshop import explorers
+from workshop.explorers.panel import Explorer
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 schools, sparse = (sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline"))

@@ -19,13 +19,15 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+NOT_LOCKED = {"demo"}  # what only a teacher installs
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PLATFORMS = {"linux": ("posix", "Linux"), "darwin": ("posix", "Darwin"), "win32": ("nt", "Windows")}
 
 
 def direct_dependencies():
-    """Every requirement of the core, of all extras, and of the build."""
-    extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
+    """Every requirement of the core, of the extras that are locked, and of the build."""
+    extras = [text for name, extra in EXTRAS.items() if name not in NOT_LOCKED for text in extra]
     found = [Requirement(text) for text in PROJECT["dependencies"] + extras + PYPROJECT["build-system"]["requires"]]
     return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
@@ -83,7 +85,7 @@ def test_environment_is_derived():
     python, pip, section = yaml.safe_load(text)["dependencies"]
     assert python.replace("python=", "") + ".1" in SpecifierSet(PROJECT["requires-python"]) and pip == "pip"
     extras = re.fullmatch(r"-e \.\[(.*)\]", section["pip"][0])[1].split(",")
-    assert set(extras) == set(PROJECT["optional-dependencies"])
+    assert set(extras) == set(EXTRAS) - NOT_LOCKED
     assert not (ROOT / "Dockerfile").exists()  # Binder would use it in place of environment.yml
     with pytest.raises(ValueError, match="upper limit"):
         tool.environment_text({"project": {**PROJECT, "requires-python": ">=3.11"}})

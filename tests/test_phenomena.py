@@ -305,3 +305,14 @@ def test_separate_fits_overstate_the_variability(fitted):
     np.testing.assert_allclose(omega, np.std(two_stage.eta, axis=0), rtol=1e-4)
     assert omega[0] > fitted(mf.AGQ(9)).table.estimate["omega[ka]"]
     assert float(two_stage.model.sigma) < float(replaced(fitted(mf.AGQ(9)).model).sigma)
+
+
+def test_a_search_that_starts_at_a_kink_goes_on(key):
+    """NumPyro's Bernoulli has the wrong derivative at a logit of exactly 0, where the typical subject stands here."""
+    population = mf.datasets.clustered_binary(key, 1, 20)
+    population = population.with_responses(np.zeros((1, 20)))
+    eta = np.linspace(-30.0, 10.0, 40_001)
+    joint = -20 * np.logaddexp(0.0, eta) - 0.5 * (eta / 2.0) ** 2 - np.log(2.0 * np.sqrt(2 * np.pi))
+    exact = np.log(np.trapezoid(np.exp(joint), eta))
+    found = mf.log_likelihood(Logistic(b0=0.0, omega=2.0), population, mf.AGQ(31))
+    assert found == pytest.approx(exact, abs=1e-5)

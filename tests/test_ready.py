@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mefit import ready
+from workshop import ready
 
 
 def test_this_computer_is_ready():

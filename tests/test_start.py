@@ -239,15 +239,30 @@ def test_stamp(start, recorded, monkeypatch):
 
 def test_tests_and_notebooks_run_together(start, monkeypatch):
     monkeypatch.setattr(start.os, "cpu_count", lambda: 2)
-    for name in ("tests", "workshop"):
+    folders = ["tests", "workshop", "solutions", "exercises"]
+    for name in folders:
         os.makedirs(os.path.join(start.ROOT, name))
-    assert start.test_command(["-x"])[-5:] == ["--dist", "loadfile", "-x", "tests", "workshop"]
+    assert start.test_command(["-x"])[-7:] == ["--dist", "loadfile", "-x", *folders]
     assert {"--nbval-lax", "-n"} <= set(start.test_command([]))
     assert start.test_command(["tests::test_a", "-k", "word"])[-3:] == ["tests::test_a", "-k", "word"]
     for own in ("-n0", "--pdb", "-s"):
         assert "--dist" not in start.test_command([own])
     monkeypatch.setattr(start.os, "cpu_count", lambda: 1)
     assert "-n" not in start.test_command([])
+
+
+def test_exercises_are_written_in_the_environment_of_the_kit(start, recorded, monkeypatch):
+    seen = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env: seen.append(command) or 0)
+    assert start.guarded_main(["exercises", "--check"]) == 0
+    assert seen == [[start.python(), os.path.join(start.ROOT, "tools", "make_exercises.py"), "--check"]]
+
+
+def test_what_the_tests_answer_is_nobody_s_progress(start, recorded, monkeypatch):
+    seen = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env: seen.append(env["MEFIT_PROGRESS"]) or 0)
+    assert start.guarded_main(["test"]) == 0
+    assert seen == [""]
 
 
 def test_exit_code_of_the_tests_is_handed_on(start, recorded, monkeypatch):

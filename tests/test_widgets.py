@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy.integrate import quad
 
-from mefit.widgets import Choice, Explorer, Slider, Switch
 from workshop import explorers
+from workshop.explorers.panel import Choice, Explorer, Slider, Switch
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 patients, crowd = (sys.modules[f"workshop.explorers.{name}"] for name in ("three_patients", "welcome"))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mefit.check import Checker, Exercise
+from workshop.checks.engine import Checker, Exercise
 
 __all__ = ["check"]
 

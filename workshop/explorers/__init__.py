@@ -1,10 +1,22 @@
 """Explorers of the lessons: small interactive pictures, one a file. Each comes from a function that takes what it needs
-and returns a `mefit.widgets.Explorer`."""
+and returns an `Explorer`; `panel` holds what they are all built from."""
 
+from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
+from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
+from workshop.explorers.sparse_binary import sparse_binary
 from workshop.explorers.sparse_theophylline import sparse_theophylline
 from workshop.explorers.three_patients import three_patients
 from workshop.explorers.welcome import welcome
 
-__all__ = ["eight_schools", "pooling", "sparse_theophylline", "three_patients", "welcome"]
+__all__ = [
+    "draws_needed",
+    "eight_schools",
+    "one_subject",
+    "pooling",
+    "sparse_binary",
+    "sparse_theophylline",
+    "three_patients",
+    "welcome",
+]

@@ -24,7 +24,7 @@ from matplotlib.ticker import NullLocator
 from scipy.optimize import brentq
 
 from mefit import style
-from mefit.widgets import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 NAMES = tuple("ABCDEFGH")
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])  # points

@@ -25,7 +25,7 @@ from mefit.parameters import parameters
 from mefit.plots import observed, time_grid
 from mefit.predict import predict
 from mefit.report import effect_names
-from mefit.widgets import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 POOLED, SEPARATE = 1e-3, 1e3  # the ends of the slider
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 import mefit as mf
 from mefit import style
 from mefit.method import Method
-from mefit.widgets import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 CENTRED, NON_CENTRED = "centred", "non-centred"
 ROWS = (4, 9)  # of each subject's 11 samples: about 2 h and 12 h after the dose

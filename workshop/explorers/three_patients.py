@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from mefit.widgets import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 HEIGHT = np.array([0.7, 0.9, 0.4])  # a: the likelihood at its best eta
 BEST = np.array([0.3, -1.5, 1.0])  # m: the eta that the data alone would choose

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from mefit.widgets import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Slider
 
 DOSE, ABSORPTION, CLEARANCE, VOLUME = 320.0, 1.5, 2.8, 32.0  # mg, 1/h, L/h, L: much like theophylline
 SAMPLES = np.array([0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0, 24.0])  # hours after the dose

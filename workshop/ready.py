@@ -12,11 +12,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
 
-from . import datasets, pk
-from .fit import fit
-from .marginal import Laplace
-from .model import Model
-from .parameters import diagonal_covariance, positive
+import mefit as mf
 
 EXPECTED = 360.3066  # -2 log-likelihood of the fit below, the same on every computer
 PACKAGES: tuple[str, ...] = ("jax", "equinox", "numpyro", "diffrax", "numpy", "scipy", "pandas")
@@ -24,19 +20,19 @@ PACKAGES += ("matplotlib", "ipywidgets", "jupyterlab")  # what the workshop need
 SLOW = 30.0  # seconds for a first fit that make a lesson tiresome
 
 
-class _OneCompartment(Model):
-    ka: Array = positive()
-    cl: Array = positive()
-    v: Array = positive()
-    omega: Array = diagonal_covariance()
-    sigma: Array = positive()
+class _OneCompartment(mf.Model):
+    ka: Array = mf.positive()
+    cl: Array = mf.positive()
+    v: Array = mf.positive()
+    omega: Array = mf.diagonal_covariance()
+    sigma: Array = mf.positive()
 
     def random_effects(self):
         return dist.MultivariateNormal(jnp.zeros(3), self.omega)
 
     def observations(self, eta, subject):
         ka, cl, v = (value * jnp.exp(eta[i]) for i, value in enumerate((self.ka, self.cl, self.v)))
-        return dist.Normal(pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
+        return dist.Normal(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +105,11 @@ def check() -> Readiness:
     """
     ka, cl, v, sigma = (jnp.asarray(x) for x in (1.5, 0.04, 0.5, 0.7))
     start = _OneCompartment(ka=ka, cl=cl, v=v, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=sigma)
-    population = datasets.theophylline()
+    population = mf.datasets.theophylline()
 
     def timed() -> tuple[float, float]:
         before = time.perf_counter()
-        value = fit(start, population, Laplace(), progress=False).minus_two_log_likelihood
+        value = mf.fit(start, population, mf.Laplace(), progress=False).minus_two_log_likelihood
         return time.perf_counter() - before, value
 
     (first, _), (second, value) = timed(), timed()

@@ -275,11 +275,10 @@ class Explorer:
             before = ipywidgets.Label(
                 control.label, layout={"width": wide, "display": "flex", "justify_content": "flex-end"}
             )
-            kind: Any = ipywidgets.ToggleButtons if len(control.options) <= 4 else ipywidgets.Dropdown
-            part = kind(options=control.options, value=control.value)
-            if len(control.options) <= 4:
-                part.style.button_width = "auto"
-                part.tooltips = [f"{control.label}: {option}" for option in control.options]
+            # Buttons, however many: in a menu JupyterLab would take the arrow keys to move between cells.
+            part = ipywidgets.ToggleButtons(options=control.options, value=control.value)
+            part.style.button_width = "auto"
+            part.tooltips = [f"{control.label}: {option}" for option in control.options]
         return ipywidgets.HBox([before, self._join(name, part, meaning=_same, shown=_same)])
 
     def _slider_row(self, name: str, control: Slider, live: bool) -> Any:

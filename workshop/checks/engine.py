@@ -6,6 +6,7 @@ An exercise knows the truth and the wrong answers that people give, each with it
 Value("The share B", truth=0.8, mistakes=[Mistake(0.2, "This is 1 - B, the shrinkage.", hint=1)])
 Function("The marginal", truth=marginal, inputs=draw, mistakes=[Mistake(log_marginal, "This is its logarithm.")])
 Judged("The fit", judge)     # judge(answer) raises Wrong("why", hint=2), or StillOpen()
+Parts("Three densities", [Function("conditional", ...), Function("joint", ...)])     # several answers in a list
 ```
 
 A function is tried on fresh random inputs, so an answer that was typed in as a number fails. The truth is never shown.
@@ -27,11 +28,12 @@ import numpy as np
 
 OPEN, WRONG, DONE = "open", "wrong", "done"
 _SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone
+_UNEXPLAINED = "It does not give the right numbers for random arguments."
 _COLOUR = {OPEN: "#555555", WRONG: "#a34700", DONE: "#00664b"}
 
 
 class StillOpen(Exception):
-    """The answer has not been written yet."""
+    """The answer has not been written yet; a message, if there is one, says what comes next."""
 
 
 class Wrong(Exception):
@@ -146,7 +148,9 @@ class Value(Exercise):
 class Function(Exercise):
     """A function, compared with `truth` at fresh random arguments: `inputs(rng)` draws one tuple of them.
 
-    `mistakes` hold wrong functions. One is recognised where it agrees with the answer at every argument.
+    `mistakes` hold wrong functions. One is recognised where it agrees with the answer at every argument. Where the
+    truth is NaN, NaN is asked for. `otherwise(arguments, given, wanted)`, each a list over the trials, has the last
+    word on an answer that nothing else explains: a reason and a hint, or None.
     """
 
     truth: Callable[..., Any]
@@ -155,6 +159,7 @@ class Function(Exercise):
     rtol: float = 1e-6
     atol: float = 1e-9
     trials: int = 4
+    otherwise: Callable[[list, list, list], tuple[str, int] | None] | None = None
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False, compare=False)
 
     def judge(self, answer: Any) -> None:
@@ -170,7 +175,12 @@ class Function(Exercise):
             wrong = [np.asarray(mistake.answer(*a), float) for a in arguments]
             if self._agree(given, wrong):
                 raise Wrong(mistake.reason, mistake.hint)
-        raise Wrong(*self._diagnose(given, wanted))
+        for result, w in zip(given, wanted, strict=True):  # after the mistakes: one may be just what gives an infinity
+            _refuse_not_finite(result[~np.isnan(w)], "What the function returns")
+        reason, hint = self._diagnose(given, wanted)
+        if reason == _UNEXPLAINED and self.otherwise:
+            reason, hint = self.otherwise(arguments, given, wanted) or (reason, hint)
+        raise Wrong(reason, hint)
 
     def _call(self, answer: Callable[..., Any], arguments: tuple, wanted: np.ndarray) -> np.ndarray:
         try:
@@ -189,12 +199,12 @@ class Function(Exercise):
         given = _numbers(result, "What the function returns")
         if given.shape != wanted.shape:
             raise Wrong(f"The function returns {_shape(given)}; {_shape(wanted)} is asked for.")
-        _refuse_not_finite(given, "What the function returns")
         return given
 
-    def _agree(self, given: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+    def _agree(self, given: list[np.ndarray], wanted: list[np.ndarray], rtol: float | None = None) -> bool:
+        rtol = self.rtol if rtol is None else rtol
         return all(
-            g.shape == w.shape and np.all(np.abs(g - w) <= self.atol + self.rtol * np.abs(w))
+            g.shape == w.shape and np.allclose(g, w, rtol, self.atol, equal_nan=True)
             for g, w in zip(given, wanted, strict=True)
         )
 
@@ -206,7 +216,8 @@ class Function(Exercise):
                 return reason, 1
         if len(given) > 1 and all(np.array_equal(g, given[0]) for g in given[1:]):
             return "It gives the same result whatever goes in: compute it from the arguments.", 1
-        apart = [g - w for g, w in zip(given, wanted, strict=True)]
+        with np.errstate(invalid="ignore"):
+            apart = [g - w for g, w in zip(given, wanted, strict=True)]
         if self._agree(apart, [np.full_like(a, apart[0].flat[0]) for a in apart]):
             return "It is off by the same amount for all arguments: a constant term is missing or one too many.", 2
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -216,7 +227,37 @@ class Function(Exercise):
         right = sum(self._agree([g], [w]) for g, w in zip(given, wanted, strict=True))
         if right:
             return f"It is right for {right} of {len(given)} random arguments only: which case is left out?", 2
-        return "It does not give the right numbers for random arguments.", 1
+        if self._agree(given, wanted, rtol=max(0.02, self.rtol)):
+            return "It is right to within 2% only: look for an approximation, a coarse grid or too few digits.", 3
+        return _UNEXPLAINED, 1
+
+
+@dataclass(frozen=True)
+class Parts(Exercise):
+    """Several answers under one number, given as a list: each part is an exercise, and its title is the answer's name.
+
+    They are judged in their order up to the first that is not right, so that a part may build on those before it.
+    """
+
+    parts: Sequence[Exercise]
+
+    def judge(self, answer: Any) -> None:
+        _refuse_empty(answer)
+        names = [part.title for part in self.parts]
+        if isinstance(answer, np.ndarray) and answer.ndim:
+            answer = list(answer)
+        if not isinstance(answer, list | tuple) or len(answer) != len(names):
+            raise Wrong(f"Give {len(names)} answers as a list: [{', '.join(names)}].")
+        for i, (part, given) in enumerate(zip(self.parts, answer, strict=True)):
+            so_far = f"{' and '.join(names[:i])} right. " if i else ""
+            try:
+                part.judge(given)
+            except StillOpen:
+                raise StillOpen(
+                    f"{so_far}Next is {part.title}: replace its dots, run it and this cell." if i else ""
+                ) from None
+            except Wrong as wrong:
+                raise Wrong(f"{so_far}{part.title}: {wrong.reason}", wrong.hint) from None
 
 
 class Checker:
@@ -228,6 +269,7 @@ class Checker:
 
     def __init__(self, exercises: Callable[[str], Mapping[str, Exercise]], store: Path | None):
         self._exercises, self._store = exercises, store
+        self._memory: dict[str, dict[str, str]] = {}  # what is remembered where there is no file
 
     def __call__(self, number: str, answer: Any) -> Verdict:
         lesson = str(number).partition(".")[0]
@@ -238,8 +280,8 @@ class Checker:
         try:
             exercise.judge(answer)
             state, reason, hint = DONE, exercise.praise, None
-        except StillOpen:
-            state, reason, hint = OPEN, "Replace the dots above, then run this cell again.", None
+        except StillOpen as still:
+            state, reason, hint = OPEN, str(still) or "Replace the dots above, then run this cell again.", None
         except Wrong as wrong:
             state, reason, hint = WRONG, wrong.reason, wrong.hint
         states = self._remember(lesson, number, state)
@@ -258,7 +300,7 @@ class Checker:
 
     def _recall(self) -> dict[str, dict[str, str]]:
         if self._store is None:
-            return {}
+            return self._memory
         try:
             return json.loads(self._store.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # none yet, or damaged: progress starts anew
@@ -275,6 +317,7 @@ class Checker:
 
     def _write(self, everything: dict) -> None:
         if self._store is None:
+            self._memory = everything
             return
         try:
             draft = self._store.with_suffix(f".{os.getpid()}")
@@ -290,6 +333,11 @@ class Progress:
 
     lesson: str
     states: dict[str, str]
+
+    @property
+    def finished(self) -> bool:
+        """Is every exercise done?"""
+        return all(state == DONE for state in self.states.values())
 
     def __repr__(self) -> str:
         done = sum(state == DONE for state in self.states.values())

@@ -1,0 +1,130 @@
+"""What kind of parameter each is, for SAEM: found by automatic derivatives at random points, not declared."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+
+from .compiling import compiled
+from .method import Problem
+from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
+from .objective import _unravel
+from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
+from .population import Subject
+
+_POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
+
+
+class Structure(NamedTuple):
+    """The places, in the vector of free values, of the coordinates of each kind."""
+
+    shift: tuple[int, ...]  # move along with eta
+    natural: tuple[bool, ...]  # whether they do so on the natural scale, and not as logarithms
+    covariance: str  # the field that is the covariance (or the SD) of Gaussian random effects, or ""
+    variances: tuple[int, ...]  # its places
+    weights: tuple[int, ...]  # of networks
+    newton: tuple[int, ...]  # all others
+    falling: tuple[bool, ...]  # whether they are logarithms of scales
+
+
+def as_covariance(domain: Any, value: Array, k: int) -> Float[Array, "K K"]:
+    """The covariance that a field gives the random effects, by itself or as the SD of each."""
+    return value if domain.is_covariance else jnp.diag(jnp.broadcast_to(value**2, (k,)))
+
+
+def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Array, "K K"]:
+    """The maximum likelihood covariance for these second moments, of the form that the field `value` can have."""
+    k = len(moments)
+    if isinstance(domain, ScalarCovariance) or (not domain.is_covariance and value.ndim == 0):
+        return jnp.trace(moments) / k * jnp.eye(k)
+    if isinstance(domain, DiagonalCovariance) or not domain.is_covariance:
+        return jnp.diag(jnp.diagonal(moments))
+    return moments
+
+
+@compiled
+def _survey(
+    model: Model, fixed: tuple[str, ...], subjects: Subject, x: Array, places: Any, names: Any, key: Any
+) -> tuple[Any, ...]:
+    """At random points: values, derivatives of both densities, and the covariance, true and by each field."""
+    k, at, keys = eta_size(model), jnp.asarray(places, int), jax.random.split(key)
+    points = x[at] + 0.05 * (jnp.abs(x[at]) + 0.1) * jax.random.normal(keys[0], (_POINTS, len(places)))
+
+    def one(point, eta):
+        def moved(point):
+            return _unravel(model, fixed, x.at[at].set(point))
+
+        def conditional(point, eta):
+            return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
+
+        effects: Any = moved(point).random_effects()
+        base, covariance = effects, jnp.full((k, k), jnp.nan)
+        while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+            base = base.base_dist
+        if isinstance(base, dist.MultivariateNormal):
+            covariance = base.covariance_matrix
+        elif isinstance(base, dist.Normal):
+            covariance = jnp.diag(jnp.broadcast_to(effects.variance, effects.shape()).reshape(-1))
+        said = [as_covariance(free_parameters(model)[n].domain, getattr(moved(point), n), k) for n in names]
+        by_point, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
+        return by_point, by_eta, jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point), covariance, said
+
+    return points, *jax.vmap(one)(points, sample_random_effects(model, _POINTS, keys[1]))
+
+
+def find_structure(problem: Problem, x: np.ndarray, key: Any) -> tuple[Structure, Float[np.ndarray, "N K S"]]:
+    """The kind of every coordinate, and the directions A_i of the S shifts.
+
+    A coordinate is a shift where for each subject d log p(y | theta, eta) / dx = A_i' d log p(y | theta, eta) / d eta,
+    to rounding, with one A_i at all the points (theta, eta), and p(eta | theta) does not depend on it: then the data
+    see eta_i + A_i x only. For a positive parameter x is its logarithm, or else its value.
+    """
+    model, k, kinds = problem.model, eta_size(problem.model), coordinates(problem.model, problem.fixed)
+    free = free_parameters(model, problem.fixed)
+    domains = [free[c.parameter].domain for c in kinds]
+    weights = tuple(i for i, domain in enumerate(domains) if isinstance(domain, Weights))
+    places = tuple(i for i in range(x.size) if not isinstance(domains[i], Weights))
+
+    def could_be(name: str) -> bool:
+        if free[name].prior is not None or isinstance(free[name].domain, Weights):
+            return False
+        shape, domain = np.shape(getattr(model, name)), free[name].domain
+        scale = shape in ((), (k,)) and domain.log_scale(getattr(model, name))[0]
+        return shape == (k, k) if domain.is_covariance else scale
+
+    names = tuple(name for name in free if could_be(name))
+    found = jax.tree.map(np.asarray, _survey(model, problem.fixed, problem.population.subjects, x, places, names, key))
+    points, by_x, by_eta, by_effects, seen, said = found
+    covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
+    variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
+    shift, natural, directions = [], [], []
+    for j, i in enumerate(places):
+        if i in variances or np.any(by_effects[:, j]):
+            continue
+        positive = kinds[i].log_scale and not domains[i].is_covariance
+        for is_natural in (False, True) if positive else (False,):
+            slope = by_x[:, :, j] / np.exp(points[:, j : j + 1]) if is_natural else by_x[:, :, j]
+            direction = _direction(slope, by_eta)
+            if direction is not None:
+                shift.append(i)
+                natural.append(is_natural)
+                directions.append(direction)
+                break
+    newton = tuple(i for i in places if i not in variances and i not in shift)
+    falling = tuple(kinds[i].log_scale for i in newton)
+    structure = Structure(tuple(shift), tuple(natural), covariance, variances, weights, newton, falling)
+    return structure, np.stack(directions, -1) if directions else np.zeros((len(problem.population), k, 0))
+
+
+def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:
+    """The A (N, K) with by_x (T, N) = by_eta (T, N, K) A at all T points; None where there is none."""
+    size = np.sqrt(by_x**2 + np.sum(by_eta**2, -1))
+    if not np.all(np.isfinite(size)) or not np.any(by_x):
+        return None
+    size = np.where(size > 0, size, 1.0)
+    left, right = (by_eta / size[..., None]).transpose(1, 0, 2), (by_x / size).T[..., None]
+    direction = np.linalg.pinv(left, rcond=1e-10) @ right
+    return direction[..., 0] if np.all(np.abs(left @ direction - right) < 1e-8) else None

@@ -1,0 +1,182 @@
+"""The teacher's page keeps its word: minutes add up, what it names exists, and the explorers show what it says."""
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pytest
+from models import theophylline_model
+
+import mefit as mf
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "workshop" / "INSTRUCTOR.md").read_text(encoding="utf-8")
+LESSONS = sorted((ROOT / "workshop").glob("*.ipynb"))
+lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def section(head: str) -> str:
+    return re.search(rf"^## {head}.*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)[1]
+
+
+def markdown(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+
+
+def code(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+
+
+@cache
+def exercise_minutes() -> dict[str, int]:
+    heads = [
+        re.findall(r"^## (\d\d\.\d) .*\((\d+) min", markdown(p), re.M) for p in (ROOT / "solutions").glob("*.ipynb")
+    ]
+    return {number: int(minutes) for found in heads for number, minutes in found}
+
+
+def named_exercises(text: str) -> list[str]:
+    """The numbers in a text, `01.1 to 01.7` spelled out."""
+    found = re.findall(r"\b0\d\.\d\b", text)
+    for first, last in re.findall(r"(\d\d\.\d) to (\d\d\.\d)", text):
+        found += [number for number in exercise_minutes() if first < number < last]
+    return found
+
+
+def timetables() -> list[tuple[int, list[tuple[int, int, str]]]]:
+    """(minutes promised, rows of (start in minutes after midnight, minutes, what)) for every table."""
+    promised = [
+        int(text) for head in re.findall(r"^### .*\((.*) minutes\)$", PAGE, re.M) for text in head.split(" and ")
+    ]
+    rows = [
+        [
+            (60 * int(hour) + int(minute), int(length), what)
+            for hour, minute, length, what in re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.*) \|$", table, re.M)
+        ]
+        for table in section("Timetables").split("| from | min | what |")[1:]
+    ]
+    return list(zip(promised, rows, strict=True))
+
+
+@pytest.mark.parametrize(("promised", "rows"), timetables())
+def test_a_timetable_adds_up(promised, rows):
+    assert sum(length for _, length, _ in rows) == promised
+    for (start, length, what), (following, _, _) in zip(rows, rows[1:], strict=False):
+        assert start + length == following, f"after '{what}'"
+    assert sum(length for _, length, what in rows if what in ("Break", "Lunch")) >= 25
+    longest = 0
+    for _, length, what in rows:
+        longest = 0 if what in ("Break", "Lunch") else longest + length
+        assert longest <= 135, f"no break before '{what}' ends"
+
+
+def test_the_rows_of_a_timetable_have_the_time_they_need():
+    for _, rows in timetables():
+        for _, length, what in rows:
+            if what.startswith("Exercise"):
+                asked = named_exercises(what)
+                assert asked and sum(exercise_minutes()[number] for number in asked) <= length, what
+            if whole := re.fullmatch(r"Lesson (\d\d)(?:, sections (\d) to (\d))?", what):
+                parts = minutes_by_part(whole[1])
+                if whole[2]:
+                    parts = [(m, name) for m, name in parts if int(whole[2]) <= int(name[0]) <= int(whole[3])]
+                assert sum(m for m, _ in parts) == length, what
+
+
+def minutes_by_part(number: str) -> list[tuple[int, str]]:
+    rows = section(f"Lesson {number}").split("| min | part | say |")[1].split("\n\n")[0]
+    return [(int(m), name) for m, name in re.findall(r"^\| (\d+) \| (.*?) \|", rows, re.M)]
+
+
+@lessons
+def test_the_minutes_of_a_lesson_are_those_of_its_notebook(path):
+    text, parts = markdown(path), minutes_by_part(path.name[:2])
+    assert sum(m for m, _ in parts) == int(re.search(r"\*\*(\d+) minutes\.\*\*", text)[1])
+    heads = {name: int(m) for name, m in re.findall(r"^## (.+?) \*\((\d+) minutes\)\*$", text, re.M)}
+    told = {name: m for m, name in parts if name in heads}
+    assert told == heads
+    assert all(re.search(rf"^## {re.escape(name)}", text, re.M) for _, name in parts)
+
+
+@lessons
+def test_every_explorer_of_a_lesson_is_moved_and_no_other(path):
+    used = set(re.findall(r"explorers\.(\w+)\(", code(path)))
+    assert set(re.findall(r"^\| `(\w+)`", section(f"Lesson {path.name[:2]}"), re.M)) == used
+
+
+def test_there_is_a_section_for_every_lesson_and_for_nothing_else():
+    assert re.findall(r"^## Lesson (\d\d): ", PAGE, re.M) == [path.name[:2] for path in LESSONS]
+    for path in LESSONS:
+        for part in ("The point", "Wrong answers", "Late?"):
+            assert f"**{part}" in section(f"Lesson {path.name[:2]}"), (path.name, part)
+
+
+def test_every_exercise_that_is_named_exists():
+    assert set(named_exercises(PAGE)) <= set(exercise_minutes())
+
+
+CASE = "subject 5, one at 2 h"
+SHOWN = [  # an explorer, its controls, what it then says and what the page quotes
+    ("00", "welcome", {"omega": 0.3, "sigma": 0.0, "subjects": 8}, "100% is between subjects"),
+    ("00", "welcome", {"omega": 0.0, "sigma": 1.0, "subjects": 8}, "0% is between subjects"),
+    ("00", "welcome", {"omega": 0.3, "sigma": 2.0, "subjects": 8}, "40% is between subjects"),
+    ("01", "pooling", {"factor": 1.0}, "ka 13%, cl 10%, v 13%"),
+    ("01", "pooling", {"factor": 0.1}, "ka 83%, cl 91%, v 90%"),
+    ("01", "pooling", {"factor": 3.0}, "ka 3%, cl 1%, v 2%"),
+    ("02", "three_patients", {"omega": 1.1}, "Patient 1 ranks first by the peak"),
+    ("02", "three_patients", {"omega": 1.1}, "patient 3 by the area (marginal: 3, 1, 2)"),
+    ("02", "three_patients", {"omega": 0.2}, "prior pulls the modes 69%, 20%, 95% of the way to 0"),
+    ("02", "three_patients", {"omega": 5.0}, "0%, 0%, 3%"),
+    ("02", "eight_schools", {"tau": 5.0}, "-29.99"),
+    ("02", "eight_schools", {"tau": 5.0}, "chools keep 7.2 to 24% of their distance"),
+    ("02", "eight_schools", {"tau": 10.0}, "-30.89"),
+    ("02", "eight_schools", {"tau": 10.0}, "24 to 55%"),
+    ("02", "eight_schools", {"tau": 0.01}, "entred joint log density"),
+    ("02", "eight_schools", {"tau": 0.01}, "-0.18"),
+    ("02", "eight_schools", {"tau": 0.01}, "-29.67"),
+    ("02", "eight_schools", {"tau": 0.1, "form": "non-centred"}, "climbing towards τ = ∞, no pooling"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 1.3}, "the boundary"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 1.4}, "τ = 4.14"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 2.7}, "τ = 14.15"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 2.7}, "22.09"),
+    ("02", "sparse_theophylline", {"s": 0.1}, "26.94"),
+    ("02", "sparse_theophylline", {"s": 10.0}, "-50.61"),
+    ("02", "sparse_theophylline", {"s": 10.0}, "at s = 1.01"),
+    ("02", "sparse_theophylline", {"s": 10.0, "form": "non-centred"}, "climbing towards s = ∞, everyone fitted alone"),
+    ("03", "one_subject", {"method": "FO"}, "475%"),
+    ("03", "one_subject", {"method": "FOCE"}, "161%"),
+    ("03", "one_subject", {"method": "Laplace"}, "97.1%"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 1}, "-0.029"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 3}, "-0.021"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 9}, "-0.000"),
+    ("03", "one_subject", {"method": "Monte Carlo"}, "±47.4%"),
+    ("03", "one_subject", {"method": "importance sampling"}, "±3.8%"),
+    ("03", "one_subject", {"method": "Laplace", "case": CASE}, "71.7%"),
+    ("03", "one_subject", {"method": "Laplace", "case": CASE, "omega": 2.0}, "37%"),
+    ("03", "draws_needed", {"d": 3, "s": 0.3, "draws": 1000}, "1,487 draws at best"),
+    ("03", "draws_needed", {"d": 10, "s": 0.3, "draws": 1000}, "1.0e+06"),
+    ("03", "draws_needed", {"d": 20, "s": 0.3, "draws": 1000}, "misses by -12.63 on average"),
+    ("03", "sparse_binary", {"n": 5, "k": 0, "omega": 2.0}, "0.0755"),
+    ("03", "sparse_binary", {"n": 50, "k": 0, "omega": 2.0}, "0.0913"),
+    ("03", "sparse_binary", {"n": 20, "k": 0, "omega": 2.0}, "0.0892"),
+    ("03", "sparse_binary", {"n": 20, "k": 10, "omega": 2.0}, "0.0078"),
+]
+START = {"one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3}}
+
+
+@cache
+def fitted_pooling():
+    pooling = importlib.import_module("workshop.explorers.pooling")
+    fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.Laplace(), progress=False)
+    return pooling.prepare(fit)
+
+
+@pytest.mark.parametrize(("lesson", "name", "move", "quote"), SHOWN)
+def test_an_explorer_shows_what_the_page_says(lesson, name, move, quote):
+    explorer = importlib.import_module(f"workshop.explorers.{name}")
+    first = (fitted_pooling(),) if name == "pooling" else ()
+    assert quote in explorer.say(explorer.compute(*first, **START.get(name, {}) | move))
+    rows = [row for row in section(f"Lesson {lesson}").splitlines() if row.startswith(f"| `{name}`")]
+    assert any(quote in row for row in rows)

@@ -1,0 +1,104 @@
+"""A lesson shown by Voila (the extra `demo`): a key moves a picture, and the page asks nobody but this computer.
+
+Needs Voila, Playwright and an installed Chromium; skipped without. What `test_browser.py` says of them holds here too.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+import pytest
+from test_browser import CHROMIUM, FLAGS, HOME, PATIENCE, Shown, notebook_of, playwright, until
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer."),
+    pytest.mark.skipif(importlib.util.find_spec("voila") is None, reason="Voila, the extra demo, is not installed."),
+]
+TEMPLATE = HOME / ".jupyter" / "voila" / "templates" / "mefit"
+
+# A progress bar that is gone when its cell has ended, and an explorer.
+CELLS = [
+    "from tqdm.auto import tqdm\nfor _ in tqdm(range(3), leave=False):\n    pass\nwith tqdm(leave=False):\n    pass",
+    "from workshop import explorers\nexplorers.three_patients()",
+]
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Where Voila, with the kit's template, shows a small notebook of the kit."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+    own = {name: str(tmp_path / name.lower()) for name in names} | {"PYTHONPATH": str(HOME)}
+    shutil.copytree(TEMPLATE, tmp_path / "jupyter_data_dir" / "voila" / "templates" / "mefit")
+    notebook = notebook_of(tmp_path / "demo.ipynb", CELLS)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "voila", str(notebook), "--template=mefit", "--no-browser", f"--port={port}"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
+    log = tmp_path / "voila.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [*command, "--Voila.ip=127.0.0.1"],
+            env=inherited | own,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    try:
+
+        def answers():
+            assert server.poll() is None, f"Voila stopped: {log.read_text()[-2000:]}"
+            try:
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/voila/static/", timeout=5).status
+            except urllib.error.HTTPError as error:
+                return error.code  # any answer will do: asking for the page itself would run the notebook
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                return False
+
+        until(answers, "Voila to answer")
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def test_a_lesson_in_front_of_a_class(address):
+    left: list[str] = []
+    complaints: list[str] = []
+
+    def asked(url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            left.append(url)
+
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("request", lambda request: asked(request.url))
+        page.on("websocket", lambda websocket: asked(websocket.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.goto(address)
+        page.wait_for_selector(".mefit-explorer img")
+        (panel,) = page.locator(".mefit-explorer").all()
+        shown = Shown(page, panel)
+        handle = panel.locator(".noUi-handle").first
+        shown.press(handle, "ArrowRight")
+        shown.press(handle, "ArrowLeft")
+        assert "model not found" not in page.locator("body").inner_text()
+        browser.close()
+    assert left == []
+    assert complaints == []
