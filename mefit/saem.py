@@ -1,5 +1,6 @@
 """SAEM: the EM algorithm with draws of the random effects in place of its expectation."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -86,7 +87,7 @@ class SAEM(Method):
     exploration ends if the means of the two halves of the last 100 differ by no more than the SD of all, in every
     coordinate. The smoothing ends, after 100 or more, where the Monte Carlo error of every coordinate (batch means of
     what is averaged) is at most `tolerance` standard errors of the complete data. Without `stop_early` both go on to
-    their limits. Weights of networks are not judged.
+    their limits. Weights of networks are not judged. A covariance that becomes singular ends everything.
 
     `marginal` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
     `details` hold the `trajectory` and the `acceptance` of the kernels as data frames, the last draws `eta_draws`
@@ -154,6 +155,12 @@ class SAEM(Method):
             np.where(annealed, np.log(self.annealing or 1.0), -np.inf),
         )
         trajectory, q, acceptance = (np.concatenate(pair) for pair in zip(memory[3:6], seen, strict=True))
+        if not _is_sound(problem, memory.structure.covariance, trajectory[-1]):
+            message = (
+                f"stopped after {state.iteration} iterations, before a covariance became singular or a value infinite"
+            )
+            message += ": leave out a random effect, make the covariance diagonal, or give it a prior"
+            return dataclasses.replace(state, done=True, message=message)
         memory = memory._replace(draws=draws, trajectory=trajectory, q=q, acceptance=acceptance)
         if not exploring:
             memory = memory._replace(smoothed=memory.smoothed + self.block)
@@ -242,6 +249,17 @@ def _key(problem: Problem, turn: int) -> Any:
     return jax.random.fold_in(key, turn)
 
 
+def _is_sound(problem: Problem, covariance: str, x: np.ndarray) -> bool:
+    """Are the values finite, and is the covariance of the random effects far enough from a singular one?"""
+    if not np.all(np.isfinite(x)):
+        return False
+    matrix = np.asarray(getattr(_model_at(problem.model, problem.fixed, x), covariance)) if covariance else np.ones(())
+    if matrix.ndim < 2:
+        return True
+    sd = np.sqrt(np.diagonal(matrix))
+    return bool(np.all(np.linalg.eigvalsh(matrix / np.outer(sd, sd)) > 1e-9))
+
+
 def _drifts(memory: Memory) -> bool:
     """Do the means of the two halves of the last iterations differ by more than the SD of them all, anywhere?"""
     tail = np.delete(memory.trajectory[-_WINDOW:], memory.structure.weights, axis=1)
@@ -268,9 +286,9 @@ def _monte_carlo_error(problem: Problem, memory: Memory) -> np.ndarray:
         # Of the logarithm of an SD 1 / sqrt(2 N); below the diagonal of a Cholesky factor L_ii / sqrt(N).
         model = _model_at(problem.model, problem.fixed, memory.trajectory[-1])
         at, subjects = list(structure.variances), len(problem.population)
-        unit[at] = np.sqrt(0.5 / subjects / np.ceil(eta_size(model) / len(at)))
-        rows = np.tril_indices(eta_size(model), -1)[0]
-        if len(at) > eta_size(model):
+        unit[at] = np.sqrt(0.5 / subjects / np.ceil(eta_size(problem.model) / len(at)))
+        rows = np.tril_indices(eta_size(problem.model), -1)[0]
+        if len(at) > eta_size(problem.model):
             lower = np.linalg.cholesky(np.asarray(getattr(model, structure.covariance)))
             unit[at[: len(rows)]] = np.diagonal(lower)[rows] / np.sqrt(subjects)
     return error / unit
