@@ -46,8 +46,8 @@ def squares_only(model, subject, draws):
     return logsumexp(jax.vmap(one)(draws)) - jnp.log(len(draws))
 
 
-def half_of_them(model, subject, draws):
-    return logsumexp(weights(model, subject, draws)[::2]) - jnp.log(len(draws) // 2)
+def first_three(model, subject, draws):
+    return logsumexp(weights(model, subject, draws)[:3]) - jnp.log(3.0)
 
 
 def run(draws, s, *, scale=1.0, exact=None, weight=None, size=None, total=None):
@@ -161,7 +161,7 @@ PLANTED = [
     ("03.2", lambda m, s, e: jnp.exp(logsumexp(weights(m, s, e))) / len(e), "asks for the logarithm", 1),
     ("03.2", weights, "shape", 1),
     ("03.2", lambda m, s, e: -9.5, "whatever goes in", 1),
-    ("03.2", half_of_them, "not give the right numbers", 1),
+    ("03.2", first_three, "not give the right numbers", 1),
     ("03.2", lambda m, s: 0.0, "called with 3 arguments, stopped", 1),
     ("03.3", but(total=plain_mean, size=plain_size), "all weights underflow", 2),
     ("03.3", but(total=plain_mean), "The error is minus infinity", 2),

@@ -193,7 +193,7 @@ def test_every_approximation_is_close_to_the_quadrature(fitted, theophylline):
     assert sampled == pytest.approx(exact, abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["FOCE", "Laplace", "AGQ(4)"])
+@pytest.mark.parametrize("name", ["FOCE", "Laplace", pytest.param("AGQ(4)", marks=pytest.mark.slow)])
 def test_recovers_the_truth_from_simulated_data(name, key):
     """400 subjects: every estimate within four standard errors, and the standard errors of a believable size."""
     times = jnp.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0])

@@ -193,7 +193,7 @@ def test_monte_carlo_fails_with_dimension_and_its_effective_sample_size_shows_it
                 return dist.Normal(eta, self.sd)
 
         subject = mf.Subject(time=jnp.arange(float(dimension)), y=jnp.zeros(dimension), mask=jnp.ones(dimension, bool))
-        population = mf.Population.from_subjects([subject] * 50)
+        population = mf.Population.from_subjects([subject] * 25)
         term = mf.MonteCarlo(1000).terms(Shifts(sd=0.1), population, jax.random.key(0))
         exact = -0.5 * dimension * np.log(2 * np.pi * 1.01)
         errors.append(float(np.mean(np.asarray(term.value) - exact)))
@@ -277,7 +277,7 @@ def test_theophylline_shrinkage(fitted):
     np.testing.assert_allclose(fitted(mf.AGQ(9)).shrinkage, [0.020, 0.041, 0.100], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", TRUTH)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "AGQ" else n for n in TRUTH])
 def test_theophylline_from_fifty_random_starts(theophylline, name):
     """Every parameter starts within a factor of three; 48 of 50 must arrive."""
     method, minus_log_likelihood, _ = TRUTH[name]
