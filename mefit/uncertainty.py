@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
 from scipy.optimize import brentq, minimize
@@ -23,8 +22,8 @@ from .compiling import compiled
 from .fit import Fit
 from .method import Problem
 from .model import Model
-from .objective import Objective, evaluate, free_vector
-from .parameters import constrain, coordinates, has_prior, log_prior, parameters, unconstrain
+from .objective import Objective, _unravel, evaluate, free_vector
+from .parameters import coordinates, has_prior, log_prior, parameters
 from .report import Entry, entries
 
 _PAIRS = 64  # (theta, subject) pairs evaluated at once: measured fastest, 27 microseconds a pair by Laplace
@@ -231,7 +230,7 @@ def _link(model: Model, entry: Entry) -> Any:
 
 def _both(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
     """The estimated numbers of the table, on the natural scale and on an unbounded one."""
-    model = constrain(template, ravel_pytree(unconstrain(template, fixed))[1](x))
+    model = _unravel(template, fixed, x)
     rows = estimated(template, fixed)
     values = [entry.value(model) for entry in rows]
     free = [_link(template, entry).inv(value) for entry, value in zip(rows, values, strict=True)]
@@ -274,11 +273,10 @@ def _pair_scores(
     objective: Objective, template: Model, fixed: tuple[str, ...], blocks: Array, x: Array, subject: Array, data: Any
 ) -> tuple[Array, Array]:
     """Value and score of pairs, a vector of free coordinates and the number of a subject, block after block."""
-    _, unravel = ravel_pytree(unconstrain(template, fixed))
     size = x.shape[0] // _BLOCKS
 
     def one(x, data):
-        return objective.subject(constrain(template, unravel(x)), *data).value
+        return objective.subject(_unravel(template, fixed, x), *data).value
 
     def block(k, found):
         at, i = (jax.lax.dynamic_slice_in_dim(a, k * size, size) for a in (x, subject))
@@ -291,8 +289,7 @@ def _pair_scores(
 
 @compiled
 def _priors(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
-    _, unravel = ravel_pytree(unconstrain(template, fixed))
-    return jax.vmap(jax.value_and_grad(lambda x: log_prior(constrain(template, unravel(x)), fixed)))(x)
+    return jax.vmap(jax.value_and_grad(lambda x: log_prior(_unravel(template, fixed, x), fixed)))(x)
 
 
 def _prior_information(fit: Fit) -> np.ndarray:

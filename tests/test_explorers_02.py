@@ -9,7 +9,6 @@ from models import Schools
 
 import mefit as mf
 from workshop import explorers
-from workshop.explorers.panel import Explorer
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 schools, sparse = (sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline"))
@@ -199,9 +198,4 @@ def test_as_every_explorer(check, make):
     ],
 )
 def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    kept = make()
-    size = {"width": round(kept._picture.bbox.width), "height": round(kept._picture.bbox.height)}
-    anew = Explorer(module.compute, lambda p, r: module.paint(p, r) and None, module.say, kept.controls, alt="", **size)
-    for values in moves:
-        assert kept.set(**values).png == anew.set(**values).png
-        assert len(kept.text) < 245, "the sentence would need a third line"
+    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)
