@@ -14,6 +14,8 @@ import jax as _jax
 _jax.config.update("jax_enable_x64", True)
 
 from . import datasets, pk
+from .compare import LikelihoodRatio, compare, likelihood_ratio_test
+from .diagnostics import conditional_draws, predictions, random_effects_table, residuals, shrinkage
 from .empirical_bayes import Newton, empirical_bayes
 from .fit import Fit, Step, fit, iterate, log_likelihood
 from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
@@ -39,4 +41,6 @@ from .population import Doses, Population, Subject
 from .predict import predict
 from .resampling import bootstrap, sir
 from .saem import SAEM
+from .sampling import NUTS, Draws
 from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores
+from .vpc import VPC, vpc

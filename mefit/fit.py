@@ -17,6 +17,7 @@ from .objective import Objective
 from .parameters import free_parameters
 from .population import Population
 from .report import html_report, parameter_table, text_report
+from .sampling import Draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Fit:
     status: tuple[str, ...] = dataclasses.field(repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
     details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def draws(self) -> Draws | None:
+        """The draws from the posterior that a sampler (`NUTS`) leaves; None for all other methods."""
+        return self.details.get("draws")
 
     @property
     def minus_two_log_likelihood(self) -> float:
@@ -170,7 +176,7 @@ def fit(
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
       `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`. Where a parameter declares a prior, its log density is added
-      and the estimate is a maximum a posteriori.
+      and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.
@@ -192,13 +198,15 @@ def fit(
             for state in states:
                 history.append(_step(state))
                 bar.set_description_str(method.label, refresh=False)
-                bar.set_postfix_str(f"{name} = {-2.0 * state.objective:.4f}")
+                bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.objective:.4f}")
                 bar.update()
         except KeyboardInterrupt:
             interrupted = True
         outcome = method.finish(problem, state)
     if interrupted:
         message = f"interrupted after {state.iteration} iterations: these are the best values so far, not the estimates"
+        if "draws" in outcome.details:
+            message = f"interrupted after {state.iteration} iterations: {len(outcome.details['draws'])} draws are kept"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
     facts: dict[str, Any] = {"evaluations": state.evaluations, "fixed": problem.fixed, "key": key}
     return Fit(population=population, method=method, history=tuple(history), **facts, **vars(outcome))

@@ -42,6 +42,10 @@ class Domain(abc.ABC):
     def problem(self, value: PyTree) -> str | None:
         """Why a value lies outside the domain, or None where it does not."""
 
+    @abc.abstractmethod
+    def log_jacobian(self, free: PyTree, like: PyTree) -> Float[Array, ""]:
+        """log |d value / d free|, over the numbers of a value that can move independently of each other."""
+
     def log_scale(self, value: PyTree) -> list[bool]:
         """For every free coordinate: is it the logarithm of a scale, so that minus infinity means zero?"""
         return [False] * sum(np.size(leaf) for leaf in jax.tree.leaves(self.free(value)))
@@ -58,6 +62,9 @@ class Bijected(Domain):
 
     def value(self, free, like):
         return biject_to(self.constraint)(free)
+
+    def log_jacobian(self, free, like):
+        return jnp.sum(biject_to(self.constraint).log_abs_det_jacobian(free, self.value(free, like)))
 
     def problem(self, value):
         return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
@@ -77,6 +84,10 @@ class FullCovariance(Domain):
 
     def value(self, free, like):
         return biject_to(constraints.positive_definite)(free)
+
+    def log_jacobian(self, free, like):
+        """With Omega = L L', measured over its K(K+1)/2 entries on and below the diagonal."""
+        return biject_to(constraints.positive_definite).log_abs_det_jacobian(free, self.value(free, like))
 
     def problem(self, value):
         value = np.asarray(value)
@@ -101,6 +112,10 @@ class DiagonalCovariance(FullCovariance):
 
     def value(self, free, like):
         return jnp.diag(jnp.exp(2.0 * free))
+
+    def log_jacobian(self, free, like):
+        """Measured over the variances: K of them, or the one that all share."""
+        return jnp.sum(jnp.log(2.0) + 2.0 * free)
 
     def problem(self, value):
         value = np.asarray(value)
@@ -139,6 +154,9 @@ class Weights(Domain):
 
     def value(self, free, like):
         return eqx.combine(free, like)
+
+    def log_jacobian(self, free, like):
+        return jnp.zeros(())
 
     def problem(self, value):
         finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(self.free(value)))
@@ -263,6 +281,14 @@ def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
                 log_p = jnp.where(parameter.prior.support(leaf), log_p, -jnp.inf)
             total = total + jnp.sum(log_p)
     return total
+
+
+def log_jacobian(model: eqx.Module, free: dict[str, PyTree]) -> Float[Array, ""]:
+    """log |d natural / d free| of the parameters in `free`: a log density on the natural scale plus this is one of
+    the free values. Maximum a posteriori leaves it out; a sampler of the free values needs it."""
+    declared = parameters(model)
+    found = [declared[name].domain.log_jacobian(f, getattr(model, name)) for name, f in free.items()]
+    return sum(found, start=jnp.zeros(()))
 
 
 def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:

@@ -17,18 +17,27 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from . import style
+from .diagnostic_plots import (  # noqa: F401
+    convergence,
+    correlation,
+    effects_against_covariates,
+    goodness_of_fit,
+    profile,
+    vpc,
+)
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
 from .model import eta_size, log_random_effects
 from .objective import Objective
-from .parameters import parameters
+from .parameters import DiagonalCovariance, parameters
 from .population import Population
 from .predict import predict
-from .report import effect_names
+from .report import effect_names, entries
 
 
 def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +86,8 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
 
     The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
-    varies in time, curves join the predictions at the subject's own times. `subjects` are positions; returns the axes.
+    varies in time, curves join the predictions at the subject's own times. Of draws from a posterior there is a band,
+    which holds the middle 95% of at most 200 curves at each time. `subjects` are positions; returns the axes.
     """
     population = fit.population
     chosen = _chosen(population, subjects)
@@ -86,6 +96,11 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
     individual = np.asarray(predict(fit.model, population, fit.eta, grid))
     typical = np.asarray(predict(fit.model, population, None, grid))
+    band = None
+    if fit.draws is not None:
+        some = np.unique(np.linspace(0, len(fit.draws) - 1, 200).astype(int)).tolist()
+        every = [np.asarray(predict(fit.draws.model(s), population, fit.draws.eta[s], grid)) for s in some]
+        band = np.quantile(every, [0.025, 0.975], axis=0)
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
@@ -93,6 +108,8 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
         # Above the typical curve, which it would vanish under where the two agree.
         line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
         for ax, i in zip(panels, chosen, strict=True):
+            if band is not None:
+                ax.fill_between(time[i], *band[:, i], **style.AREA["posterior"], label="95% of its curves")
             ax.plot(time[i], typical[i], **style.LINE["population"], label="typical subject")
             ax.plot(time[i], individual[i], **line, label="this subject")
             ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
@@ -186,6 +203,62 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
         if axes is None:
             panels[0].figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
         return panels
+
+
+def posterior(fit: Fit, axes: Any = None, numbers: Sequence[str] | None = None) -> list[Axes]:
+    """A row a number of the table: its posterior density with mean and 95% interval, and the trace of every chain.
+
+    The prior is drawn beside it where it is a density of that number alone, or of its variance. `numbers` are
+    labels of the table. Returns the axes, two a row. Raises ValueError for a fit without draws.
+    """
+    draws = fit.draws
+    if draws is None:
+        raise ValueError(f"{fit.method.label} leaves no draws of the parameters: fit by NUTS to see a posterior.")
+    known = [entry for entry in entries(fit.model) if entry.label in draws.frame]
+    wrong = sorted(set(numbers or ()) - {entry.label for entry in known})
+    chosen = [entry for entry in known if numbers is None or entry.label in numbers]
+    if wrong or not chosen:
+        raise ValueError(f"choose numbers that were sampled: {', '.join(e.label for e in known) or 'there are none'}.")
+    with style.use():
+        alt = f"Posterior densities and traces of {', '.join(entry.label for entry in chosen)}."
+        panels = style.panels(axes, alt, 2 * len(chosen), 900, 60 + 170 * len(chosen), len(chosen))
+        for entry, left, right in zip(chosen, panels[::2], panels[1::2], strict=True):
+            values, row = draws.frame[entry.label].to_numpy(), draws.summary.loc[entry.label]
+            left.hist(values, bins=40, density=True, **style.AREA["posterior"], label="posterior")
+            left.axvline(row["mean"], **style.LINE["posterior"], label="mean")
+            bar = style.LINE["posterior"] | {"linestyle": "-", "linewidth": 8.0, "solid_capstyle": "butt"}
+            left.plot(row[["2.5%", "97.5%"]], [0, 0], **bar, label="95% interval")
+            left.xaxis.set_major_locator(MaxNLocator(5))
+            x = np.linspace(*left.get_xlim(), 200)
+            density = _prior_density(fit, entry, x)
+            if density is not None:
+                left.plot(x, density, **style.LINE["prior"], label="prior")
+            for number, (_, chain) in enumerate(draws.frame.groupby("chain")):
+                line = style.LINE["posterior"] | {"linewidth": 0.7, "linestyle": "-", "alpha": (0.9, 0.5)[number % 2]}
+                right.plot(np.arange(len(chain)) + 1, chain[entry.label], **line)
+            left.set(xlabel=f"{entry.label} [{entry.unit}]" if entry.unit else entry.label, ylabel="density")
+            right.set(xlabel="draw of each chain", ylabel=entry.label)
+            right.set_title(f"R-hat {row.r_hat:.3f}, ESS {row.ess:.0f}", fontsize=12)
+        if axes is None:
+            fullest = max(panels[::2], key=lambda ax: len(ax.get_legend_handles_labels()[1]))  # not all have a prior
+            panels[0].figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        return panels
+
+
+def _prior_density(fit: Fit, entry: Any, x: np.ndarray) -> np.ndarray | None:
+    """The declared prior of one number of the table at x, where it is one of that number alone; else None."""
+    domain, _, prior, _ = parameters(fit.model)[entry.parameter]
+    if prior is None or prior.event_dim or entry.kind == "correlation" or isinstance(prior, dist.ImproperUniform):
+        return None
+    if domain.is_covariance and not isinstance(domain, DiagonalCovariance):
+        return None
+    at, volume = (x**2, 2.0 * np.abs(x)) if entry.kind == "sd" else (x, np.ones_like(x))
+    inside = np.asarray(prior.support(at)) & ((x > 0) | (entry.kind != "sd"))
+    columns = np.reshape(at[inside], (-1, *(1 for _ in prior.batch_shape)))
+    log_p = np.reshape(np.asarray(prior.log_prob(columns)), (len(columns), -1))
+    density = np.zeros(x.shape)
+    density[inside] = np.exp(log_p[:, entry.place[0] if log_p.shape[1] > 1 else 0]) * volume[inside]
+    return density
 
 
 def history(fit: Fit, ax: Axes | None = None) -> Axes:

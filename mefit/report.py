@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,10 @@ def effect_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 
 def parameter_table(fit: Fit) -> pd.DataFrame:
-    """One row a number: estimate, unit, standard error, relative standard error in percent, and a remark."""
+    """One row a number: estimate, unit, standard error, relative standard error in percent, and a remark.
+
+    Of draws from a posterior the estimate is the mean and the error the SD, followed by 2.5%, 97.5%, r_hat and ess.
+    """
     found = entries(fit.model)
     x, unravel = ravel_pytree(unconstrain(fit.model, fit.fixed))
 
@@ -96,7 +99,13 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
         "remark": remarks,
         "kind": [e.kind for e in found],
     }
-    return pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
+    table = pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
+    if fit.draws is not None:
+        summary = fit.draws.summary.reindex(table.index)
+        table["estimate"], table["se"] = summary["mean"].fillna(table.estimate), summary["sd"]
+        table["rse"] = 100.0 * table.se / table.estimate.abs()
+        table[["2.5%", "97.5%", "r_hat", "ess"]] = summary[["2.5%", "97.5%", "r_hat", "ess"]]
+    return table
 
 
 def _status(fit: Fit, sensitivity: np.ndarray) -> str:
@@ -123,6 +132,8 @@ def _log_normal_cv(sd: float) -> float:
 def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     """The tables of a report: a title, the head of each column, and rows of text."""
     table = fit.table
+    if fit.draws is not None:
+        return _posterior_sections(table)
     values, sds = table[table.kind == "value"], table[table.kind == "sd"]
     correlations = table[table.kind == "correlation"]
     sections = [
@@ -156,12 +167,34 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     return sections
 
 
+def _posterior_sections(table: pd.DataFrame) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The tables of a posterior."""
+    titles = {"value": "Parameters", "sd": "SDs of the random effects", "correlation": "Their correlations"}
+    head = ["", "mean", "unit", "SD", "95% interval", "R-hat", "ESS", ""]
+    sections = []
+    for kind, title in titles.items():
+        rows = []
+        for name, r in table[table.kind == kind].iterrows():
+            interval = f"{r['2.5%']:.4g} to {r['97.5%']:.4g}" if np.isfinite(r["2.5%"]) else ""
+            r_hat = f"{r.r_hat:.3f}" if np.isfinite(r.r_hat) else ""
+            ess = f"{r.ess:.0f}" if np.isfinite(r.ess) else ""
+            rows.append([str(name), _number(r.estimate), r.unit, _number(r.se, 2), interval, r_hat, ess, r.remark])
+        if rows:
+            sections.append((title, head, rows))
+    return sections
+
+
 def _headline(fit: Fit) -> list[str]:
     """The sentences above and below the tables."""
-    maximum = " (maximum a posteriori)" if has_prior(fit.model, fit.fixed) else ""
+    maximum = " (maximum a posteriori)" if has_prior(fit.model, fit.fixed) and fit.draws is None else ""
     size = f"{len(fit.population)} subjects, {fit.population.n_observations} observations"
     lines = [f"{fit.method.label}{maximum}: {type(fit.model).__name__}, {size}"]
-    if fit.method.likelihood:
+    if fit.draws is not None:
+        method: Any = fit.method
+        chains, diverged = fit.draws.frame.chain.nunique(), int(np.sum(fit.draws.diverged))
+        criteria = f"{len(fit.draws)} draws of {chains} chains, {diverged} divergences; -2LL at the posterior mean = "
+        criteria += f"{fit.minus_two_log_likelihood:.4f} (by {method.likelihood_by.label}; no AIC, no BIC)"
+    elif fit.method.likelihood:
         criteria = f"-2LL = {fit.minus_two_log_likelihood:.4f}, AIC = {fit.aic:.2f}, BIC = {fit.bic:.2f}"
     else:
         criteria = f"-2 x objective = {fit.minus_two_log_likelihood:.4f} (not a likelihood of theta: no AIC, BIC or SE)"

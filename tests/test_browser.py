@@ -45,6 +45,7 @@ NOTEBOOKS = [
     pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/02_joint_or_marginal.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/03_approximating_the_marginal.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/04_em_and_saem.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
@@ -155,8 +156,8 @@ class Opened:
         def started() -> bool:
             # A click right after the kernel reports idle is sometimes lost, so it is given again.
             self.page.keyboard.press("Escape")
-            self.page.get_by_role("menuitem", name="Run", exact=True).click(timeout=20_000)
-            self.page.locator('[data-command="runmenu:run-all"]').click(timeout=20_000)
+            self.page.get_by_role("menuitem", name="Run", exact=True).click(timeout=60_000)
+            self.page.locator('[data-command="runmenu:run-all"]').click(timeout=60_000)
             end = time.monotonic() + 10
             while not prompts() and time.monotonic() < end:
                 time.sleep(0.2)
@@ -274,7 +275,7 @@ import mefit as mf
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)"""
-NEEDS_A_FIT = {"pooling"}
+NEEDS_A_FIT = {"pooling", "saem_step_by_step"}
 
 
 def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab, browser):

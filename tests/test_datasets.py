@@ -39,6 +39,20 @@ def test_eight_schools():
     assert p.subjects.covariates["se"].tolist() == [15, 10, 16, 11, 9, 11, 10, 18]
 
 
+def test_phenobarbital():
+    p = datasets.phenobarbital()
+    assert repr(p) == "Population of 59 subjects, 155 observations (0 missing), 589 doses, covariates: wt"
+    assert p.rows.min() == 1 and p.rows.max() == 6 and "(h)" in p.time_label and "(mg/L)" in p.y_label
+    first = p[0]  # 1.4 kg; 25 mg, then 3.5 mg every 12 hours
+    assert first.time.tolist() == [2.0, 112.5] and first.y.tolist() == [17.3, 31.0]
+    assert float(first.covariates["wt"]) == 1.4 and first.doses.amount[:3].tolist() == [25.0, 3.5, 3.5]
+    table = datasets._csv("phenobarb.csv")
+    assert p.subjects.y.sum() == pytest.approx(table["conc"].sum()), "a concentration was lost"
+    assert p.subjects.doses.amount.sum() == pytest.approx(table["dose"].sum())
+    # mg and mg/L: a loading dose of some 20 mg/kg in a volume of about 1 L/kg
+    assert 10 < np.median(p.subjects.doses.amount[:, 0] / p.subjects.covariates["wt"]) < 30
+
+
 def test_neyman_scott_has_the_moments_it_says():
     p = datasets.neyman_scott(jax.random.key(0), groups=20_000, size=3, mean_sd=2.0, sigma=0.5)
     y = np.asarray(p.subjects.y)
@@ -71,4 +85,4 @@ def test_every_file_has_its_source_and_licence():
     text = (folder / "README.md").read_text(encoding="utf-8")
     for name in (f.name for f in folder.iterdir() if f.name.endswith(".csv")):
         assert name in text
-    assert text.count("**Source**") == text.count("**Licence**") == 3
+    assert text.count("**Source**") == text.count("**Licence**") == 4

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from models import theophylline_model
 
@@ -162,8 +163,21 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("03", "sparse_binary", {"n": 50, "k": 0, "omega": 2.0}, "0.0913"),
     ("03", "sparse_binary", {"n": 20, "k": 0, "omega": 2.0}, "0.0892"),
     ("03", "sparse_binary", {"n": 20, "k": 10, "omega": 2.0}, "0.0078"),
+    ("04", "em_by_hand", {}, "B = 0.667"),
+    ("04", "em_by_hand", {}, "3.92 iterations a digit"),
+    ("04", "em_by_hand", {"n": 30}, "0.835 iterations a digit"),
+    ("04", "em_by_hand", {"n": 1, "ratio": 0.3}, "337 iterations a digit"),
+    ("04", "em_by_hand", {"iterations": 60, "m_step": "its mode only"}, "goes to 0, because B is below 0.75"),
+    ("04", "em_by_hand", {"n": 10, "iterations": 60, "m_step": "its mode only"}, "it stops at 88.9%"),
+    ("04", "saem_step_by_step", {"iterations": 60}, "exploring, γ = 1"),
+    ("04", "saem_step_by_step", {"iterations": 400}, "smoothing, γ = 1/200"),
+    ("04", "saem_step_by_step", {"iterations": 400}, "88% of the proposals so far were accepted"),
+    ("04", "saem_step_by_step", {"iterations": 400, "kernel": "prior"}, "7%"),
 ]
-START = {"one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3}}
+START = {
+    "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
+    "em_by_hand": {"n": 2, "ratio": 1.0, "iterations": 8},
+}
 
 
 @cache
@@ -173,10 +187,23 @@ def fitted_pooling():
     return pooling.prepare(fit)
 
 
+@cache
+def fitted_saem():
+    """The fit of the lesson, and SAEM's start: every SD at 1."""
+    saem = importlib.import_module("workshop.explorers.saem_step_by_step")
+    near = theophylline_model()
+    values = {"ka": 1.0, "cl": np.exp(-3.0), "v": np.exp(-1.0), "omega": np.eye(3), "sigma": 1.0}
+    fit = mf.fit(near, mf.datasets.theophylline(), mf.AGQ(nodes=9), progress=False)
+    return saem.prepare(fit, type(near)(**values))
+
+
+PREPARED = {"pooling": fitted_pooling, "saem_step_by_step": fitted_saem}
+
+
 @pytest.mark.parametrize(("lesson", "name", "move", "quote"), SHOWN)
 def test_an_explorer_shows_what_the_page_says(lesson, name, move, quote):
     explorer = importlib.import_module(f"workshop.explorers.{name}")
-    first = (fitted_pooling(),) if name == "pooling" else ()
+    first = (PREPARED[name](),) if name in PREPARED else ()
     assert quote in explorer.say(explorer.compute(*first, **START.get(name, {}) | move))
     rows = [row for row in section(f"Lesson {lesson}").splitlines() if row.startswith(f"| `{name}`")]
     assert any(quote in row for row in rows)

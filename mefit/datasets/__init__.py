@@ -54,6 +54,17 @@ def eight_schools() -> Population:
     )
 
 
+def phenobarbital() -> Population:
+    """Phenobarbital in 59 newborn infants given it repeatedly: 155 concentrations (mg/L), 589 doses (mg), wt (kg).
+
+    One to six samples an infant, from routine care, over up to 16 days. Doses are read as boluses.
+    Source: Grasela and Donn (1985), Developmental Pharmacology and Therapeutics 8, 374-383.
+    """
+    columns = {"id": "Subject", "time": "time", "y": "conc", "amount": "dose"}
+    labels = {"time_label": "time (h)", "y_label": "phenobarbital (mg/L)"}
+    return Population.from_frame(_csv("phenobarb.csv"), **columns, covariates={"wt": "Wt"}, **labels)
+
+
 def neyman_scott(
     key: PRNGKeyArray, groups: int = 1000, size: int = 2, mean_sd: float = 1.0, sigma: float = 1.0
 ) -> Population:

@@ -3,20 +3,30 @@ and returns an `Explorer`; `panel` holds what they are all built from."""
 
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
+from workshop.explorers.em_by_hand import em_by_hand
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
+from workshop.explorers.saem_step_by_step import saem_step_by_step
+from workshop.explorers.sampling_times import sampling_times
+from workshop.explorers.shrinkage import shrinkage
 from workshop.explorers.sparse_binary import sparse_binary
 from workshop.explorers.sparse_theophylline import sparse_theophylline
 from workshop.explorers.three_patients import three_patients
+from workshop.explorers.vpc_by_hand import vpc_by_hand
 from workshop.explorers.welcome import welcome
 
 __all__ = [
     "draws_needed",
     "eight_schools",
+    "em_by_hand",
     "one_subject",
     "pooling",
+    "saem_step_by_step",
+    "sampling_times",
+    "shrinkage",
     "sparse_binary",
     "sparse_theophylline",
     "three_patients",
+    "vpc_by_hand",
     "welcome",
 ]

@@ -1,0 +1,249 @@
+"""Is a fit to be believed? Predictions, residuals, shrinkage, and the distribution of each subject's random effects.
+
+Frames of responses carry the labels of the axes, with units, in `frame.attrs`. After naive pooling every eta is held
+at its mean; other methods that left parameters of the random effects where they started are refused.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.stats import norm
+from tqdm.auto import tqdm
+
+from .compiling import compiled
+from .fit import Fit
+from .joint import NaivePooled
+from .kernels import LaplaceProposal, RandomWalk, Target, sweep
+from .method import NOT_ESTIMATED
+from .model import Model, _simulate_responses, eta_mean, eta_size, observation_density, sample_random_effects
+from .parameters import coordinates, parameters
+from .population import Population, Subject
+from .predict import predict
+
+_BLOCK = 50  # data sets simulated at once
+_KERNELS = (LaplaceProposal(), RandomWalk(steps=1))  # those of SAEM
+
+
+def predictions(fit: Fit, time: Any = None, *, population: Population | None = None, eta: Any = None) -> pd.DataFrame:
+    """ID, TIME, DV, PRED and IPRED of every row: of the fit's subjects, or of new ones with doses of their own.
+
+    PRED = E[y | theta, eta at its mean], IPRED = E[y | theta, eta_i], in the unit of y. eta_i are the fit's `eta`; for
+    another `population` they are at their mean, too, unless `eta` (N, K) is given. `time`, (m,) or (N, m), asks for
+    other times than the subjects' own. DV is empty there and where a response is missing. ValueError as in `predict`.
+    """
+    eta = fit.eta if eta is None and population is None else eta
+    population = fit.population if population is None else population
+    pred, ipred = (np.asarray(predict(fit.model, population, e, time)) for e in (None, eta))
+    at, dv, rows = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool)
+    if time is None:
+        at, mask = population.subjects.time, population.subjects.mask
+        dv, rows = np.where(mask, population.subjects.y, np.nan), np.arange(mask.shape[1]) < population.rows[:, None]
+    return frame_of(population, rows, TIME=np.broadcast_to(np.asarray(at), pred.shape), DV=dv, PRED=pred, IPRED=ipred)
+
+
+def residuals(fit: Fit, *, key: PRNGKeyArray | None = None, samples: int = 1000) -> pd.DataFrame:
+    """ID, TIME, DV, PRED, IPRED, IWRES, CWRES and, with a `key`, EPRED, NPD, NPDE: a row for each observed response.
+
+    - IWRES = (y - f(eta*)) / sd(eta*), f and sd the mean and SD of the observation density, eta* the fit's `eta`.
+    - CWRES = L^-1 (y - f(eta*) + G (eta* - mean)), L L' = G Omega G' + R(eta*), G = df/deta at eta*: the model
+      linearised at eta*, with interaction. N(0, 1) where it is linear and Gaussian, whatever eta* is.
+    - EPRED is the mean of `samples` simulated data sets; NPD = Phi^-1((number below y + 1/2) / (samples + 1)). NPDE is
+      the same after a subject's y and simulations are centred and multiplied by the inverse Cholesky factor of their
+      simulated covariance. Where the model is right both are N(0, 1); only the NPDE of a subject are uncorrelated.
+      Discrete outcomes, and their simulations, first get a uniform jitter of +-1/2, which breaks ties at random.
+
+    ValueError where a density has no positive, finite variance, or `samples` are too few for a subject's rows.
+    Sources: CWRES: Hooker, Staatz and Karlsson (2007), Pharm. Res. 24; NPDE: Brendel et al. (2006), Pharm. Res. 23;
+    Comets, Brendel and Mentré (2008), Comput. Methods Programs Biomed. 90.
+    """
+    _check(fit)
+    population, subjects, y = fit.population, fit.population.subjects, np.asarray(fit.population.subjects.y)
+    f, variance, iwres, cwres = _standardised(fit.model, jnp.asarray(fit.eta), subjects, typical(fit))
+    bad = ~np.all((variance > 0) & np.isfinite(variance), axis=1)
+    if bad.any():
+        who = f"subject {population.ids[int(np.argmax(bad))]}"
+        raise ValueError(f"{who} has observations without a positive, finite variance: add an additive error.")
+    pred = predict(fit.model, population)
+    columns = {"TIME": subjects.time, "DV": y, "PRED": pred, "IPRED": f, "IWRES": iwres, "CWRES": cwres}
+    if key is not None:
+        simulated = simulations(fit, samples, key)
+        columns["EPRED"] = simulated.mean(0)
+        if is_discrete(fit):
+            rng = np.random.default_rng(np.ravel(jax.random.key_data(key)))
+            y, simulated = (a + rng.uniform(-0.5, 0.5, a.shape) for a in (y, simulated))
+        for name, (one, many) in {"NPD": (y, simulated), "NPDE": _decorrelated(population, y, simulated)}.items():
+            columns[name] = norm.ppf((np.sum(many < one, axis=0) + 0.5) / (samples + 1.0))
+    return frame_of(population, np.asarray(subjects.mask), **columns)
+
+
+def shrinkage(fit: Fit) -> pd.DataFrame:
+    """How far individual estimates fall short of their distribution: a row for each eta, and one for epsilon.
+
+    `sd_form` = 1 - SD(eta*) / omega (which is `fit.shrinkage`), `variance_form` = 1 - Var(eta*) / omega^2; for epsilon
+    1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. Source: Savic and Karlsson (2009), AAPS J. 11.
+    """
+    _check(fit, True)
+    spread = np.append(1.0 - fit.shrinkage, residuals(fit).IWRES.std())
+    names = pd.Index([*eta_names(fit.model), "epsilon"], name="effect")
+    return pd.DataFrame({"sd_form": 1.0 - spread, "variance_form": 1.0 - spread**2}, index=names)
+
+
+def conditional_draws(
+    fit: Fit, draws: int = 200, *, key: PRNGKeyArray | None = None, chains: int = 10, thin: int = 5
+) -> Float[np.ndarray, "N {draws} K"]:
+    """Draws from p(eta_i | y_i, theta) of every subject at the fit's theta: the whole distribution, not its mode.
+
+    Metropolis-Hastings by the default kernels of SAEM, in `chains` that start from p(eta | theta). Every `thin`-th
+    state is kept, after a warm-up as long as what follows, 50 iterations or more, in which the kernels adapt. Where
+    the modes shrink, the draws of all subjects together have the variance omega^2: a shrinkage of 0.
+    """
+    _check(fit, True, key)
+    if min(draws, chains, thin) < 1:
+        raise ValueError("conditional_draws needs draws, chains and thin of one or more.")
+    kept = max(-(-draws // chains), -(-50 // thin))
+    gains = np.append(1.0 / np.sqrt(1.0 + np.arange(kept)), np.zeros(kept))
+    eta = np.asarray(_walk(fit.model, fit.population.subjects, key, gains, chains, thin))
+    return np.moveaxis(eta.reshape(-1, *eta.shape[2:])[-draws:], 1, 0)
+
+
+def random_effects_table(fit: Fit) -> pd.DataFrame:
+    """A row for each subject: ID, each eta by its name, its SD (`<name>_sd`), and (first) values of the covariates."""
+    _check(fit, True)
+    sd = np.sqrt(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2))
+    columns: dict[str, Any] = {"ID": list(fit.population.ids)}
+    for j, name in enumerate(eta_names(fit.model)):
+        columns |= {name: np.asarray(fit.eta)[:, j], f"{name}_sd": sd[:, j]}
+    for name, x in fit.population.subjects.covariates.items():
+        if name in columns:
+            raise ValueError(f"{name} names both a random effect and a covariate; rename one of them.")
+        columns[name] = np.asarray(x).reshape(len(sd), -1)[:, 0]
+    return pd.DataFrame(columns)
+
+
+def eta_names(model: Model) -> tuple[str, ...]:
+    """Names of the random effects: as declared, else eta1, eta2, ..."""
+    declared = next((p.names for p in parameters(model).values() if p.domain.is_covariance), ())
+    return declared if len(declared) == eta_size(model) else tuple(f"eta{j + 1}" for j in range(eta_size(model)))
+
+
+def is_discrete(fit: Fit) -> bool:
+    """Are the responses counts or categories, by the support of their density?"""
+    first = jax.tree.map(lambda leaf: leaf[0], fit.population.subjects)
+    return bool(observation_density(fit.model, eta_mean(fit.model), first).is_discrete)
+
+
+def simulations(fit: Fit, samples: int, key: Any, posterior: bool = False) -> Float[np.ndarray, "S N n"]:
+    """Responses: number s is `simulate(model, population, split(key, samples)[s])`, `posterior` at draws of theta."""
+    _check(fit, False, key)
+    if samples < 2:
+        raise ValueError(f"{samples} simulated data sets do not make a distribution: take hundreds.")
+    keys, draws, done = jax.random.split(key, samples), fit.draws if posterior else None, []
+    turn = None if draws is None else np.resize(np.asarray(jax.random.permutation(key, len(draws))), (samples,))
+    models = draws.models if draws else fit.model
+    for begin in tqdm(range(0, samples, _BLOCK), desc="simulating", leave=False, delay=1.0):
+        block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
+        some = keys[block], None if turn is None else turn[block]
+        done.append(np.asarray(_replicates(models, fit.population.subjects, *some, typical(fit))))
+    return np.concatenate(done)[:samples]
+
+
+@compiled
+def _replicates(models: Model, subjects: Subject, keys: Any, turns: Array | None, pooled: bool) -> Array:
+    count = subjects.time.shape[0]
+
+    def one(key, turn):
+        model = models if turn is None else jax.tree.map(lambda a: a[turn] if eqx.is_array(a) else a, models)
+        key_eta, key_y = jax.random.split(key)
+        eta = jnp.tile(eta_mean(model), (count, 1)) if pooled else sample_random_effects(model, count, key_eta)
+        return _simulate_responses._function(model, eta, subjects, jax.random.split(key_y, count))
+
+    return jax.vmap(one)(keys, turns)
+
+
+@compiled
+def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> tuple[Array, Array, Array, Array]:
+    """Mean and variance of the observation density, 0 and 1 where nothing was observed; IWRES and CWRES, (N, n)."""
+    effects: Any = None if pooled else model.random_effects()
+    variances = jnp.broadcast_to(0.0 if effects is None else effects.variance, eta.shape[1])
+    omega = getattr(effects, "covariance_matrix", jnp.diag(variances))
+
+    def one(eta, subject):
+        def moments(eta):
+            density = observation_density(model, eta, subject)
+            mean = jnp.where(subject.mask, density.mean, 0.0)
+            return mean, (mean, jnp.where(subject.mask, density.variance, 1.0))
+
+        g, (mean, variance) = jax.jacfwd(moments, has_aux=True)(eta)
+        residual = jnp.where(subject.mask, subject.y - mean, 0.0)
+        lower = jnp.linalg.cholesky(g @ omega @ g.T + jnp.diag(variance))
+        cwres = jax.scipy.linalg.solve_triangular(lower, residual + g @ (eta - eta_mean(model)), lower=True)
+        return mean, variance, residual / jnp.sqrt(variance), cwres
+
+    return jax.vmap(one)(eta, subjects)
+
+
+def _decorrelated(population: Population, y: np.ndarray, simulated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Responses (N, n) and simulations (S, N, n), centred and decorrelated within each subject."""
+    mask = np.asarray(population.subjects.mask)
+    apart = np.where(mask, np.concatenate([y[None], simulated]) - simulated.mean(0), 0.0).transpose(1, 2, 0)
+    covariance = apart[..., 1:] @ apart[..., 1:].transpose(0, 2, 1) / (len(simulated) - 1)
+    covariance += np.eye(mask.shape[1]) * ~mask[:, None]
+    least = np.linalg.eigvalsh(covariance)[:, 0]
+    if not np.min(least) > 1e-12 * np.max(covariance):
+        who = f"subject {population.ids[int(np.argmin(least))]}"
+        raise ValueError(f"the simulated responses of {who} have a singular covariance, so NPDE needs more samples.")
+    both = np.linalg.solve(np.linalg.cholesky(covariance), apart).transpose(2, 0, 1)
+    return both[0], both[1:]
+
+
+@compiled
+def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, thin: int) -> Array:
+    """eta (kept, C, N, K) after each `thin` iterations, as often as there are gains; the second half is kept."""
+    target, count = Target(model, subjects), subjects.time.shape[0]
+    key_start, key = jax.random.split(key)
+    eta = sample_random_effects(model, chains * count, key_start).reshape(chains, count, -1)
+
+    def iteration(state, inputs):
+        eta, _, tuning, _ = sweep(_KERNELS, inputs[0], target, state[0], state[1], inputs[1])
+        return (eta, tuning), None
+
+    def keep(state, inputs):
+        state, _ = jax.lax.scan(iteration, state, (jax.random.split(inputs[0], thin), jnp.full(thin, inputs[1])))
+        return state, state[0]
+
+    begin = (eta, tuple(kernel.init(model, count) for kernel in _KERNELS))
+    return jax.lax.scan(keep, begin, (jax.random.split(key, len(gains)), jnp.asarray(gains)))[1][len(gains) // 2 :]
+
+
+def frame_of(population: Population, rows: np.ndarray, **columns: Any) -> pd.DataFrame:
+    """A frame with a line for each true place of `rows` (N, m), from columns of that shape."""
+    who, at = np.nonzero(rows)
+    values = {name: np.asarray(column)[who, at] for name, column in columns.items()}
+    frame = pd.DataFrame({"ID": [population.ids[i] for i in who]} | values)
+    frame.attrs |= {"time_label": population.time_label, "y_label": population.y_label}
+    return frame
+
+
+def not_estimated(fit: Fit) -> str:
+    """The parameters that a fit left where they started, though eta is not held at its mean."""
+    pairs = zip(coordinates(fit.model, fit.fixed), fit.status, strict=True)
+    return ", ".join(c.label for c, status in pairs if status == NOT_ESTIMATED and not typical(fit))
+
+
+def typical(fit: Fit) -> bool:
+    """Is every eta held at its mean, by naive pooling, or is there none?"""
+    return isinstance(fit.method, NaivePooled) or eta_size(fit.model) == 0
+
+
+def _check(fit: Fit, effects: bool = False, key: Any = ()) -> None:
+    if effects and typical(fit):
+        raise ValueError(f"{fit.method.label} had no random effects to estimate: fit a model with some, by Laplace.")
+    if lost := not_estimated(fit):
+        raise ValueError(f"{fit.method.label} has not estimated {lost}, which this needs: fit by Laplace.")
+    if key is None:
+        raise ValueError("this draws at random: give it a key, for instance key=jax.random.key(1).")

@@ -1,0 +1,311 @@
+"""Full Bayes: draws of theta and of every random effect from their joint posterior, by NumPyro's NUTS."""
+
+import dataclasses
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pandas as pd
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+from numpyro.diagnostics import effective_sample_size, gelman_rubin
+from numpyro.distributions import biject_to
+from numpyro.infer import NUTS as _Kernel
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from .compiling import compiled
+from .marginal import Laplace, gaussian_effects
+from .method import Method, Outcome, Problem, State
+from .model import Model, eta_size, log_conditional, log_random_effects
+from .objective import Objective, free_vector
+from .parameters import (
+    Weights,
+    constrain,
+    free_parameters,
+    log_jacobian,
+    log_prior,
+    unconstrain,
+)
+from .population import Subject
+from .report import entries
+from .saem import _log_prior
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """S draws from the posterior, one chain after the other.
+
+    `models` is a model whose arrays have a leading axis of length S (for `equinox.filter_vmap`), `eta` (S, N, K) the
+    random effects, `diverged` (S,) marks where a trajectory went astray. `frame` has a column for the chain and one
+    for each number of the table of parameters, `summary` a row: mean, sd, 2.5%, 50%, 97.5%, r_hat, ess.
+    """
+
+    models: Model = dataclasses.field(repr=False)
+    eta: Float[np.ndarray, "S N K"] = dataclasses.field(repr=False)
+    diverged: np.ndarray = dataclasses.field(repr=False)
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.eta)
+
+    def model(self, i: int) -> Model:
+        """The model at draw i."""
+        return jax.tree.map(lambda leaf: leaf[i] if eqx.is_array(leaf) else leaf, self.models)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        values = self.frame.drop(columns="chain")
+        low, middle, high = np.quantile(values, [0.025, 0.5, 0.975], axis=0)
+        r_hat, ess = diagnose(values.to_numpy().reshape(int(self.frame.chain.max()), -1, values.shape[1]))
+        columns = {"mean": values.mean(), "sd": values.std(), "2.5%": low, "50%": middle, "97.5%": high}
+        return pd.DataFrame(columns | {"r_hat": r_hat, "ess": ess}).rename_axis("parameter")
+
+
+def diagnose(values: Float[np.ndarray, "C n Q"]) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
+    """R-hat and bulk effective sample size of Q quantities, from ranks and split chains; NaN with under four draws.
+
+    Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16.
+    """
+    half, size = values.shape[1] // 2, values.shape[2]
+    if half < 2 or not size:
+        return np.full(size, np.nan), np.full(size, np.nan)
+    split = np.concatenate([values[:, :half], values[:, -half:]])
+
+    def scores(v):
+        flat = v.reshape(-1, size)
+        return ndtri((rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25)).reshape(v.shape)
+
+    folded = np.abs(split - np.median(split, axis=(0, 1)))
+    with np.errstate(all="ignore"):  # of what never moved both are NaN
+        r_hat = np.maximum(gelman_rubin(scores(split)), gelman_rubin(scores(folded)))
+        return r_hat, effective_sample_size(scores(split))
+
+
+class Memory(NamedTuple):
+    """What NUTS keeps; in `seen` a record (C, n, ...) of all draws, once warm, and before that of the last block."""
+
+    states: Any
+    remarks: tuple[str, ...]
+    seen: dict[str, Any]
+    leapfrogs: int = 0
+
+
+class NUTS(Method):
+    """Draws from p(theta, eta_1 ... eta_N | y) by the No-U-Turn sampler, `chains` of `samples` after `warmup`.
+
+    Sampled are the free values of theta, where a prior on the natural scale gains the log Jacobian of the transform,
+    and z_i, with eta_i = mean + L z_i and z_i ~ N(0, I), for Gaussian random effects. Those of another law are sampled
+    as they are (where they are bounded, by way of free values), and so are all with `centred`. Step size, aimed at
+    `target_accept`, and diagonal mass matrix are learned in the warm-up. Progress comes after each `block`.
+
+    `model` is the posterior mean (covariances averaged as matrices), `eta` and `eta_covariance` mean and covariance of
+    the random effects given the data, `log_likelihood` that of `model` by the objective `likelihood_by`. Converged:
+    no divergence, every R-hat at most `largest_r_hat`, every effective sample size `smallest_ess` or more, weights of
+    networks aside, which can change places. In `history` the objective is the log density of what is sampled, and
+    `gradient_norm` the largest R-hat of the table. ValueError for an improper posterior: without a prior a number is
+    flat on its natural scale, so the posterior must fall off as it goes to either end (see `propriety.py`).
+    Sources: Hoffman and Gelman (2014), J. Mach. Learn. Res. 15; z: Papaspiliopoulos et al. (2007), Stat. Sci. 22.
+    """
+
+    warmup: int = 500
+    samples: int = 500
+    chains: int = 2
+    target_accept: float = 0.8
+    max_tree_depth: int = 10
+    centred: bool = False
+    block: int = 50
+    largest_r_hat: float = 1.05
+    smallest_ess: float = 100.0
+    likelihood_by: Objective = Laplace()
+    label: ClassVar[str] = "NUTS"
+    likelihood: ClassVar[bool] = False
+    random: ClassVar[bool] = True
+
+    def init(self, problem: Problem) -> State:
+        if min(self.warmup, self.samples, self.chains, self.block) < 1 or not 0 < self.target_accept < 1:
+            raise ValueError("NUTS needs warmup, samples, chains and block of 1 or more, and target_accept in (0, 1).")
+        if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
+            raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
+        remarks = refuse_improper(problem, self.likelihood_by)
+        keys: Any = jax.random.split(problem.key, self.chains)  # type: ignore[arg-type]  # `fit` saw to a key
+        states, seen = _begin(self, problem.model, problem.fixed, problem.population.subjects, keys)
+        if not np.all(np.isfinite(seen["log_density"])):
+            raise ValueError(
+                "the log posterior is not finite at the starting values: look for a start outside a prior's support, "
+                "a residual error of zero, or a response outside the density's support."
+            )
+        if not self.centred and _is_centred(self, problem.model):
+            remarks += ("the random effects are not Gaussian, so they are sampled as they are (centred), not as L z.",)
+        if any(isinstance(p.domain, Weights) for p in free_parameters(problem.model, problem.fixed).values()):
+            remarks += ("the mean of a network's weights is not a network to predict with: use draws.models.",)
+        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], seen)
+        return self._state(problem, 0, Memory(states, remarks, seen))
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory, done = state.memory, state.iteration
+        count = min(self.block, self.warmup - done if done < self.warmup else self.warmup + self.samples - done)
+        about = (self, problem.model, problem.fixed, problem.population.subjects)
+        states, seen = _advance(*about, memory.states, np.asarray(count))
+        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], seen)
+        leapfrogs = memory.leapfrogs + int(np.sum(seen["leapfrogs"]))
+        if done > self.warmup:
+            seen = jax.tree.map(lambda old, new: np.concatenate([old, new], axis=1), memory.seen, seen)
+        return self._state(problem, done + count, Memory(states, memory.remarks, seen, leapfrogs))
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        seen, remarks = state.memory.seen, state.memory.remarks
+        flat = jax.tree.map(np.concatenate, seen)
+        count, eta = len(flat["eta"]), flat["eta"]
+        frame = pd.DataFrame(flat["numbers"], columns=_labels(problem))
+        frame.insert(0, "chain", np.repeat(np.arange(self.chains) + 1, count // self.chains))
+        if state.iteration <= self.warmup:
+            remarks += ("these draws are from the warm-up: they are not yet draws from the posterior.",)
+        arrays, rest = eqx.partition(problem.model, eqx.is_array)
+        every = eqx.combine(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), arrays), rest)
+        apart = eta - eta.mean(0)
+        return Outcome(
+            model=state.model,
+            log_likelihood=float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value)),
+            log_prior=float(_log_prior(state.model, problem.fixed)),
+            eta=eta.mean(0),
+            eta_covariance=np.einsum("sna,snb->nab", apart, apart) / max(1, count - 1),
+            converged=state.converged,
+            message=state.message,
+            status=("",) * len(free_vector(problem.model, problem.fixed)),
+            remarks=remarks,
+            details={
+                "draws": Draws(_with(every, flat["values"]), eta, flat["diverged"], frame),
+                "leapfrogs": seen["leapfrogs"],
+            },
+        )
+
+    def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
+        """The model is at the mean of the draws; at the end, what speaks against them and what to do about it."""
+        seen, ids, k = memory.seen, problem.population.ids, eta_size(problem.model)
+        chains, count = seen["diverged"].shape
+        diverged, over = int(np.sum(seen["diverged"])), iteration >= self.warmup + self.samples
+        names = [*_labels(problem), *(f"eta[{j + 1}] of {i}" for i in ids for j in range(k)), "the log density"]
+        parts = (seen["numbers"], seen["eta"].reshape(chains, count, -1), seen["log_density"][..., None])
+        r_hat, ess = diagnose(np.concatenate(parts, axis=2)) if over else 2 * (np.full(len(names), np.nan),)
+        worst, least = np.argmax(np.nan_to_num(r_hat, nan=np.inf)), np.argmin(np.nan_to_num(ess))
+        wrong = []
+        if diverged:
+            wrong.append(
+                f"{diverged} of {chains * count} trajectories diverged, so part of the posterior may be missing: raise "
+                f"target_accept towards 1, give tighter priors, or take centred={not self.centred}"
+            )
+        if not r_hat[worst] <= self.largest_r_hat:
+            wrong.append(f"the chains disagree, R-hat of {names[worst]} is {r_hat[worst]:.3g}: allow more warmup")
+        if not ess[least] >= self.smallest_ess:
+            wrong.append(f"the effective sample size of {names[least]} is {ess[least]:.0f}: draw more samples")
+        phase = "warm-up" if iteration <= self.warmup else "sampling"
+        good = f"every R-hat is at most {r_hat[worst]:.3f}, every effective sample size at least {ess[least]:.0f}"
+        return State(
+            iteration=iteration,
+            model=_with(problem.model, jax.tree.map(lambda leaf: np.mean(leaf, (0, 1)), seen["values"])),
+            objective=float(np.mean(seen["log_density"][:, -1])),
+            gradient_norm=float(r_hat[worst]),
+            evaluations=memory.leapfrogs,
+            done=over,
+            converged=over and not wrong,
+            message=("; ".join(wrong) or good) if over else f"{phase}, {diverged} divergences",
+            memory=memory,
+        )
+
+
+def _labels(problem: Problem) -> list[str]:
+    return [entry.label for entry in entries(problem.model) if entry.parameter not in problem.fixed]
+
+
+def _with(model: Model, values: dict[str, PyTree]) -> Model:
+    """The model with other values of some parameters, as they are in `_record`."""
+    if not values:
+        return model
+    new = [eqx.combine(jax.tree.map(jnp.asarray, v), getattr(model, name)) for name, v in values.items()]
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, new)
+
+
+def _is_centred(method: NUTS, model: Model) -> bool:
+    return method.centred or not isinstance(model.random_effects(), dist.Normal | dist.MultivariateNormal | None)
+
+
+def _density(about: tuple[Any, ...], place: Any) -> tuple[Array, Any]:
+    """Log posterior density of x and z, but for a constant, with the model and the random effects there."""
+    method, template, fixed, subjects = about
+    x, z = place
+    free = ravel_pytree(unconstrain(template, fixed))[1](x)
+    model = constrain(template, free)
+    value = log_prior(model, fixed) + log_jacobian(template, free)
+    if _is_centred(method, model):
+        effects: Any = model.random_effects()
+        transform = biject_to(effects.support)
+
+        def eta_of(z):
+            z = jnp.reshape(z, effects.shape())
+            eta = jnp.reshape(transform(z), -1)
+            return eta, log_random_effects(model, eta) + jnp.sum(transform.log_abs_det_jacobian(z, transform(z)))
+
+        eta, log_p = jax.vmap(eta_of)(z)
+    else:
+        mean, lower = gaussian_effects(model)
+        eta, log_p = mean + z @ lower.T, -0.5 * z**2
+    log_y = jax.vmap(lambda e, subject: log_conditional(model, e, subject))(eta, subjects)
+    return value + jnp.sum(log_p) + jnp.sum(log_y), (model, eta)
+
+
+def _kernel(about: tuple[Any, ...]) -> _Kernel:
+    settings = {"target_accept_prob": about[0].target_accept, "max_tree_depth": about[0].max_tree_depth}
+    return _Kernel(potential_fn=lambda place: -_density(about, place)[0], **settings)
+
+
+def _record(about: tuple, state: Any) -> dict[str, Any]:
+    """What is kept of one state of a chain."""
+    model, eta = _density(about, state.z)[1]
+    values = {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, about[2])}
+    numbers = jnp.array([entry.value(model) for entry in entries(model) if entry.parameter in values], float)
+    seen = {"values": values, "eta": eta, "numbers": numbers, "log_density": -state.potential_energy}
+    return seen | {"diverged": state.diverging, "leapfrogs": state.num_steps}
+
+
+@compiled
+def _begin(method: NUTS, template: Model, fixed: tuple[str, ...], subjects: Subject, keys: Any) -> Any:
+    """A state of every chain near the starting values, and its record."""
+    about = (method, template, fixed, subjects)
+    x0, count = ravel_pytree(unconstrain(template, fixed))[0], subjects.time.shape[0]
+
+    def one(key):
+        key, key_x, key_z = jax.random.split(key, 3)
+        x = x0 + 0.1 * jnp.maximum(1.0, jnp.abs(x0)) * jax.random.normal(key_x, x0.shape)
+        z = 0.5 * jax.random.normal(key_z, (count, eta_size(template)))
+        x = jnp.where(jnp.isfinite(_density(about, (x, z))[0]), x, x0)
+        state = _kernel(about).init(key, method.warmup, (x, z))
+        return state, _record(about, state)
+
+    return jax.vmap(one)(keys)
+
+
+@compiled
+def _advance(
+    method: NUTS, template: Model, fixed: tuple[str, ...], subjects: Subject, states: Any, count: Array
+) -> tuple[Any, dict[str, Any]]:
+    """`count` transitions, at most a block, of every chain: their states, and a record of each."""
+    about = (method, template, fixed, subjects)
+
+    def one(state):
+        kernel = _kernel(about)
+        kernel.init(state.rng_key, method.warmup, state.z)  # NumPyro's kernel has to see a start; this one is not used
+        empty = jax.eval_shape(lambda s: _record(about, s), state)
+        seen = jax.tree.map(lambda leaf: jnp.zeros((method.block, *leaf.shape), leaf.dtype), empty)
+
+        def move(i, carry):
+            state = kernel.sample(carry[0], (), {})
+            return state, jax.tree.map(lambda a, new: a.at[i].set(new), carry[1], _record(about, state))
+
+        return jax.lax.fori_loop(0, count, move, (state, seen))
+
+    return jax.vmap(one)(states)

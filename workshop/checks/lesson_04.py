@@ -1,0 +1,490 @@
+"""Exercises of lesson 04, EM and SAEM: what is right, what people take for right, and what each mistake is called."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from workshop.checks.engine import Exercise, Function, Mistake, Parts
+
+
+def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
+    """A mistake may divide by zero or take the logarithm of nothing: that is just what it is recognised by."""
+
+    def quietly(*arguments):
+        with np.errstate(all="ignore"):
+            return wrong(*arguments)
+
+    return Mistake(quietly, reason, hint)
+
+
+# ------------------------------------------------------------------------------------ 1: the E-step
+
+
+def _one_subject(rng: np.random.Generator) -> tuple[np.ndarray, float, float, float]:
+    """Measurements (n,) of one subject, mu, omega^2 and sigma^2."""
+    mu, omega2, sigma2 = rng.uniform(2, 5), rng.uniform(0.3, 3), rng.uniform(0.3, 3)
+    n = int(rng.integers(2, 9))
+    return mu + rng.normal(0, omega2**0.5) + rng.normal(0, sigma2**0.5, n), mu, omega2, sigma2
+
+
+def _shrink(f: Callable[[float, float, float, float], tuple[float, float]], noise: Any = None) -> Callable:
+    """An E-step in other words: f(B, mean above mu, omega^2, its noise variance), with B at that `noise` variance."""
+
+    def wrong(y, mu, omega2, sigma2):
+        a = sigma2 / y.size if noise is None else noise(sigma2, y.size)
+        return np.array(f(omega2 / (omega2 + a), np.mean(y) - mu, omega2, a))
+
+    return wrong
+
+
+e_step = _shrink(lambda b, d, w, a: (b * d, w * (1 - b)))
+_E_STEP = Function(
+    "The E-step, by hand",
+    truth=e_step,
+    inputs=_one_subject,
+    praise="Two numbers, and everything that is known about this subject.",
+    mistakes=[
+        _slip(
+            _shrink(lambda b, d, w, a: (d, w * (1 - b))),
+            1,
+            "The variance is right. The mean is that of the data alone: the prior pulls it towards 0, by the factor B.",
+        ),
+        _slip(
+            lambda y, mu, w, s: e_step(y, mu, w, s) + np.array([mu, 0.0]),
+            1,
+            "The variance is right. The mean is that of mu + eta; asked for is that of eta, which is 0 on average.",
+        ),
+        _slip(
+            lambda y, mu, w, s: np.array([w / (w + s / y.size) * np.mean(y), w * s / (w * y.size + s)]),
+            1,
+            "The variance is right. In the mean you shrink the data themselves: take mu off first.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * (1 - b)), lambda s, n: s),
+            2,
+            "B is that of a single measurement: the mean of n measurements has a variance n times smaller.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * (1 - b)), lambda s, n: s / n**0.5),
+            2,
+            "In B the noise is divided by the square root of n, as an SD would be. These are variances.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * (1 - b)), lambda s, n: s**2 / n),
+            2,
+            "You squared what is a variance already: sigma2 is the square of an SD.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: ((1 - b) * d, w * b)),
+            2,
+            "B and 1 - B are exchanged. With endless data B goes to 1: the mean is then that of the data, and no "
+            "variance is left.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * b)),
+            3,
+            "The mean is right. The variance is the share B of the prior's; more data must make it smaller.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, a)),
+            3,
+            "The mean is right. The variance is that of the data alone: what the prior knows makes it smaller.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w)),
+            3,
+            "The mean is right. The variance is still the prior's, as if nothing had been measured.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, np.sqrt(w * (1 - b)))),
+            3,
+            "The mean is right. The second number is an SD; a variance is asked for.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, 1 / w + 1 / a)),
+            3,
+            "The mean is right. The second number is the precision: precisions add up, and the variance is one over "
+            "their sum.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w + a)),
+            3,
+            "The mean is right. The variances of prior and data do not add up here: that is the variance of the data's "
+            "mean over subjects, not that of eta given them.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 2: the M-step
+
+
+def _a_group(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measurements (N, n), and conditional means (N,) and variances (N,) that belong to other parameters."""
+    y = rng.uniform(2, 5) + rng.normal(0, 1, (12, 1)) + rng.normal(0, 1, (12, 4))
+    return y, rng.uniform(0.5, 0.9) * (y.mean(1) - y.mean()) + 0.3, rng.uniform(0.1, 0.9, 12)
+
+
+def _instead(mu: Any = None, omega2: Any = None, sigma2: Any = None) -> Callable:
+    """An M-step with one or more of its numbers by another formula."""
+
+    def wrong(y, mean, variance):
+        centre = np.mean(y - mean[:, None]) if mu is None else mu(y, mean)
+        left = y - centre - mean[:, None]
+        between = np.mean(mean**2 + variance) if omega2 is None else omega2(mean, variance)
+        return np.array(
+            [centre, between, np.mean(left**2 + variance[:, None]) if sigma2 is None else sigma2(left, variance)]
+        )
+
+    return wrong
+
+
+def _no_variance(mean, variance):
+    return np.mean(mean**2)
+
+
+def _no_variance_left(left, variance):
+    return np.mean(left**2)
+
+
+m_step = _instead()
+_M_STEP = Function(
+    "The M-step",
+    truth=m_step,
+    inputs=_a_group,
+    praise="Averages of what would be averaged if the eta had been seen.",
+    mistakes=[
+        _slip(
+            _instead(omega2=_no_variance, sigma2=_no_variance_left),
+            1,
+            "You plug in the conditional means as if they were the eta. What is known about each eta is a "
+            "distribution, and the mean of a square is the square of the mean plus a variance.",
+        ),
+        _slip(
+            _instead(omega2=_no_variance),
+            1,
+            "mu and sigma2 are right. In omega2 the conditional variance is missing: this is the plug-in that "
+            "collapses.",
+        ),
+        _slip(
+            _instead(sigma2=_no_variance_left),
+            2,
+            "mu and omega2 are right. In sigma2 it is missing that the eta are not known exactly: a residual contains "
+            "eta, so its mean square contains the variance of eta.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.var(m) + np.mean(v)),
+            2,
+            "In omega2 you took the spread of the conditional means about *their* mean. The model has the eta around "
+            "0: average their squares.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.sum(m**2 + v) / (m.size - 1)),
+            2,
+            "omega2 is divided by N - 1. Maximum likelihood divides by N; no mean was estimated here, either.",
+        ),
+        _slip(
+            _instead(
+                omega2=lambda m, v: np.sqrt(np.mean(m**2 + v)), sigma2=lambda r, v: np.sqrt(np.mean(r**2) + v.mean())
+            ),
+            3,
+            "These are SDs; variances are asked for.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.mean(v)),
+            1,
+            "omega2 is the conditional variance alone: the spread of the conditional means belongs to it as well.",
+        ),
+        _slip(
+            _instead(sigma2=lambda r, v: np.mean(r**2) + np.mean(v) / r.shape[1]),
+            3,
+            "In sigma2 the conditional variance is divided by n. It is the same eta in each of the n residuals of a "
+            "subject, so it is in the square of each.",
+        ),
+        _slip(
+            _instead(mu=lambda y, m: np.mean(y)),
+            1,
+            "mu is the mean of the data. With the eta as good as seen, it is the mean of what is left when they are "
+            "taken off.",
+        ),
+        _slip(
+            _instead(sigma2=lambda r, v: np.mean(r**2) - np.mean(v)),
+            2,
+            "In sigma2 the conditional variance is taken off; not knowing the eta adds to a mean square.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 3: the loop and its rate
+
+
+def _a_start(rng: np.random.Generator) -> tuple[np.ndarray, float, float, int]:
+    """Mean deviations (N,) of subjects, their noise variance, a start for omega^2, and how many iterations."""
+    return rng.normal(0, 1.5, 15), rng.uniform(0.3, 2), rng.uniform(2, 6), 6
+
+
+def _loop(update: Callable[[float, np.ndarray, float], float]) -> Callable:
+    """A path of omega^2: update(B, deviations, omega^2) is the next value."""
+
+    def path(d, a, omega2, iterations):
+        found = [omega2]
+        for _ in range(iterations):
+            found.append(update(found[-1] / (found[-1] + a), d, found[-1]))
+        return np.array(found)
+
+    return path
+
+
+def _stale(d, a, omega2, iterations):
+    b = omega2 / (omega2 + a)
+    return _loop(lambda _, d, w: np.mean((b * d) ** 2) + w * (1 - b))(d, a, omega2, iterations)
+
+
+def _half_stale(d, a, omega2, iterations):
+    variance = omega2 * a / (omega2 + a)
+    return _loop(lambda b, d, w: np.mean((b * d) ** 2) + variance)(d, a, omega2, iterations)
+
+
+em_path = _loop(lambda b, d, w: np.mean((b * d) ** 2) + w * (1 - b))
+_PATH = Function(
+    "em",
+    truth=em_path,
+    inputs=_a_start,
+    mistakes=[
+        _slip(
+            _loop(lambda b, d, w: np.mean((b * d) ** 2)),
+            1,
+            "this is the loop by modes: it forgets the conditional variance, and comes out too small or at 0.",
+        ),
+        _slip(
+            _stale, 1, "B stays at its starting value. It depends on omega2: the E-step works it out anew each time."
+        ),
+        _slip(_half_stale, 1, "the conditional variance is that of the starting omega2; it has to follow omega2."),
+        _slip(
+            _loop(lambda b, d, w: np.mean(b * d) ** 2 + w * (1 - b)),
+            1,
+            "you squared the mean of the modes; asked for is the mean of their squares.",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.mean(d**2) + w * (1 - b)),
+            1,
+            "the deviations are not shrunken: the conditional mean is B times the deviation.",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.mean((b * d) ** 2) + w * b),
+            1,
+            "the conditional variance is omega2 times 1 - B, not times B.",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.var(b * d) + w * (1 - b)),
+            1,
+            "you took the variance of the modes about their mean; the eta have mean 0, so average their squares.",
+        ),
+    ],
+)
+
+
+def _digit(rate: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda b: np.log(10) / -np.log(rate(b))
+
+
+iterations_a_digit = _digit(lambda b: 1 - b**2)
+_DIGIT = Function(
+    "iterations_per_digit",
+    truth=iterations_a_digit,
+    inputs=lambda rng: (rng.uniform(0.1, 0.9),),
+    praise="Now you know before the first iteration whether to wait for it.",
+    mistakes=[
+        _slip(
+            _digit(lambda b: 1 - b),
+            2,
+            "you used 1 - B, the shrinkage. The error of omega2 is multiplied by 1 minus the *square* of B.",
+        ),
+        _slip(_digit(lambda b: b**2), 2, "the factor is 1 minus the square of B: much information makes EM fast."),
+        _slip(
+            lambda b: 1 / -np.log(1 - b**2),
+            3,
+            "this is for an error e times smaller; a digit is a factor of ten.",
+        ),
+        _slip(
+            lambda b: 0.1 / (1 - b**2),
+            3,
+            "a factor for each iteration multiplies: after k of them the error is its k-th power.",
+        ),
+        _slip(
+            lambda b: 1 / (1 - b**2),
+            3,
+            "a factor for each iteration multiplies: after k of them the error is its k-th power.",
+        ),
+        _slip(lambda b: np.log(2) / -np.log(1 - b**2), 3, "this is for half of the error; a digit is a tenth."),
+    ],
+)
+_RATE = Parts("The loop and its rate", [_PATH, _DIGIT], praise=_DIGIT.praise)
+
+# ------------------------------------------------------------------------------------ 4: Metropolis
+
+_levels = itertools.cycle((-3.0, -2500.0))  # every other density underflows
+
+
+def _a_walk(rng: np.random.Generator) -> tuple[Callable, float, np.ndarray, np.ndarray]:
+    """A log density, where to start, the steps to propose (T,), and uniform numbers (T,)."""
+    level, place, width = next(_levels), rng.normal(), rng.uniform(0.5, 1.5)
+
+    def log_density(eta):
+        return level - 0.5 * ((eta - place) / width) ** 2 - 0.1 * abs(eta - place) ** 3
+
+    return log_density, place + rng.normal(), rng.normal(0, 1.5, 60), rng.uniform(size=60)
+
+
+def _walk(accept: Callable, *, remember: str = "now", from_start: bool = False) -> Callable:
+    """A chain with another rule: accept(log density of the proposal, of where it stands, uniform number)."""
+
+    def chain(log_density, start, steps, u):
+        now, found = start, []
+        for step, chance in zip(steps, u, strict=True):
+            new = (start if from_start else now) + step
+            if accept(log_density(new), log_density(now), chance):
+                now = new
+            found.append(now if remember == "now" else new)
+        return np.array(found)
+
+    return chain
+
+
+def _rule(new: float, old: float, u: float) -> bool:
+    return bool(np.log(u) < new - old)
+
+
+metropolis = _walk(_rule)
+_METROPOLIS = Function(
+    "A Metropolis chain",
+    truth=metropolis,
+    inputs=_a_walk,
+    praise="No area was needed.",
+    mistakes=[
+        _slip(
+            _walk(lambda new, old, u: u < np.exp(new) / np.exp(old)),
+            2,
+            "Right where the density is not too small; where its log is -2500 the ratio is 0/0 and the chain never "
+            "moves. Take the ratio on the log scale.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: u < new - old),
+            2,
+            "You compare the uniform number with the *log* of the ratio: one of the two has to change its scale.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: u < new / old),
+            2,
+            "You divide one log density by the other. The log of a ratio is a difference.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: np.log(u) < old - new),
+            2,
+            "The ratio is turned over: this chain walks away from where the density is high.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: np.log(u) > new - old),
+            2,
+            "It moves where it should stay, and stays where it should move: which way round is the comparison?",
+        ),
+        _slip(
+            _walk(lambda new, old, u: new > old),
+            1,
+            "It only ever climbs: this is a search for the mode. Steps down are accepted too, with a probability.",
+        ),
+        _slip(_walk(lambda new, old, u: True), 1, "Every proposal is accepted: then the density plays no part in it."),
+        _slip(
+            _walk(_rule, remember="new"),
+            3,
+            "These are the proposals. Where one is refused the chain stays, and its old value counts once more.",
+        ),
+        _slip(
+            _walk(_rule, from_start=True),
+            1,
+            "All proposals start from the first value. A step starts from where the chain stands.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 5: stochastic approximation
+
+
+def _some_statistics(rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """What the draws of each iteration say, and how many iterations explore."""
+    explore = int(rng.integers(4, 9))
+    return rng.uniform(1, 5, explore + 12), explore
+
+
+def _average(gain: Callable[[int, int], float]) -> Callable:
+    """The running approximation with another gain(k, explore), k from 1."""
+
+    def found(s, explore):
+        values = [s[0]]
+        for k in range(2, s.size + 1):
+            values.append(values[-1] + gain(k, explore) * (s[k - 1] - values[-1]))
+        return np.array(values)
+
+    return found
+
+
+def _gain(k: int, explore: int) -> float:
+    return 1.0 if k <= explore else 1 / (k - explore)
+
+
+approximate = _average(_gain)
+_APPROXIMATION = Function(
+    "Stochastic approximation",
+    truth=approximate,
+    inputs=_some_statistics,
+    praise="Exploring forgets everything; smoothing forgets nothing since it began.",
+    mistakes=[
+        _slip(
+            _average(lambda k, e: 1.0 if k <= e else 1 / k),
+            1,
+            "While smoothing you count k from the very beginning. It starts anew when the smoothing does: as it is, "
+            "the last value of the exploration keeps most of the weight.",
+        ),
+        _slip(
+            _average(lambda k, e: 1 / k),
+            1,
+            "This averages from the first iteration on, so that the start, far off, is never forgotten. While "
+            "exploring, gamma is 1.",
+        ),
+        _slip(
+            lambda s, explore: s,
+            1,
+            "Nothing is averaged: this is gamma = 1 to the end. After the exploration, gamma falls.",
+        ),
+        _slip(
+            _average(lambda k, e: 1.0 if k <= e else 1 / (k - e + 1)),
+            2,
+            "One value too many in the average: the first gamma while smoothing is 1, so that what was explored is "
+            "forgotten.",
+        ),
+        _slip(
+            _average(lambda k, e: 1.0 if k <= e + 1 else 1 / (k - e - 1)),
+            2,
+            "The smoothing starts one iteration too late: the first of it has k = 1.",
+        ),
+        _slip(
+            _average(lambda k, e: 1 - _gain(k, e)),
+            3,
+            "gamma and 1 - gamma are exchanged: gamma is the weight of what is new.",
+        ),
+        _slip(
+            lambda s, e: np.where(np.arange(s.size) < e, s, np.cumsum(np.r_[np.zeros(e), s[e:]])),
+            3,
+            "While smoothing you add up; an average is divided by the number of its terms.",
+        ),
+    ],
+)
+
+EXERCISES: dict[str, Exercise] = {
+    "04.1": _E_STEP,
+    "04.2": _M_STEP,
+    "04.3": _RATE,
+    "04.4": _METROPOLIS,
+    "04.5": _APPROXIMATION,
+}

@@ -1,0 +1,501 @@
+"""Exercises of lesson 05, can you trust the fit: what people take for right, and what each mistake is called."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from workshop import faults
+from workshop.checks.engine import Exercise, Function, Judged, Mistake, StillOpen, Wrong
+
+
+def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
+    """A mistake may divide by zero or take the logarithm of nothing: that is just what it is recognised by."""
+
+    def quietly(*arguments):
+        with np.errstate(all="ignore"):
+            return wrong(*arguments)
+
+    return Mistake(quietly, reason, hint)
+
+
+# ------------------------------------------------------------------------------------ 1: shrinkage
+
+
+def reliability(n: int, omega: float, sigma: float) -> float:
+    """B of n measurements of one random effect."""
+    return n * omega**2 / (n * omega**2 + sigma**2)
+
+
+def _three(b: float) -> np.ndarray:
+    return np.array([b, 1 - np.sqrt(b), 1 - b])
+
+
+def _by(b: Callable[[int, float, float], float]) -> Callable:
+    return lambda n, omega, sigma: _three(b(n, omega, sigma))
+
+
+_SHRINKAGE = Function(
+    "Shrinkage, by pencil",
+    truth=lambda n, omega, sigma: _three(reliability(n, omega, sigma)),
+    inputs=lambda rng: (int(rng.integers(2, 9)), rng.uniform(0.2, 0.8), rng.uniform(1.1, 2.0)),
+    praise="Three numbers that say the same; ask which of them a program prints.",
+    mistakes=[
+        _slip(
+            _by(lambda n, w, s: w**2 / (w**2 + s**2)),
+            1,
+            "This is the reliability of a single measurement: the mean of n has the error variance sigma squared / n.",
+        ),
+        _slip(
+            _by(lambda n, w, s: n * w / (n * w + s)),
+            1,
+            "B is a ratio of variances, and omega and sigma are SDs: square them.",
+        ),
+        _slip(
+            _by(lambda n, w, s: w**2 / (w**2 + s**2 / n**2)),
+            2,
+            "The variance of the mean of n errors is sigma squared / n; its SD is sigma / sqrt(n). You divided twice.",
+        ),
+        _slip(
+            _by(lambda n, w, s: s**2 / (n * w**2 + s**2)),
+            1,
+            "B is turned over: it is the share of the variance of the means that comes from the subjects, near 1 "
+            "where data are good.",
+        ),
+        _slip(
+            lambda n, w, s: _three(reliability(n, w, s))[[0, 2, 1]],
+            3,
+            "The two forms of shrinkage have changed places: the one of SDs comes first.",
+        ),
+        _slip(
+            lambda n, w, s: (
+                _three(reliability(n, w, s)) * [1, 0, 0]
+                + np.sqrt(reliability(n, w, s)) * np.array([0, 1, 0])
+                + reliability(n, w, s) * np.array([0, 0, 1])
+            ),
+            2,
+            "These are the ratios themselves. Shrinkage is what is missing: one minus the ratio.",
+        ),
+        _slip(
+            lambda n, w, s: np.array([(b := reliability(n, w, s)), 1 - b, 1 - b**2]),
+            2,
+            "You took the estimates' SD for B omega. Their *variance* is B omega squared: the mean of a subject has "
+            "variance omega squared / B, and is multiplied by B.",
+        ),
+        _slip(
+            lambda n, w, s: np.array([(b := reliability(n, w, s)), np.sqrt(1 - b), 1 - b]),
+            3,
+            "One minus the root, not the root of one minus: shrinkage of the SD is 1 - SD(estimates) / omega.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 2: a VPC
+
+
+def band(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
+    """Low and high end (bins, 2) of the 90% band of a percentile over simulated studies (S, n)."""
+    found = _percentiles(simulated, bin_of, percentile)
+    return np.percentile(found, [5, 95], axis=0).T
+
+
+def _percentiles(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
+    bins = np.unique(bin_of)
+    return np.array([np.percentile(simulated[:, bin_of == b], percentile, axis=1) for b in bins]).T
+
+
+def _studies(rng: np.random.Generator) -> tuple:
+    bin_of = np.repeat(np.arange(4), [7, 12, 9, 15])
+    rng.shuffle(bin_of)
+    simulated = rng.gamma(4.0, 1.0 + bin_of, size=(60, bin_of.size))
+    return simulated, bin_of, float(rng.choice([10.0, 90.0]))
+
+
+def _ends(f: Callable) -> Callable:
+    return lambda simulated, bin_of, p: f(_percentiles(simulated, bin_of, p))
+
+
+def _pooled(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
+    return np.array([np.percentile(simulated[:, bin_of == b], [5, 95]) for b in np.unique(bin_of)])
+
+
+def _backwards(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
+    rows = np.percentile(simulated, [5, 95], axis=0)
+    return np.array([np.percentile(rows[:, bin_of == b], percentile, axis=1) for b in np.unique(bin_of)])
+
+
+def _across(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
+    each = np.percentile(simulated, percentile, axis=0)
+    return np.array([np.percentile(each[bin_of == b], [5, 95]) for b in np.unique(bin_of)])
+
+
+_VPC = Function(
+    "The band of a VPC",
+    truth=band,
+    inputs=_studies,
+    praise="One line a bin: that is all that a VPC is.",
+    mistakes=[
+        _slip(
+            _pooled,
+            1,
+            "This is where 90% of single *observations* lie. A band belongs to a percentile: take the percentile of "
+            "each study first, then look at how it varies over studies.",
+        ),
+        _slip(
+            _backwards,
+            2,
+            "You went over studies first and over the bin second. It is the other way round: a study's percentile in "
+            "the bin, then its spread over studies.",
+        ),
+        _slip(
+            _across,
+            2,
+            "You took the percentile over studies for each observation. Within one study, it is taken over the "
+            "observations of the bin.",
+        ),
+        _slip(
+            _ends(lambda found: np.percentile(found, [2.5, 97.5], axis=0).T),
+            3,
+            "This band holds 95% of the studies. Asked for is 90%: 5% below and 5% above.",
+        ),
+        _slip(_ends(lambda found: np.percentile(found, [10, 90], axis=0).T), 3, "This band holds 80%, not 90%."),
+        _slip(
+            _ends(lambda found: np.array([found.min(0), found.max(0)]).T),
+            3,
+            "These are the smallest and the largest of all studies: they move apart the more you simulate.",
+        ),
+        _slip(
+            _ends(lambda found: found.mean(0)[:, None] + 1.645 * found.std(0)[:, None] * np.array([-1, 1])),
+            3,
+            "Mean and SD would do for normal percentiles; those near the ends are skewed. Take percentiles of them.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: band(simulated, bin_of, 100 - p),
+            1,
+            "This is the band of the percentile at the other end: of 100 minus the one that is asked for.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: band(simulated, bin_of, 50),
+            1,
+            "This is the band of the median, whatever percentile is asked for.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: band(simulated, bin_of, p)[:, ::-1],
+            3,
+            "Low and high have changed places.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 3: CWRES
+
+
+def cwres(y: Any, mean: Any, z: Any, omega: Any, sigma: float) -> np.ndarray:
+    """L^-1 (y - mean) with L L' = z omega z' + sigma^2 I."""
+    lower = np.linalg.cholesky(_covariance(z, omega, sigma))
+    return np.linalg.solve(lower, np.asarray(y) - np.asarray(mean))
+
+
+def _covariance(z: Any, omega: Any, sigma: float) -> np.ndarray:
+    z, omega = np.asarray(z), np.asarray(omega)
+    return z @ omega @ z.T + sigma**2 * np.eye(len(z))
+
+
+def _a_line(rng: np.random.Generator) -> tuple:
+    n = int(rng.integers(5, 9))
+    z = np.column_stack([np.ones(n), np.sort(rng.uniform(0, 5, n))])
+    root = rng.normal(size=(2, 2)) * [[1.0], [0.4]]
+    omega, sigma, mean = root @ root.T + np.diag([0.3, 0.05]), rng.uniform(0.3, 0.8), z @ rng.normal(size=2)
+    y = mean + np.linalg.cholesky(_covariance(z, omega, sigma)) @ rng.normal(size=n)
+    return y, mean, z, omega, sigma
+
+
+def _standardise(f: Callable[[np.ndarray, np.ndarray], Any]) -> Callable:
+    """f(covariance, y - mean)."""
+    return lambda y, mean, z, omega, sigma: f(_covariance(z, omega, sigma), y - mean)
+
+
+def _with(covariance: Callable) -> Callable:
+    """The right residuals with another covariance."""
+    return lambda y, mean, z, omega, sigma: np.linalg.solve(np.linalg.cholesky(covariance(z, omega, sigma)), y - mean)
+
+
+def _symmetric(v: np.ndarray, r: np.ndarray) -> np.ndarray:
+    values, axes = np.linalg.eigh(v)
+    return axes @ (axes.T @ r / np.sqrt(values))
+
+
+_CWRES = Function(
+    "Residuals that are independent",
+    truth=cwres,
+    inputs=_a_line,
+    praise="For a linear Gaussian model these are the CWRES, and the NPDE too.",
+    mistakes=[
+        _slip(
+            _standardise(lambda v, r: r / np.sqrt(np.diagonal(v))),
+            1,
+            "Each has variance 1 now, but they are still correlated: a subject whose first point lies high has the "
+            "others high as well. Use the whole covariance, not only its diagonal.",
+        ),
+        _slip(
+            lambda y, mean, z, omega, sigma: (y - mean) / sigma,
+            1,
+            "This leaves out the random effects: y differs from its mean by what makes the subject differ, too.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ omega @ z.T + sigma * np.eye(len(z))),
+            1,
+            "sigma is an SD: its square goes on the diagonal of the covariance.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ np.diag(np.diagonal(omega)) @ z.T + sigma**2 * np.eye(len(z))),
+            2,
+            "You took the diagonal of omega only: intercept and slope may be correlated.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ omega @ omega @ z.T + sigma**2 * np.eye(len(z))),
+            2,
+            "omega is squared, and it is a covariance already.",
+        ),
+        _slip(
+            _standardise(lambda v, r: np.linalg.solve(v, r)),
+            3,
+            "You multiplied by the inverse of the covariance; that divides twice. Asked for is its root: solve with "
+            "the Cholesky factor.",
+        ),
+        _slip(
+            _standardise(lambda v, r: np.linalg.solve(np.linalg.cholesky(v).T, r)),
+            3,
+            "This solves with L transposed. With V = L L' it is L itself that makes the residuals independent.",
+        ),
+        _slip(
+            _standardise(lambda v, r: np.linalg.cholesky(v) @ r),
+            3,
+            "You multiplied by L, which makes independent numbers correlated. Undo it: solve with L.",
+        ),
+        _slip(
+            _standardise(_symmetric),
+            3,
+            "These are independent too: you used the symmetric root of the covariance. Asked for are those by "
+            "Cholesky, in which each residual is what its predecessors do not explain.",
+        ),
+        _slip(
+            lambda y, mean, z, omega, sigma: np.linalg.solve(np.linalg.cholesky(_covariance(z, omega, sigma)), y),
+            1,
+            "The mean has not been taken off.",
+        ),
+        _slip(
+            lambda y, mean, z, omega, sigma: cwres(mean, y, z, omega, sigma),
+            1,
+            "The sign is the wrong way round: a residual is what was measured minus what was expected.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 4: the sandwich
+
+
+def sandwich(scores: Any, information: Any) -> np.ndarray:
+    """SEs (P,) from scores (N, P) and the observed information (P, P)."""
+    bread = np.linalg.inv(np.asarray(information))
+    return np.sqrt(np.diagonal(bread @ np.asarray(scores).T @ np.asarray(scores) @ bread))
+
+
+def _scores(rng: np.random.Generator) -> tuple:
+    n, p = int(rng.integers(40, 80)), 3
+    root = rng.normal(size=(p, p)) + 2 * np.eye(p)
+    scores = rng.standard_t(5, size=(n, p)) @ root
+    scores -= scores.mean(0)  # at the estimate they add up to zero
+    other = rng.normal(size=(p, p))
+    return scores, n * (root.T @ root + 0.3 * other @ other.T)
+
+
+def _roots(f: Callable[[np.ndarray, np.ndarray, int], np.ndarray]) -> Callable:
+    """sqrt of the diagonal of f(A, C, N)."""
+    return lambda scores, information: np.sqrt(np.diagonal(f(information, scores.T @ scores, len(scores))))
+
+
+_inv = np.linalg.inv
+_SANDWICH = Function(
+    "The sandwich, from scores",
+    truth=sandwich,
+    inputs=_scores,
+    praise="Two slices of what the model believes, and in between what the subjects did.",
+    mistakes=[
+        _slip(
+            _roots(lambda a, c, n: _inv(a)),
+            1,
+            "This is the bread alone, the observed information: right only where the model is, and blind to the scores.",
+        ),
+        _slip(
+            _roots(lambda a, c, n: _inv(c)),
+            1,
+            "These are the SEs by cross-products. They trust the model as well; the filling goes between two slices.",
+        ),
+        _slip(
+            _roots(lambda a, c, n: a @ _inv(c) @ a),
+            2,
+            "It is inside out: the inverse of the information stands on both sides, the cross-products in the middle.",
+        ),
+        _slip(
+            _roots(lambda a, c, n: _inv(c) @ a @ _inv(c)),
+            2,
+            "Bread and filling have changed places: the inverse of the *information* stands on both sides.",
+        ),
+        _slip(
+            _roots(lambda a, c, n: _inv(a) @ c), 2, "A slice is missing: the inverse information stands on both sides."
+        ),
+        _slip(
+            lambda scores, information: sandwich(scores, information) ** 2,
+            3,
+            "These are variances. A standard error is the square root of one.",
+        ),
+        _slip(
+            _roots(lambda a, c, n: _inv(a) @ (c / n) @ _inv(a)),
+            3,
+            "The scores' products are summed over subjects, as the information is; you averaged them.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(
+                np.diagonal(_inv(information) @ np.diag((scores**2).sum(0)) @ _inv(information))
+            ),
+            2,
+            "In the middle you have the squares of the scores only. Scores of different parameters belong together: "
+            "take the whole matrix, products and all.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(
+                np.diagonal(_inv(information) @ np.outer(scores.sum(0), scores.sum(0)) @ _inv(information))
+            ),
+            2,
+            "You added the scores up and then squared. At the estimate they add up to zero: square first, then add.",
+        ),
+        _slip(
+            lambda scores, information: np.diagonal(
+                _inv(information) @ np.sqrt(np.abs(scores.T @ scores)) @ _inv(information)
+            ),
+            3,
+            "The root comes last, of the diagonal of the whole product.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 5: at the boundary
+
+
+def boundary_p(log_small: float, log_large: float, covariances: int) -> float:
+    """P-value of the mixture 1/2 chi2_q + 1/2 chi2_{q+1}."""
+    return _mixture(2 * (log_large - log_small), covariances)
+
+
+def _mixture(x: float, q: int) -> float:
+    below = chi2.sf(x, q) if q else float(x <= 0)
+    return 0.5 * below + 0.5 * chi2.sf(x, q + 1)
+
+
+def _two_fits(rng: np.random.Generator) -> tuple:
+    low = -rng.uniform(100, 900)
+    return low, low + rng.uniform(0.6, 3.0), int(rng.integers(0, 3))
+
+
+def _of(f: Callable[[float, int], float]) -> Callable:
+    return lambda low, high, q: f(2 * (high - low), q)
+
+
+def _plain(x: float, q: int) -> float:
+    return float(chi2.sf(x, q)) if q else float(x <= 0)
+
+
+_BOUNDARY = Function(
+    "At the boundary",
+    truth=boundary_p,
+    inputs=_two_fits,
+    trials=8,
+    praise="Half of the time the data would rather have a variance below zero.",
+    mistakes=[
+        _slip(
+            _of(lambda x, q: chi2.sf(x, q + 1)),
+            1,
+            "This is the usual test, with every added parameter inside its domain. A variance at zero is at the edge: "
+            "the p-value is too large.",
+        ),
+        _slip(_of(_plain), 2, "Only the lower half of the mixture: the other has one degree of freedom more."),
+        _slip(
+            _of(lambda x, q: 0.5 * chi2.sf(x, q + 1)),
+            2,
+            "Right for a variance alone. With covariances the other half of the mixture is a chi-squared as well, with "
+            "q degrees of freedom, and not always zero.",
+        ),
+        _slip(_of(lambda x, q: _plain(x, q) + chi2.sf(x, q + 1)), 2, "Two halves: each has the weight one half."),
+        _slip(
+            lambda low, high, q: _mixture(high - low, q),
+            1,
+            "The statistic is *twice* the difference of the log-likelihoods.",
+        ),
+        _slip(
+            lambda low, high, q: chi2.sf(high - low, q + 1),
+            1,
+            "Two things: the statistic is twice the difference, and at the edge it has a mixture of two distributions.",
+        ),
+        _slip(
+            _of(lambda x, q: 1 - _mixture(x, q)),
+            3,
+            "This is the chance of a *smaller* statistic. The p-value is that of one as large or larger: `chi2.sf`.",
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * chi2.sf(x, q + 1) + 0.5 * chi2.sf(x, q + 2)),
+            3,
+            "One degree of freedom too many in both halves: the variance itself counts in the second half only.",
+        ),
+        _slip(
+            _of(lambda x, q: chi2.sf(x, q + 1) / 2 if q == 0 else chi2.sf(x, q + 1)),
+            2,
+            "You halve for a variance alone and not with covariances: the mixture holds for both.",
+        ),
+    ],
+)
+
+# ------------------------------------------------------------------------------------ 6: find the fault
+
+_WHY = {
+    faults.NOTHING: "If nothing were wrong, no diagnostic would ring; one rings loudly.",
+    faults.ERROR: "With a wrong error model the spread of CWRES changes with time: plot them, or their SD by time.",
+    faults.SHAPE: "With a wrong shape the mean of CWRES moves with time, and the VPC's median leaves its band.",
+    faults.COVARIATE: "With a forgotten covariate the estimates go along with it, and the VPC fails in strata.",
+    faults.EFFECTS: "With random effects of another shape, draws of all subjects together do not look like the prior.",
+}
+
+
+def _judge_faults(answer: Any) -> None:
+    names = list(faults.MYSTERIES)
+    if isinstance(answer, str) or not isinstance(answer, dict | list | tuple):
+        raise Wrong('Give one fault for each study: {"P": ..., "Q": ..., "R": ...}.')
+    given = answer if isinstance(answer, dict) else dict(zip(names, answer, strict=False))
+    if len(given) != len(names) or set(given) != set(names):
+        raise Wrong(f"There are three studies, {', '.join(names)}, and each has one fault: give all of them.")
+    if any(value is ... for value in given.values()):
+        raise StillOpen("" if all(value is ... for value in given.values()) else "Name the faults of the others, too.")
+    for name, value in given.items():
+        if value not in faults.FAULTS:
+            raise Wrong(f"{value!r}, for study {name}, is none of {', '.join(map(repr, faults.FAULTS))}.")
+    wrong = [name for name, (number, _) in faults.MYSTERIES.items() if given[name] != tuple(faults.FAULTS)[number]]
+    if wrong:
+        right = len(names) - len(wrong)
+        raise Wrong(f"{right} of 3 are right. Study {wrong[0]} is not: {_WHY[given[wrong[0]]]}", 2)
+
+
+_FAULTS = Judged(
+    "Find the fault",
+    _judge_faults,
+    praise="Three fits that converged, three faults, and a different diagnostic for each.",
+)
+
+EXERCISES: dict[str, Exercise] = {
+    "05.1": _SHRINKAGE,
+    "05.2": _VPC,
+    "05.3": _CWRES,
+    "05.4": _SANDWICH,
+    "05.5": _BOUNDARY,
+    "05.6": _FAULTS,
+}
