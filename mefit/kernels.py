@@ -132,34 +132,38 @@ class LaplaceProposal(Kernel):
     label: ClassVar[str] = "Laplace"
 
     def init(self, model, subjects):
-        k = eta_size(model)
-        return jnp.tile(eta_mean(model), (subjects, 1)), jnp.tile(jnp.eye(k), (subjects, 1, 1))
+        eye = jnp.tile(jnp.eye(eta_size(model)), (subjects, 1, 1))
+        return jnp.tile(eta_mean(model), (subjects, 1)), eye, eye
 
     def learn(self, target, tuning):
         def one(start, subject):
             mode = self.newton.search(lambda e, args: log_joint(args[0], e, args[1]), start, (target.model, subject))
             lower = jnp.linalg.cholesky(mode.precision)
             sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            plain = jnp.diag(1.0 / _spread(target.model))
-            return jnp.where(sound, mode.eta, eta_mean(target.model)), jnp.where(sound, lower, plain)
+            lower = jnp.where(sound, lower, jnp.diag(1.0 / _spread(target.model)))
+            inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
+            return jnp.where(sound, mode.eta, eta_mean(target.model)), lower, inverse
 
         return jax.vmap(one)(tuning[0], target.subjects)
 
     def propose(self, key, target, eta, tuning, move):
-        mode, lower = tuning
+        mode, lower, inverse = tuning
         k, df = eta.shape[-1], self.degrees_of_freedom
-        normal = jax.random.normal(key, (*eta.shape[:-1], k if math.isinf(df) else k + int(df)))
-        z = normal[..., :k]
-        if not math.isinf(df):
-            z = z * jnp.sqrt(df / jnp.sum(normal[..., k:] ** 2, -1, keepdims=True))
-        root = jax.vmap(lambda a: solve_triangular(a, jnp.eye(k), lower=True))(lower)
+        keys = jax.random.split(key)
+        if math.isinf(df):
+            z = jax.random.normal(keys[0], eta.shape)
+        else:  # chi-squared is twice a sum of exponentials, which are cheaper than Gaussians, and a square if df is odd
+            normal = jax.random.normal(keys[0], (*eta.shape[:-1], k + int(df) % 2))
+            pairs = jax.random.exponential(keys[1], (*eta.shape[:-1], int(df) // 2))
+            chi_squared = jnp.sum(normal[..., k:] ** 2, -1) + 2.0 * jnp.sum(pairs, -1)
+            z = normal[..., :k] * jnp.sqrt(df / chi_squared)[..., None]
 
         def log_density(z):
             squared = jnp.sum(z**2, -1)
             return -0.5 * squared if math.isinf(df) else -0.5 * (df + k) * jnp.log1p(squared / df)
 
         old = jnp.einsum("nba,cnb->cna", lower, eta - mode)
-        return mode + jnp.einsum("nba,cnb->cna", root, z), log_density(old) - log_density(z)
+        return mode + jnp.einsum("nba,cnb->cna", inverse, z), log_density(old) - log_density(z)
 
 
 def sweep(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .compiling import compiled
 from .method import Problem
 from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
-from .objective import _unravel
+from .objective import set_free
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
 from .population import Subject
 
@@ -55,7 +55,7 @@ def _survey(
 
     def one(point, eta):
         def moved(point):
-            return _unravel(model, fixed, x.at[at].set(point))
+            return set_free(model, fixed, x.at[at].set(point))
 
         def conditional(point, eta):
             return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
