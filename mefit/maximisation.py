@@ -53,6 +53,10 @@ def _numbers(model: Model) -> Float[Array, " E"]:
     return jnp.array([jnp.reshape(entry.value(model), ()) for entry in entries(model)])
 
 
+def _unknown(places: tuple[int, ...]) -> Information:
+    return Information(jnp.zeros((len(places),) * 2), jnp.ones(()))
+
+
 @compiled
 def begin(
     kernels: tuple[Kernel, ...],
@@ -76,9 +80,7 @@ def begin(
         x=ravel_pytree(unconstrain(model, fixed))[0],
         eta=eta,
         tuning=tuple(kernel.init(model, count) for kernel in kernels),
-        information=tuple(
-            Information(jnp.zeros((len(g),) * 2), jnp.ones(())) for g in (structure.shift, structure.newton)
-        ),
+        information=(_unknown(structure.shift), _unknown(structure.newton)),
         adam=(jnp.zeros(len(structure.weights)),) * 2,
         moments=(jnp.zeros((count, k)),) * 2,
     )
@@ -116,7 +118,6 @@ def block(
     kernels: tuple[Kernel, ...],
     learning_rate: float,
     structure: Structure,
-    directions: Float[Any, "N K S"],
     template: Model,
     fixed: tuple[str, ...],
     subjects: Subject,
@@ -133,33 +134,36 @@ def block(
         np.array(p, int) for p in (structure.shift, structure.newton, structure.weights, structure.variances)
     )
     natural, falling = np.array(structure.natural, bool), np.array(structure.falling, bool)
-
     names = [c.parameter for c in coordinates(template, fixed)]
 
     def model_with(x, places, values):
         """The model at x with other values at some places; derivatives see the parameters there, and no others."""
-        mine = sorted({names[i] for i in places})
-        moved = set_free(template, fixed, x.at[jnp.asarray(places)].set(values))
-        return eqx.tree_at(
-            lambda m: [getattr(m, n) for n in mine], set_free(template, fixed, x), [getattr(moved, n) for n in mine]
-        )
+        here, there = (set_free(template, fixed, at) for at in (x, x.at[places].set(values)))
+
+        def pick(model):
+            return [getattr(model, name) for name in dict.fromkeys(names[i] for i in places)]
+
+        return eqx.tree_at(pick, here, pick(there))
+
+    def q(model, eta, density):
+        return jnp.sum(jnp.mean(density(model, eta), 0)) + log_prior(model, fixed)
 
     def effects(model, eta):
-        """The part of Q that the random effects see."""
-        density = jax.vmap(jax.vmap(lambda e: log_random_effects(model, e)))(eta)
-        return jnp.sum(jnp.mean(density, 0)) + log_prior(model, fixed)
+        return jax.vmap(jax.vmap(lambda e: log_random_effects(model, e)))(eta)
 
-    def q(model, eta):
-        return jnp.sum(jnp.mean(Target(model, subjects).log_density(eta), 0)) + log_prior(model, fixed)
+    def joint(model, eta):
+        return Target(model, subjects).log_density(eta)
 
     def by_shift(x, eta, memory, gain):
         def place(values):
-            return directions @ jnp.where(natural, jnp.exp(values), values)
+            return structure.directions @ jnp.where(natural, jnp.exp(values), values)
 
         def moved(values):
             return eta - (place(values) - place(x[shift]))
 
-        there, memory = _ascend(lambda s: effects(model_with(x, shift, s), moved(s)), x[shift], memory, gain, -jnp.inf)
+        there, memory = _ascend(
+            lambda s: q(model_with(x, shift, s), moved(s), effects), x[shift], memory, gain, -jnp.inf
+        )
         return x.at[shift].set(there), moved(there), memory
 
     def by_moments(x, eta, gain, hold):
@@ -174,8 +178,13 @@ def block(
             new = jnp.sqrt(jnp.diagonal(new) if value.ndim else new[0, 0])
         return x.at[variances].set(ravel_pytree(domain.free(new))[0])
 
+    def by_newton(x, eta, memory, gain, hold):
+        floor = jnp.where(falling, hold, -jnp.inf)
+        there, memory = _ascend(lambda s: q(model_with(x, newton, s), eta, joint), x[newton], memory, gain, floor)
+        return x.at[newton].set(there), memory
+
     def by_gradient(x, eta, memory, gain):
-        slope = jax.grad(lambda w: q(model_with(x, network, w), eta))(x[network])
+        slope = jax.grad(lambda w: q(model_with(x, network, w), eta, joint))(x[network])
         first, second = 0.9 * memory[0] + 0.1 * slope, 0.99 * memory[1] + 0.01 * slope**2
         return x.at[network].add(gain * learning_rate * first / (jnp.sqrt(second) + 1e-12)), (first, second)
 
@@ -192,11 +201,7 @@ def block(
         if structure.covariance:
             x = by_moments(x, eta, gain, hold)
         if structure.newton:
-            floor, start = jnp.where(falling, hold, -jnp.inf), x
-            there, of_newton = _ascend(
-                lambda s: q(model_with(start, newton, s), eta), x[newton], of_newton, gain, floor
-            )
-            x = x.at[newton].set(there)
+            x, of_newton = by_newton(x, eta, of_newton, gain, hold)
         if structure.weights:
             x, adam = by_gradient(x, eta, adam, gain)
         return Draws(draws.key, x, eta, tuning, (of_shift, of_newton), adam, moments), (x, complete, accepted)
@@ -210,9 +215,7 @@ def block(
     for places, information in zip((shift, newton), draws.information, strict=True):
         error = error.at[places].set(standard_errors(information.matrix))
     if structure.covariance:
-        at = draws.x[variances]
-        error = error.at[variances].set(
-            standard_errors(curvature(lambda v: effects(model_with(draws.x, variances, v), draws.eta), at)[2])
-        )
+        _, _, seen = curvature(lambda v: q(model_with(draws.x, variances, v), draws.eta, effects), draws.x[variances])
+        error = error.at[variances].set(standard_errors(seen))
     trace = Trace(xs, jax.vmap(lambda x: _numbers(set_free(template, fixed, x)))(xs), complete, accepted)
     return draws, trace, set_free(template, fixed, draws.x), error

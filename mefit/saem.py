@@ -28,7 +28,6 @@ class Memory(NamedTuple):
     """What SAEM keeps between blocks; `settled` is None while exploring, then whether the drift had ended."""
 
     structure: Structure
-    directions: np.ndarray
     draws: Draws
     trace: Trace
     error: np.ndarray
@@ -54,23 +53,22 @@ class SAEM(Method):
       (eta - mean)(eta - mean)', of its diagonal, or of the mean of that. The averaging is in variances.
     - All others (residual SDs, fixed effects without a random effect, variances with a prior): a Newton step
       J^-1 dQ/dtheta in the free coordinates. J is the complete information -d^2Q/dtheta^2, averaged over the iterations
-      with the same gamma, its eigenvalues taken positive. A step that would lower Q is not taken, and the next is
-      shorter.
+      with the same gamma; where it is not positive definite, its diagonal. A step that would lower Q is not taken, and
+      the next is shorter.
     - Weights of networks: a step of Adam (Kingma and Ba 2015) at `learning_rate`, times gamma.
 
-    **Schedule.** gamma = 1 in at most `exploration` iterations, then 1/k in at most `smoothing`, each rounded up to
-    whole blocks of `block`. While annealing, for the first half of the exploration, no SD or other scale may fall below
-    `annealing` times its last value (0: none). At the end of a block, 100 iterations or more after annealing, the
-    exploration ends if the means of the two halves of the last 100 differ by no more than the SD of all, in every
-    coordinate. The smoothing ends, after 100 or more, where the Monte Carlo error of every coordinate (batch means of
-    what is averaged) is at most `tolerance` standard errors of the complete data. Without `stop_early` both go on to
-    their limits. Weights of networks are not judged. A covariance that becomes singular ends everything.
+    **Schedule.** gamma = 1 in at most `exploration` iterations, then 1/k in at most `smoothing`, in whole blocks of
+    `block`. While annealing, for the first half of the exploration, no scale may fall below `annealing` times its last
+    value (0: none). The exploration ends, 100 iterations or more after annealing, if the means of the two halves of the
+    last 100 differ by no more than the SD of all, in every coordinate; the smoothing, after 100 or more, where the
+    Monte Carlo error of every coordinate (batch means of what is averaged) is at most `tolerance` of its standard error
+    if every eta were known. Without `stop_early` both go on to their limits. Weights of networks are not judged.
+    A covariance that becomes singular ends everything.
 
     `marginal` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
-    `details` hold the `trajectory` and the `acceptance` of the kernels as data frames, the last draws `eta_draws`
-    (C, N, K), `conditional_mean` and `conditional_sd` of the random effects (N, K), and `monte_carlo_error`.
-    In `history` the objective is Q, and `gradient_norm` the largest Monte Carlo error. Raises ValueError for a model
-    without random effects.
+    `details` hold the `trajectory` and the kernels' `acceptance` as data frames, the last draws `eta_draws` (C, N, K),
+    `conditional_mean` and `conditional_sd` of the random effects (N, K), and `monte_carlo_error`. In `history` the
+    objective is Q, and `gradient_norm` the largest Monte Carlo error. ValueError for a model without random effects.
     Sources: Delyon, Lavielle and Moulines (1999), Ann. Stat. 27; Kuhn and Lavielle (2005), Comput. Stat. Data Anal. 49;
     the Newton step in place of a maximum: Lange (1995), J. R. Stat. Soc. B 57.
     """
@@ -98,9 +96,9 @@ class SAEM(Method):
         self.marginal.check(problem)
         key: Any = problem.key  # `fit` has seen to it that there is one
         keys, x = jax.random.split(key), free_vector(problem.model, problem.fixed)
-        structure, directions = find_structure(problem, x, keys[0])
-        start = (problem.model, problem.fixed, problem.population.subjects)
-        draws, first, typical, prior = begin(self.kernels, self.chains, structure, *start, keys[1])
+        structure = find_structure(problem, x, keys[0])
+        about = (structure, problem.model, problem.fixed, problem.population.subjects)
+        draws, first, typical, prior = begin(self.kernels, self.chains, *about, keys[1])
         if not np.isfinite(prior):
             raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
         bad = np.flatnonzero(~np.isfinite(typical))
@@ -110,7 +108,7 @@ class SAEM(Method):
                 "look for a residual error of zero, a response outside the density's support, or a start far off."
             )
         trace = Trace(*map(np.asarray, first))
-        memory = Memory(structure, directions, draws, trace, np.full(x.size, np.inf))
+        memory = Memory(structure, draws, trace, np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -119,9 +117,8 @@ class SAEM(Method):
         gains = np.ones(self.block) if exploring else 1.0 / (memory.smoothed + 1.0 + ahead)
         annealed = exploring & (self.annealing > 0) & (memory.explored + ahead < self.exploration // 2)
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
-        setting = (self.kernels, self.learning_rate, memory.structure, memory.directions)
-        about = (problem.model, problem.fixed, problem.population.subjects)
-        draws, rows, model, standard_errors = block(*setting, *about, memory.draws, gains, holds)
+        about = (memory.structure, problem.model, problem.fixed, problem.population.subjects)
+        draws, rows, model, errors = block(self.kernels, self.learning_rate, *about, memory.draws, gains, holds)
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(
             getattr(model, memory.structure.covariance or "", None)
@@ -134,7 +131,7 @@ class SAEM(Method):
         memory = memory._replace(draws=draws, trace=trace)
         if not exploring:
             memory = memory._replace(smoothed=memory.smoothed + self.block)
-            error = _monte_carlo_error(trace.x, memory.smoothed) / np.asarray(standard_errors)
+            error = _monte_carlo_error(trace.x, memory.smoothed) / np.asarray(errors)
             return self._state(problem, model, memory._replace(error=error))
         memory = memory._replace(explored=memory.explored + self.block)
         annealed_long_ago = memory.explored >= self.exploration // 2 + _WINDOW

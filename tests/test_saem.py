@@ -140,14 +140,14 @@ def test_the_structure_of_a_model_is_found(linear_population, theophylline):
     ]
     for model, population, shift, covariance, newton in cases:
         problem = Problem(model, population, None, ())
-        found, directions = find_structure(problem, free_vector(model, ()), jax.random.key(1))
+        found = find_structure(problem, free_vector(model, ()), jax.random.key(1))
         names = [c.parameter for c in coordinates(model)]
         assert {names[i] for i in found.shift} == shift and found.covariance == covariance, type(model)
         assert {names[i] for i in found.newton} == newton, type(model)
-        assert directions.shape == (len(population), eta_size(model), len(found.shift))
+        assert found.directions.shape == (len(population), eta_size(model), len(found.shift))
         if isinstance(model, Baseline):
             assert found.natural == (True, False)
-            np.testing.assert_allclose(directions[:, 0, 1], population.subjects.covariates["WT"])
+            np.testing.assert_allclose(found.directions[:, 0, 1], population.subjects.covariates["WT"])
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: f"{k.label} {getattr(k, 'degrees_of_freedom', '')}".strip())
