@@ -82,7 +82,7 @@ class RandomWalk(Kernel):
     label: ClassVar[str] = "random walk"
 
     def init(self, model, subjects):
-        return jnp.full(self.moves(model) // self.steps, 0.5)
+        return jnp.full(self.moves(model) // self.steps, 0.5, float)
 
     def adapt(self, tuning, accepted, gain):
         return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted.reshape(self.steps, -1), 0) - self.target))

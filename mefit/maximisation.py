@@ -21,6 +21,16 @@ from .report import entries
 from .structure import Structure, as_covariance, closest
 
 
+class Setting(NamedTuple):
+    """What stays the same through all iterations."""
+
+    kernels: tuple[Kernel, ...]
+    structure: Structure
+    template: Model
+    fixed: tuple[str, ...]
+    subjects: Subject
+
+
 class Information(NamedTuple):
     """What a Newton step remembers: -d^2Q/dx^2, averaged over the iterations, and how far to go."""
 
@@ -58,27 +68,16 @@ def _unknown(places: tuple[int, ...]) -> Information:
 
 
 @compiled
-def begin(
-    kernels: tuple[Kernel, ...],
-    chains: int,
-    structure: Structure,
-    model: Model,
-    fixed: Any,
-    subjects: Subject,
-    key: Any,
-) -> tuple[Draws, Trace, Float[Array, " N"], Float[Array, ""]]:
+def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[Array, " N"], Float[Array, ""]]:
     """The first draws, the first row, the log joint density of every subject at the mean of eta, and the log prior."""
-    count, k = subjects.time.shape[0], eta_size(model)
-    key, key_eta = jax.random.split(key)
-    eta = sample_random_effects(model, chains * count, key_eta).reshape(chains, count, k)
-    typical, prior = (
-        Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0],
-        log_prior(model, fixed),
-    )
+    kernels, structure, model, fixed, subjects = setting
+    count, k, keys = subjects.time.shape[0], eta_size(model), jax.random.split(key)
+    prior = log_prior(model, fixed)
+    typical = Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
     draws = Draws(
-        key=key,
+        key=keys[0],
         x=ravel_pytree(unconstrain(model, fixed))[0],
-        eta=eta,
+        eta=sample_random_effects(model, chains * count, keys[1]).reshape(chains, count, k),
         tuning=tuple(kernel.init(model, count) for kernel in kernels),
         information=(_unknown(structure.shift), _unknown(structure.newton)),
         adam=(jnp.zeros(len(structure.weights)),) * 2,
@@ -115,24 +114,16 @@ def standard_errors(information: Float[Array, "S S"]) -> Float[Array, " S"]:
 
 @compiled
 def block(
-    kernels: tuple[Kernel, ...],
-    learning_rate: float,
-    structure: Structure,
-    template: Model,
-    fixed: tuple[str, ...],
-    subjects: Subject,
-    draws: Draws,
-    gains: Float[Any, " I"],
-    holds: Float[Any, " I"],
+    setting: Setting, learning_rate: float, draws: Draws, gains: Float[Any, " I"], holds: Float[Any, " I"]
 ) -> tuple[Draws, Trace, Model, Float[Array, " P"]]:
     """The last draws, a row for each iteration, the model at the end, and complete-data standard errors.
 
     `gains` are the gammas; no logarithm of a scale may fall by more than -`holds`. The standard errors are those of
     each coordinate were every eta, and all other coordinates, known; infinite for weights.
     """
-    shift, newton, network, variances = (
-        np.array(p, int) for p in (structure.shift, structure.newton, structure.weights, structure.variances)
-    )
+    kernels, structure, template, fixed, subjects = setting
+    groups = (structure.shift, structure.newton, structure.weights, structure.variances)
+    shift, newton, network, variances = (np.array(places, int) for places in groups)
     natural, falling = np.array(structure.natural, bool), np.array(structure.falling, bool)
     names = [c.parameter for c in coordinates(template, fixed)]
 

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from .compiling import compiled
 from .kernels import Kernel, LaplaceProposal, RandomWalk
 from .marginal import ImportanceSampling
-from .maximisation import Draws, Trace, begin, block
+from .maximisation import Draws, Setting, Trace, begin, block
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
 from .objective import Objective, free_vector
 from .parameters import coordinates, log_prior
 from .report import entries
-from .structure import Structure, find_structure
+from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
 _BATCHES = 10
@@ -27,7 +27,7 @@ _log_prior = compiled(log_prior)
 class Memory(NamedTuple):
     """What SAEM keeps between blocks; `settled` is None while exploring, then whether the drift had ended."""
 
-    structure: Structure
+    setting: Setting
     draws: Draws
     trace: Trace
     error: np.ndarray
@@ -97,8 +97,8 @@ class SAEM(Method):
         key: Any = problem.key  # `fit` has seen to it that there is one
         keys, x = jax.random.split(key), free_vector(problem.model, problem.fixed)
         structure = find_structure(problem, x, keys[0])
-        about = (structure, problem.model, problem.fixed, problem.population.subjects)
-        draws, first, typical, prior = begin(self.kernels, self.chains, *about, keys[1])
+        setting = Setting(self.kernels, structure, problem.model, problem.fixed, problem.population.subjects)
+        draws, first, typical, prior = begin(setting, self.chains, keys[1])
         if not np.isfinite(prior):
             raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
         bad = np.flatnonzero(~np.isfinite(typical))
@@ -108,7 +108,7 @@ class SAEM(Method):
                 "look for a residual error of zero, a response outside the density's support, or a start far off."
             )
         trace = Trace(*map(np.asarray, first))
-        memory = Memory(structure, draws, trace, np.full(x.size, np.inf))
+        memory = Memory(setting, draws, trace, np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -117,12 +117,10 @@ class SAEM(Method):
         gains = np.ones(self.block) if exploring else 1.0 / (memory.smoothed + 1.0 + ahead)
         annealed = exploring & (self.annealing > 0) & (memory.explored + ahead < self.exploration // 2)
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
-        about = (memory.structure, problem.model, problem.fixed, problem.population.subjects)
-        draws, rows, model, errors = block(self.kernels, self.learning_rate, *about, memory.draws, gains, holds)
+        structure = memory.setting.structure
+        draws, rows, model, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
-        if not np.all(np.isfinite(trace.x[-1])) or _is_singular(
-            getattr(model, memory.structure.covariance or "", None)
-        ):
+        if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
             message = (
                 f"stopped after {state.iteration} iterations, before a covariance became singular or a value infinite: "
                 "leave out a random effect, make the covariance diagonal, or give it a prior"
@@ -131,11 +129,11 @@ class SAEM(Method):
         memory = memory._replace(draws=draws, trace=trace)
         if not exploring:
             memory = memory._replace(smoothed=memory.smoothed + self.block)
-            error = _monte_carlo_error(trace.x, memory.smoothed) / np.asarray(errors)
+            error = _monte_carlo_error(trace.x, memory.smoothed, np.asarray(errors))
             return self._state(problem, model, memory._replace(error=error))
         memory = memory._replace(explored=memory.explored + self.block)
         annealed_long_ago = memory.explored >= self.exploration // 2 + _WINDOW
-        quiet = annealed_long_ago and not _drifts(np.delete(trace.x[-_WINDOW:], memory.structure.weights, axis=1))
+        quiet = annealed_long_ago and not _drifts(np.delete(trace.x[-_WINDOW:], structure.weights, axis=1))
         if memory.explored >= self.exploration or (quiet and self.stop_early):
             memory = memory._replace(settled=quiet)
         return self._state(problem, model, memory)
@@ -219,8 +217,8 @@ def _drifts(tail: Float[np.ndarray, "window P"]) -> bool:
     return bool(np.any(np.abs(old.mean(0) - new.mean(0)) > tail.std(0)))
 
 
-def _monte_carlo_error(xs: Float[np.ndarray, "I P"], smoothed: int) -> Float[np.ndarray, " P"]:
-    """Monte Carlo error of what is averaged, from the means of batches; infinite after too few iterations.
+def _monte_carlo_error(xs: Float[np.ndarray, "I P"], smoothed: int, unit: np.ndarray) -> Float[np.ndarray, " P"]:
+    """Monte Carlo error, in these units, of what is averaged, by batch means; infinite after too few iterations.
 
     While smoothing, x_k is the mean of k values, so their sums over a batch are differences of k x_k.
     """
@@ -228,4 +226,4 @@ def _monte_carlo_error(xs: Float[np.ndarray, "I P"], smoothed: int) -> Float[np.
         return np.full(xs.shape[1], np.inf)
     ends = np.linspace(0, smoothed, _BATCHES + 1).astype(int)
     sums = ends[:, None] * xs[ends - smoothed - 1]
-    return np.std(np.diff(sums, axis=0) / np.diff(ends)[:, None], axis=0, ddof=1) / np.sqrt(_BATCHES)
+    return np.std(np.diff(sums, axis=0) / np.diff(ends)[:, None], axis=0, ddof=1) / np.sqrt(_BATCHES) / unit

@@ -21,6 +21,9 @@ from mefit.structure import find_structure
 RANDOM_WALKS = (mf.PriorProposal(), mf.RandomWalk(), mf.ComponentWise())
 KERNELS = (*RANDOM_WALKS, mf.LaplaceProposal(), mf.LaplaceProposal(degrees_of_freedom=np.inf))
 
+LONG = {"smoothing": 4000, "tolerance": 0.02}
+PRECISE = mf.SAEM(**LONG)
+
 
 def run(model, population, method, seed=0, fixed=()):
     """The last state of a fit, without the likelihood at its end."""
@@ -191,20 +194,21 @@ def test_em_goes_at_its_known_rate():
     method = mf.SAEM(
         chains=4000,
         exploration=12,
-        smoothing=1,
+        smoothing=20,
         block=1,
         annealing=0.0,
-        kernels=(mf.LaplaceProposal(steps=1, degrees_of_freedom=np.inf),),
+        kernels=(mf.LaplaceProposal(steps=1, degrees_of_freedom=np.inf, newton=mf.Newton(1e-6)),),
     )
     kept = mf.iterate(model, population, method, key=jax.random.key(0), fixed=("mu", "sigma"))
-    w = np.array([float(m.omega) ** 2 for m, _ in kept])[:13]
+    w = np.array([float(m.omega) ** 2 for m, _ in kept])
     ybar = np.asarray(population.subjects.y).mean(1)
 
     def em(w):
         b = n * w / (n * w + 1.0)
         return np.mean((b * ybar) ** 2) + b / n
 
-    np.testing.assert_allclose(w[3:], [em(one) for one in w[2:-1]], rtol=0.01)
+    gains = np.concatenate([np.ones(12), 1.0 / np.arange(1, 21)])
+    np.testing.assert_allclose(w[1:], [old + g * (em(old) - old) for old, g in zip(w, gains, strict=False)], rtol=0.01)
     end = np.mean(ybar**2) - 1.0 / n
     b = n * end / (n * end + 1.0)
     slope = (em(end + 1e-5) - em(end - 1e-5)) / 2e-5
@@ -231,9 +235,9 @@ def test_kl_identity_of_em():
 def test_linear_gaussian_model_ends_at_maximum_likelihood():
     """Sleepstudy with a full covariance: lme4's estimates, whose standard errors are 6.6, 1.5 and 1.5 ms."""
     start = Line(beta=[200.0, 0.0], omega=[[900.0, 0.0], [0.0, 100.0]], sigma=50.0)
-    state = run(start, mf.datasets.sleepstudy(), mf.SAEM())
+    state = run(start, mf.datasets.sleepstudy(), PRECISE)
     assert state.converged
-    np.testing.assert_allclose(state.model.beta, [251.405, 10.467], atol=0.15)
+    np.testing.assert_allclose(state.model.beta, [251.405, 10.467], atol=0.5)
     np.testing.assert_allclose(np.sqrt(np.diagonal(state.model.omega)), [23.78, 5.717], rtol=0.02)
     assert float(state.model.omega[0, 1]) == pytest.approx(11.06, abs=6.0)
     assert float(state.model.sigma) == pytest.approx(25.592, rel=0.005)
@@ -256,7 +260,7 @@ def test_maximum_a_posteriori_and_a_fixed_effect_without_a_random_one(linear_pop
 
     start = Penalised(level=200.0, slope=0.0, omega=900.0 * jnp.eye(2), sigma=30.0)
     exact = mf.fit(start, linear_population, mf.FO(), progress=False)
-    state = run(start, linear_population, mf.SAEM())
+    state = run(start, linear_population, PRECISE)
     assert state.converged
     error = [getattr(state.model, n) - getattr(exact.model, n) for n in ("level", "slope", "sigma")]
     assert np.all(np.abs(error) < [0.3, 0.1, 0.2])
@@ -269,7 +273,7 @@ def test_one_variance_for_all_and_fixed_parameters(linear_population):
 
     start = Alike(beta=[240.0, 8.0], omega=200.0 * jnp.eye(2), sigma=14.0)
     exact = mf.fit(start, linear_population, mf.FO(), fixed=("sigma",), progress=False)
-    state = run(start, linear_population, mf.SAEM(kernels=RANDOM_WALKS), fixed=("sigma",))
+    state = run(start, linear_population, mf.SAEM(kernels=RANDOM_WALKS, **LONG), fixed=("sigma",))
     assert float(state.model.sigma) == 14.0
     assert float(state.model.omega[0, 0]) == pytest.approx(float(exact.model.omega[0, 0]), rel=0.06)
     assert np.all(
@@ -326,8 +330,8 @@ def test_a_network_is_learned():
     ]
     population = mf.Population.from_subjects(subjects)
     exact = mf.fit(start, population, mf.FO(), progress=False)
-    state = run(start, population, mf.SAEM(exploration=900, smoothing=100, learning_rate=0.03))
-    assert state.memory.structure.covariance == "omega" and len(state.memory.structure.weights) == 13
+    state = run(start, population, mf.SAEM(exploration=1500, smoothing=500, stop_early=False, learning_rate=0.03))
+    assert state.memory.setting.structure.covariance == "omega" and len(state.memory.setting.structure.weights) == 13
     reached = mf.log_likelihood(state.model, population, mf.FO()) + float(mf.log_prior(state.model))
     begun = mf.log_likelihood(start, population, mf.FO()) + float(mf.log_prior(start))
     best = exact.log_likelihood + exact.log_prior
