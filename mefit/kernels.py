@@ -38,21 +38,17 @@ class Kernel(eqx.Module):
 
     def moves(self, model: Model) -> int:
         """How many proposals a chain gets in an iteration."""
-        del model
         return self.steps
 
     def init(self, model: Model, subjects: int) -> PyTree:
         """What the kernel knows before it starts."""
-        del model, subjects
 
     def learn(self, target: Target, tuning: PyTree) -> PyTree:
         """What it knows at new parameters, before its moves; it must not look at the chains."""
-        del target
         return tuning
 
     def adapt(self, tuning: PyTree, accepted: Float[Array, " moves"], gain: Array) -> PyTree:
         """What it knows after its moves, of which the shares `accepted` were taken; `gain` tends to 0."""
-        del accepted, gain
         return tuning
 
     @abc.abstractmethod
@@ -86,10 +82,10 @@ class RandomWalk(Kernel):
     label: ClassVar[str] = "random walk"
 
     def init(self, model, subjects):
-        return jnp.full((), 0.5, float)
+        return jnp.full(self.moves(model) // self.steps, 0.5, float)
 
     def adapt(self, tuning, accepted, gain):
-        return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted) - self.target))
+        return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted.reshape(self.steps, -1), 0) - self.target))
 
     def propose(self, key, target, eta, tuning, move):
         step = tuning * _spread(target.model) * jax.random.normal(key, eta.shape)
@@ -104,12 +100,6 @@ class ComponentWise(RandomWalk):
 
     def moves(self, model):
         return self.steps * eta_size(model)
-
-    def init(self, model, subjects):
-        return jnp.full(eta_size(model), 0.5, float)
-
-    def adapt(self, tuning, accepted, gain):
-        return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted.reshape(self.steps, -1), 0) - self.target))
 
     def propose(self, key, target, eta, tuning, move):
         one = jnp.arange(eta.shape[-1]) == move % eta.shape[-1]
@@ -132,34 +122,37 @@ class LaplaceProposal(Kernel):
     label: ClassVar[str] = "Laplace"
 
     def init(self, model, subjects):
-        k = eta_size(model)
-        return jnp.tile(eta_mean(model), (subjects, 1)), jnp.tile(jnp.eye(k), (subjects, 1, 1))
+        eye = jnp.tile(jnp.eye(eta_size(model)), (subjects, 1, 1))
+        return jnp.tile(eta_mean(model), (subjects, 1)), eye, eye
 
     def learn(self, target, tuning):
         def one(start, subject):
             mode = self.newton.search(lambda e, args: log_joint(args[0], e, args[1]), start, (target.model, subject))
             lower = jnp.linalg.cholesky(mode.precision)
             sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            plain = jnp.diag(1.0 / _spread(target.model))
-            return jnp.where(sound, mode.eta, eta_mean(target.model)), jnp.where(sound, lower, plain)
+            lower = jnp.where(sound, lower, jnp.diag(1.0 / _spread(target.model)))
+            inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
+            return jnp.where(sound, mode.eta, eta_mean(target.model)), lower, inverse
 
         return jax.vmap(one)(tuning[0], target.subjects)
 
     def propose(self, key, target, eta, tuning, move):
-        mode, lower = tuning
+        mode, lower, inverse = tuning
         k, df = eta.shape[-1], self.degrees_of_freedom
-        normal = jax.random.normal(key, (*eta.shape[:-1], k if math.isinf(df) else k + int(df)))
-        z = normal[..., :k]
-        if not math.isinf(df):
-            z = z * jnp.sqrt(df / jnp.sum(normal[..., k:] ** 2, -1, keepdims=True))
-        root = jax.vmap(lambda a: solve_triangular(a, jnp.eye(k), lower=True))(lower)
+        odd, pairs = (0, 0) if math.isinf(df) else (int(df) % 2, int(df) // 2)
+        key_z, key_pairs = jax.random.split(key)
+        normal = jax.random.normal(key_z, (*eta.shape[:-1], k + odd))
+        # Chi-squared is twice a sum of exponentials, cheaper than Gaussians, and one square more if df is odd.
+        chi_squared = 2.0 * jnp.sum(jax.random.exponential(key_pairs, (*eta.shape[:-1], pairs)), -1)
+        chi_squared = chi_squared + jnp.sum(normal[..., k:] ** 2, -1)
+        z = normal[..., :k] * (1.0 if math.isinf(df) else jnp.sqrt(df / chi_squared)[..., None])
 
         def log_density(z):
             squared = jnp.sum(z**2, -1)
             return -0.5 * squared if math.isinf(df) else -0.5 * (df + k) * jnp.log1p(squared / df)
 
         old = jnp.einsum("nba,cnb->cna", lower, eta - mode)
-        return mode + jnp.einsum("nba,cnb->cna", root, z), log_density(old) - log_density(z)
+        return mode + jnp.einsum("nba,cnb->cna", inverse, z), log_density(old) - log_density(z)
 
 
 def sweep(
@@ -171,10 +164,9 @@ def sweep(
     """
     tuning = tuple(kernel.learn(target, known) for kernel, known in zip(kernels, tuning, strict=True))
     moves = [kernel.moves(target.model) for kernel in kernels]
-    which = jnp.asarray([i for i, count in enumerate(moves) for _ in range(count)])
-    turn = jnp.asarray([m for count in moves for m in range(count)])
-    key_chance, key = jax.random.split(key)
-    chance = jnp.log(jax.random.uniform(key_chance, (len(which), *eta.shape[:2])))
+    which, turn = jnp.asarray([(i, move) for i, count in enumerate(moves) for move in range(count)]).T
+    key, *keys = jax.random.split(key, 1 + len(which))
+    chance = jnp.log(jax.random.uniform(key, (len(which), *eta.shape[:2])))
 
     def one(chains, inputs):
         eta, value = chains
@@ -190,9 +182,8 @@ def sweep(
         return (jnp.where(take[..., None], proposal, eta), jnp.where(take, proposed, value)), jnp.mean(take)
 
     begin = (eta, target.log_density(eta))
-    (eta, value), taken = jax.lax.scan(one, begin, (which, turn, jax.random.split(key, len(which)), chance))
-    ends = np.cumsum(moves)[:-1]
-    shares = jnp.split(taken, ends)
+    (eta, value), taken = jax.lax.scan(one, begin, (which, turn, jnp.stack(keys), chance))
+    shares = jnp.split(taken, np.cumsum(moves)[:-1])
     adapted = [k.adapt(known, share, gain) for k, known, share in zip(kernels, tuning, shares, strict=True)]
     return eta, value, tuple(adapted), jnp.stack([jnp.mean(share) for share in shares])
 

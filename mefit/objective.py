@@ -125,13 +125,10 @@ class Objective(Method):
         status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
         for i in memory.limits.boundary:
             status[i] = AT_BOUNDARY
-        model = _model_at(problem.model, problem.fixed, x)
+        model = model_at(problem.model, problem.fixed, x)
         count = len(problem.population)
         terms = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], terms)
-        if self.finds_modes:
-            eta, covariance = terms.eta, inverse_precision(terms.precision)
-        else:
-            eta, covariance = (np.asarray(a) for a in empirical_bayes(model, problem.population, self.newton))
+        eta, covariance = self.modes(model, problem.population, terms)
         if not np.all(terms.converged):
             lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
             remarks += (
@@ -176,6 +173,13 @@ class Objective(Method):
         terms = _terms(self, model, self.batches(model, population, key))
         return jax.tree.map(lambda leaf: leaf[: len(population)], terms)
 
+    def modes(self, model: Model, population: Population, terms: Term) -> tuple[np.ndarray, np.ndarray]:
+        """Empirical Bayes estimates and their covariance: from the terms where they hold them."""
+        if self.finds_modes:
+            return np.asarray(terms.eta), inverse_precision(np.asarray(terms.precision))
+        eta, covariance = empirical_bayes(model, population, self.newton)
+        return np.asarray(eta), np.asarray(covariance)
+
     def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
         """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
         count = len(population)
@@ -202,7 +206,7 @@ class Objective(Method):
         count = len(problem.population)
         return State(
             iteration=iteration,
-            model=_model_at(problem.model, problem.fixed, point.x),
+            model=model_at(problem.model, problem.fixed, point.x),
             objective=-point.value * count,
             gradient_norm=float(np.max(np.abs(point.gradient), initial=0.0)) * count,
             evaluations=point.evaluations,
@@ -236,12 +240,13 @@ def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree
     return jnp.sum(weights * terms.value), terms
 
 
-def _unravel(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
+def set_free(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
+    """The template with these free coordinates: the inverse of `free_vector`, for use inside a program."""
     _, unravel = ravel_pytree(unconstrain(template, fixed))
     return constrain(template, unravel(x))
 
 
-_model_at = compiled(_unravel)
+model_at = compiled(set_free)
 
 
 @compiled
@@ -262,10 +267,10 @@ def evaluate(
     x = jnp.asarray(x)
 
     def chunk(x, batch):
-        return _total(objective, _unravel(template, fixed, x), *batch)
+        return _total(objective, set_free(template, fixed, x), *batch)
 
     def prior(x):
-        return log_prior(_unravel(template, fixed, x), fixed)
+        return log_prior(set_free(template, fixed, x), fixed)
 
     log_p, slope = jax.value_and_grad(prior)(x)
     with_gradient = jax.value_and_grad(chunk, has_aux=True)

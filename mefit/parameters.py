@@ -11,6 +11,7 @@ Fields without a declaration are constants. An optimiser works on *free* values,
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -70,7 +71,9 @@ class Bijected(Domain):
         return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
 
     def log_scale(self, value):
-        return [self.constraint is constraints.positive] * jax.eval_shape(self.free, value).size
+        return [self.constraint is constraints.positive] * math.prod(
+            biject_to(self.constraint).inverse_shape(np.shape(value))
+        )
 
 
 class FullCovariance(Domain):

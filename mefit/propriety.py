@@ -9,7 +9,7 @@ from numpyro.distributions import constraints
 from .compiling import compiled
 from .method import Problem
 from .model import Model
-from .objective import Objective, _model_at, free_vector
+from .objective import Objective, model_at, free_vector
 from .parameters import (
     FullCovariance,
     Weights,
@@ -71,7 +71,7 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
     def density(i, move):
         x = x0.copy()
         x[i] += move
-        model = _model_at(problem.model, problem.fixed, x)
+        model = model_at(problem.model, problem.fixed, x)
         value = np.sum(np.asarray(likelihood.terms(model, problem.population, problem.key).value))
         return float(value + _measure(problem.model, problem.fixed, x))
 

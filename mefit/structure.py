@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .compiling import compiled
 from .method import Problem
 from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
-from .objective import _unravel
+from .objective import set_free
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
 from .population import Subject
 
@@ -23,6 +23,7 @@ class Structure(NamedTuple):
 
     shift: tuple[int, ...]  # move along with eta
     natural: tuple[bool, ...]  # whether they do so on the natural scale, and not as logarithms
+    directions: Float[Any, "N K S"]  # A_i of each shift: the data of subject i see eta_i + A_i x, and neither alone
     covariance: str  # the field that is the covariance (or the SD) of Gaussian random effects, or ""
     variances: tuple[int, ...]  # its places
     weights: tuple[int, ...]  # of networks
@@ -55,7 +56,7 @@ def _survey(
 
     def one(point, eta):
         def moved(point):
-            return _unravel(model, fixed, x.at[at].set(point))
+            return set_free(model, fixed, x.at[at].set(point))
 
         def conditional(point, eta):
             return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
@@ -75,8 +76,8 @@ def _survey(
     return points, *jax.vmap(one)(points, sample_random_effects(model, _POINTS, keys[1]))
 
 
-def find_structure(problem: Problem, x: np.ndarray, key: Any) -> tuple[Structure, Float[np.ndarray, "N K S"]]:
-    """The kind of every coordinate, and the directions A_i of the S shifts.
+def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
+    """The kind of every coordinate.
 
     A coordinate is a shift where for each subject d log p(y | theta, eta) / dx = A_i' d log p(y | theta, eta) / d eta,
     to rounding, with one A_i at all the points (theta, eta), and p(eta | theta) does not depend on it: then the data
@@ -88,35 +89,27 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> tuple[Structure
     weights = tuple(i for i, domain in enumerate(domains) if isinstance(domain, Weights))
     places = tuple(i for i in range(x.size) if not isinstance(domains[i], Weights))
 
-    def could_be(name: str) -> bool:
-        if free[name].prior is not None or isinstance(free[name].domain, Weights):
-            return False
-        shape, domain = np.shape(getattr(model, name)), free[name].domain
-        scale = shape in ((), (k,)) and domain.log_scale(getattr(model, name))[0]
-        return shape == (k, k) if domain.is_covariance else scale
+    def could_be(value: Any, domain: Any) -> bool:
+        shape = np.shape(value)
+        return shape == (k, k) if domain.is_covariance else shape in ((), (k,)) and domain.log_scale(value)[0]
 
-    names = tuple(name for name in free if could_be(name))
+    names = tuple(n for n, p in free.items() if p.prior is None and could_be(getattr(model, n), p.domain))
     found = jax.tree.map(np.asarray, _survey(model, problem.fixed, problem.population.subjects, x, places, names, key))
     points, by_x, by_eta, by_effects, seen, said = found
     covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
     variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
-    shift, natural, directions = [], [], []
+    shifts: dict[int, tuple[bool, np.ndarray]] = {}
     for j, i in enumerate(places):
-        if i in variances or np.any(by_effects[:, j]):
-            continue
-        positive = kinds[i].log_scale and not domains[i].is_covariance
-        for is_natural in (False, True) if positive else (False,):
-            slope = by_x[:, :, j] / np.exp(points[:, j : j + 1]) if is_natural else by_x[:, :, j]
-            direction = _direction(slope, by_eta)
-            if direction is not None:
-                shift.append(i)
-                natural.append(is_natural)
-                directions.append(direction)
-                break
-    newton = tuple(i for i in places if i not in variances and i not in shift)
+        for is_natural in (False, True)[: 1 + kinds[i].log_scale]:
+            direction = _direction(by_x[:, :, j] / np.exp(is_natural * points[:, j : j + 1]), by_eta)
+            if direction is not None and i not in (*variances, *shifts) and not np.any(by_effects[:, j]):
+                shifts[i] = is_natural, direction
+    natural = tuple(is_natural for is_natural, _ in shifts.values())
+    directions = np.reshape([one for _, one in shifts.values()], (len(shifts), len(problem.population), k))
+    newton = tuple(i for i in places if i not in variances and i not in shifts)
     falling = tuple(kinds[i].log_scale for i in newton)
-    structure = Structure(tuple(shift), tuple(natural), covariance, variances, weights, newton, falling)
-    return structure, np.stack(directions, -1) if directions else np.zeros((len(problem.population), k, 0))
+    directions = np.moveaxis(directions, 0, -1)
+    return Structure(tuple(shifts), natural, directions, covariance, variances, weights, newton, falling)
 
 
 def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:

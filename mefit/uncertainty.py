@@ -22,7 +22,7 @@ from .compiling import compiled
 from .fit import Fit
 from .method import Problem
 from .model import Model
-from .objective import Objective, _unravel, evaluate, free_vector
+from .objective import Objective, evaluate, free_vector, set_free
 from .parameters import coordinates, has_prior, log_prior, parameters
 from .report import Entry, entries
 
@@ -230,7 +230,7 @@ def _link(model: Model, entry: Entry) -> Any:
 
 def _both(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
     """The estimated numbers of the table, on the natural scale and on an unbounded one."""
-    model = _unravel(template, fixed, x)
+    model = set_free(template, fixed, x)
     rows = estimated(template, fixed)
     values = [entry.value(model) for entry in rows]
     free = [_link(template, entry).inv(value) for entry, value in zip(rows, values, strict=True)]
@@ -276,7 +276,7 @@ def _pair_scores(
     size = x.shape[0] // _BLOCKS
 
     def one(x, data):
-        return objective.subject(_unravel(template, fixed, x), *data).value
+        return objective.subject(set_free(template, fixed, x), *data).value
 
     def block(k, found):
         at, i = (jax.lax.dynamic_slice_in_dim(a, k * size, size) for a in (x, subject))
@@ -289,7 +289,7 @@ def _pair_scores(
 
 @compiled
 def _priors(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
-    return jax.vmap(jax.value_and_grad(lambda x: log_prior(_unravel(template, fixed, x), fixed)))(x)
+    return jax.vmap(jax.value_and_grad(lambda x: log_prior(set_free(template, fixed, x), fixed)))(x)
 
 
 def _prior_information(fit: Fit) -> np.ndarray:

@@ -11,15 +11,18 @@ from models import Additive, FullOmega, Line, Logistic, Means, Schools, replaced
 import mefit as mf
 from mefit.compiling import compiled
 from mefit.kernels import Target, sweep
+from mefit.maximisation import block
 from mefit.method import Problem
 from mefit.model import eta_size
 from mefit.objective import free_vector
 from mefit.parameters import coordinates
-from mefit.saem import _block
 from mefit.structure import find_structure
 
 RANDOM_WALKS = (mf.PriorProposal(), mf.RandomWalk(), mf.ComponentWise())
 KERNELS = (*RANDOM_WALKS, mf.LaplaceProposal(), mf.LaplaceProposal(degrees_of_freedom=np.inf))
+
+LONG = {"smoothing": 4000, "tolerance": 0.02}
+PRECISE = mf.SAEM(**LONG)
 
 
 def run(model, population, method, seed=0, fixed=()):
@@ -140,14 +143,14 @@ def test_the_structure_of_a_model_is_found(linear_population, theophylline):
     ]
     for model, population, shift, covariance, newton in cases:
         problem = Problem(model, population, None, ())
-        found, directions = find_structure(problem, free_vector(model, ()), jax.random.key(1))
+        found = find_structure(problem, free_vector(model, ()), jax.random.key(1))
         names = [c.parameter for c in coordinates(model)]
         assert {names[i] for i in found.shift} == shift and found.covariance == covariance, type(model)
         assert {names[i] for i in found.newton} == newton, type(model)
-        assert directions.shape == (len(population), eta_size(model), len(found.shift))
+        assert found.directions.shape == (len(population), eta_size(model), len(found.shift))
         if isinstance(model, Baseline):
             assert found.natural == (True, False)
-            np.testing.assert_allclose(directions[:, 0, 1], population.subjects.covariates["WT"])
+            np.testing.assert_allclose(found.directions[:, 0, 1], population.subjects.covariates["WT"])
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: f"{k.label} {getattr(k, 'degrees_of_freedom', '')}".strip())
@@ -180,7 +183,7 @@ def test_kernels_leave_the_posterior_alone(kernel):
 def test_em_goes_at_its_known_rate():
     """y ~ N(mu + eta, sigma^2), mu and sigma known: EM's map is w <- mean(m^2 + v), its rate 1 - B^2 at the end.
 
-    With hundreds of exact draws for each subject each iteration of SAEM is EM's, and B = n w / (n w + sigma^2).
+    With thousands of exact draws for each subject an iteration of SAEM is one of EM, and B = n w / (n w + sigma^2).
     """
     n, truth = 4, 0.5
     subject = mf.Subject(time=jnp.arange(4.0), y=jnp.zeros(4), mask=jnp.ones(4, bool))
@@ -189,17 +192,23 @@ def test_em_goes_at_its_known_rate():
         Means(mu=0.0, omega=truth, sigma=1.0), mf.Population.from_subjects([subject] * 50), jax.random.key(4)
     )
     method = mf.SAEM(
-        chains=800, exploration=12, smoothing=1, block=1, annealing=0.0, kernels=(mf.LaplaceProposal(steps=1),)
+        chains=4000,
+        exploration=12,
+        smoothing=20,
+        block=1,
+        annealing=0.0,
+        kernels=(mf.LaplaceProposal(steps=1, degrees_of_freedom=np.inf, newton=mf.Newton(1e-6)),),
     )
     kept = mf.iterate(model, population, method, key=jax.random.key(0), fixed=("mu", "sigma"))
-    w = np.array([float(m.omega) ** 2 for m, _ in kept])[:13]
+    w = np.array([float(m.omega) ** 2 for m, _ in kept])
     ybar = np.asarray(population.subjects.y).mean(1)
 
     def em(w):
         b = n * w / (n * w + 1.0)
         return np.mean((b * ybar) ** 2) + b / n
 
-    np.testing.assert_allclose(w[3:], [em(one) for one in w[2:-1]], rtol=0.01)
+    gains = np.concatenate([np.ones(12), 1.0 / np.arange(1, 21)])
+    np.testing.assert_allclose(w[1:], [old + g * (em(old) - old) for old, g in zip(w, gains, strict=False)], rtol=0.01)
     end = np.mean(ybar**2) - 1.0 / n
     b = n * end / (n * end + 1.0)
     slope = (em(end + 1e-5) - em(end - 1e-5)) / 2e-5
@@ -226,9 +235,9 @@ def test_kl_identity_of_em():
 def test_linear_gaussian_model_ends_at_maximum_likelihood():
     """Sleepstudy with a full covariance: lme4's estimates, whose standard errors are 6.6, 1.5 and 1.5 ms."""
     start = Line(beta=[200.0, 0.0], omega=[[900.0, 0.0], [0.0, 100.0]], sigma=50.0)
-    state = run(start, mf.datasets.sleepstudy(), mf.SAEM())
+    state = run(start, mf.datasets.sleepstudy(), PRECISE)
     assert state.converged
-    np.testing.assert_allclose(state.model.beta, [251.405, 10.467], atol=0.15)
+    np.testing.assert_allclose(state.model.beta, [251.405, 10.467], atol=0.5)
     np.testing.assert_allclose(np.sqrt(np.diagonal(state.model.omega)), [23.78, 5.717], rtol=0.02)
     assert float(state.model.omega[0, 1]) == pytest.approx(11.06, abs=6.0)
     assert float(state.model.sigma) == pytest.approx(25.592, rel=0.005)
@@ -251,7 +260,7 @@ def test_maximum_a_posteriori_and_a_fixed_effect_without_a_random_one(linear_pop
 
     start = Penalised(level=200.0, slope=0.0, omega=900.0 * jnp.eye(2), sigma=30.0)
     exact = mf.fit(start, linear_population, mf.FO(), progress=False)
-    state = run(start, linear_population, mf.SAEM())
+    state = run(start, linear_population, PRECISE)
     assert state.converged
     error = [getattr(state.model, n) - getattr(exact.model, n) for n in ("level", "slope", "sigma")]
     assert np.all(np.abs(error) < [0.3, 0.1, 0.2])
@@ -264,7 +273,7 @@ def test_one_variance_for_all_and_fixed_parameters(linear_population):
 
     start = Alike(beta=[240.0, 8.0], omega=200.0 * jnp.eye(2), sigma=14.0)
     exact = mf.fit(start, linear_population, mf.FO(), fixed=("sigma",), progress=False)
-    state = run(start, linear_population, mf.SAEM(kernels=RANDOM_WALKS), fixed=("sigma",))
+    state = run(start, linear_population, mf.SAEM(kernels=RANDOM_WALKS, **LONG), fixed=("sigma",))
     assert float(state.model.sigma) == 14.0
     assert float(state.model.omega[0, 0]) == pytest.approx(float(exact.model.omega[0, 0]), rel=0.06)
     assert np.all(
@@ -285,11 +294,11 @@ def test_padding_changes_nothing_and_a_block_is_compiled_once(linear_population,
     method = mf.SAEM(exploration=20, smoothing=20, block=20, kernels=(mf.RandomWalk(),))
     long = mf.Subject(time=jnp.arange(30.0), y=jnp.arange(30.0) + 250.0, mask=jnp.ones(30, bool))
     padded = mf.Population.from_subjects([*(linear_population[i] for i in range(5)), long])[:5]
-    before = _block.program._cached._cache_size()
-    narrow, wide = (run(line_model, population, method).memory.trajectory for population in (linear_population, padded))
+    before = block.program._cached._cache_size()
+    narrow, wide = (run(line_model, population, method).memory.trace.x for population in (linear_population, padded))
     np.testing.assert_allclose(narrow, wide, rtol=1e-6, atol=1e-6)
     run(line_model, mf.simulate(line_model, padded, jax.random.key(0)), method, seed=1)
-    assert _block.program._cached._cache_size() == before + 2, "one program for each shape, and none for other data"
+    assert block.program._cached._cache_size() == before + 2, "one program for each shape, and none for other data"
 
 
 @pytest.mark.slow
@@ -321,8 +330,8 @@ def test_a_network_is_learned():
     ]
     population = mf.Population.from_subjects(subjects)
     exact = mf.fit(start, population, mf.FO(), progress=False)
-    state = run(start, population, mf.SAEM(exploration=900, smoothing=100, learning_rate=0.03))
-    assert state.memory.structure.covariance == "omega" and len(state.memory.structure.weights) == 13
+    state = run(start, population, mf.SAEM(exploration=1500, smoothing=500, stop_early=False, learning_rate=0.03))
+    assert state.memory.setting.structure.covariance == "omega" and len(state.memory.setting.structure.weights) == 13
     reached = mf.log_likelihood(state.model, population, mf.FO()) + float(mf.log_prior(state.model))
     begun = mf.log_likelihood(start, population, mf.FO()) + float(mf.log_prior(start))
     best = exact.log_likelihood + exact.log_prior
