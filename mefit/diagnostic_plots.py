@@ -20,8 +20,8 @@ _THIN = style.LINE["prior"] | {"linewidth": 1.5}
 def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> list[Axes]:
     """Six panels: y against PRED and IPRED, and one residual against time and PRED, its quantiles, its histogram.
 
-    The residual is NPDE where the frame of `mefit.residuals` has it, else CWRES. Where the model is right it is
-    N(0, 1) everywhere, 95% of it in the band; the running mean, over tenths of the observations, shows a trend.
+    The residual is NPDE where the frame of `mefit.residuals` has it, else CWRES: N(0, 1), 95% of it in the band, where
+    the model is right. The running mean is over tenths of the observations.
     """
     frame = residuals(fit_or_residuals) if isinstance(fit_or_residuals, Fit) else fit_or_residuals
     name = "NPDE" if "NPDE" in frame else "CWRES"
@@ -30,8 +30,7 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
         alt = f"{y} against predictions; {name} against time and prediction, against normal quantiles, and counted."
         panels = style.panels(axes, alt, 6, 960, 600, 2)
         for ax, column, meaning in zip(panels, ("PRED", "IPRED"), ("population", "individual"), strict=False):
-            ends = np.array([frame[[column, "DV"]].min().min(), frame[[column, "DV"]].max().max()])
-            ax.plot(ends, ends, **style.LINE[meaning])
+            ax.axline((frame.DV.median(), frame.DV.median()), slope=1.0, **style.LINE[meaning])
             ax.plot(frame[column], frame.DV, **_dots(len(z)))
             ax.set(xlabel=f"{column}: {y}", ylabel="measured")
         for ax, x, label in zip(panels[2:], (frame.TIME, frame.PRED), (time, f"PRED: {y}"), strict=False):
@@ -44,14 +43,23 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
             ax.set(xlabel=label, ylabel=name)
         panels[2].legend()
         expected = norm.ppf((np.arange(len(z)) + 0.5) / len(z))
-        panels[4].plot(expected, expected, **style.LINE["prior"], label="N(0, 1)")
+        panels[4].plot(expected, expected, **style.LINE["prior"])
         panels[4].plot(expected, np.sort(z), **_dots(len(z)))
         panels[4].set(xlabel="quantile of N(0, 1)", ylabel=f"quantile of {name}")
-        panels[4].legend()
-        panels[5].hist(z, bins=int(np.clip(2 * len(z) ** (1 / 3), 8, 40)), density=True, **style.AREA["data"])
-        panels[5].plot(expected, norm.pdf(expected), **style.LINE["prior"])
-        panels[5].set(xlabel=name, ylabel="density", title=f"mean {z.mean():.2f}, SD {z.std(ddof=1):.2f}")
+        histogram(z, panels[5], name)
         return panels
+
+
+def histogram(values: Any, ax: Axes | None = None, label: str = "residual") -> Axes:
+    """Histogram of residuals (NPDE, CWRES, IWRES), its area 1, and the density of N(0, 1)."""
+    z, x = np.asarray(values, float), np.linspace(-3.5, 3.5, 201)
+    with style.use():
+        title = f"mean {z.mean():.2f}, SD {z.std(ddof=1):.2f}"
+        ax = style.panels(ax, f"Histogram of {z.size} {label}, {title}, with N(0, 1).", 1, 560, 380)[0]
+        ax.hist(z, bins=int(np.clip(2 * z.size ** (1 / 3), 8, 40)), density=True, **style.AREA["data"])
+        ax.plot(x, norm.pdf(x), **style.LINE["prior"])
+        ax.set(xlabel=label, ylabel="density", title=title)
+        return ax
 
 
 def vpc(check: VPC, axes: Any = None) -> list[Axes]:
@@ -88,9 +96,8 @@ def effects_against_covariates(fit: Fit, axes: Any = None) -> list[Axes]:
     pairs = [(j, covariate) for j in range(len(names)) for covariate in covariates]
     with style.use():
         rows = len(names) if len(covariates) > 1 else 1
-        size = min(960, 340 * len(pairs) // rows), 60 + 270 * rows
         alt = f"Estimates of {', '.join(names)} of {len(frame)} subjects against {', '.join(covariates)}."
-        panels = style.panels(axes, alt, len(pairs), *size, rows)
+        panels = style.panels(axes, alt, len(pairs), min(960, 340 * len(pairs) // rows), 60 + 270 * rows, rows)
         for ax, (j, covariate) in zip(panels, pairs, strict=True):
             x, eta = frame[covariate].to_numpy(), frame[names[j]].to_numpy()
             values, at = np.unique(x, return_inverse=True)
@@ -144,8 +151,7 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
                 xlabel="iteration" if label in table.columns[-3:] else "",
             )
         if axes is None:
-            words = textwrap.fill(f"SAEM {fit.message}.", 105)
-            panels[0].figure.suptitle(words, fontsize=12, x=0.01, ha="left")
+            panels[0].figure.suptitle(textwrap.fill(f"SAEM {fit.message}.", 105), fontsize=12, x=0.01, ha="left")
         return panels
 
 
@@ -165,5 +171,4 @@ def profile(curve: Profile, ax: Axes | None = None) -> Axes:
 
 
 def _dots(count: int) -> dict[str, Any]:
-    """Observations, the fainter the more there are."""
     return style.POINT["data"] | {"markersize": 4.5, "markeredgewidth": 0.4, "alpha": min(0.8, 9.0 / count**0.5)}

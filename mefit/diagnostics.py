@@ -133,8 +133,7 @@ def eta_names(model: Model) -> tuple[str, ...]:
 
 def is_discrete(fit: Fit) -> bool:
     """Are the responses counts or categories, by the support of their density?"""
-    first = jax.tree.map(lambda leaf: leaf[0], fit.population.subjects)
-    return bool(observation_density(fit.model, eta_mean(fit.model), first).is_discrete)
+    return bool(observation_density(fit.model, eta_mean(fit.model), fit.population[0]).is_discrete)
 
 
 def simulations(fit: Fit, samples: int, key: Any, posterior: bool = False) -> Float[np.ndarray, "S N n"]:

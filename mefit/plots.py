@@ -27,6 +27,7 @@ from .diagnostic_plots import (  # noqa: F401
     correlation,
     effects_against_covariates,
     goodness_of_fit,
+    histogram,
     profile,
     vpc,
 )

@@ -9,7 +9,7 @@ from numpyro.distributions import constraints
 from .compiling import compiled
 from .method import Problem
 from .model import Model
-from .objective import Objective, model_at, free_vector
+from .objective import Objective, free_vector, model_at
 from .parameters import (
     FullCovariance,
     Weights,

@@ -32,6 +32,7 @@ from .parameters import (
     unconstrain,
 )
 from .population import Subject
+from .propriety import refuse_improper
 from .report import entries
 from .saem import _log_prior
 

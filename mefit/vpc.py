@@ -16,10 +16,9 @@ from .predict import predict
 
 @dataclasses.dataclass(frozen=True)
 class VPC:
-    """What `vpc` found, in frames, a row a stratum, a bin (from 0, `time` being the median of its observations) and a
-    statistic ("5%", "50%", ... or "mean"): `observed`, its value and the count of observations; `simulated`, its low,
-    median and high over the simulated data sets, `level` of them between low and high. `points` are the observations,
-    prediction-corrected where asked for; `edges` those of the bins; `remarks` say what to heed.
+    """What `vpc` found. A row a stratum, bin (from 0, `time` the median in it) and statistic ("5%", ... or "mean") have
+    `observed`, value and count of observations, and `simulated`, low, median and high, with `level` of the simulated
+    data sets between low and high. `points` are the observations as compared, `edges` those of the bins.
     """
 
     observed: pd.DataFrame
@@ -72,8 +71,7 @@ def vpc(
     simulated = simulations(fit, samples, key, posterior=True)[:, mask]
     points = frame_of(population, mask, TIME=time, DV=subjects.y, PRED=pred, stratum=stratum, bin=bin_)
     y, discrete = points.DV.to_numpy(copy=True), is_discrete(fit)
-    binary = discrete and np.isin(y, (0, 1)).all() and np.isin(simulated, (0, 1)).all()
-    followed = () if binary else percentiles
+    followed = () if discrete and np.isin(y, (0, 1)).all() and np.isin(simulated, (0, 1)).all() else percentiles
     statistics: dict[str, Any] = {f"{p:g}%": partial(np.percentile, q=p, axis=-1) for p in followed}
     statistics |= {"mean": partial(np.mean, axis=-1)} if discrete else {}
     observed, bands, tails = [], [], (50.0 * (1.0 - level), 50.0, 50.0 * (1.0 + level))

@@ -248,7 +248,7 @@ def test_the_test_at_the_boundary_is_the_librarys():
 
 def test_the_band_is_that_of_a_vpc(line):
     key, samples = jax.random.key(4), 40
-    simulated = mf.vpc(line, key=key, samples=samples, percentiles=(10,)).simulated
+    simulated = mf.vpc(line, key=key, samples=samples, percentiles=(10.0,)).simulated
     keys = jax.random.split(key, samples)
     studies = np.array([np.ravel(mf.simulate(line.model, line.population, k).subjects.y) for k in keys])
     by_hand = lesson_05.band(studies, np.tile(np.arange(8), 60), 10.0)

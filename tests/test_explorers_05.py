@@ -99,6 +99,12 @@ def test_shrinkage_by_sampling_times(sampled, shrinkage):
     np.testing.assert_allclose(found.total, times.SD, rtol=0.04)
 
 
+def test_concentrations_are_those_of_the_model():
+    people, eta = times.virtual(times.TIMES[times.SIX], 7)
+    model = np.exp(mf.predict(times.truth(), people, eta))[:, :6]
+    np.testing.assert_allclose(times.concentration(eta, np.array(times.TIMES[times.SIX])), model, rtol=1e-10)
+
+
 def test_one_sample_at_4_hours_says_nothing_of_absorption_and_little_of_clearance():
     early, late = times.compute(times.ONE, 4.0), times.compute(times.ONE, 24.0)
     correlation = [np.corrcoef(f.eta[:, 1], f.shown[:, 1])[0, 1] for f in (early, late)]

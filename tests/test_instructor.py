@@ -172,11 +172,26 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("04", "saem_step_by_step", {"iterations": 60}, "exploring, γ = 1"),
     ("04", "saem_step_by_step", {"iterations": 400}, "smoothing, γ = 1/200"),
     ("04", "saem_step_by_step", {"iterations": 400}, "88% of the proposals so far were accepted"),
-    ("04", "saem_step_by_step", {"iterations": 400, "kernel": "prior"}, "7%"),
+    ("04", "saem_step_by_step", {"iterations": 400, "kernel": "prior"}, "5%"),
+    ("05", "shrinkage", {"n": 2, "omega": 1.0, "sigma": 1.0}, "B = 0.6667"),
+    ("05", "shrinkage", {"n": 2, "omega": 1.0, "sigma": 1.0}, "1 − B = 0.3333"),
+    ("05", "shrinkage", {"n": 4, "omega": 0.5, "sigma": 1.0}, "1 − √B = 0.2929"),
+    ("05", "shrinkage", {"n": 1, "omega": 0.5, "sigma": 1.0}, "0.5528"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 4.0}, "ka 95.0%, CL 64.1%, V 48.4%"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 24.0}, "CL 12.3%, V 67.0%"),
+    ("05", "sampling_times", {"design": "6 samples", "hour": 4.0}, "ka 23.3%, CL 6.0%, V 17.4%"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 4.0, "show": "a posterior draw each"}, "CL 2.4%"),
+    ("05", "vpc_by_hand", {}, "Of 24 percentiles of the data 1 lie outside"),
+    ("05", "vpc_by_hand", {"model": "absorption in one step"}, "10 lie outside"),
+    ("05", "vpc_by_hand", {"model": "absorption in one step", "corrected": True}, "15 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored"}, "Of 24 percentiles of the data 0 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "weak kidneys"}, "11 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "strong kidneys"}, "13 lie outside"),
 ]
 START = {
     "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
     "em_by_hand": {"n": 2, "ratio": 1.0, "iterations": 8},
+    "vpc_by_hand": {"model": "right", "who": "everyone", "corrected": False, "studies": 200},
 }
 
 

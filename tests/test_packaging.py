@@ -1,5 +1,6 @@
 """One list of dependencies, and everything that is derived from it or shipped with it."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -147,3 +148,22 @@ def test_notebooks_are_stored_without_outputs(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None, f"clear the outputs of {path.name}"
+
+
+def lines_of_code(path):
+    """Lines that hold code: no blank lines, comments or docstrings."""
+    text = path.read_text(encoding="utf-8")
+    told = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            told.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    rows = enumerate(text.splitlines(), start=1)
+    return sum(bool(row.strip()) and not row.lstrip().startswith("#") and number not in told for number, row in rows)
+
+
+def test_the_library_stays_compact():
+    files = sorted((ROOT / "mefit").rglob("*.py"))
+    assert len(files) > 20
+    assert sum(lines_of_code(path) for path in files) < 5000
+    long = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {name: count for name, count in long.items() if count > 400}

@@ -133,10 +133,10 @@ def fit(data: str, method: str) -> mf.Fit:
 
 
 def estimates(fits: Iterable[tuple[str, str, mf.Fit]]) -> pd.DataFrame:
-    """A row for each number of each fit: data, method, parameter, estimate; its own -2LL last. NaN where not estimated."""
+    """A row for each number of each fit: data, method, parameter, estimate (NaN where there is none); own -2LL last."""
     rows: list[dict[str, Any]] = []
     for data, method, done in fits:
-        not_estimated = done.table[done.table.remark == "not estimated"].index
+        not_estimated = done.table[done.table.remark.isin(["not estimated", "not identified"])].index
         for parameter, value in done.table.estimate.items():
             kept = np.nan if parameter in not_estimated else float(value)
             rows.append({"data": data, "method": method, "parameter": parameter, "estimate": kept})

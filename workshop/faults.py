@@ -63,7 +63,7 @@ def study(fault: str, key: PRNGKeyArray, subjects: int = 200) -> mf.Population:
         rate = RATE + 0.6 * eta[:, 1] + 0.09 * (kidney + 0.15)
     if fault == EFFECTS:
         slow = jax.random.bernoulli(keys[3], 0.2, (subjects,))
-        rate = RATE + 0.02 + 0.4 * eta[:, 1] - 0.1 * slow
+        rate = RATE + 0.024 + 0.35 * eta[:, 1] - 0.12 * slow
     if fault == ERROR:
         error = error * (0.5 + TIMES / 6.0)
     y = HEIGHT + eta[:, :1] - rate[:, None] * TIMES + error

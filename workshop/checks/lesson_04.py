@@ -224,7 +224,7 @@ def _a_start(rng: np.random.Generator) -> tuple[np.ndarray, float, float, int]:
     return rng.normal(0, 1.5, 15), rng.uniform(0.3, 2), rng.uniform(2, 6), 6
 
 
-def _loop(update: Callable[[float, np.ndarray, float], float]) -> Callable:
+def _loop(update: Callable[[float, np.ndarray, float], Any]) -> Callable:
     """A path of omega^2: update(B, deviations, omega^2) is the next value."""
 
     def path(d, a, omega2, iterations):

@@ -326,7 +326,7 @@ _SANDWICH = Function(
         _slip(
             _roots(lambda a, c, n: _inv(a)),
             1,
-            "This is the bread alone, the observed information: right only where the model is, and blind to the scores.",
+            "This is the bread alone, the observed information: right where the model is, and blind to the scores.",
         ),
         _slip(
             _roots(lambda a, c, n: _inv(c)),

@@ -157,8 +157,8 @@ def paint(study: Study, picture: style.Picture, found: Played) -> Callable[[Play
         axes.set_ylim(*(study.truth[place] + _REACH * np.array([-1, 1]) * study.error[place]))
         axes.axhline(study.truth[place], **style.LINE["truth"] | {"linewidth": 1.6})
     handles = [lines[0], picture.axes[0].get_lines()[-1], marks[0]]
-    said = ["SAEM", f"exact optimum (each panel: ±{_REACH:g} standard errors)", "γ = 1 before, 1/k after"]
-    picture.legend(handles, said, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=3, columnspacing=1.2)
+    labels = ["SAEM", f"exact optimum (each panel: ±{_REACH:g} standard errors)", "γ = 1 before, 1/k after"]
+    picture.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=3, columnspacing=1.2)
 
     def update(found: Played) -> None:
         shown = slice(0, found.iterations + 1)

@@ -82,7 +82,7 @@ def paint(picture: style.Picture, found: Shrinkage) -> Callable[[Shrinkage], Non
     left.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=2, columnspacing=1.0)
 
     bars = picture.add_axes((0.62, 0.72, 0.365, 0.12), xlim=(0, 1.12), ylim=(-0.5, 0.5), yticks=[])
-    parts = bars.set_title("", size=13)
+    parts = bars.set_title("", size=12)
     (known,) = bars.barh([0], [0.5], color=style.COLOUR["individual"], height=0.8)
     (hidden,) = bars.barh([0], [0.5], left=[0.5], color=style.COLOUR["posterior"], height=0.8)
     bars.axvline(1, **style.LINE["truth"])

@@ -155,7 +155,7 @@ def paint(picture: style.Picture, found: Check) -> Callable[[Check], None]:
     bands, lines = [], []
     for row in range(len(PERCENTILES)):
         meaning = "population" if row == 1 else "marginal"
-        label = "90% band of the model: median" if row == 1 else "10th and 90th percentile" if row == 0 else None
+        label = "model: median" if row == 1 else "model: 10th, 90th percentile" if row == 0 else None
         bands.append(axes.fill_between(place, 1.0, 2.0, **style.AREA[meaning] | {"zorder": 2}, label=label))
         (line,) = axes.plot([], [], **style.LINE["data"] | {"linewidth": 1.8})
         lines.append(line)
