@@ -262,6 +262,11 @@ def widgets(repeats: int) -> None:
         "one_subject (03)": kit.one_subject,
         "sparse_binary (03)": kit.sparse_binary,
         "draws_needed (03)": kit.draws_needed,
+        "em_by_hand (04)": kit.em_by_hand,
+        "saem_step_by_step (04)": lambda: kit.saem_step_by_step(fit),
+        "shrinkage (05)": kit.shrinkage,
+        "sampling_times (05)": kit.sampling_times,
+        "vpc_by_hand (05)": kit.vpc_by_hand,
     }
     rows = []
     for name, make in explorers.items():

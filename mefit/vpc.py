@@ -40,10 +40,10 @@ def vpc(
     *,
     key: PRNGKeyArray | None = None,
     samples: int = 500,
-    bins: int | Sequence[float] = 8,
+    bins: int | Sequence[float | int] = 8,
     stratify: str | None = None,
     prediction_corrected: bool = False,
-    percentiles: Sequence[float] = (5, 50, 95),
+    percentiles: Sequence[float | int] = (5, 50, 95),
     level: float = 0.9,
 ) -> VPC:
     """Percentiles of the observations in bins of time, with bands that hold `level` of those of simulated data sets.
@@ -88,7 +88,7 @@ def vpc(
     return VPC(pd.DataFrame(observed), pd.DataFrame(bands), points, edges, level, prediction_corrected, remarks)
 
 
-def _edges(time: np.ndarray, bins: int | Sequence[float]) -> np.ndarray:
+def _edges(time: np.ndarray, bins: int | Sequence[float | int]) -> np.ndarray:
     """Edges of bins that hold every time: as given, or between times, where the counts come closest to equal."""
     if not isinstance(bins, int):
         edges = np.asarray(bins, float)

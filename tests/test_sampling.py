@@ -16,8 +16,8 @@ import mefit as mf
 from mefit import plots
 from mefit.method import Problem
 from mefit.parameters import DiagonalCovariance, FullCovariance, ScalarCovariance, log_jacobian
-from mefit.report import entries
 from mefit.propriety import _open_ended, _tails
+from mefit.report import entries
 from mefit.sampling import diagnose
 
 
