@@ -326,7 +326,9 @@ class _KeptAxis:
     """`axis.draw`, which renders only where what it draws is not what it drew last."""
 
     def __init__(self, axis: Any):
-        self.axis, self.draw, self.key, self.place, self.pixels = axis, axis.draw, None, (0, 0), None
+        self.axis, self.draw, self.place = axis, axis.draw, (0, 0)
+        self.key: Any = None
+        self.pixels: np.ndarray | None = None
 
     def __call__(self, renderer: Any) -> None:
         axis = self.axis
