@@ -6,7 +6,7 @@ the first row of data, as a person counts below the header; in a file, lines are
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from . import events
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .population import Subject
 
 MISSING = ("", ".", "na", "nan")
 DOSE = ("time", "amount", "duration", "compartment", "interval", "steady_state")
@@ -289,3 +291,36 @@ def _kept(
         extra |= (leading & (x != x[following])) | (before & (start < rows) & (x != np.roll(x, 1)))
     reader.note(extra, "A covariate changes at a dose: its time is kept as a row without a response")
     return seen | extra
+
+
+def together(ids: tuple[Any, ...], subjects: Sequence["Subject"]) -> Table:
+    """The rows of subjects, each with arrays of its own length, as one table."""
+
+    def joined(of: Callable[["Subject"], dict[str, Any]]) -> dict[str, np.ndarray]:
+        parts = [of(s) for s in subjects]
+        return {
+            k: np.concatenate([np.broadcast_to(x[k], s.time.shape) for x, s in zip(parts, subjects, strict=True)])
+            for k in parts[0]
+        }
+
+    def gaps(s: "Subject") -> dict[str, Any]:
+        return {k: np.where(as_dict(s.mask)[k], v, np.nan) for k, v in as_dict(s.y).items()}
+
+    def censoring(name: str, fill: int | float) -> dict[str, np.ndarray]:
+        if all(s.censored is None for s in subjects):
+            return {}
+        return joined(lambda s: as_dict(getattr(s, name)) or dict.fromkeys(as_dict(s.y), fill))
+
+    number = np.arange(len(subjects))
+    return Table(
+        ids=ids,
+        subject=np.repeat(number, [s.time.size for s in subjects]),
+        time=np.concatenate([s.time for s in subjects]),
+        y=joined(gaps),
+        censored=censoring("censored", 0),
+        limit=censoring("limit", 0.0),
+        covariates=joined(lambda s: s.covariates),
+        varying={k: any(np.ndim(s.covariates[k]) for s in subjects) for k in subjects[0].covariates},
+        dose_subject=np.repeat(number, [s.doses.time.size for s in subjects]),
+        doses={k: np.concatenate([getattr(s.doses, k) for s in subjects]) for k in DOSE},
+    )

@@ -32,10 +32,21 @@ from .report import effect_names
 
 
 def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times and responses of subject i, without its missing rows."""
+    """Times and responses of subject i, without its missing rows; one outcome only."""
+    _one_outcome(population)
     subject = population[i]
     mask = np.asarray(subject.mask)
     return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
+
+
+def _one_outcome(population: Population, outcome: str | None = None) -> Population:
+    """The population with the outcome to draw; ValueError where there are several and none is chosen."""
+    if outcome is not None:
+        return population.outcome(outcome)
+    if population.outcomes:
+        names = ", ".join(population.outcomes)
+        raise ValueError(f"There are several outcomes ({names}); draw one: give outcome=, or population.outcome(name).")
+    return population
 
 
 def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
@@ -73,19 +84,22 @@ def population_curves(
         return ax
 
 
-def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
+def individual_fits(
+    fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None, outcome: str | None = None
+) -> list[Axes]:
     """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
 
     The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
     varies in time, curves join the predictions at the subject's own times. `subjects` are positions; returns the axes.
+    Of several outcomes, the one of the name `outcome` is drawn.
     """
-    population = fit.population
+    population = _one_outcome(fit.population, outcome)
     chosen = _chosen(population, subjects)
     varying = any(x.ndim == 2 for x in population.subjects.covariates.values())
     grid = None if varying else time_grid(population)
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
-    individual = np.asarray(predict(fit.model, population, fit.eta, grid))
-    typical = np.asarray(predict(fit.model, population, None, grid))
+    individual, typical = (predict(fit.model, fit.population, eta, grid) for eta in (fit.eta, None))
+    individual, typical = (np.asarray(x if outcome is None else x[outcome]) for x in (individual, typical))
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
@@ -108,7 +122,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own `eta`: that of the
     typical subject after naive pooling. Curves are on a dense grid, as in `individual_fits`.
     """
-    population = next(iter(fits.values())).population
+    population = _one_outcome(next(iter(fits.values())).population)
     chosen, time = _chosen(population, subjects), time_grid(population)
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))

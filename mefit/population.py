@@ -23,8 +23,6 @@ from .written import Notes, Report
 if TYPE_CHECKING:
     import pandas as pd
 
-type_of = {"y": float, "mask": bool, "censored": int, "limit": float}
-
 
 def _floats(x: Any) -> Float[Array, "..."]:
     return jnp.asarray(x, dtype=float)
@@ -75,18 +73,14 @@ class Doses(eqx.Module):
         return cls(*(jnp.zeros(0) for _ in range(4)))
 
     @classmethod
-    def of(
-        cls,
-        amount: Any,
-        time: Any = 0.0,
-        duration: Any = 0.0,
-        compartment: Any = 1,
-        interval: Any = 0.0,
-        steady_state: Any = False,
-    ) -> "Doses":
-        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`."""
-        columns = (np.atleast_1d(x) for x in (time, amount, duration, compartment, interval, steady_state))
-        return cls(*(jnp.asarray(x) for x in np.broadcast_arrays(*columns)))
+    def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1, **steady: Any) -> "Doses":
+        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`.
+
+        `steady` takes interval= and steady_state=.
+        """
+        given = {"time": time, "amount": amount, "duration": duration, "compartment": compartment} | steady
+        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given.values()))
+        return cls(**{k: jnp.asarray(x) for k, x in zip(given, columns, strict=True)})
 
 
 class Subject(eqx.Module):
@@ -233,32 +227,7 @@ class Population(eqx.Module):
                         f"give every subject the same {what}."
                     )
 
-        def joined(of: Callable[[Subject], dict[str, Any]]) -> dict[str, np.ndarray]:
-            """One flat array for each key, over the rows of all subjects."""
-            return {k: np.concatenate([np.broadcast_to(of(s)[k], s.time.shape) for s in local]) for k in of(first)}
-
-        def gaps(s: Subject) -> dict[str, np.ndarray]:
-            mask = frames.as_dict(s.mask)
-            return {k: np.where(mask[k], v, np.nan) for k, v in frames.as_dict(s.y).items()}
-
-        def censoring(s: Subject, name: str, fill: Any) -> dict[str, np.ndarray]:
-            given = getattr(s, name)
-            return frames.as_dict(given) if given is not None else {k: fill for k in frames.as_dict(s.y)}
-
-        some = any(s.censored is not None for s in local)
-        ordinal = np.arange(len(local))
-        table = frames.Table(
-            ids=ids,
-            subject=np.repeat(ordinal, [s.time.size for s in local]),
-            time=np.concatenate([s.time for s in local]),
-            y=joined(gaps),
-            censored=joined(lambda s: censoring(s, "censored", 0)) if some else {},
-            limit=joined(lambda s: censoring(s, "limit", 0.0)) if some else {},
-            covariates=joined(lambda s: s.covariates),
-            varying={k: any(np.ndim(s.covariates[k]) for s in local) for k in first.covariates},
-            dose_subject=np.repeat(ordinal, [s.doses.time.size for s in local]),
-            doses={k: np.concatenate([getattr(s.doses, k) for s in local]) for k in frames.DOSE},
-        )
+        table = frames.together(ids, local)
         return cls._padded(table, time_label, y_label)
 
     @classmethod
@@ -363,24 +332,24 @@ class Population(eqx.Module):
         if name not in self.outcomes:
             raise ValueError(f"There is no outcome {name!r}; this population has {', '.join(self.outcomes) or 'one'}.")
         s = self.subjects
-        parts = {k: None if getattr(s, k) is None else getattr(s, k)[name] for k in type_of}
+        parts = {k: None if getattr(s, k) is None else getattr(s, k)[name] for k in ("y", "mask", "censored", "limit")}
         return dataclasses.replace(self, subjects=dataclasses.replace(s, **parts), y_label=name)
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
-        """A copy with new responses (N, n), or a dict of them by outcome; padding and missing rows stay so.
-
-        The new responses are known exactly: none is censored.
+        """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.
 
         Raises:
             ValueError: another shape than (N, n), or other outcomes.
         """
         new, mask = _by_outcome(float)(y), self.subjects.mask
-        if isinstance(mask, dict) and not (isinstance(new, dict) and set(new) == set(mask)):
-            raise ValueError(f"New responses need to be a dict by outcome: {', '.join(sorted(mask))}.")
-        for name, x in frames.as_dict(new).items():
-            if name not in frames.as_dict(mask) or x.shape != self.subjects.time.shape:
-                shape = f"New responses have shape {x.shape}" if hasattr(x, "shape") else "New responses are by outcome"
-                raise ValueError(f"{shape}; this population needs {self.subjects.time.shape}.")
+        if frames.as_dict(new).keys() != frames.as_dict(mask).keys():
+            form = f"a dict by outcome: {', '.join(self.outcomes)}" if self.outcomes else "one array, not a dict"
+            raise ValueError(f"New responses need to be {form}.")
+        for x in frames.as_dict(new).values():
+            if x.shape != self.subjects.time.shape:
+                raise ValueError(
+                    f"New responses have shape {x.shape}; this population needs {self.subjects.time.shape}."
+                )
         new = jax.tree.map(lambda m, x: jnp.where(m, x, 0.0), mask, new)
         return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, y=new, censored=None, limit=None))
 
