@@ -23,6 +23,7 @@ from .kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
 from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo
 from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
 from .optimise import BFGS
+from .outcomes import Event
 from .parameters import (
     constrain,
     covariance,

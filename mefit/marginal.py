@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .empirical_bayes import Mode, curvature, subject_mode
+from .frames import as_dict
 from .method import Problem
 from .model import (
     Model,
@@ -26,6 +27,7 @@ from .model import (
     observation_density,
 )
 from .objective import Objective, Term, no_modes
+from .outcomes import plain
 from .population import Subject
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
@@ -47,20 +49,35 @@ def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K 
     )
 
 
+def stacked(subject: Subject) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
+    """Responses and mask of a subject, several outcomes one after the other in the order of their names."""
+    y, mask = (as_dict(x) for x in (subject.y, subject.mask))
+    return tuple(jnp.concatenate([x[k] for k in sorted(x)]) for x in (y, mask))  # type: ignore[return-value]
+
+
 def gaussian_moments(
     model: Model, eta: Float[Array, " K"], subject: Subject
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Mean f and variance R of Gaussian observations, (n,) each; rows without a response get mean y and variance 1."""
-    density = observation_density(model, eta, subject)
-    while isinstance(density, dist.Independent | dist.ExpandedDistribution):
-        density = density.base_dist
-    if not isinstance(density, dist.Normal):
+    """Mean f and variance R of Gaussian observations, (n,) each, several outcomes stacked.
+
+    Rows without a response get mean y and variance 1. ValueError where an outcome is not Gaussian, or is censored.
+    """
+    means, variances = [], []
+    for name, density in sorted(as_dict(observation_density(model, eta, subject)).items()):
+        density, shape = plain(density), subject.time.shape
+        if not isinstance(density, dist.Normal):
+            what = f"{type(model).__name__}.observations returns {type(density).__name__}" + f" for {name}" * bool(name)
+            raise ValueError(
+                f"FO and FOCE linearise a Gaussian observation, but {what}: use Laplace, AGQ or ImportanceSampling."
+            )
+        means.append(jnp.broadcast_to(density.loc, shape))
+        variances.append(jnp.broadcast_to(density.scale**2, shape))
+    if subject.censored is not None:
         raise ValueError(
-            f"FO and FOCE linearise a Gaussian observation, but {type(model).__name__}.observations returns "
-            f"{type(density).__name__}: use Laplace, AGQ or ImportanceSampling."
+            "FO and FOCE linearise a Gaussian observation, and a censored one is none: use Laplace or AGQ."
         )
-    mean = jnp.where(subject.mask, density.loc, subject.y)
-    return mean, jnp.where(subject.mask, density.scale**2, 1.0)
+    y, mask = stacked(subject)
+    return jnp.where(mask, jnp.concatenate(means), y), jnp.where(mask, jnp.concatenate(variances), 1.0)
 
 
 def gaussian_marginal(residual: Array, jacobian: Array, chol: Array, variance: Array, mask: Array) -> Array:
@@ -149,7 +166,8 @@ class FO(_Linearised):
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mean, chol = gaussian_effects(model)
         jacobian, (f, variance) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mean)
-        return no_modes(model, gaussian_marginal(subject.y - f, jacobian, chol, variance, subject.mask))
+        y, mask = stacked(subject)
+        return no_modes(model, gaussian_marginal(y - f, jacobian, chol, variance, mask))
 
 
 class FOCE(_Linearised):
@@ -184,19 +202,19 @@ class FOCE(_Linearised):
         return Term(value, mode.eta, precision, mode.converged, {})
 
     def _without(self, model: Model, subject: Subject) -> Term:
-        mean, chol = gaussian_effects(model)
+        (mean, chol), (y, mask) = gaussian_effects(model), stacked(subject)
 
         def log_density(eta, args):
             model, subject = args
             _, variance = gaussian_moments(model, eta_mean(model), subject)
             f, _ = gaussian_moments(model, eta, subject)
-            return -0.5 * jnp.sum((subject.y - f) ** 2 / variance) + log_random_effects(model, eta)
+            return -0.5 * jnp.sum((stacked(subject)[0] - f) ** 2 / variance) + log_random_effects(model, eta)
 
         mode = self.newton(log_density, mean, (model, subject))
         jacobian, (f, _) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mode.eta)
         _, variance = gaussian_moments(model, mean, subject)
-        residual = subject.y - f + jacobian @ (mode.eta - mean)
-        value = gaussian_marginal(residual, jacobian, chol, variance, subject.mask)
+        residual = y - f + jacobian @ (mode.eta - mean)
+        value = gaussian_marginal(residual, jacobian, chol, variance, mask)
         return Term(value, mode.eta, mode.precision, mode.converged, {})
 
 

@@ -10,6 +10,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .compiling import compiled
+from .frames import as_dict
+from .outcomes import log_observed
 from .parameters import check_values
 from .population import Population, Subject
 
@@ -21,6 +23,7 @@ class Model(eqx.Module):
       `dist.MultivariateNormal(jnp.zeros(3), self.omega)`; leave it out for a model without random effects.
     - `observations(eta, subject)`: the distribution p(y | theta, eta, x) of the responses of one subject, with one
       entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent.
+      Where there are several outcomes, a dict of such distributions by the names that the data give them.
 
     Parameters outside their domain raise ValueError when the model is made.
     """
@@ -30,7 +33,7 @@ class Model(eqx.Module):
         return None
 
     @abc.abstractmethod
-    def observations(self, eta: Array, subject: Subject) -> dist.Distribution:
+    def observations(self, eta: Array, subject: Subject) -> dist.Distribution | dict[str, dist.Distribution]:
         """p(y | theta, eta, x) for one subject."""
 
     def __check_init__(self):
@@ -63,28 +66,31 @@ def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""
     return jnp.sum(effects.log_prob(jnp.reshape(eta, effects.shape())))
 
 
-def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject) -> dist.Distribution:
-    """`model.observations` for eta given as a plain vector."""
-    return model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject) -> Any:
+    """`model.observations` for eta given as a plain vector: a distribution, or a dict of them by outcome.
+
+    ValueError where the model's outcomes are not those of the data.
+    """
+    density = model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+    mine, data = (sorted(x) if isinstance(x, dict) else ["one without a name"] for x in (density, subject.y))
+    if mine != data:
+        raise ValueError(
+            f"{type(model).__name__}.observations returns the outcomes {', '.join(mine)}, and the data have "
+            f"{', '.join(data)}: use the same names, or one outcome of the data by population.outcome(name)."
+        )
+    return density
 
 
 def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
-    """log p(y | theta, eta, x) of one subject, summed over the rows that were observed.
+    """log p(y | theta, eta, x) of one subject, summed over its outcomes and over the rows that were observed.
 
     Rows that are padding or missing are replaced twice: their y by an observed one of the same subject, which is
     inside the support, and their density's parameters by a constant, so that neither the value nor any derivative
-    can carry what was computed there.
+    can carry what was computed there. A censored row counts the probability of its interval.
     """
-    density = observation_density(model, eta, subject)
-    mask = subject.mask
-
-    def mask_leaf(leaf):
-        is_row_wise = jnp.ndim(leaf) == 1 and jnp.shape(leaf) == mask.shape and jnp.issubdtype(leaf.dtype, jnp.floating)
-        return jnp.where(mask, leaf, 0.5) if is_row_wise else leaf
-
-    density = jax.tree.map(mask_leaf, density)
-    y = jnp.where(mask, subject.y, subject.y[jnp.argmax(mask)])
-    return jnp.sum(jnp.where(mask, density.log_prob(y), 0.0))
+    densities = as_dict(observation_density(model, eta, subject))
+    data = [as_dict(x) for x in (subject.y, subject.mask, subject.censored, subject.limit)]
+    return sum((log_observed(densities[k], *(x.get(k) for x in data)) for k in sorted(densities)), jnp.zeros(()))
 
 
 def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
@@ -101,11 +107,13 @@ def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[
 
 
 @compiled
-def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) -> Array:
+def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) -> Any:
     def one(eta, subject, key):
-        density = observation_density(model, eta, subject)
-        rows = density.expand(subject.time.shape).sample(key)
-        return jnp.where(subject.mask, rows, 0.0)
+        densities, masks = (as_dict(x) for x in (observation_density(model, eta, subject), subject.mask))
+        keys = {k: key if k == "" else jax.random.fold_in(key, i) for i, k in enumerate(sorted(masks))}
+        rows = {k: densities[k].expand(subject.time.shape).sample(keys[k]) for k in masks}
+        y = {k: jnp.where(masks[k], x, 0.0) for k, x in rows.items()}
+        return y.get("", y)
 
     return jax.vmap(one)(eta, subjects, keys)
 
@@ -115,7 +123,8 @@ def simulate(
 ) -> Population:
     """The population with new responses y ~ p(y | theta, eta, x) at its own times, doses and covariates.
 
-    New random effects eta ~ p(eta | theta) are drawn unless `eta` (N, K) is given. Rows without a response stay so.
+    New random effects eta ~ p(eta | theta) are drawn unless `eta` (N, K) is given. Rows without a response stay so;
+    a response that was censored is drawn as a number.
     """
     if not isinstance(key, jax.Array):
         raise ValueError("simulate draws at random: give it a key, for instance key=jax.random.key(1).")

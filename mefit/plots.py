@@ -42,10 +42,21 @@ from .report import effect_names, entries
 
 
 def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times and responses of subject i, without its missing rows."""
+    """Times and responses of subject i, without its missing rows; one outcome only."""
+    _one_outcome(population)
     subject = population[i]
     mask = np.asarray(subject.mask)
     return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
+
+
+def _one_outcome(population: Population, outcome: str | None = None) -> Population:
+    """The population with the outcome to draw; ValueError where there are several and none is chosen."""
+    if outcome is not None:
+        return population.outcome(outcome)
+    if population.outcomes:
+        names = ", ".join(population.outcomes)
+        raise ValueError(f"There are several outcomes ({names}); draw one: give outcome=, or population.outcome(name).")
+    return population
 
 
 def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
@@ -83,24 +94,31 @@ def population_curves(
         return ax
 
 
-def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
+def individual_fits(
+    fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None, outcome: str | None = None
+) -> list[Axes]:
     """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
 
     The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
     varies in time, curves join the predictions at the subject's own times. Of draws from a posterior there is a band,
     which holds the middle 95% of at most 200 curves at each time. `subjects` are positions; returns the axes.
+    Of several outcomes, the one of the name `outcome` is drawn.
     """
-    population = fit.population
+    population = _one_outcome(fit.population, outcome)
     chosen = _chosen(population, subjects)
     varying = any(x.ndim == 2 for x in population.subjects.covariates.values())
     grid = None if varying else time_grid(population)
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
-    individual = np.asarray(predict(fit.model, population, fit.eta, grid))
-    typical = np.asarray(predict(fit.model, population, None, grid))
+
+    def curves(model: Model, eta: object) -> np.ndarray:
+        predicted = predict(model, fit.population, eta, grid)
+        return np.asarray(predicted if outcome is None else predicted[outcome])
+
+    individual, typical = curves(fit.model, fit.eta), curves(fit.model, None)
     band = None
     if fit.draws is not None:
         some = np.unique(np.linspace(0, len(fit.draws) - 1, 200).astype(int)).tolist()
-        every = [np.asarray(predict(fit.draws.model(s), population, fit.draws.eta[s], grid)) for s in some]
+        every = [curves(fit.draws.model(s), fit.draws.eta[s]) for s in some]
         band = np.quantile(every, [0.025, 0.975], axis=0)
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
@@ -126,7 +144,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own `eta`: that of the
     typical subject after naive pooling. Curves are on a dense grid, as in `individual_fits`.
     """
-    population = next(iter(fits.values())).population
+    population = _one_outcome(next(iter(fits.values())).population)
     chosen, time = _chosen(population, subjects), time_grid(population)
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))

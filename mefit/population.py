@@ -5,9 +5,10 @@ is padded to the longest subject and a mask says which rows count, so that whate
 all of them through `jax.vmap(f)(population.subjects)`.
 """
 
-import html
+import dataclasses
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -16,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from . import frames
+from . import events, frames, written
+from .written import Notes, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +28,15 @@ def _floats(x: Any) -> Float[Array, "..."]:
     return jnp.asarray(x, dtype=float)
 
 
-def _integers(x: Any) -> Int[Array, "..."]:
-    return jnp.asarray(x, dtype=int)
+def _by_outcome(dtype: type) -> Callable[[Any], Any]:
+    """A converter of an array, of a dict of arrays by outcome, or of None."""
 
+    def convert(x: Any) -> Any:
+        if isinstance(x, Mapping):
+            return {str(name): jnp.asarray(value, dtype=dtype) for name, value in x.items()}
+        return None if x is None else jnp.asarray(x, dtype=dtype)
 
-def _booleans(x: Any) -> Bool[Array, "..."]:
-    return jnp.asarray(x, dtype=bool)
+    return convert
 
 
 def _covariates(x: Mapping[str, Any]) -> dict[str, Float[Array, "..."]]:
@@ -42,13 +47,25 @@ class Doses(eqx.Module):
     """The doses given to one subject, d of them; rows of zero amount are padding and change nothing.
 
     A duration of zero is given at once (a bolus, or a tablet); a longer one is an infusion at constant rate.
-    Compartments are numbered from 1. In a population every array has the subjects as a leading axis.
+    Compartments are numbered from 1. A dose at `steady_state` stands for itself and for endlessly many like it before,
+    one every `interval`. In a population every array has the subjects as a leading axis.
     """
 
-    time: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    amount: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    duration: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    compartment: Int[Array, "*subjects d"] = eqx.field(converter=_integers)
+    time: Float[Array, "*subjects d"]
+    amount: Float[Array, "*subjects d"]
+    duration: Float[Array, "*subjects d"]
+    compartment: Int[Array, "*subjects d"]
+    interval: Float[Array, "*subjects d"]
+    steady_state: Bool[Array, "*subjects d"]
+
+    def __init__(
+        self, time: Any, amount: Any, duration: Any, compartment: Any, interval: Any = 0.0, steady_state: Any = False
+    ):
+        self.time, self.amount, self.duration = _floats(time), _floats(amount), _floats(duration)
+        self.compartment = jnp.asarray(compartment, dtype=int)
+        shape = self.time.shape
+        self.interval = _floats(interval if np.ndim(interval) else np.full(shape, interval))
+        self.steady_state = jnp.asarray(steady_state if np.ndim(steady_state) else np.full(shape, steady_state), bool)
 
     @classmethod
     def none(cls) -> "Doses":
@@ -56,24 +73,38 @@ class Doses(eqx.Module):
         return cls(*(jnp.zeros(0) for _ in range(4)))
 
     @classmethod
-    def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1) -> "Doses":
-        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`."""
-        columns = (np.atleast_1d(x) for x in (time, amount, duration, compartment))
-        return cls(*(jnp.asarray(x) for x in np.broadcast_arrays(*columns)))
+    def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1, **steady: Any) -> "Doses":
+        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`.
+
+        `steady` takes interval= and steady_state=.
+        """
+        given = {"time": time, "amount": amount, "duration": duration, "compartment": compartment} | steady
+        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given.values()))
+        return cls(**{k: jnp.asarray(x) for k, x in zip(given, columns, strict=True)})
 
 
 class Subject(eqx.Module):
     """What was seen of one subject: n rows of time and response, its covariates and its doses.
 
-    `mask` is true where a row is real and its response was observed; elsewhere `y` holds 0, never a NaN.
+    `mask` is true where a row is real and its response was observed; elsewhere `y` holds 0, never a NaN. Where there
+    are several outcomes, `y` and `mask` are dicts by outcome name over the same rows.
     A covariate is a scalar, or (n,) where it varies in time. Under a `Population` every array has a leading axis.
+    `censored` and `limit` are None where no response is censored. Else, where `censored` is 1 the response lies below
+    `y` (and above `limit`, if that is finite); where it is -1, above `y` (and below `limit`); where 0, it is `y`.
     """
 
     time: Float[Array, "*subjects n"] = eqx.field(converter=_floats)
-    y: Float[Array, "*subjects n"] = eqx.field(converter=_floats)
-    mask: Bool[Array, "*subjects n"] = eqx.field(converter=_booleans)
+    y: Any = eqx.field(converter=_by_outcome(float))
+    mask: Any = eqx.field(converter=_by_outcome(bool))
     covariates: dict[str, Float[Array, "..."]] = eqx.field(converter=_covariates, default_factory=dict)
     doses: Doses = eqx.field(default_factory=Doses.none)
+    censored: Any = eqx.field(converter=_by_outcome(int), default=None)
+    limit: Any = eqx.field(converter=_by_outcome(float), default=None)
+
+    def with_rows(self, change: Callable[[Any], Any]) -> "Subject":
+        """The same subject with `change` done to each of its arrays but the doses."""
+        bare = jax.tree.map(change, eqx.tree_at(lambda s: s.doses, self, None))
+        return dataclasses.replace(bare, doses=self.doses)
 
 
 class Population(eqx.Module):
@@ -88,6 +119,7 @@ class Population(eqx.Module):
     rows: np.ndarray
     time_label: str = eqx.field(static=True, default="time")
     y_label: str = eqx.field(static=True, default="y")
+    notes: Notes = eqx.field(static=True, default=Notes())
 
     # ---------------------------------------------------------------- building
 
@@ -98,33 +130,65 @@ class Population(eqx.Module):
         *,
         id: str = "ID",
         time: str | None = "TIME",
-        y: str = "DV",
+        y: str | Mapping[str, str | int | float] = "DV",
         amount: str | None = "AMT",
         duration: str | None = None,
         compartment: str = "CMT",
+        outcome: str = "DVID",
+        occasion: str = "OCC",
         covariates: str | Sequence[str] | Mapping[str, str] = (),
         time_label: str | None = None,
         y_label: str | None = None,
+        **csv: Any,
     ) -> "Population":
         """Read a data frame with one row per observation or dose, sorted by subject and time.
 
-        Columns are found by their exact name, then without regard to case. A row is a dose where EVID is 1, or, without
-        EVID, where the amount is positive. An empty response, or MDV of 1, is a missing response: kept and masked.
-        Infusions come from `duration` (or DUR), or as amount / RATE. `time=None` numbers each subject's rows 0, 1, ...
-        `covariates` lists columns, or maps the names that a model uses to columns; one that is constant within
-        every subject becomes a scalar.
+        Columns are found by their exact name, then without regard to case; empty, `.` and NA are missing.
+        `population.report` tells what was read, what was left out or filled, and why.
 
-        At one and the same time a dose comes before an observation.
+        - Rows: EVID is 0 (observation), 1 (dose) or 2 (neither: a time at which covariates are known). Without EVID a
+          row with a positive amount is a dose. An empty response, or MDV of 1, is missing: kept and masked.
+        - Times: numbers; or clock times (hh:mm), beside a column DATE (year-month-day) where they pass midnight; or
+          dates with clock times: these become hours since the subject's first record. `time=None` numbers the rows.
+        - Doses: infusions come from `duration` (or DUR), or as amount / RATE. ADDL and II become doses of their own;
+          SS of 1 is kept as `doses.steady_state`, with II as `doses.interval`. At one and the same time a dose comes
+          before an observation.
+        - Outcomes: several where `outcome` (DVID) has several values, which are their names; `y={"pk": 1, "pd": 2}`
+          names them otherwise, and `y={"pk": "CONC", "pd": "EFFECT"}` reads a column each.
+        - Censoring: CENS 1 means below DV, -1 above DV, and LIMIT is the other end of an interval. BLQ 1 means below
+          the limit in LLOQ or LIMIT, or in DV itself.
+        - `covariates` lists columns, or maps the names that a model uses to columns; one that is constant within every
+          subject becomes a scalar. A missing value is the last one before it, carried forward. Where a dose row changes
+          a covariate, its time is kept as a row without a response.
+        - Occasions: a column OCC becomes the covariate "occasion", counted from 0; a model with inter-occasion
+          variability picks `eta[1 + subject.covariates["occasion"].astype(int)]`, one random effect an occasion.
 
         Raises:
             ValueError: one sentence with subject, row (1 is the first row of data), column and remedy, where
                 a column or an id is missing; times are unsorted, negative or missing; the rows of a subject are apart;
                 a row occurs twice; a number is text or infinite; a dose is negative; a subject has no observation;
-                a covariate is missing or not a number; EVID is neither 0 nor 1.
+                a covariate is not a number or is missing at first; a code (EVID, MDV, CENS, SS, RATE) is not read.
         """
         dose: dict[str, Any] = {"amount": amount, "duration": duration, "compartment": compartment}
-        table = frames.read(df, id=id, time=time, y=y, covariates=covariates, **dose)
-        return cls._padded(table, time_label or time or "row", y_label or y)
+        other: dict[str, Any] = {"outcome": outcome, "occasion": occasion, "covariates": covariates}
+        table = frames.read(df, id=id, time=time, y=y, **dose, **other, **csv)
+        label = y_label or (str(y) if "" in table.y else ", ".join(sorted(table.y)))
+        return cls._padded(table, time_label or time or "row", label)
+
+    @classmethod
+    def read_csv(cls, path: str | os.PathLike, *, id: str = "ID", **options: Any) -> "Population":
+        """Read a text file: the same columns, conventions and options as `from_frame`.
+
+        Cells are separated by tabs, semicolons, commas or spaces, whichever the header has. Lines that begin with #,
+        and lines whose first cell is C (or begins with C and a space) in a file of numbers, are comments. A decimal
+        comma is read where the comma is not what separates the cells.
+
+        Raises:
+            ValueError: as `from_frame`, with the line of the file in place of the row; and where a line has more or
+                fewer cells than the header, or decimal commas and decimal points are mixed.
+        """
+        df, lines, notes = events.read_text(path, id)
+        return cls.from_frame(df, id=id, lines=lines, notes=notes, **options)
 
     @classmethod
     def from_subjects(
@@ -138,7 +202,8 @@ class Population(eqx.Module):
         """Put subjects together, padding the shorter ones; ids are 1, 2, ... where none are given.
 
         Raises:
-            ValueError: no subjects, ids that are repeated or not one for each, or subjects with different covariates.
+            ValueError: no subjects, ids that are repeated or not one for each, or subjects with different covariates
+                or outcomes.
         """
         ids = tuple(range(1, len(subjects) + 1)) if ids is None else tuple(ids)
         if not subjects:
@@ -147,34 +212,22 @@ class Population(eqx.Module):
             raise ValueError(
                 f"There are {len(subjects)} subjects and {len(set(ids))} different ids; give each its own."
             )
-        names = set(subjects[0].covariates)
-        for name, subject in zip(ids, subjects, strict=True):
-            if subject.time.size == 0:
-                raise ValueError(f"Subject {name} has no rows; give it at least one time or leave it out.")
-            if set(subject.covariates) != names:
-                raise ValueError(
-                    f"Subject {name} has the covariates {sorted(subject.covariates)} and subject {ids[0]} has "
-                    f"{sorted(names)}; give every subject the same covariates."
-                )
         local = [jax.tree.map(np.asarray, s) for s in subjects]
-        n, d = np.array([s.time.size for s in local]), np.array([s.doses.time.size for s in local])
+        first = local[0]
+        for name, s in zip(ids, local, strict=True):
+            if s.time.size == 0:
+                raise ValueError(f"Subject {name} has no rows; give it at least one time or leave it out.")
+            for what, mine, theirs in (
+                ("covariates", s.covariates, first.covariates),
+                ("outcomes", frames.as_dict(s.y), frames.as_dict(first.y)),
+            ):
+                if set(mine) != set(theirs):
+                    raise ValueError(
+                        f"Subject {name} has the {what} {sorted(mine)} and subject {ids[0]} has {sorted(theirs)}; "
+                        f"give every subject the same {what}."
+                    )
 
-        def values(s: Subject, name: str) -> np.ndarray:
-            return np.broadcast_to(s.covariates[name], s.time.shape)
-
-        table = frames.Table(
-            ids=ids,
-            subject=np.repeat(np.arange(len(local)), n),
-            time=np.concatenate([s.time for s in local]),
-            y=np.concatenate([np.where(s.mask, s.y, np.nan) for s in local]),
-            covariates={k: np.concatenate([values(s, k) for s in local]) for k in subjects[0].covariates},
-            varying={k: any(np.ndim(s.covariates[k]) for s in local) for k in subjects[0].covariates},
-            dose_subject=np.repeat(np.arange(len(local)), d),
-            dose_time=np.concatenate([s.doses.time for s in local]),
-            amount=np.concatenate([s.doses.amount for s in local]),
-            duration=np.concatenate([s.doses.duration for s in local]),
-            compartment=np.concatenate([s.doses.compartment for s in local]),
-        )
+        table = frames.together(ids, local)
         return cls._padded(table, time_label, y_label)
 
     @classmethod
@@ -184,31 +237,32 @@ class Population(eqx.Module):
         n_doses, dose_at = frames.positions(table.dose_subject, len(table.ids))
         last = np.cumsum(rows) - 1
 
-        def spread(values: np.ndarray, fill: np.ndarray) -> Array:
-            out = np.repeat(np.asarray(fill)[:, None], rows.max(), axis=1)
+        def spread(values: np.ndarray, fill: Any = None) -> np.ndarray:
+            out = np.repeat((values[last] if fill is None else np.full(len(rows), fill))[:, None], rows.max(), axis=1)
             out[table.subject, at] = values
-            return jnp.asarray(out)
+            return out
 
-        def spread_doses(values: np.ndarray, fill: np.ndarray | float) -> Array:
-            out = np.full((len(rows), n_doses.max()), fill, dtype=values.dtype)
-            out[table.dose_subject, dose_at] = values
-            return jnp.asarray(out)
+        def by_outcome(values: dict[str, np.ndarray], fill: Any) -> Any:
+            arrays = {k: spread(x, fill) for k, x in sorted(values.items())}
+            return arrays.get("", arrays) if arrays else None
 
-        first_dose = np.zeros((len(rows), 1))  # padding doses sit at the subject's first dose
-        first_dose[table.dose_subject[::-1], 0] = table.dose_time[::-1]
-        zero, seen = np.zeros(len(rows)), ~np.isnan(table.y)
-        covariates = {
-            k: spread(x, x[last]) if table.varying[k] else jnp.asarray(x[last]) for k, x in table.covariates.items()
-        }
-        doses = Doses(
-            spread_doses(table.dose_time, first_dose),
-            spread_doses(table.amount, 0.0),
-            spread_doses(table.duration, 0.0),
-            spread_doses(table.compartment, 1.0),
+        doses = {k: np.zeros((len(rows), n_doses.max()), x.dtype) for k, x in table.doses.items()}
+        doses["compartment"] += 1
+        first_dose = np.zeros(len(rows))  # padding doses sit at the subject's first dose
+        first_dose[table.dose_subject[::-1]] = table.doses["time"][::-1]
+        doses["time"] += first_dose[:, None]
+        for k, x in table.doses.items():
+            doses[k][table.dose_subject, dose_at] = x
+        subjects = Subject(
+            spread(table.time),
+            by_outcome({k: np.nan_to_num(x) for k, x in table.y.items()}, 0.0),
+            by_outcome({k: ~np.isnan(x) for k, x in table.y.items()}, False),
+            {k: spread(x) if table.varying[k] else x[last] for k, x in table.covariates.items()},
+            Doses(**doses),
+            by_outcome(table.censored, 0),
+            by_outcome(table.limit, 0.0),
         )
-        y = spread(np.where(seen, table.y, 0.0), zero)
-        subjects = Subject(spread(table.time, table.time[last]), y, spread(seen, zero > 0), covariates, doses)
-        return cls(subjects, table.ids, rows, time_label, y_label)
+        return cls(subjects, table.ids, rows, time_label, y_label, Notes(table.notes))
 
     # ---------------------------------------------------------------- choosing
 
@@ -231,26 +285,16 @@ class Population(eqx.Module):
                 f"Position {key} is not in this population of {len(self)}; count from 0 to {len(self) - 1} "
                 "(positions are not ids: see population.ids)."
             ) from error
-        if np.ndim(chosen):
-            return self._subset(np.asarray(chosen))
-        i = int(chosen)
-        local = jax.tree.map(lambda x: np.asarray(x)[i], self.subjects)
-        n, given = self.rows[i], local.doses.amount != 0
-        return Subject(
-            local.time[:n],
-            local.y[:n],
-            local.mask[:n],
-            {name: x[:n] if x.ndim else x for name, x in local.covariates.items()},
-            jax.tree.map(lambda x: jnp.asarray(x[given]), local.doses),
-        )
-
-    def _subset(self, chosen: np.ndarray) -> "Population":
-        if chosen.size == 0:
+        if np.ndim(chosen) and np.size(chosen) == 0:
             raise IndexError("This choice leaves no subject; a population needs at least one.")
         # the width stays: a subset of the same size then runs a program that is compiled already
-        subjects = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[chosen]), self.subjects)
-        ids = tuple(self.ids[i] for i in chosen)
-        return Population(subjects, ids, self.rows[chosen], self.time_label, self.y_label)
+        local = jax.tree.map(lambda x: np.asarray(x)[chosen], self.subjects)
+        if np.ndim(chosen):
+            subjects, ids = jax.tree.map(jnp.asarray, local), tuple(self.ids[i] for i in chosen)
+            return dataclasses.replace(self, subjects=subjects, ids=ids, rows=self.rows[chosen])
+        n, given = self.rows[chosen], local.doses.amount != 0
+        one = local.with_rows(lambda x: x[:n] if x.ndim else x)
+        return dataclasses.replace(one, doses=jax.tree.map(lambda x: jnp.asarray(x[given]), local.doses))
 
     def keep_rows(self, index: Sequence[int]) -> "Population":
         """The same subjects with only these rows each: `keep_rows([2, -1])` keeps the third and the last of everyone.
@@ -270,71 +314,83 @@ class Population(eqx.Module):
                 raise ValueError(f"{who} and {what} {list(index)}; count from 0.")
 
         def keep(x: Array) -> Array:
-            return jnp.asarray(np.take_along_axis(np.asarray(x), at, axis=1))
+            return jnp.asarray(np.take_along_axis(np.asarray(x), at, axis=1)) if x.ndim == 2 else x
 
-        old = self.subjects
-        covariates = {k: keep(x) if x.ndim == 2 else x for k, x in old.covariates.items()}
-        mask = keep(old.mask)
-        empty = ~np.asarray(mask).any(axis=1)
+        subjects = self.subjects.with_rows(keep)
+        empty = ~np.logical_or.reduce([np.asarray(m).any(axis=1) for m in frames.as_dict(subjects.mask).values()])
         if empty.any():
             who = self.ids[int(np.argmax(empty))]
             raise ValueError(f"Subject {who} has no observation in rows {list(index)}; keep others.")
-        subjects = Subject(keep(old.time), keep(old.y), mask, covariates, old.doses)
-        return Population(subjects, self.ids, np.full(len(self), len(wanted)), self.time_label, self.y_label)
+        return dataclasses.replace(self, subjects=subjects, rows=np.full(len(self), len(wanted)))
 
-    def with_responses(self, y: ArrayLike) -> "Population":
-        """A copy with new responses (N, n); rows that are padding or missing stay so.
+    def outcome(self, name: str) -> "Population":
+        """The same subjects with one of several outcomes, as arrays.
 
         Raises:
-            ValueError: another shape than (N, n).
+            ValueError: no outcome of this name.
         """
-        new, mask = _floats(y), self.subjects.mask
-        if new.shape != mask.shape:
-            raise ValueError(f"New responses have shape {new.shape}; this population needs {mask.shape}.")
-        return eqx.tree_at(lambda p: p.subjects.y, self, jnp.where(mask, new, 0.0))
+        if name not in self.outcomes:
+            raise ValueError(f"There is no outcome {name!r}; this population has {', '.join(self.outcomes) or 'one'}.")
+        s = self.subjects
+        parts = {k: None if getattr(s, k) is None else getattr(s, k)[name] for k in ("y", "mask", "censored", "limit")}
+        return dataclasses.replace(self, subjects=dataclasses.replace(s, **parts), y_label=name)
+
+    def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
+        """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.
+
+        Raises:
+            ValueError: another shape than (N, n), or other outcomes.
+        """
+        new, mask = _by_outcome(float)(y), self.subjects.mask
+        if frames.as_dict(new).keys() != frames.as_dict(mask).keys():
+            form = f"a dict by outcome: {', '.join(self.outcomes)}" if self.outcomes else "one array, not a dict"
+            raise ValueError(f"New responses need to be {form}.")
+        for x in frames.as_dict(new).values():
+            if x.shape != self.subjects.time.shape:
+                raise ValueError(
+                    f"New responses have shape {x.shape}; this population needs {self.subjects.time.shape}."
+                )
+        new = jax.tree.map(lambda m, x: jnp.where(m, x, 0.0), mask, new)
+        return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, y=new, censored=None, limit=None))
 
     # ---------------------------------------------------------------- telling
 
     @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The names of the outcomes where there are several; empty where there is one."""
+        return tuple(sorted(self.subjects.y)) if isinstance(self.subjects.y, dict) else ()
+
+    @property
     def n_observations(self) -> int:
-        """How many responses were observed, over all subjects."""
-        return int(np.asarray(self.subjects.mask).sum())
+        """How many responses were observed, over all subjects and outcomes."""
+        return sum(int(np.asarray(m).sum()) for m in jax.tree.leaves(self.subjects.mask))
 
     @property
     def n_doses(self) -> int:
         """How many doses of non-zero amount were given, over all subjects."""
         return int((np.asarray(self.subjects.doses.amount) != 0).sum())
 
+    @property
+    def report(self) -> Report:
+        """What was read: subjects, observations, doses and covariates; what was left out, filled or added, and why."""
+        return Report(written.facts(self), self.notes)
+
     def to_frame(self) -> "pd.DataFrame":
-        """An event frame: ID TIME DV AMT EVID MDV, CMT and DUR where they are needed, and the covariates.
+        """An event frame: ID TIME DV AMT EVID MDV, what else is needed (CMT DUR SS II DVID CENS LIMIT OCC), covariates.
 
         `Population.from_frame` reads it back. Dose rows come before observations of the same time and carry the
-        covariates of the next observation.
+        covariates that hold at their time: the last known ones.
         """
-        return frames.write(self)
+        return written.frame(self)
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Write `to_frame()` as a file, with `.` for what is missing; `Population.read_csv` reads it back."""
+        self.to_frame().to_csv(path, index=False, na_rep=".")
 
     def __repr__(self) -> str:
-        seen, names = self.n_observations, ", ".join(self.subjects.covariates)
-        text = f"Population of {len(self)} subjects, {seen} observations ({int(self.rows.sum()) - seen} missing), "
-        return text + f"{self.n_doses} doses" + (f", covariates: {names}" if names else "")
+        text = f"Population of {len(self)} subjects, {written.counts(self)}, {self.n_doses} doses"
+        names = ", ".join(self.subjects.covariates)
+        return text + (f", covariates: {names}" if names else "")
 
     def _repr_html_(self) -> str:
-        time, y, mask = (np.asarray(x) for x in (self.subjects.time, self.subjects.y, self.subjects.mask))
-        facts = {
-            "subjects": f"{len(self)}",
-            "observations": f"{self.n_observations} ({int(self.rows.sum()) - self.n_observations} missing)",
-            "rows a subject": _span(self.rows),
-            "doses": f"{self.n_doses}",
-            self.time_label: _span(time),
-            self.y_label: _span(y[mask]),
-        }
-        for name, x in self.subjects.covariates.items():
-            facts[f"covariate {name}"] = _span(np.asarray(x)) + (", varies in time" if x.ndim == 2 else "")
-        left, text = "style='text-align:left'", html.escape
-        body = "".join(f"<tr><th {left}>{text(k)}</th><td {left}>{text(v)}</td></tr>" for k, v in facts.items())
-        return f"<table><caption>Population</caption>{body}</table>"
-
-
-def _span(x: np.ndarray) -> str:
-    low, high = (f"{float(v):.4g}" for v in (np.min(x), np.max(x))) if x.size else ("none", "none")
-    return low if low == high else f"{low} to {high}"
+        return Report(written.facts(self), ())._repr_html_()

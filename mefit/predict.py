@@ -1,20 +1,25 @@
 """Predictions: the mean of each subject's observation density, at its own times or on a grid."""
 
-import equinox as eqx
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .compiling import compiled
+from .frames import as_dict
 from .model import Model, eta_mean, eta_size, observation_density
 from .population import Population, Subject
 
 
 @compiled
-def _means(model: Model, eta: Array, subjects: Subject) -> Array:
+def _means(model: Model, eta: Array, subjects: Subject) -> Any:
     def one(eta, subject):
-        return jnp.broadcast_to(observation_density(model, eta, subject).mean, subject.time.shape)
+        density = observation_density(model, eta, subject)
+        mean = {k: jnp.broadcast_to(x.mean, subject.time.shape) for k, x in as_dict(density).items()}
+        return mean.get("", mean)
 
     return jax.vmap(one)(eta, subjects)
 
@@ -33,9 +38,9 @@ def _on_grid(population: Population, time: Array) -> Subject:
     if not np.all(np.isfinite(time)):
         raise ValueError("time holds a value that is not a number, or is infinite; a prediction needs finite times.")
     grid = jnp.broadcast_to(time, (len(population), time.shape[-1]))
-    return eqx.tree_at(
-        lambda s: (s.time, s.y, s.mask), subjects, (grid, jnp.zeros(grid.shape), jnp.ones(grid.shape, bool))
-    )
+    y = jax.tree.map(lambda _: jnp.zeros(grid.shape), subjects.y)
+    mask = jax.tree.map(lambda _: jnp.ones(grid.shape, bool), subjects.y)
+    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, censored=None, limit=None)
 
 
 def predict(
@@ -43,7 +48,7 @@ def predict(
     population: Population,
     eta: Float[ArrayLike, "N K"] | None = None,
     time: Float[ArrayLike, "..."] | None = None,
-) -> Float[Array, "N m"]:
+) -> Float[Array, "N m"] | dict[str, Float[Array, "N m"]]:
     """E[y | theta, eta_i, x_i] of every subject: the mean of `model.observations(eta_i, subject_i)`.
 
     **Arguments:**
@@ -56,7 +61,7 @@ def predict(
     - `time`: times to predict at instead of the subjects' own, (m,) for all or (N, m); in the data's unit.
 
     **Returns:** (N, n) at the subjects' own times, in the order of `population.subjects.time` (padded rows repeat the
-    last time), or (N, m) on the grid; in the unit of y.
+    last time), or (N, m) on the grid; in the unit of y. A dict of these by outcome where there are several.
 
     **Raises:** ValueError where `eta` or `time` has the wrong shape, or `time` is given and a covariate varies in time.
     """

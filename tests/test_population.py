@@ -234,7 +234,11 @@ MALFORMED = {
     "negative time": (with_cell("TIME", 1, -1), "Subject b, row 1: the time in column 'TIME' is negative; count"),
     "missing time": (with_cell("TIME", 3, nan), "Subject b, row 3: the time in column 'TIME' is missing; fill"),
     "infinite time": (with_cell("TIME", 8, inf), "Subject a, row 8: column 'TIME' is infinite; correct"),
-    "dates": (events(TIME=pd.to_datetime(["2024-01-01"] * 8)), "'TIME' holds datetime64.*plain numbers, such as hours"),
+    "dates of one day": (events(TIME=pd.to_datetime(["2024-01-01"] * 8)), "Subject b, row 3: a second observation"),
+    "durations as times": (
+        events(TIME=pd.to_timedelta([0, 0, 2, 0, 1, 3, 3, 5], "h")),
+        "'TIME' holds timedelta64.*plain numbers, such as hours",
+    ),
     "clock": (with_cell("TIME", 3, "08:30"), "Subject b, row 3: column 'TIME' holds '08:30', not a number; correct"),
     "text response": (with_cell("DV", 3, "<0.1"), "Subject b, row 3: column 'DV' holds '<0.1', not a number"),
     "underscored number": (with_cell("DV", 3, "1_0"), "Subject b, row 3: column 'DV' holds '1_0'"),
@@ -256,7 +260,8 @@ MALFORMED = {
         with_cell("DV", 4, 3.3).drop(columns="EVID"),
         "Subject a, row 4: it has an amount and a response; write the dose and the observation as two rows",
     ),
-    "reset event": (with_cell("EVID", 6, 4), "Subject a, row 6: EVID is neither 0 .* nor 1 .*drop the row"),
+    "reset event": (with_cell("EVID", 6, 4), "Subject a, row 6: EVID 3 or 4 means a reset.*another id"),
+    "other event": (with_cell("EVID", 7, 5), "Subject a, row 7: EVID is neither 0 .* nor 1 .* nor 2 .*correct it"),
     "missing EVID": (with_cell("EVID", 6, nan), "Subject a, row 6: EVID is missing; use 0"),
     "MDV out of range": (events(MDV=[1, 0, 0, 1, 0, 1, 2, 0]), "Subject a, row 7: MDV is neither 0"),
     "negative duration": (with_cell("DUR", 4, -1), "Subject a, row 4: the duration of the dose is negative"),
@@ -277,20 +282,42 @@ MALFORMED = {
     ),
     "only doses": (without(events(), 5, 7, 8), "Subject a has no observation in column 'DV'; add one or leave"),
     "only missing": (events(DV=[nan, 0.5, 4.0] + [nan] * 5), "Subject a has no observation in column 'DV'"),
-    "missing covariate": (with_cell("WT", 7, nan), "Subject a, row 7: covariate 'WT' is missing; fill"),
+    "missing covariate": (
+        events(WT=[70, 70, 70, nan, 55, 55, 55, 55]),
+        "Subject a, row 4: covariate 'WT' is missing with no value before it; fill in the subject's first",
+    ),
     "one word in a covariate": (with_cell("WT", 7, "heavy"), "Subject a, row 7: column 'WT' holds 'heavy'"),
     "covariate in words": (
         events(WT=list("MMMFFFFF")),
         r"Covariate 'WT' holds words \('M', 'F'\); code them as numbers first.*df\['WT'\] == 'M'",
     ),
-    "more doses to come": (
+    "more doses at no interval": (
         events(ADDL=[3, 0, 0, 0, 0, 0, 0, 0]),
-        "Subject b, row 1: ADDL, which is not read.*row of it",
+        "Subject b, row 1: ADDL or SS needs the interval between doses; give it in a column II",
     ),
-    "steady state": (events(SS=[0, 0, 0, 1, 0, 0, 0, 0]), "Subject a, row 4: SS, which is not read.*earlier doses"),
-    "two outcomes": (events(DVID=[0, 1, 2, 0, 1, 0, 0, 1]), "Subject b, row 3: DVID marks a second kind of response"),
+    "half a dose more": (events(ADDL=[1.5, 0, 0, 0, 0, 0, 0, 0], II=12), "Subject b, row 1: ADDL is not a whole num"),
+    "steady state at no interval": (events(SS=[0, 0, 0, 1, 0, 0, 0, 0]), "Subject a, row 4: ADDL or SS needs the int"),
+    "steady state, other code": (events(SS=[2, 0, 0, 0, 0, 0, 0, 0], II=12), "Subject b, row 1: SS is neither 0 nor 1"),
+    "additional dose written too": (
+        events(ADDL=[0, 0, 0, 1, 0, 0, 0, 0], II=3, AMT=[100, 0, 0, 60, 0, 60, 0, 0], DUR=0),
+        "Subject a, row 6: this dose is also one of the additional doses .ADDL. of another; lower ADDL or drop",
+    ),
+    "an outcome that is not told": (events(DVID=[0, 1, 2, 0, 0, 0, 0, 1]), "Subject a, row 5: DVID is missing.*fill"),
     "two compartments observed": (events(CMT=[1, 2, 2, 1, 3, 1, 0, 2]), "Subject a, row 5: CMT marks a second kind"),
-    "censored": (events(CENS=[0, 1, 0, 0, 0, 0, 0, 0]), "Subject b, row 2: CENS, which is not read.*leave"),
+    "censored, other code": (events(CENS=[0, 2, 0, 0, 0, 0, 0, 0]), "Subject b, row 2: CENS is neither 1 .*nor -1"),
+    "censored at nothing": (
+        events(CENS=[0, 0, 0, 0, 0, 0, 1, 0]),
+        "Subject a, row 7: it is censored, but at an unknown limit; write the limit in DV",
+    ),
+    "limit on the wrong side": (
+        events(CENS=[0, 0, 1, 0, 0, 0, 0, 0], LIMIT=[nan, nan, 5, nan, nan, nan, nan, nan]),
+        "Subject b, row 3: LIMIT is on the wrong side of DV",
+    ),
+    "below the limit, with a response": (
+        events(BLQ=[0, 0, 1, 0, 0, 0, 0, 0], LLOQ=0.1),
+        "Subject b, row 3: it is below the limit .BLQ., but DV is neither empty, nor 0, nor the limit",
+    ),
+    "below and above": (events(BLQ=1, CENS=1, LLOQ=0.1), "Subject b, row 1: CENS and BLQ are both set; keep one"),
 }
 
 
