@@ -9,7 +9,7 @@ from numpyro.distributions import constraints
 from .compiling import compiled
 from .method import Problem
 from .model import Model
-from .objective import Objective, free_vector, model_at
+from .objective import Objective, free_vector
 from .parameters import (
     FullCovariance,
     Weights,
@@ -28,11 +28,14 @@ def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
     return _tails(problem, likelihood, names) if names else ()
 
 
-@compiled
-def _measure(template: Model, fixed: tuple[str, ...], x: Array) -> Array:
-    """Log prior and log Jacobian at free values x."""
+def prior_of_free(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Model, Array]:
+    """The model at free coordinates x, and their log prior density: that on the natural scale plus log Jacobian."""
     free = ravel_pytree(unconstrain(template, fixed))[1](x)
-    return log_prior(constrain(template, free), fixed) + log_jacobian(template, free)
+    model = constrain(template, free)
+    return model, log_prior(model, fixed) + log_jacobian(template, free)
+
+
+_prior_of_free = compiled(prior_of_free)
 
 
 def _open_ended(problem: Problem) -> list[str]:
@@ -71,9 +74,8 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
     def density(i, move):
         x = x0.copy()
         x[i] += move
-        model = model_at(problem.model, problem.fixed, x)
-        value = np.sum(np.asarray(likelihood.terms(model, problem.population, problem.key).value))
-        return float(value + _measure(problem.model, problem.fixed, x))
+        model, log_p = _prior_of_free(problem.model, problem.fixed, x)
+        return float(np.sum(np.asarray(likelihood.terms(model, problem.population, problem.key).value)) + log_p)
 
     for i in opened:
         for end, sign in (("infinity", 1.0), ("0" if labels[i].log_scale else "minus infinity", -1.0)):

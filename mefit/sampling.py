@@ -25,14 +25,11 @@ from .model import Model, eta_size, log_conditional, log_random_effects
 from .objective import Objective, free_vector
 from .parameters import (
     Weights,
-    constrain,
     free_parameters,
-    log_jacobian,
-    log_prior,
     unconstrain,
 )
 from .population import Subject
-from .propriety import refuse_improper
+from .propriety import prior_of_free, refuse_improper
 from .report import entries
 from .saem import _log_prior
 
@@ -239,9 +236,7 @@ def _density(about: tuple[Any, ...], place: Any) -> tuple[Array, Any]:
     """Log posterior density of x and z, but for a constant, with the model and the random effects there."""
     method, template, fixed, subjects = about
     x, z = place
-    free = ravel_pytree(unconstrain(template, fixed))[1](x)
-    model = constrain(template, free)
-    value = log_prior(model, fixed) + log_jacobian(template, free)
+    model, value = prior_of_free(template, fixed, x)
     if _is_centred(method, model):
         effects: Any = model.random_effects()
         transform = biject_to(effects.support)

@@ -138,6 +138,8 @@ class Opened:
         self.page.on("websocket", lambda websocket: self._asked(websocket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        # On a busy machine JupyterLab may ask for a kernel, or whether to wait for one, over the whole page.
+        self.page.add_locator_handler(self.page.locator("dialog.jp-Dialog"), self._accept)
         # A workspace for each, or JupyterLab would open what was open before as well, in front.
         self.page.goto(f"{self.address}/lab/workspaces/{self.name}/tree/{notebook.name}?token={TOKEN}")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
@@ -146,6 +148,10 @@ class Opened:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
             self.left.append(url)
+
+    def _accept(self, dialog) -> None:
+        print(f"{self.name}: JupyterLab asked: {dialog.first.inner_text()!r}")
+        dialog.first.locator(".jp-mod-accept").click()
 
     def run(self) -> None:
         """Run all cells and wait for the last; fails with the text of the first error."""

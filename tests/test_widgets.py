@@ -227,6 +227,14 @@ def test_a_painter_that_fails_is_a_fault_and_starts_afresh():
     assert explorer._error.value == ""
 
 
+def assert_the_edges_hold(make):
+    """Every control at its lowest, then at its highest value, together: there is a sentence, about numbers."""
+    explorer = make()
+    for end in ("low", "high"):
+        explorer.set(**{name: getattr(c, end) for name, c in explorer.controls.items() if hasattr(c, end)})
+        assert explorer.text and "nan" not in explorer.text and "inf" not in explorer.text
+
+
 def assert_painting_anew_gives_the_same(make, module, moves):
     """After each move, artists that were moved and a picture painted anew are the same to the byte."""
     kept = make()
