@@ -13,7 +13,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import datasets, pk
+from . import datasets, dynamics, pk
 from .empirical_bayes import Newton, empirical_bayes
 from .fit import Fit, Step, fit, iterate, log_likelihood
 from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
