@@ -1,14 +1,11 @@
 """Ordinary differential equations of any right-hand side, with doses as jumps and infusions.
 
-One integration runs through all that happens to a subject: it stops exactly at each dose, at each end of an infusion
-and at each requested time, in whatever order they are given. Padding, or what falls on a time where it stops anyway,
-costs nothing. The formulas of the methods are Diffrax's; the loop around them is the kit's own, because it has to
-compile quickly under second derivatives, and to run forward and in reverse.
-
-To derivatives the length of a step is a constant, but the place of a stop is not, so that a lag has its derivative.
+One integration runs through all that happens to a subject: it stops exactly at each dose, end of an infusion and
+requested time, in whatever order they come; padding costs nothing. The formulas are Diffrax's, the loop is the kit's:
+it has to compile quickly under second derivatives, and to run forward and in reverse. To derivatives the length of a
+step is a constant, but the place of a stop is not, so that a lag has its derivative.
 """
 
-import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +15,7 @@ import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .pk import steady_doses
 from .population import Subject
@@ -27,43 +24,19 @@ _CHUNK = 8  # steps between two looks at whether all subjects of a batch have ar
 _PERIODS = 8  # Newton steps to a steady state: one where the system is linear
 
 
-class Solver(eqx.Module):
-    """How to step: a formula, and a rule for the length of the steps. `plan` is what the rule remembers."""
+class _Adaptive(eqx.Module):
+    """What the solvers with error control share: h <- 0.9 h (error / allowed)^(-1/5), by a factor of 1/5 to 5.
 
-    @abc.abstractmethod
-    def formula(self, rhs: Callable, t: Array, y: Array, h: Array) -> tuple[Array, Array]:
-        """The state after a step of length h, and its estimated error."""
-
-    @abc.abstractmethod
-    def begin(self, rhs: Callable, t: Array, y: Array, span: Array) -> Array:
-        """The plan of the first step."""
-
-    @abc.abstractmethod
-    def length(self, plan: Array, gap: Array) -> tuple[Array, Array]:
-        """The length of the next step, where `gap` is the way to the next stop, and whether it gets there."""
-
-    @abc.abstractmethod
-    def judge(self, plan: Array, h: Array, hit: Array, y: Array, new: Array, error: Array) -> tuple[Array, Array]:
-        """Whether a step counts, and the next plan."""
-
-    @abc.abstractmethod
-    def most(self, stops: int) -> int:
-        """How many steps are allowed where there are so many stops."""
-
-
-class _Adaptive(Solver):
-    """What the solvers with error control share: h <- 0.9 h (error / allowed)^(-1/5), by a factor of 1/5 to 5."""
+    A solver has a `formula` for the state after a step and its error, and a rule: `begin` makes the first plan,
+    `length` the next step, and whether it gets to the stop `gap` away, `judge` whether it counts, and the next plan.
+    """
 
     rtol: float = 1e-8
     atol: float = 1e-10
     max_steps: int = 1000
 
-    def begin(self, rhs, t, y, span):
-        scale = self.atol + self.rtol * jnp.abs(y)
-        slope, size = (jnp.sqrt(jnp.mean((x / scale) ** 2)) for x in (rhs(t, y), y))
-        sound = (size > 1e-5) & (slope > 1e-5) & jnp.isfinite(slope)
-        guess = jnp.minimum(0.01 * size / jnp.where(sound, slope, 1.0), span)
-        return stop_gradient(jnp.where(sound, guess, 1e-3 * span))
+    def begin(self, span):
+        return 1e-3 * span
 
     def length(self, plan, gap):
         hit = gap <= 1.0000001 * plan
@@ -100,8 +73,7 @@ class Tsit5(_Adaptive):
 
 
 class Kvaerno5(_Adaptive):
-    """Kvaerno's implicit method of order 5, for stiff systems, where some rates are far faster than what one looks at.
-    It solves equations in every step, so that it compiles and runs several times longer than `Tsit5`.
+    """Kvaerno's implicit method of order 5, for stiff systems; a step solves equations, which takes its time.
 
     Source: Kvaerno (2004), BIT Numer. Math. 44.
     """
@@ -116,12 +88,10 @@ class Kvaerno5(_Adaptive):
         return new, jnp.where(result == diffrax.RESULTS.successful, error, jnp.inf)  # type: ignore[arg-type]
 
 
-class RK4(Solver):
+class RK4(eqx.Module):
     """The classical method of order 4 with `steps` equal steps from one stop to the next, and no look at the error.
 
-    A network inside an equation trains fastest so. A step longer than 2.7 / the fastest rate explodes.
-    Source: Kutta (1901), Z. Math. Phys. 46.
-    """
+    A step longer than 2.7 / the fastest rate explodes. Source: Kutta (1901), Z. Math. Phys. 46."""
 
     steps: int = 20
 
@@ -132,8 +102,8 @@ class RK4(Solver):
         d = rhs(t + h, y + h * c)
         return y + h / 6 * (a + 2 * b + 2 * c + d), jnp.zeros_like(y)
 
-    def begin(self, rhs, t, y, span):
-        return jnp.asarray(float(self.steps))
+    def begin(self, span):
+        return float(self.steps)
 
     def length(self, plan, gap):
         return gap / plan, plan < 1.5
@@ -143,6 +113,9 @@ class RK4(Solver):
 
     def most(self, stops):
         return self.steps * stops
+
+
+Solver = Tsit5 | Kvaerno5 | RK4
 
 
 def solve(
@@ -163,10 +136,9 @@ def solve(
             return [-ka * depot, ka * depot - cl / v * central]
         amounts = mf.dynamics.solve(rhs, [0.0, 0.0], subject)        # (n, 2)
 
-    A dose into compartment k adds F amount to state k (counted from 1) at its time + lag, or, with a duration, at the
-    rate F amount / duration for so long. At the time of a dose the state is the one just after it. A dose at steady
-    state sets the state to what the same dose, given every `interval` for ever before, would have left, whatever was
-    given earlier; its lag and duration may not be longer than the interval.
+    A dose into compartment k adds F amount to state k (from 1) at its time + lag, or from then on at the rate F amount
+    / duration; at its very time the state is the one just after. A dose at steady state first sets the state to what
+    the same dose, every `interval` for ever before, has left; lag and duration must not be longer than the interval.
 
     Args:
         rhs: the right-hand side in plain JAX; it may use parameters, covariates and networks from around it.
@@ -174,15 +146,12 @@ def solve(
         subject: its `doses` are read, and its `time` unless `time` is given.
         lag, bioavailability: a number for all doses, or one for each of the S compartments.
         solver: `Tsit5()` unless given, `Kvaerno5()` where the system is stiff, or `RK4()`.
-        time: times (m,) to return instead of `subject.time`, in any order; before `start`, the initial state.
-        start: the time at which `initial` holds; the subject's first record, dose or response, unless given.
+        time: times (m,) instead of `subject.time`, in any order.
+        start: when `initial` holds, the subject's first record unless given; what is before is not looked at.
 
     Returns:
-        (n, S). Where the solver fails the states are NaN, so that a fit steps back from there.
-
-    Raises:
-        ValueError: `rhs` and `initial` of different sizes; outside of a compiled program, a solver that failed or a
-            dose into a compartment that the system does not have. A fit asks so at its starting values.
+        (n, S). Where the solver fails the states are NaN, so that a fit steps back from there. Outside of a compiled
+        program, where a fit looks at its start, that raises a ValueError, as does a dose into a missing compartment.
     """
     solver, state = solver or Tsit5(), jnp.asarray(initial, float)
     doses, size = subject.doses, state.shape[0]
@@ -211,8 +180,8 @@ def solve(
         before = (jnp.zeros_like(interval), delay, delay + doses.duration, jump, rate, interval)
         left = jax.vmap(lambda *dose: _steady(solver, flow, state, *dose))(steady, *before)
         # The dose before may still be running: from the record of this one on, for what is left of it.
-        tail = jnp.maximum(doses.time, events.end - interval)
-        more = _Events(doses.time, doses.time, tail, 0.0 * jump, jnp.where(steady[:, None], rate, 0.0), times)
+        tail = jnp.where(steady, jnp.maximum(doses.time, events.end - interval), doses.time)
+        more = _Events(doses.time, doses.time, tail, 0.0 * jump, rate, times)
         joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), events._replace(times=times[:0]), more)
         events = joined._replace(resets=jnp.concatenate([steady, steady & False]), left=jnp.concatenate([left, left]))
     end = _integrate(solver, flow, start, state, events)
@@ -224,14 +193,11 @@ def solve(
 def _why(solver: Solver, end: "_Progress", misplaced: bool, size: int) -> str:
     if misplaced:
         return f"a dose goes into a compartment beyond the {size} states of the system: give `initial` one for each."
-    name = type(solver).__name__
-    if isinstance(solver, _Adaptive) and not bool(jnp.isnan(end.plan)):
-        return (
-            f"the ODE solver {name} needed more than {solver.max_steps} steps and stopped at time "
-            f"{float(end.time):.4g}: look for a parameter that is far off or a state that runs away; for a stiff "
-            "system use mf.dynamics.Kvaerno5(), or allow more by max_steps."
-        )
-    return f"the states are not finite after time {float(end.seen):.4g}: use more steps, or another solver than {name}."
+    name, reached = type(solver).__name__, f"{float(end.time):.4g}"
+    if isinstance(solver, RK4):
+        return f"the states are not finite after time {reached}: give {name} more steps, or use mf.dynamics.Tsit5()."
+    most = f"the ODE solver {name} needed more than {solver.max_steps} steps and stopped at time {reached}"
+    return f"{most}: look for a value far off or a state that runs away, use mf.dynamics.Kvaerno5(), or allow more."
 
 
 class _Events(NamedTuple):
@@ -258,17 +224,13 @@ class _Progress(NamedTuple):
     reset: Float[Array, ""]
     plan: Float[Array, ""]
     out: Float[Array, "n S"]
-    steps: Int[Array, ""]
 
 
 def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events: _Events) -> _Progress:
-    switches = jnp.concatenate([events.begin, events.end] + ([] if events.resets is None else [events.record]))
+    sets = [] if events.resets is None else [events.record]
+    switches = jnp.concatenate([events.begin, events.end, *sets, jnp.full(1, jnp.inf)])
     fixed, here, times = stop_gradient((switches, start, events.times))
     begin, end, record = stop_gradient((events.begin, events.end, events.record))
-
-    def flow_after(dosed, reset):
-        on = (begin <= dosed) & (dosed < end) & (record >= reset)
-        return lambda t, y: rhs(t, y) + jnp.sum(jnp.where(on[:, None], events.rate, 0.0), 0)
 
     def arrive(state, reset, after, now):
         """What the doses of the times in (after, now] do to the state."""
@@ -281,16 +243,16 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         return state + jnp.sum(jnp.where(given[:, None], events.jump, 0.0), 0), reset
 
     def step(p):
+        on = (begin <= p.dosed) & (p.dosed < end) & (record >= p.reset)
+        rate = jnp.sum(jnp.where(on[:, None], events.rate, 0.0), 0)
         next_time = jnp.min(jnp.where(times > p.seen, times, jnp.inf))
-        stop, dose = next_time, jnp.asarray(False)
-        if switches.size:
-            later = jnp.where(fixed > p.dosed, fixed, jnp.inf)
-            which = jnp.argmin(later)
-            dose = later[which] <= next_time
-            stop = jnp.where(dose, switches[which], next_time)
+        later = jnp.where(fixed > p.dosed, fixed, jnp.inf)
+        which = jnp.argmin(later)
+        dose = later[which] <= next_time
+        stop = jnp.where(dose, switches[which], next_time)
         h, hit = solver.length(p.plan, stop - p.time)
-        new, error = solver.formula(flow_after(p.dosed, p.reset), p.time, p.state, h)
-        counts, plan = stop_gradient(solver.judge(p.plan, h, hit, p.state, new, error))
+        new, error = solver.formula(lambda t, y: rhs(t, y) + rate, p.time, p.state, h)
+        counts, plan = solver.judge(*stop_gradient((p.plan, h, hit, p.state, new, error)))
         dosed, seen, value = counts & hit & dose, counts & hit & ~dose, stop_gradient(stop)
         given, reset = arrive(new, p.reset, p.dosed, value)
         return _Progress(
@@ -301,25 +263,20 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
             reset=jnp.where(dosed, reset, p.reset),
             plan=plan,
             out=jnp.where((seen & (times == value))[:, None], new, p.out),
-            steps=p.steps + 1,
         )
 
-    state, reset = arrive(state, -jnp.asarray(jnp.inf), -jnp.inf, here)
+    dosed, reset = arrive(state, -jnp.asarray(jnp.inf), jnp.nextafter(here, -jnp.inf), here)
     last = jnp.max(times, initial=-jnp.inf)
-    plan = solver.begin(flow_after(here, reset), start, state, jnp.maximum(last - here, 1e-300))
-    out = jnp.where((times <= here)[:, None], state, jnp.nan)
-    progress = _Progress(start, state, here, here, reset, plan, out, jnp.asarray(0))
-
-    def active(p):
-        return (p.seen < last) & jnp.isfinite(p.plan)
+    plan = jnp.asarray(solver.begin(jnp.maximum(last - here, 1e-300)))
+    out = jnp.where((times < here)[:, None], state, jnp.where((times == here)[:, None], dosed, jnp.nan))
+    progress = _Progress(start, dosed, here, here, reset, plan, out)
 
     def one(p, _):
-        go = active(p)
-        return jax.tree.map(lambda a, b: jnp.where(go, a, b), step(p), p), None
+        return jax.tree.map(lambda a, b: jnp.where(p.seen < last, a, b), step(p), p), None
 
     def chunk(p, _):
-        many = lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0]  # noqa: E731
-        return jax.lax.cond(eqxi.unvmap_any(active(p)), many, lambda p: p, p), None
+        underway = eqxi.unvmap_any(p.seen < last)
+        return jax.lax.cond(underway, lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0], lambda p: p, p), None
 
     most = solver.most(switches.size + times.size)
     return jax.lax.scan(chunk, progress, None, length=-(-most // _CHUNK))[0]
@@ -330,11 +287,9 @@ def _steady(solver, rhs, state, steady, record, begin, end, jump, rate, interval
     wrapped = jnp.maximum(end - interval, 0.0)  # of the dose before, still running
 
     def period(y):
-        both = [
-            jnp.stack(pair)
-            for pair in ((record, record), (begin, record), (end, wrapped), (jump, 0 * jump), (rate, rate))
-        ]
-        return _integrate(solver, rhs, jnp.zeros(()), y, _Events(*both, times=interval[None])).out[0]
+        pairs = (record, record), (begin, record), (end, wrapped), (jump, 0 * jump), (rate, rate)
+        events = _Events(*map(jnp.stack, pairs), times=interval[None])
+        return _integrate(solver, rhs, jnp.zeros(()), y, events).out[0]
 
     def newton(y, _):
         jacobian, after = jax.jacfwd(lambda y: (period(y),) * 2, has_aux=True)(y)
