@@ -172,8 +172,7 @@ def solve(
     lasting = (doses.duration > 0)[:, None]
     rate = jnp.where(lasting, amount / jnp.where(lasting, doses.duration[:, None], 1.0), 0.0)
     jump = jnp.where(lasting, 0.0, amount)
-    begin = doses.time + delay
-    events = _Events(doses.time, begin, begin + doses.duration, jump, rate, times)
+    events = _Events(doses.time, doses.time + delay, doses.time + delay + doses.duration, jump, rate, times)
     train = steady_doses(doses)
     if train is not None:
         interval, steady = train
@@ -278,8 +277,7 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         underway = eqxi.unvmap_any(p.seen < last)
         return jax.lax.cond(underway, lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0], lambda p: p, p), None
 
-    most = solver.most(switches.size + times.size)
-    return jax.lax.scan(chunk, progress, None, length=-(-most // _CHUNK))[0]
+    return jax.lax.scan(chunk, progress, None, length=-(-solver.most(switches.size + times.size) // _CHUNK))[0]
 
 
 def _steady(solver, rhs, state, steady, record, begin, end, jump, rate, interval) -> Array:
