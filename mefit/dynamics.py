@@ -229,6 +229,7 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
     sets = [] if events.resets is None else [events.record]
     switches = jnp.concatenate([events.begin, events.end, *sets, jnp.full(1, jnp.inf)])
     fixed, here, times = stop_gradient((switches, start, events.times))
+    last = jnp.max(times, initial=-jnp.inf)
     begin, end, record = stop_gradient((events.begin, events.end, events.record))
 
     def arrive(state, reset, after, now):
@@ -248,7 +249,7 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         later = jnp.where(fixed > p.dosed, fixed, jnp.inf)
         which = jnp.argmin(later)
         dose = later[which] <= next_time
-        stop = jnp.where(dose, switches[which], next_time)
+        stop = jnp.where(p.seen < last, jnp.where(dose, switches[which], next_time), p.time)  # never infinite
         h, hit = solver.length(p.plan, stop - p.time)
         new, error = solver.formula(lambda t, y: rhs(t, y) + rate, p.time, p.state, h)
         counts, plan = solver.judge(*stop_gradient((p.plan, h, hit, p.state, new, error)))
@@ -264,8 +265,7 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
             out=jnp.where((seen & (times == value))[:, None], new, p.out),
         )
 
-    dosed, reset = arrive(state, -jnp.asarray(jnp.inf), jnp.nextafter(here, -jnp.inf), here)
-    last = jnp.max(times, initial=-jnp.inf)
+    dosed, reset = arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
     plan = jnp.asarray(solver.begin(jnp.maximum(last - here, 1e-300)))
     out = jnp.where((times < here)[:, None], state, jnp.where((times == here)[:, None], dosed, jnp.nan))
     progress = _Progress(start, dosed, here, here, reset, plan, out)
