@@ -104,6 +104,67 @@ def cold(repeats: int) -> None:
     )
 
 
+ODE = (
+    MODEL
+    + '''
+
+class Ode(Theophylline):
+    """The same by its differential equations."""
+
+    def observations(self, eta, subject):
+        ka, cl, v = self.ka * jnp.exp(eta[0]), self.cl * jnp.exp(eta[1]), self.v * jnp.exp(eta[2])
+
+        def rhs(t, y):
+            return [-ka * y[0], ka * y[0] - cl / v * y[1]]
+
+        return dist.Normal(mf.dynamics.solve(rhs, [0.0, 0.0], subject)[:, 1] / v, self.sigma)
+
+
+def start_model():
+    return Ode(ka=1.5, cl=0.04, v=0.5, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7)
+'''
+)
+
+
+def ode(repeats: int) -> None:
+    """Theophylline as an ODE: a new process to the result, forward and in reverse, then more and unequal subjects."""
+    rows = []
+    for name in ("mf.FOCE()", "mf.Laplace()", "mf.FOCE(forward_up_to=0)"):
+        code, runs = COLD.format(model=ODE, method=name), []
+        for _ in range(repeats):
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            runs.append(json.loads(done.stdout))
+        parts = ("import", "compile", "run", "total")
+        middle = [[statistics.median(r[part][i] for r in runs) for i in (0, 1)] for part in parts]
+        rows.append([name] + [f"{wall:.1f} ({cpu:.1f})" for wall, cpu in middle])
+    head = ["method", "import", "compile, once", "run (a refit)", "total"]
+    table(f"Theophylline as an ODE, wall seconds (CPU seconds), median of {repeats}", head, rows)
+    namespace: dict = {}
+    exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + ODE, namespace)
+    mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
+    from mefit.objective import evaluate, free_vector
+
+    real, model, method, rows = mf.datasets.theophylline(), namespace["start_model"](), mf.FOCE(), []
+    x = free_vector(model, ())
+    long = mf.Subject(
+        np.linspace(0, 240, 201), np.zeros(201), np.ones(201), {}, mf.Doses.of(4.0, np.arange(0, 240, 8.0))
+    )
+    cases = {f"{size:,} like the 12": real[np.arange(size) % 12] for size in (12, 120, 1200, 10_000)}
+    for share in (0, 1, 120):
+        some = [long] * share + [mf.Subject(s.time, s.y, s.mask, {}, s.doses) for s in real] * 10
+        cases[f"120 of 11 rows and {share} of 201"] = mf.Population.from_subjects(some)
+    for name, population in cases.items():
+        population = mf.simulate(model, population, jax.random.key(1))
+        batches = method.batches(model, population, None)
+
+        def evaluation(batches=batches):
+            jax.block_until_ready(evaluate(method, model, (), x, batches))
+
+        seconds = median_time(evaluation, 3)
+        rows.append([name, f"{1e3 * seconds:.0f}", f"{1e6 * seconds / len(population):.0f}"])
+    table("FOCE through the ODE", ["subjects", "evaluation, ms", "microseconds a subject"], rows)
+
+
 def median_time(action, repeats: int) -> float:
     """Median wall seconds of a call, after one that is not counted."""
     action()
@@ -292,7 +353,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default 5)")
     parser.add_argument("--large", action="store_true", help="add 100,000 subjects (minutes, several GiB)")
-    parser.add_argument("--only", choices=("cold", "warm", "saem", "scaling", "widgets"), help="one table")
+    parser.add_argument("--only", choices=("cold", "warm", "saem", "scaling", "widgets", "ode"), help="one table")
     options = parser.parse_args()
     sizes = [12, 120, 1200, 12_000] + ([100_000] if options.large else [])
     import os
@@ -310,6 +371,7 @@ def main() -> None:
         "saem": lambda: saem(3 * options.repeats),
         "scaling": lambda: scaling(sizes),
         "widgets": lambda: widgets(10 * options.repeats),
+        "ode": lambda: ode(options.repeats),
     }
     for name, part in parts.items():
         if options.only in (None, name):

@@ -13,7 +13,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import datasets, pk
+from . import datasets, dynamics, pk
 from .compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .diagnostics import conditional_draws, predictions, random_effects_table, residuals, shrinkage
 from .empirical_bayes import Newton, empirical_bayes

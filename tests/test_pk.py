@@ -1,7 +1,9 @@
 """Closed forms against high-precision arithmetic, a numerical ODE, and the derivatives they promise."""
 
+import functools
 from decimal import Decimal, getcontext
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,3 +197,250 @@ def test_parameters_that_change_in_time_are_refused():
     one = subject(GRID, REGIMEN)
     with pytest.raises(ValueError, match=r"Parameter cl has shape \(13,\).*superposition"):
         pk.iv_bolus_one_compartment(one, cl=jnp.ones(13), v=1.0)
+
+
+# ---------------------------------------------------------------- two compartments, lag, mixed routes, steady state
+
+
+class Regimen(Doses):
+    """Doses of which some are at steady state."""
+
+    interval: jnp.ndarray
+    steady_state: jnp.ndarray
+
+
+def regimen(amount, time, duration, compartment, interval, steady_state) -> Regimen:
+    columns = np.broadcast_arrays(time, amount, duration, compartment, interval, steady_state)
+    names = ("time", "amount", "duration", "compartment", "interval", "steady_state")
+    return Regimen(**dict(zip(names, map(jnp.asarray, columns), strict=True)))
+
+
+MIXED = Doses.of(
+    [100.0, 60.0, 80.0, 40.0], time=[0.5, 8.0, 12.0, 12.0], duration=[0, 0.0, 7.0, 0], compartment=[1, 2, 2, 1]
+)
+TWO = {"cl": 2.7, "v1": 20.0, "q": 1.4, "v2": 35.0}
+MODELS = {
+    "oral one": (pk.oral_one_compartment, {"ka": 1.5, "cl": 2.7, "v": 30.0}),
+    "bolus one": (pk.iv_bolus_one_compartment, {"cl": 2.7, "v": 30.0}),
+    "infusion one": (pk.infusion_one_compartment, {"cl": 2.7, "v": 30.0}),
+    "oral two": (pk.oral_two_compartment, {"ka": 1.5, **TWO}),
+    "bolus two": (pk.iv_bolus_two_compartment, TWO),
+    "infusion two": (pk.infusion_two_compartment, TWO),
+}
+
+
+NAMES = ("ka", "cl", "v1", "q", "v2", "bioavailability")
+
+
+def exponential(matrix):
+    """exp of a small matrix by Taylor's series of its 1024th part, squared ten times."""
+    small, term, total = matrix / 1024, jnp.eye(4), jnp.eye(4)
+    for k in range(1, 15):
+        term = term @ small / k
+        total = total + term
+    for _ in range(10):
+        total = total @ total
+    return total
+
+
+@jax.jit
+def by_matrices(logs, steps, rates, jumps):
+    """Concentrations at every event with their first and second derivatives: exact whatever the rates."""
+
+    def curve(logs):
+        ka, cl, v1, q, v2, share = jnp.exp(logs)
+        zero = jnp.zeros(())
+        matrix = jnp.array([[-ka, zero, zero], [ka, -(cl + q) / v1, q / v2], [zero, q / v1, -q / v2]])
+
+        def event(state, inputs):
+            step, rate, jump = inputs
+            wide = jnp.zeros((4, 4)).at[:3, :3].set(matrix).at[1, 3].set(rate[0] + share * rate[1])
+            state = (exponential(wide * step) @ jnp.append(state, 1.0))[:3]
+            state = state + jnp.array([share * jump[0], jump[1] + share * jump[2], 0.0])
+            return state, state[1] / v1
+
+        return jax.lax.scan(event, jnp.zeros(3), (steps, rates, jumps))[1]
+
+    return curve(logs), jax.jacfwd(curve)(logs), jax.jacfwd(jax.jacfwd(curve))(logs)
+
+
+def reference(name: str, p: dict):
+    """Value, gradient and Hessian in log parameters on GRID, after MIXED, event by event."""
+    start, amount, length, where = (
+        np.asarray(x) for x in (MIXED.time, MIXED.amount, MIXED.duration, MIXED.compartment)
+    )
+    oral = name.startswith("oral")
+    depot = oral & (where != 2)
+    shared = depot | (not oral)  # lag and bioavailability act on these
+    infused = (length > 0) & ~depot & ("bolus" not in name)
+    start = start + np.where(shared, p["lag"], 0.0)
+    stops = np.unique(np.concatenate([GRID, start, (start + length)[infused]]))
+    middle = (stops - np.diff(stops, prepend=0.0) / 2)[:, None]
+    on = infused & (start <= middle) & (middle <= start + length)
+    rate = np.where(on, amount / np.where(length > 0, length, 1.0), 0.0)
+    given = np.where((start == stops[:, None]) & ~infused, amount, 0.0)
+    rates = np.stack([(rate * ~shared).sum(1), (rate * shared).sum(1)], 1)
+    jumps = np.stack([given @ depot, given @ ~shared, given @ (shared & ~depot)], 1)
+    full = {"ka": 1.0, "v1": p.get("v"), "q": 1e-300, "v2": 1.0} | p
+    logs = np.log([full[k] for k in NAMES])
+    wanted = [i for i, k in enumerate(NAMES) if k in p or (k == "v1" and "v" in p)]
+    value, gradient, hessian = by_matrices(logs, np.diff(stops, prepend=0.0), rates, jumps)
+    at = np.searchsorted(stops, GRID)
+    return value[at], gradient[at][:, wanted], hessian[at][:, wanted][:, :, wanted]
+
+
+@functools.cache
+def closed_form(name: str, names: tuple):
+    """Value, gradient and Hessian in the logarithms of the named parameters, compiled once for each model."""
+
+    @jax.jit
+    def everything(logs, lag):
+        def f(logs):
+            return MODELS[name][0](subject(GRID, MIXED), lag=lag, **dict(zip(names, jnp.exp(logs), strict=True)))
+
+        return f(logs), jax.jacfwd(f)(logs), jax.jacfwd(jax.jacfwd(f))(logs)
+
+    return everything
+
+
+def agrees_with_matrices(name: str, p: dict, of_hessian: float = 1e-8):
+    names = tuple(k for k in ("ka", "cl", "v", "v1", "q", "v2", "bioavailability") if k in p)
+    got = closed_form(name, names)(jnp.log(jnp.array([p[k] for k in names])), p["lag"])
+    expected = reference(name, p)
+    for x, y, tolerance in zip(got, expected, (1e-11, 1e-10, of_hessian), strict=True):
+        assert np.max(np.abs(x - y)) < tolerance * float(jnp.max(expected[0]))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_values_and_two_derivatives_against_matrix_exponentials(name):
+    agrees_with_matrices(name, {**MODELS[name][1], "lag": 0.7, "bioavailability": 0.8})
+
+
+def test_random_parameters_against_matrix_exponentials():
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        p = {k: float(np.exp(rng.normal(np.log(x), 0.8))) for k, x in {"ka": 1.5, **TWO}.items()}
+        agrees_with_matrices("oral two", p | {"lag": rng.uniform(0, 2), "bioavailability": rng.uniform(0.1, 1)})
+
+
+def rates(cl, v1, q, v2):
+    total, product = cl / v1 + q / v1 + q / v2, cl / v1 * q / v2
+    root = np.sqrt(total**2 / 4 - product)
+    return total / 2 + root, total / 2 - root
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-12, -1e-6, 1e-3])
+@pytest.mark.parametrize("which", [0, 1], ids=["alpha", "beta"])
+def test_absorption_as_fast_as_distribution_or_elimination(which, gap):
+    p = {"ka": rates(**TWO)[which] * (1 + gap), **TWO, "lag": 0.0, "bioavailability": 1.0}
+    agrees_with_matrices("oral two", p)
+
+
+@pytest.mark.parametrize("share", [1e-3, 1e-6, 1e-9])
+def test_distribution_and_elimination_that_coincide(share):
+    """alpha - beta goes to zero where the compartments hardly exchange and k21 = k10 + k12."""
+    v1, cl = 20.0, 2.7
+    q = share * cl
+    p = {"ka": 1.5, "cl": cl, "v1": v1, "q": q, "v2": q * v1 / (cl + q), "lag": 0.0, "bioavailability": 1.0}
+    agrees_with_matrices("oral two", p, 1e-8 if share > 1e-8 else 1e-6)
+    agrees_with_matrices("infusion two", {k: x for k, x in p.items() if k != "ka"}, 1e-8 if share > 1e-8 else 1e-6)
+
+
+def test_two_compartments_without_exchange_are_one():
+    one = subject(GRID, MIXED)
+    two = pk.oral_two_compartment(one, ka=1.5, cl=2.7, v1=30.0, q=1e-300, v2=1.0, lag=0.5, bioavailability=0.7)
+    np.testing.assert_allclose(
+        two, pk.oral_one_compartment(one, ka=1.5, cl=2.7, v=30.0, lag=0.5, bioavailability=0.7), rtol=1e-13
+    )
+
+
+def by_diffrax(p: dict, doses: Doses, grid):
+    """Oral two-compartment concentrations: Diffrax from one event to the next."""
+    k10, k12, k21 = p["cl"] / p["v1"], p["q"] / p["v1"], p["q"] / p["v2"]
+
+    def rhs(t, x, rate):
+        return jnp.array(
+            [-p["ka"] * x[0], p["ka"] * x[0] - (k10 + k12) * x[1] + k21 * x[2] + rate, k12 * x[1] - k21 * x[2]]
+        )
+
+    control = diffrax.PIDController(rtol=1e-12, atol=1e-13)
+
+    @jax.jit
+    def integrate(before, now, state, rate):
+        term, end = diffrax.ODETerm(rhs), diffrax.SaveAt(t1=True)
+        return diffrax.diffeqsolve(
+            term, diffrax.Dopri8(), before, now, None, state, rate, saveat=end, stepsize_controller=control
+        ).ys[0]
+
+    start, amount, length, where = (
+        np.asarray(x) for x in (doses.time, doses.amount, doses.duration, doses.compartment)
+    )
+    start = start + np.where(where == 1, p["lag"], 0.0)
+    amount = amount * np.where(where == 1, p["bioavailability"], 1.0)
+    state, out, before = jnp.zeros(3), {}, 0.0
+    for now in np.unique(np.concatenate([grid, start, start + length])):
+        on = (length > 0) & (start < now) & (now <= start + length)
+        if now > before:
+            state = integrate(before, now, state, float(np.sum(amount[on] / length[on])))
+        given = np.where((start == now) & (length == 0), amount, 0.0)
+        state = state + jnp.array([given[where == 1].sum(), given[where == 2].sum(), 0.0])
+        out[now], before = float(state[1]) / p["v1"], now
+    return np.array([out[t] for t in grid])
+
+
+def test_two_compartments_agree_with_diffrax():
+    p = {"ka": 0.9, **TWO, "lag": 0.35, "bioavailability": 0.6}
+    got = pk.oral_two_compartment(subject(GRID, MIXED), **p)
+    np.testing.assert_allclose(got, by_diffrax(p, MIXED, GRID), rtol=1e-8, atol=1e-10)
+
+
+def test_the_derivative_in_lag_against_central_differences():
+    def curve(lag):
+        return pk.oral_two_compartment(subject(GRID, MIXED), ka=0.9, **TWO, lag=lag)
+
+    numeric = (curve(0.35 + 1e-6) - curve(0.35 - 1e-6)) / 2e-6
+    np.testing.assert_allclose(jax.jacfwd(curve)(0.35), numeric, rtol=1e-6, atol=1e-8)
+
+
+@functools.cache
+def curve_and_slope(name: str):
+    curve, p = MODELS[name]
+
+    @jax.jit
+    def both(values, lag, one):
+        def f(x):
+            return curve(one, **dict(zip(p, x, strict=True)), lag=lag)
+
+        return f(values), jax.jacfwd(f)(values)
+
+    return both
+
+
+@pytest.mark.parametrize("duration", [0.0, 3.0, 8.0, 19.0], ids="T={}".format)
+@pytest.mark.parametrize("name", MODELS)
+def test_steady_state_is_dosing_for_ever(name, duration):
+    values, grid = jnp.array(list(MODELS[name][1].values())), np.linspace(20.0, 60.0, 37)
+    compartment = 2 if duration and name.startswith("oral") else 1
+    alone, at = np.zeros(401, bool), 20.0 - 8.0 * np.arange(401)
+    alone[0] = True
+    steady = regimen(np.where(alone, 50.0, 0.0), at, duration, compartment, 8.0, alone)
+    train = regimen(50.0, at, duration, compartment, 8.0, ~alone & alone)
+    for lag in (0.0, 1.3, 9.5) if compartment == 1 else (0.0,):
+        got, expected = (curve_and_slope(name)(values, lag, subject(grid, d)) for d in (steady, train))
+        np.testing.assert_allclose(got[0], expected[0], rtol=1e-10)
+        np.testing.assert_allclose(got[1], expected[1], rtol=1e-8, atol=1e-10)
+
+
+def test_a_steady_dose_wipes_out_what_came_before():
+    p = MODELS["oral two"][1] | {"lag": 0.4}
+    doses = regimen(
+        [70.0, 50.0, 30.0, 0.0], [0.0, 20.0, 24.0, 0.0], 0.0, 1, [0.0, 8.0, 0.0, 8.0], [False, True, False, True]
+    )
+    grid = np.array([5.0, 19.9, 20.0, 20.2, 26.0, 40.0])
+    got = pk.oral_two_compartment(subject(grid, doses), **p)
+    first = pk.oral_two_compartment(subject(grid, Doses.of(70.0)), **p)
+    train = Doses.of(np.full(301, 50.0), 20.0 - 8.0 * np.arange(301))
+    later = pk.oral_two_compartment(subject(grid, train), **p) + pk.oral_two_compartment(
+        subject(grid, Doses.of(30.0, 24.0)), **p
+    )
+    np.testing.assert_allclose(got, np.where(grid < 20.0, first, later), rtol=1e-11)

@@ -1,0 +1,300 @@
+"""Ordinary differential equations of any right-hand side, with doses as jumps and infusions.
+
+One integration runs through all that happens to a subject: it stops exactly at each dose, end of an infusion and
+requested time, in whatever order they come; padding costs nothing. The formulas are Diffrax's, the loop is the kit's:
+it has to compile quickly under second derivatives, and to run forward and in reverse. To derivatives the length of a
+step is a constant, but the place of a stop is not, so that a lag has its derivative.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from .pk import steady_doses
+from .population import Subject
+
+_CHUNK = 8  # steps between two looks at whether all subjects of a batch have arrived
+_PERIODS = 8  # Newton steps to a steady state: one where the system is linear
+
+
+class _Adaptive(eqx.Module):
+    """What the solvers with error control share: h <- 0.9 h (error / allowed)^(-1/5), by a factor of 1/5 to 5.
+
+    A solver has a `formula` for the state after a step and its error, and a rule: `begin` makes the first plan,
+    `length` the next step, and whether it gets to the stop `gap` away, `judge` whether it counts, and the next plan.
+    """
+
+    rtol: float = 1e-8
+    atol: float = 1e-10
+    max_steps: int = 1000
+
+    def begin(self, span):
+        return 1e-3 * span
+
+    def length(self, plan, gap):
+        hit = gap <= 1.0000001 * plan
+        return jnp.where(hit, gap, plan), hit
+
+    def judge(self, plan, h, hit, y, new, error):
+        scale = self.atol + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
+        ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
+        factor = jnp.where(jnp.isfinite(ratio), jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5.0), 0.2)
+        counts = ratio <= 1.0
+        # A step cut short by a stop says little about how long the next one may be.
+        return counts, jnp.where(counts & hit, jnp.maximum(h * factor, plan), h * factor)
+
+    def most(self, stops):
+        return self.max_steps + stops
+
+
+class Tsit5(_Adaptive):
+    """Tsitouras's explicit method of order 5, for systems that are not stiff: the error of each step stays within
+    `atol` + `rtol` |state|, and more than `max_steps` of them, not counting the stops, are given up.
+
+    Source: Tsitouras (2011), Comput. Math. Appl. 62.
+    """
+
+    def formula(self, rhs, t, y, h):
+        tableau = diffrax.Tsit5.tableau
+        slopes = [rhs(t, y)]
+        for row, c in zip(tableau.a_lower, tableau.c, strict=True):
+            move = sum(float(a) * k for a, k in zip(row, slopes, strict=True) if a)
+            slopes.append(rhs(t + float(c) * h, y + h * move))
+        weigh = (tableau.b_sol, tableau.b_error)
+        move, error = (sum(float(b) * k for b, k in zip(w, slopes, strict=True) if b) for w in weigh)
+        return y + h * move, h * error
+
+
+class Kvaerno5(_Adaptive):
+    """Kvaerno's implicit method of order 5, for stiff systems; a step solves equations, which takes its time.
+
+    Source: Kvaerno (2004), BIT Numer. Math. 44.
+    """
+
+    def formula(self, rhs, t, y, h):
+        method = diffrax.Kvaerno5(
+            scan_kind="bounded", root_finder=diffrax.VeryChord(rtol=0.1 * self.rtol, atol=0.1 * self.atol)
+        )
+        term = diffrax.ODETerm(lambda t, y, args: rhs(t, y))
+        memory = method.init(term, t, t + h, y, None)  # type: ignore[arg-type]
+        new, error, _, _, result = method.step(term, t, t + h, y, None, memory, False)  # type: ignore[arg-type]
+        return new, jnp.where(result == diffrax.RESULTS.successful, error, jnp.inf)  # type: ignore[arg-type]
+
+
+class RK4(eqx.Module):
+    """The classical method of order 4 with `steps` equal steps from one stop to the next, and no look at the error.
+
+    A step longer than 2.7 / the fastest rate explodes. Source: Kutta (1901), Z. Math. Phys. 46."""
+
+    steps: int = 20
+
+    def formula(self, rhs, t, y, h):
+        a = rhs(t, y)
+        b = rhs(t + h / 2, y + h / 2 * a)
+        c = rhs(t + h / 2, y + h / 2 * b)
+        d = rhs(t + h, y + h * c)
+        return y + h / 6 * (a + 2 * b + 2 * c + d), jnp.zeros_like(y)
+
+    def begin(self, span):
+        return float(self.steps)
+
+    def length(self, plan, gap):
+        return gap / plan, plan < 1.5
+
+    def judge(self, plan, h, hit, y, new, error):
+        return jnp.asarray(True), jnp.where(hit, float(self.steps), plan - 1.0)
+
+    def most(self, stops):
+        return self.steps * stops
+
+
+Solver = Tsit5 | Kvaerno5 | RK4
+
+
+def solve(
+    rhs: Callable[[Array, Array], Any],
+    initial: ArrayLike | list | tuple,
+    subject: Subject,
+    *,
+    lag: ArrayLike = 0.0,
+    bioavailability: ArrayLike = 1.0,
+    solver: Solver | None = None,
+    time: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+) -> Float[Array, "n S"]:
+    """The states y of  dy/dt = rhs(t, y) + infusions  at the subject's times, with boluses as jumps of y:
+
+        def rhs(t, y):
+            depot, central = y
+            return [-ka * depot, ka * depot - cl / v * central]
+        amounts = mf.dynamics.solve(rhs, [0.0, 0.0], subject)        # (n, 2)
+
+    A dose into compartment k adds F amount to state k (from 1) at its time + lag, or from then on at the rate F amount
+    / duration; at its very time the state is the one just after. A dose at steady state first sets the state to what
+    the same dose, every `interval` for ever before, has left; lag and duration must not be longer than the interval.
+
+    Args:
+        rhs: the right-hand side in plain JAX; it may use parameters, covariates and networks from around it.
+        initial: the S states at `start`, which may depend on parameters.
+        subject: its `doses` are read, and its `time` unless `time` is given.
+        lag, bioavailability: a number for all doses, or one for each of the S compartments.
+        solver: `Tsit5()` unless given, `Kvaerno5()` where the system is stiff, or `RK4()`.
+        time: times (m,) instead of `subject.time`, in any order.
+        start: when `initial` holds, the subject's first record unless given; what is before is not looked at.
+
+    Returns:
+        (n, S). Where the solver fails the states are NaN, so that a fit steps back from there. Outside of a compiled
+        program, where a fit looks at its start, that raises a ValueError, as does a dose into a missing compartment.
+    """
+    solver, state = solver or Tsit5(), jnp.asarray(initial, float)
+    doses, size = subject.doses, state.shape[0]
+    times = subject.time if time is None else jnp.asarray(time, float)
+    first = jnp.min(jnp.where(doses.amount != 0, doses.time, jnp.inf), initial=jnp.inf)
+    start = jnp.minimum(first, jnp.min(subject.time)) if start is None else jnp.asarray(start, float)
+
+    def flow(t, y):
+        slope = jnp.asarray(rhs(t, y), float)
+        if slope.shape != y.shape:
+            raise ValueError(f"rhs returned {slope.shape} for a state {y.shape}: give one derivative for each state.")
+        return slope
+
+    place = (doses.compartment[:, None] == jnp.arange(1, size + 1)).astype(float)
+    delay, share = (place @ jnp.broadcast_to(jnp.asarray(x, float), (size,)) for x in (lag, bioavailability))
+    lost = (doses.amount != 0) & (place.sum(1) == 0)
+    amount = jnp.where(lost, jnp.nan, doses.amount * share)[:, None] * jnp.where(lost[:, None], 1.0, place)
+    lasting = (doses.duration > 0)[:, None]
+    rate = jnp.where(lasting, amount / jnp.where(lasting, doses.duration[:, None], 1.0), 0.0)
+    jump = jnp.where(lasting, 0.0, amount)
+    events = _Events(doses.time, doses.time + delay, doses.time + delay + doses.duration, jump, rate, times)
+    train = steady_doses(doses)
+    if train is not None:
+        interval, steady = train
+        before = (jnp.zeros_like(interval), delay, delay + doses.duration, jump, rate, interval)
+        left = jax.vmap(lambda *dose: _steady(solver, flow, state, *dose))(steady, *before)
+        # The dose before may still be running: from the record of this one on, for what is left of it.
+        tail = jnp.where(steady, jnp.maximum(doses.time, events.end - interval), doses.time)
+        more = _Events(doses.time, doses.time, tail, 0.0 * jump, rate, times)
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), events._replace(times=times[:0]), more)
+        events = joined._replace(resets=jnp.concatenate([steady, steady & False]), left=jnp.concatenate([left, left]))
+    end = _integrate(solver, flow, start, state, events)
+    if not isinstance(end.out, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(end.out))):
+        raise ValueError(_why(solver, end, bool(jnp.any(lost)), size))
+    return end.out
+
+
+def _why(solver: Solver, end: "_Progress", misplaced: bool, size: int) -> str:
+    if misplaced:
+        return f"a dose goes into a compartment beyond the {size} states of the system: give `initial` one for each."
+    name, reached = type(solver).__name__, f"{float(end.time):.4g}"
+    if isinstance(solver, RK4):
+        return f"the states are not finite after time {reached}: give {name} more steps, or use mf.dynamics.Tsit5()."
+    most = f"the ODE solver {name} needed more than {solver.max_steps} steps and stopped at time {reached}"
+    return f"{most}: look for a value far off or a state that runs away, use mf.dynamics.Kvaerno5(), or allow more."
+
+
+class _Events(NamedTuple):
+    """Of every dose its record, beginning and end (d,), what it adds at once and at which rate (d, S), whether it sets
+    the state at its record, and to what; and the times (n,) asked for."""
+
+    record: Float[Array, " d"]
+    begin: Float[Array, " d"]
+    end: Float[Array, " d"]
+    jump: Float[Array, "d S"]
+    rate: Float[Array, "d S"]
+    times: Float[Array, " n"]
+    resets: Bool[Array, " d"] | None = None
+    left: Float[Array, "d S"] | None = None
+
+
+class _Progress(NamedTuple):
+    """Where an integration is: time and state, up to where doses and times were seen to, the last reset, the plan."""
+
+    time: Float[Array, ""]
+    state: Float[Array, " S"]
+    dosed: Float[Array, ""]
+    seen: Float[Array, ""]
+    reset: Float[Array, ""]
+    plan: Float[Array, ""]
+    out: Float[Array, "n S"]
+
+
+def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events: _Events) -> _Progress:
+    sets = [] if events.resets is None else [events.record]
+    switches = jnp.concatenate([events.begin, events.end, *sets, jnp.full(1, jnp.inf)])
+    fixed, here, times = stop_gradient((switches, start, events.times))
+    last = jnp.max(times, initial=-jnp.inf)
+    begin, end, record = stop_gradient((events.begin, events.end, events.record))
+
+    def arrive(state, reset, after, now):
+        """What the doses of the times in (after, now] do to the state."""
+        if events.resets is not None and events.left is not None:
+            due = events.resets & (after < record) & (record <= now)
+            latest = jnp.max(jnp.where(due, record, -jnp.inf), initial=-jnp.inf)
+            there = jnp.sum(jnp.where((due & (record == latest))[:, None], events.left, 0.0), 0)
+            state, reset = jnp.where(jnp.any(due), there, state), jnp.maximum(reset, latest)
+        given = (after < begin) & (begin <= now) & (record >= reset)
+        return state + jnp.sum(jnp.where(given[:, None], events.jump, 0.0), 0), reset
+
+    def step(p):
+        on = (begin <= p.dosed) & (p.dosed < end) & (record >= p.reset)
+        rate = jnp.sum(jnp.where(on[:, None], events.rate, 0.0), 0)
+        next_time = jnp.min(jnp.where(times > p.seen, times, jnp.inf))
+        later = jnp.where(fixed > p.dosed, fixed, jnp.inf)
+        which = jnp.argmin(later)
+        dose = later[which] <= next_time
+        stop = jnp.where(p.seen < last, jnp.where(dose, switches[which], next_time), p.time)  # never infinite
+        h, hit = solver.length(p.plan, stop - p.time)
+        new, error = solver.formula(lambda t, y: rhs(t, y) + rate, p.time, p.state, h)
+        counts, plan = solver.judge(*stop_gradient((p.plan, h, hit, p.state, new, error)))
+        dosed, seen, value = counts & hit & dose, counts & hit & ~dose, stop_gradient(stop)
+        given, reset = arrive(new, p.reset, p.dosed, value)
+        return _Progress(
+            time=jnp.where(counts, jnp.where(hit, stop, p.time + h), p.time),
+            state=jnp.where(dosed, given, jnp.where(counts, new, p.state)),
+            dosed=jnp.where(dosed, value, p.dosed),
+            seen=jnp.where(seen, value, p.seen),
+            reset=jnp.where(dosed, reset, p.reset),
+            plan=plan,
+            out=jnp.where((seen & (times == value))[:, None], new, p.out),
+        )
+
+    dosed, reset = arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
+    plan = jnp.asarray(solver.begin(jnp.maximum(last - here, 1e-300)))
+    out = jnp.where((times < here)[:, None], state, jnp.where((times == here)[:, None], dosed, jnp.nan))
+    progress = _Progress(start, dosed, here, here, reset, plan, out)
+
+    def one(p, _):
+        return jax.tree.map(lambda a, b: jnp.where(p.seen < last, a, b), step(p), p), None
+
+    def chunk(p, _):
+        underway = eqxi.unvmap_any(p.seen < last)
+        return jax.lax.cond(underway, lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0], lambda p: p, p), None
+
+    return jax.lax.scan(chunk, progress, None, length=-(-solver.most(switches.size + times.size) // _CHUNK))[0]
+
+
+def _steady(solver, rhs, state, steady, record, begin, end, jump, rate, interval) -> Array:
+    """The state at a dose's record that returns after one interval: Newton's method on the map over an interval."""
+    wrapped = jnp.maximum(end - interval, 0.0)  # of the dose before, still running
+
+    def period(y):
+        pairs = (record, record), (begin, record), (end, wrapped), (jump, 0 * jump), (rate, rate)
+        events = _Events(*map(jnp.stack, pairs), times=interval[None])
+        return _integrate(solver, rhs, jnp.zeros(()), y, events).out[0]
+
+    def newton(y, _):
+        jacobian, after = jax.jacfwd(lambda y: (period(y),) * 2, has_aux=True)(y)
+        slope = jnp.where(steady, jnp.eye(y.size) - jacobian, jnp.eye(y.size))
+        return y + jnp.linalg.solve(slope, jnp.where(steady, after - y, 0.0)), None
+
+    found = jax.lax.scan(newton, state, None, length=_PERIODS)[0]
+    off = jnp.max(jnp.abs(period(found) - found)) > 1e-6 * jnp.max(jnp.abs(found)) + 1e-9
+    late = (begin > interval) | (end - begin > interval)
+    return jnp.where(steady & (off | late), jnp.nan, found)
