@@ -40,6 +40,7 @@ from .parameters import (
 )
 from .population import Doses, Population, Subject
 from .predict import predict
+from .regimens import Regimens, exposure, regimen, simulate_regimens
 from .resampling import bootstrap, sir
 from .saem import SAEM
 from .sampling import NUTS, Draws

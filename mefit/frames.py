@@ -17,10 +17,10 @@ from . import events
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .population import Subject
+    from .population import Doses, Subject
 
 MISSING = ("", ".", "na", "nan")
-DOSE = ("time", "amount", "duration", "compartment", "interval", "steady_state")
+DOSE, STEADY = ("time", "amount", "duration", "compartment"), ("interval", "steady_state")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Reader:
         self.df = df
         self.columns = [str(c) for c in df.columns]
         self.labels: list[Any] = []  # the id of each row, once read
-        self.word, self.numbers_of_rows = ("row", np.arange(1, len(df) + 1)) if lines is None else ("line", lines)
+        self.word = "row" if lines is None else "line"
+        self.numbers_of_rows: np.ndarray = np.arange(1, len(df) + 1) if lines is None else lines
         self.notes: list[str] = []
         self.read: set[int] = set()
 
@@ -322,5 +323,11 @@ def together(ids: tuple[Any, ...], subjects: Sequence["Subject"]) -> Table:
         covariates=joined(lambda s: s.covariates),
         varying={k: any(np.ndim(s.covariates[k]) for s in subjects) for k in subjects[0].covariates},
         dose_subject=np.repeat(number, [s.doses.time.size for s in subjects]),
-        doses={k: np.concatenate([getattr(s.doses, k) for s in subjects]) for k in DOSE},
+        doses={k: np.concatenate([dose_field(s.doses, k) for s in subjects]) for k in DOSE + STEADY},
     )
+
+
+def dose_field(doses: "Doses", name: str) -> np.ndarray:
+    """A field of doses; 0 or false for what steady state needs, where no dose is at steady state."""
+    value = getattr(doses, name)
+    return np.zeros(doses.time.shape, bool if name == "steady_state" else float) if value is None else np.asarray(value)

@@ -89,8 +89,9 @@ def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> 
     can carry what was computed there. A censored row counts the probability of its interval.
     """
     densities = as_dict(observation_density(model, eta, subject))
-    data = [as_dict(x) for x in (subject.y, subject.mask, subject.censored, subject.limit)]
-    return sum((log_observed(densities[k], *(x.get(k) for x in data)) for k in sorted(densities)), jnp.zeros(()))
+    y, mask, censored, limit = (as_dict(x) for x in (subject.y, subject.mask, subject.censored, subject.limit))
+    parts = [log_observed(densities[k], y[k], mask[k], censored.get(k), limit.get(k)) for k in sorted(densities)]
+    return sum(parts, jnp.zeros(()))
 
 
 def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:

@@ -16,7 +16,7 @@ Source: Gibaldi & Perrier, Pharmacokinetics (2nd edition, 1982), chapters 1 to 3
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .population import Doses, Subject
 
-Scalar, Times = ArrayLike, ArrayLike | None
+Scalar: TypeAlias = ArrayLike
+Times: TypeAlias = ArrayLike | None
 
 # Gauss-Legendre nodes and weights on (0, 1)
 _NODES, _WEIGHTS = (0.5 * (x + shift) for x, shift in zip(np.polynomial.legendre.leggauss(7), (1, 0), strict=True))
@@ -157,11 +158,10 @@ def steady_doses(doses: Doses) -> tuple[Array, Array] | None:
 
     A dose of no amount, or without an interval, is not at steady state.
     """
-    interval, steady = getattr(doses, "interval", None), getattr(doses, "steady_state", None)
-    if interval is None or steady is None:
+    if doses.interval is None or doses.steady_state is None:
         return None
-    marked = steady & (interval > 0) & (doses.amount > 0)
-    return jnp.where(marked, interval, 1.0), marked
+    marked = doses.steady_state & (doses.interval > 0) & (doses.amount > 0)
+    return jnp.where(marked, doses.interval, 1.0), marked
 
 
 # ---------------------------------------------------------------- the amount in the central compartment
@@ -186,7 +186,7 @@ def _amount(
     depot = doses.compartment != 2 if ka is not None else jnp.ones(doses.amount.shape, bool)
     lag, share = jnp.where(depot, lag, 0.0), jnp.where(depot, share, 1.0)
     at = (subject.time if time is None else jnp.asarray(time, dtype=float))[..., None]
-    since, counts, train = at - doses.time - lag, True, steady_doses(doses)
+    since, counts, train = at - doses.time - lag, jnp.ones((), bool), steady_doses(doses)
     if train is not None:
         interval, steady = train
         recorded = at >= doses.time

@@ -29,11 +29,12 @@ from .diagnostic_plots import (  # noqa: F401
     goodness_of_fit,
     histogram,
     profile,
+    regimens,
     vpc,
 )
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
-from .model import eta_size, log_random_effects
+from .model import Model, eta_size, log_random_effects
 from .objective import Objective
 from .parameters import DiagonalCovariance, parameters
 from .population import Population
@@ -110,7 +111,7 @@ def individual_fits(
     grid = None if varying else time_grid(population)
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
 
-    def curves(model: Model, eta: object) -> np.ndarray:
+    def curves(model: Model, eta: Any) -> np.ndarray:
         predicted = predict(model, fit.population, eta, grid)
         return np.asarray(predicted if outcome is None else predicted[outcome])
 

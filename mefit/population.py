@@ -48,24 +48,26 @@ class Doses(eqx.Module):
 
     A duration of zero is given at once (a bolus, or a tablet); a longer one is an infusion at constant rate.
     Compartments are numbered from 1. A dose at `steady_state` stands for itself and for endlessly many like it before,
-    one every `interval`. In a population every array has the subjects as a leading axis.
+    one every `interval`; both are None where no dose is, so that what is compiled need not provide for it.
+    In a population every array has the subjects as a leading axis.
     """
 
     time: Float[Array, "*subjects d"]
     amount: Float[Array, "*subjects d"]
     duration: Float[Array, "*subjects d"]
     compartment: Int[Array, "*subjects d"]
-    interval: Float[Array, "*subjects d"]
-    steady_state: Bool[Array, "*subjects d"]
+    interval: Float[Array, "*subjects d"] | None
+    steady_state: Bool[Array, "*subjects d"] | None
 
     def __init__(
-        self, time: Any, amount: Any, duration: Any, compartment: Any, interval: Any = 0.0, steady_state: Any = False
+        self, time: Any, amount: Any, duration: Any, compartment: Any, interval: Any = None, steady_state: Any = None
     ):
         self.time, self.amount, self.duration = _floats(time), _floats(amount), _floats(duration)
         self.compartment = jnp.asarray(compartment, dtype=int)
-        shape = self.time.shape
-        self.interval = _floats(interval if np.ndim(interval) else np.full(shape, interval))
-        self.steady_state = jnp.asarray(steady_state if np.ndim(steady_state) else np.full(shape, steady_state), bool)
+        if (interval is None) != (steady_state is None):
+            raise ValueError("Doses at steady state need both interval= and steady_state=; give both or neither.")
+        self.interval = None if interval is None else _floats(interval)
+        self.steady_state = None if steady_state is None else jnp.asarray(steady_state, dtype=bool)
 
     @classmethod
     def none(cls) -> "Doses":
@@ -81,6 +83,18 @@ class Doses(eqx.Module):
         given = {"time": time, "amount": amount, "duration": duration, "compartment": compartment} | steady
         columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given.values()))
         return cls(**{k: jnp.asarray(x) for k, x in zip(given, columns, strict=True)})
+
+    @classmethod
+    def together(cls, doses: Sequence["Doses"]) -> "Doses":
+        """Doses of several subjects with a leading axis; shorter ones are filled up with amounts of zero."""
+        most, steady = max(d.time.size for d in doses), any(d.steady_state is not None for d in doses)
+
+        def column(name: str) -> np.ndarray:
+            fill = {"time": lambda x: x[:1].sum(), "compartment": lambda x: 1}.get(name, lambda x: 0)
+            parts = [frames.dose_field(d, name) for d in doses]
+            return np.stack([np.append(x, np.full(most - x.size, fill(x), x.dtype)) for x in parts])
+
+        return cls(**{k: column(k) for k in (frames.DOSE + frames.STEADY if steady else frames.DOSE)})
 
 
 class Subject(eqx.Module):
@@ -246,18 +260,20 @@ class Population(eqx.Module):
             arrays = {k: spread(x, fill) for k, x in sorted(values.items())}
             return arrays.get("", arrays) if arrays else None
 
-        doses = {k: np.zeros((len(rows), n_doses.max()), x.dtype) for k, x in table.doses.items()}
+        given = {k: x for k, x in table.doses.items() if k not in frames.STEADY or table.doses["steady_state"].any()}
+        doses = {k: np.zeros((len(rows), n_doses.max()), x.dtype) for k, x in given.items()}
         doses["compartment"] += 1
         first_dose = np.zeros(len(rows))  # padding doses sit at the subject's first dose
         first_dose[table.dose_subject[::-1]] = table.doses["time"][::-1]
         doses["time"] += first_dose[:, None]
-        for k, x in table.doses.items():
+        for k, x in given.items():
             doses[k][table.dose_subject, dose_at] = x
+        covariates: Any = {k: spread(x) if table.varying[k] else x[last] for k, x in table.covariates.items()}
         subjects = Subject(
-            spread(table.time),
+            jnp.asarray(spread(table.time)),
             by_outcome({k: np.nan_to_num(x) for k, x in table.y.items()}, 0.0),
             by_outcome({k: ~np.isnan(x) for k, x in table.y.items()}, False),
-            {k: spread(x) if table.varying[k] else x[last] for k, x in table.covariates.items()},
+            covariates,
             Doses(**doses),
             by_outcome(table.censored, 0),
             by_outcome(table.limit, 0.0),
@@ -332,8 +348,24 @@ class Population(eqx.Module):
         if name not in self.outcomes:
             raise ValueError(f"There is no outcome {name!r}; this population has {', '.join(self.outcomes) or 'one'}.")
         s = self.subjects
-        parts = {k: None if getattr(s, k) is None else getattr(s, k)[name] for k in ("y", "mask", "censored", "limit")}
+        parts: Any = {
+            k: None if getattr(s, k) is None else getattr(s, k)[name] for k in ("y", "mask", "censored", "limit")
+        }
         return dataclasses.replace(self, subjects=dataclasses.replace(s, **parts), y_label=name)
+
+    def with_doses(self, doses: Doses | Sequence[Doses]) -> "Population":
+        """A copy with other doses, such as `mf.regimen` makes: the same for all, or a list with those of each subject.
+
+        Raises:
+            ValueError: doses of another number of subjects than there are.
+        """
+        given = doses if isinstance(doses, Doses) else Doses.together(doses) if len(doses) == len(self) else None
+        if given is None or given.time.shape[:-1] not in ((), (len(self),)):
+            raise ValueError(
+                f"This population needs doses for all of its {len(self)} subjects: one Doses, or {len(self)}."
+            )
+        given = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(self), x.shape[-1])), given)
+        return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, doses=given))
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
         """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.

@@ -59,7 +59,7 @@ def facts(population: "Population") -> dict[str, str]:
     """The rows of the report's table."""
     s, doses = population.subjects, population.subjects.doses
     given = np.asarray(doses.amount) != 0
-    extra = {"infusions": doses.duration > 0, "at steady state": doses.steady_state}
+    extra = {"infusions": doses.duration > 0, "at steady state": frames.dose_field(doses, "steady_state")}
     several = [f"{int((np.asarray(x) & given).sum())} {k}" for k, x in extra.items() if (np.asarray(x) & given).any()]
     out = {
         "subjects": f"{len(population)}",
@@ -82,7 +82,7 @@ def frame(population: "Population") -> "pd.DataFrame":
     import pandas as pd
 
     s = population.subjects
-    time, doses = np.asarray(s.time), {k: np.asarray(getattr(s.doses, k)) for k in frames.DOSE}
+    time, doses = np.asarray(s.time), {k: frames.dose_field(s.doses, k) for k in frames.DOSE + frames.STEADY}
     real = np.arange(time.shape[1]) < population.rows[:, None]
     y, mask, censored, limit = (frames.as_dict(x) for x in (s.y, s.mask, s.censored, s.limit))
     seen = {k: np.asarray(m) for k, m in mask.items()}
@@ -103,7 +103,7 @@ def frame(population: "Population") -> "pd.DataFrame":
         out[dose] = doses[name][given]
         return out
 
-    def of_outcome(arrays: dict[str, Any], fill: float) -> np.ndarray:
+    def of_outcome(arrays: dict[str, Any], fill: float | int) -> np.ndarray:
         out = np.full(len(everyone), fill)
         for k, x in arrays.items():
             out[kind == k] = np.where(seen[k], np.asarray(x), fill)[everyone, at][kind == k]

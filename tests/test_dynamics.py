@@ -82,7 +82,7 @@ def test_a_stiff_system_needs_the_stiff_solver():
         fast, slow, back = 3e7 * b**2, 0.04 * a, 1e4 * b * c
         return [back - slow, slow - back - fast, fast]
 
-    states = dynamics.solve(rhs, [1.0, 0.0, 0.0], one, solver=dynamics.Kvaerno5(1e-8, 1e-12))
+    states = dynamics.solve(rhs, [1.0, 0.0, 0.0], one, start=0.0, solver=dynamics.Kvaerno5(1e-8, 1e-12))
     # Hairer and Wanner, Solving Ordinary Differential Equations II, IV.10
     np.testing.assert_allclose(states[-1], [0.7158270688, 9.185534765e-6, 0.2841637457], rtol=1e-6)
     with pytest.raises(ValueError, match=r"needed more than 1000 steps and stopped at time .*Kvaerno5"):
@@ -112,7 +112,7 @@ def test_steady_state_of_a_nonlinear_system_is_dosing_for_ever():
         def rhs(t, y):
             return [-1.1 * y[0] / (0.8 + y[0])]
 
-        return dynamics.solve(rhs, [0.0], subject(times, doses), solver=FINE)[:, 0]
+        return dynamics.solve(rhs, [0.0], subject(times, doses), solver=dynamics.Tsit5(1e-10, 1e-12, 10_000))[:, 0]
 
     steady = curve(regimen([2.0], [0.0], [0.0], [1], [6.0], [True]), [0.0, 1.0, 5.0])
     train = curve(mf.Doses.of(np.full(41, 2.0), 6.0 * np.arange(41)), [240.0, 241.0, 245.0])
@@ -148,7 +148,7 @@ def test_mistakes_are_told():
     with pytest.raises(ValueError, match="a dose goes into a compartment beyond the 1 states"):
         dynamics.solve(lambda t, y: [-y[0]], [0.0], one)
     with pytest.raises(ValueError, match="not finite after time"):
-        dynamics.solve(lambda t, y: [y[0] ** 2], [5.0], one, solver=dynamics.RK4(50))
+        dynamics.solve(lambda t, y: [y[0] ** 2], [5.0], subject([1.0, 2.0], mf.Doses.none()), solver=dynamics.RK4(50))
 
 
 class Ode(Additive):

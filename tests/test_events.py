@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mefit.frames import DOSE, STEADY, dose_field
 from mefit.population import Doses, Population, Subject
 
 nan, inf = np.nan, np.inf
@@ -279,11 +280,10 @@ def contents(population: Population) -> dict:
         at = np.flatnonzero(s.mask)
         cens = np.zeros(s.time.shape) if s.censored is None else s.censored
         weight, age = (np.broadcast_to(s.covariates[k], s.time.shape) for k in ("WT", "AGE"))
-        fields = ("time", "amount", "duration", "compartment", "interval", "steady_state")
         out[float(who) if re.fullmatch(r"[\d.]+", str(who)) else who] = {
             "seen": [(float(s.time[i]), float(s.y[i]), float(cens[i])) for i in at],
             "states": [(float(weight[i]), float(age[i])) for i in at],
-            "doses": list(zip(*(np.asarray(getattr(s.doses, k)).tolist() for k in fields), strict=True)),
+            "doses": list(zip(*(dose_field(s.doses, k).tolist() for k in DOSE + STEADY), strict=True)),
         }
     return out
 

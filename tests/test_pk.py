@@ -202,17 +202,9 @@ def test_parameters_that_change_in_time_are_refused():
 # ---------------------------------------------------------------- two compartments, lag, mixed routes, steady state
 
 
-class Regimen(Doses):
+def regimen(amount, time, duration, compartment, interval, steady_state) -> Doses:
     """Doses of which some are at steady state."""
-
-    interval: jnp.ndarray
-    steady_state: jnp.ndarray
-
-
-def regimen(amount, time, duration, compartment, interval, steady_state) -> Regimen:
-    columns = np.broadcast_arrays(time, amount, duration, compartment, interval, steady_state)
-    names = ("time", "amount", "duration", "compartment", "interval", "steady_state")
-    return Regimen(**dict(zip(names, map(jnp.asarray, columns), strict=True)))
+    return Doses.of(amount, time, duration, compartment, interval=interval, steady_state=steady_state)
 
 
 MIXED = Doses.of(
