@@ -22,7 +22,7 @@ from .kernels import LaplaceProposal, RandomWalk, Target, sweep
 from .method import NOT_ESTIMATED
 from .model import Model, _simulate_responses, eta_mean, eta_size, observation_density, sample_random_effects
 from .parameters import coordinates, parameters
-from .population import Population, Subject
+from .population import Population, Subject, one_outcome
 from .predict import predict
 
 _BLOCK = 50  # data sets simulated at once
@@ -37,7 +37,7 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
     other times than the subjects' own. DV is empty there and where a response is missing. ValueError as in `predict`.
     """
     eta = fit.eta if eta is None and population is None else eta
-    population = fit.population if population is None else population
+    population = one_outcome(fit.population if population is None else population)
     pred, ipred = (np.asarray(predict(fit.model, population, e, time)) for e in (None, eta))
     at, dv, rows = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool)
     if time is None:
@@ -56,13 +56,15 @@ def residuals(fit: Fit, *, key: PRNGKeyArray | None = None, samples: int = 1000)
       the same after a subject's y and simulations are centred and multiplied by the inverse Cholesky factor of their
       simulated covariance. Where the model is right both are N(0, 1); only the NPDE of a subject are uncorrelated.
       Discrete outcomes, and their simulations, first get a uniform jitter of +-1/2, which breaks ties at random.
+    - A censored response has no residual, and is left out.
 
     ValueError where a density has no positive, finite variance, or `samples` are too few for a subject's rows.
     Sources: CWRES: Hooker, Staatz and Karlsson (2007), Pharm. Res. 24; NPDE: Brendel et al. (2006), Pharm. Res. 23;
     Comets, Brendel and Mentré (2008), Comput. Methods Programs Biomed. 90.
     """
     _check(fit)
-    population, subjects, y = fit.population, fit.population.subjects, np.asarray(fit.population.subjects.y)
+    population = fit.population.uncensored
+    subjects, y = population.subjects, np.asarray(population.subjects.y)
     f, variance, iwres, cwres = _standardised(fit.model, jnp.asarray(fit.eta), subjects, typical(fit))
     bad = ~np.all((variance > 0) & np.isfinite(variance), axis=1)
     if bad.any():
@@ -244,5 +246,6 @@ def _check(fit: Fit, effects: bool = False, key: Any = ()) -> None:
         raise ValueError(f"{fit.method.label} had no random effects to estimate: fit a model with some, by Laplace.")
     if lost := not_estimated(fit):
         raise ValueError(f"{fit.method.label} has not estimated {lost}, which this needs: fit by Laplace.")
+    one_outcome(fit.population)
     if key is None:
         raise ValueError("this draws at random: give it a key, for instance key=jax.random.key(1).")

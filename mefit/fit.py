@@ -12,7 +12,7 @@ from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
 from .method import AT_BOUNDARY, Method, Problem, State
-from .model import Model
+from .model import Model, outcome_of
 from .objective import Objective
 from .parameters import free_parameters
 from .population import Population
@@ -62,6 +62,16 @@ class Fit:
     def draws(self) -> Draws | None:
         """The draws from the posterior that a sampler (`NUTS`) leaves; None for all other methods."""
         return self.details.get("draws")
+
+    def outcome(self, name: str) -> "Fit":
+        """This fit seen through one of several outcomes, for diagnostics and pictures; its numbers stay those of all.
+
+        ValueError where there is no outcome of this name.
+        """
+        population, details = self.population.outcome(name), dict(self.details)
+        if self.draws is not None:
+            details["draws"] = dataclasses.replace(self.draws, models=outcome_of(self.draws.models, name))
+        return dataclasses.replace(self, model=outcome_of(self.model, name), population=population, details=details)
 
     @property
     def minus_two_log_likelihood(self) -> float:

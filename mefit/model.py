@@ -1,7 +1,9 @@
 """A model: log p(y | theta, eta, x) + log p(eta | theta), written for one subject."""
 
 import abc
-from typing import Any
+import dataclasses
+import functools
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -38,6 +40,25 @@ class Model(eqx.Module):
 
     def __check_init__(self):
         check_values(self)
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+@functools.cache  # one class for each, or every call would compile anew
+def _restricted(kind: type[Model], outcome: str) -> type[Model]:
+    def observations(self, eta, subject):
+        return kind.observations(self, eta, subject)[outcome]
+
+    return type(kind.__name__, (kind,), {"observations": observations, "__doc__": kind.__doc__})
+
+
+def outcome_of(model: ModelT, outcome: str) -> ModelT:
+    """The model of one of several outcomes, by name: the same parameters and random effects."""
+    view = object.__new__(_restricted(type(model), outcome))
+    for field in dataclasses.fields(model):
+        object.__setattr__(view, field.name, getattr(model, field.name))
+    return view  # type: ignore[return-value]
 
 
 def eta_shape(model: Model) -> tuple[int, ...]:

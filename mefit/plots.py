@@ -37,27 +37,17 @@ from .joint import JointMLE, NaivePooled, TwoStage
 from .model import Model, eta_size, log_random_effects
 from .objective import Objective
 from .parameters import DiagonalCovariance, parameters
-from .population import Population
+from .population import Population, one_outcome
 from .predict import predict
 from .report import effect_names, entries
 
 
 def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
     """Times and responses of subject i, without its missing rows; one outcome only."""
-    _one_outcome(population)
+    one_outcome(population)
     subject = population[i]
     mask = np.asarray(subject.mask)
     return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
-
-
-def _one_outcome(population: Population, outcome: str | None = None) -> Population:
-    """The population with the outcome to draw; ValueError where there are several and none is chosen."""
-    if outcome is not None:
-        return population.outcome(outcome)
-    if population.outcomes:
-        names = ", ".join(population.outcomes)
-        raise ValueError(f"There are several outcomes ({names}); draw one: give outcome=, or population.outcome(name).")
-    return population
 
 
 def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
@@ -95,25 +85,21 @@ def population_curves(
         return ax
 
 
-def individual_fits(
-    fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None, outcome: str | None = None
-) -> list[Axes]:
+def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
     """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
 
     The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
     varies in time, curves join the predictions at the subject's own times. Of draws from a posterior there is a band,
     which holds the middle 95% of at most 200 curves at each time. `subjects` are positions; returns the axes.
-    Of several outcomes, the one of the name `outcome` is drawn.
     """
-    population = _one_outcome(fit.population, outcome)
+    population = one_outcome(fit.population)
     chosen = _chosen(population, subjects)
     varying = any(x.ndim == 2 for x in population.subjects.covariates.values())
     grid = None if varying else time_grid(population)
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
 
     def curves(model: Model, eta: Any) -> np.ndarray:
-        predicted = predict(model, fit.population, eta, grid)
-        return np.asarray(predicted if outcome is None else predicted[outcome])
+        return np.asarray(predict(model, population, eta, grid))
 
     individual, typical = curves(fit.model, fit.eta), curves(fit.model, None)
     band = None
@@ -145,7 +131,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own `eta`: that of the
     typical subject after naive pooling. Curves are on a dense grid, as in `individual_fits`.
     """
-    population = _one_outcome(next(iter(fits.values())).population)
+    population = one_outcome(next(iter(fits.values())).population)
     chosen, time = _chosen(population, subjects), time_grid(population)
     with style.use():
         rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))

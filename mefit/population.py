@@ -121,6 +121,16 @@ class Subject(eqx.Module):
         return dataclasses.replace(bare, doses=self.doses)
 
 
+def one_outcome(population: "Population") -> "Population":
+    """The population itself; ValueError where it has several outcomes, for what looks at one."""
+    if names := population.outcomes:
+        raise ValueError(
+            f"There are several outcomes ({', '.join(names)}), and this looks at one: take one by "
+            f"fit.outcome({names[0]!r}), or of data alone by population.outcome({names[0]!r})."
+        )
+    return population
+
+
 class Population(eqx.Module):
     """Subjects together: one `Subject` whose arrays have a leading axis of length N, padded and masked.
 
@@ -366,6 +376,15 @@ class Population(eqx.Module):
             )
         given = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(self), x.shape[-1])), given)
         return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, doses=given))
+
+    @property
+    def uncensored(self) -> "Population":
+        """The same subjects with the censored responses left out, as if they were missing."""
+        if (s := self.subjects).censored is None:
+            return self
+        mask = jax.tree.map(lambda m, c: m & (c == 0), s.mask, s.censored)
+        subjects = dataclasses.replace(s, mask=mask, y=jax.tree.map(lambda m, y: jnp.where(m, y, 0.0), mask, s.y))
+        return dataclasses.replace(self, subjects=dataclasses.replace(subjects, censored=None, limit=None))
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
         """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from .diagnostics import frame_of, is_discrete, simulations
 from .fit import Fit
+from .population import Population, one_outcome
 from .predict import predict
 
 
@@ -53,11 +54,12 @@ def vpc(
     are five or fewer, else it is cut at its median. Outcomes of 0 or 1 have their mean followed, counts the mean too.
     `prediction_corrected` multiplies y and its simulations by (median PRED of bin and stratum) / PRED, so that doses
     and covariates do not blur a bin; rows with PRED = 0 are left out, with a remark. ValueError for a negative PRED.
+    Censored responses stand at their limit, and what is simulated beyond it is put there, too.
     Sources: Holford (2005), PAGE 14; Bergstrand, Hooker, Wallin and Karlsson (2011), AAPS J. 13.
     """
     if not (0 < level < 1 and all(0 <= p <= 100 for p in percentiles) and (not isinstance(bins, int) or bins > 0)):
         raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
-    population, subjects, remarks = fit.population, fit.population.subjects, tuple[str, ...]()
+    population, subjects, remarks = one_outcome(fit.population), fit.population.subjects, tuple[str, ...]()
     mask, time, pred = (np.asarray(a) for a in (subjects.mask, subjects.time, predict(fit.model, fit.population)))
     if prediction_corrected and np.any(pred[mask] < 0):
         who = population.ids[int(np.argmax((mask & (pred < 0)).any(1)))]
@@ -68,7 +70,7 @@ def vpc(
     edges = _edges(time[mask], bins)
     bin_ = np.clip(np.searchsorted(edges, time, side="right") - 1, 0, len(edges) - 2)
     names, stratum = _strata(fit, stratify)
-    simulated = simulations(fit, samples, key, posterior=True)[:, mask]
+    simulated = _cut(population, simulations(fit, samples, key, posterior=True))[:, mask]
     points = frame_of(population, mask, TIME=time, DV=subjects.y, PRED=pred, stratum=stratum, bin=bin_)
     y, discrete = points.DV.to_numpy(copy=True), is_discrete(fit)
     followed = () if discrete and np.isin(y, (0, 1)).all() and np.isin(simulated, (0, 1)).all() else percentiles
@@ -86,6 +88,19 @@ def vpc(
             bands.append(about | {"statistic": name, "low": low, "median": median, "high": high})
     points = points.drop(columns="PRED").assign(DV=y, stratum=np.array(names)[points.stratum])
     return VPC(pd.DataFrame(observed), pd.DataFrame(bands), points, edges, level, prediction_corrected, remarks)
+
+
+def _cut(population: Population, simulated: np.ndarray) -> np.ndarray:
+    """Simulations cut at the limit at which responses are censored, which needs to be the same for all."""
+    if population.subjects.censored is None:
+        return simulated
+    for side, cut, word in ((1, np.maximum, "below"), (-1, np.minimum, "above")):
+        limits = np.unique(np.asarray(population.subjects.y)[np.asarray(population.subjects.censored) == side])
+        if limits.size > 1:
+            several = f"responses are censored {word} several limits ({limits[0]:.4g} to {limits[-1]:.4g})"
+            raise ValueError(f"{several}, so it is not known where to cut simulations: choose subjects of one limit.")
+        simulated = cut(simulated, limits) if limits.size else simulated
+    return simulated
 
 
 def _edges(time: np.ndarray, bins: int | Sequence[float | int]) -> np.ndarray:

@@ -139,15 +139,37 @@ def test_simulating_and_predicting_give_a_dict(two):
     np.testing.assert_allclose(mf.predict(Two(**TWO), two)["pk"], two.subjects.time)
 
 
-def test_pictures_draw_one_outcome_or_say_so(two):
+@pytest.fixture(scope="module")
+def fit_of_two(two):
+    return mf.fit(Two(**TWO), two, mf.FOCE(), fixed=("omega",), progress=False)
+
+
+def test_diagnostics_look_at_one_outcome_of_a_fit(fit_of_two, two):
+    key = jax.random.key(1)
+    one = fit_of_two.outcome("pk")
+    assert one.model.slope == fit_of_two.model.slope and "slope" in str(one)
+    found = mf.residuals(one, key=key, samples=50)
+    mask, y, line = two.subjects.mask["pk"], two.subjects.y["pk"], mf.predict(fit_of_two.model, two, fit_of_two.eta)
+    assert len(found) == mask.sum() == 25
+    np.testing.assert_allclose(found.IWRES, ((y - line["pk"]) / fit_of_two.model.sigma)[np.asarray(mask)])
+    assert mf.vpc(one, key=key, samples=20, bins=2).points.DV.tolist() == y[np.asarray(mask)].tolist()
+    for look in (mf.predictions, mf.residuals, lambda fit: mf.vpc(fit, key=key), lambda fit: mf.shrinkage(fit)):
+        with pytest.raises(
+            ValueError, match=r"several outcomes \(pd, pk\), and this looks at one: .*fit.outcome\('pd'\)"
+        ):
+            look(fit_of_two)
+    with pytest.raises(ValueError, match="no outcome 'pp'; this population has pd, pk"):
+        fit_of_two.outcome("pp")
+
+
+def test_pictures_draw_one_outcome_or_say_so(fit_of_two, two):
     from mefit import plots
 
-    fit = mf.fit(Two(**TWO), two, mf.FOCE(), progress=False)
-    for draw in (lambda: plots.population_curves(two), lambda: plots.individual_fits(fit)):
-        with pytest.raises(ValueError, match="several outcomes .pd, pk.; draw one: give outcome="):
+    for draw in (lambda: plots.population_curves(two), lambda: plots.individual_fits(fit_of_two)):
+        with pytest.raises(ValueError, match="several outcomes .pd, pk., and this looks at one"):
             draw()
     assert plots.population_curves(two.outcome("pd")).get_ylabel() == "pd"
-    panel = plots.individual_fits(fit, outcome="pk", subjects=[0])[0]
+    panel = plots.individual_fits(fit_of_two.outcome("pk"), subjects=[0])[0]
     drawn = next(line for line in panel.lines if line.get_label() == "measured")
     np.testing.assert_allclose(drawn.get_ydata(), two[0].y["pk"][np.asarray(two[0].mask["pk"])])
 
@@ -256,6 +278,11 @@ def test_the_likelihood_of_censored_data_is_not_biased_and_half_the_limit_is():
         assert marked == pytest.approx(value, rel=0.13) and marked == pytest.approx(full, rel=0.1)
         assert abs(half - full) > 2 * abs(marked - full), (name, full, marked, half)
     assert float(fits["half"].model.sigma) > 1.3 * 0.3
+    cut = decay("marked").CENS.to_numpy() == 1  # such a response has no residual, and bounds what is simulated
+    assert len(mf.residuals(fits["marked"])) == np.sum(~cut)
+    check = mf.vpc(fits["marked"], key=jax.random.key(1), samples=50, bins=4)
+    lowest = decay("marked").DV[cut].unique().item()
+    assert check.simulated.low.min() == lowest == check.points.DV.min() and len(check.points) == len(cut)
 
 
 # ---------------------------------------------------------------- events in time
