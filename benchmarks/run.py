@@ -328,6 +328,9 @@ def widgets(repeats: int) -> None:
         "shrinkage (05)": kit.shrinkage,
         "sampling_times (05)": kit.sampling_times,
         "vpc_by_hand (05)": kit.vpc_by_hand,
+        "regimen_builder (06)": kit.regimen_builder,
+        "which_part_tells (06)": kit.which_part_tells,
+        "what_can_be_known (06)": kit.what_can_be_known,
     }
     rows = []
     for name, make in explorers.items():

@@ -15,6 +15,7 @@ _jax.config.update("jax_enable_x64", True)
 
 from . import datasets, dynamics, pk
 from .compare import LikelihoodRatio, compare, likelihood_ratio_test
+from .compiling import keep_compiled
 from .diagnostics import conditional_draws, predictions, random_effects_table, residuals, shrinkage
 from .empirical_bayes import Newton, empirical_bayes
 from .fit import Fit, Step, fit, iterate, log_likelihood
@@ -38,11 +39,15 @@ from .parameters import (
     unconstrain,
     weights,
 )
-from .population import Doses, Population, Subject
+from .population import Population
 from .predict import predict
 from .regimens import Regimens, exposure, regimen, simulate_regimens
 from .resampling import bootstrap, sir
 from .saem import SAEM
 from .sampling import NUTS, Draws
+from .subject import Doses, Subject
 from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores
 from .vpc import VPC, vpc
+
+if _folder := _os.environ.get("MEFIT_COMPILED"):
+    keep_compiled(_folder)

@@ -9,7 +9,11 @@ the attempt costs a second of small compilations, so it is switched off there; t
 """
 
 import functools
+import hashlib
+import os
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -49,6 +53,39 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.program(*args, **kwargs)
+
+
+def keep_compiled(folder: str | os.PathLike) -> None:
+    """Keep compiled programs in a folder, from which later processes take them instead of compiling again.
+
+    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder. Nothing is kept unless
+    asked for. What it saves is most of XLA's share; importing and tracing remain. Programs are kept apart by version of
+    JAX, by operating system and by processor, so that a folder may be shared; it may be deleted at any time.
+
+    Raises:
+        ValueError: a folder that cannot be made or written to.
+    """
+    kind = f"{platform.system()}-{platform.machine()}-{_processor()}-jax-{jax.__version__}"
+    place = Path(folder).expanduser() / kind
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / ".writable").touch()
+    except OSError as error:
+        raise ValueError(
+            f"compiled programs cannot be kept in {place}: {error.strerror}; name another folder."
+        ) from None
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _processor() -> str:
+    """A short name of this processor and what it can do: a program compiled for another may not run on it."""
+    try:
+        told = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith(("model name", "flags"))][:2]
+    except OSError:
+        told = [platform.processor()]
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
 
 
 def compiled(function: Callable) -> Compiled:

@@ -88,31 +88,37 @@ def vpc(check: VPC, axes: Any = None) -> list[Axes]:
 
 
 def regimens(result: Regimens, axes: Any = None, window: tuple[float, float] | None = None) -> list[Axes]:
-    """A panel a regimen: the middle percentile of the virtual subjects, and bands between the outer ones. `window` is a
-    therapeutic range, low and high, drawn behind.
+    """A panel a regimen: the middle percentile of the virtual subjects, bands from the outer ones inwards, and behind
+    them the therapeutic `window`, low and high.
     """
     names, time, y = list(dict.fromkeys(result.curves.regimen)), result.time_label, result.y_label
     percentiles = sorted(result.curves.columns[2:], key=lambda name: float(name[:-1]))
-    count, middle = len(percentiles), percentiles[len(percentiles) // 2]
+    half = len(percentiles) // 2
     if window is not None and not window[0] < window[1]:
-        raise ValueError(f"window is {window}: give its low end, then its high end.")
+        raise ValueError(f"window is {window}; give its low end, then its high end.")
     with style.use():
         alt = f"{y} against {time} of virtual subjects, {', '.join(percentiles)}, by regimen: {', '.join(names)}."
-        rows, columns = -(-len(names) // 3), min(len(names), 3)
+        rows = -(-len(names) // 3)
+        columns = -(-len(names) // rows)
         size = min(960, 200 + 360 * columns), 90 + 330 * rows
         panels = style.panels(axes, alt, len(names), *size, rows, sharex=True, sharey=True)
         for ax, name in zip(panels, names, strict=True):
             curve = result.curves[result.curves.regimen == name]
             if window is not None:
-                ax.axhspan(*window, **(style.AREA["prior"] | {"alpha": 0.18}), label=f"{window[0]:g} to {window[1]:g}")
-            for low, high in zip(percentiles[: count // 2], percentiles[::-1], strict=False):
-                band = {"alpha": 0.28, "label": f"{low} to {high}"}
+                label = f"window {window[0]:g} to {window[1]:g}"
+                ax.axhspan(*window, **(style.AREA["prior"] | {"alpha": 0.18}), label=label)
+            for k, (low, high) in enumerate(zip(percentiles[:half], percentiles[::-1], strict=False)):
+                band = {"alpha": 0.25 + 0.15 * k, "label": f"{low} to {high}"}
                 ax.fill_between(curve.TIME, curve[low], curve[high], **(style.AREA["marginal"] | band))
-            ax.plot(curve.TIME, curve[middle], **style.LINE["marginal"], label=middle)
+            for middle in percentiles[half : len(percentiles) - half]:
+                ax.plot(curve.TIME, curve[middle], **style.LINE["marginal"], label=middle)
             ax.set(title=name, xlabel=time if name in names[-columns:] else "")
         for ax in panels[::columns]:
             ax.set_ylabel(y)
-        panels[0].legend()
+        if axes is None:
+            panels[0].figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
+        else:
+            panels[0].legend()
         return panels
 
 

@@ -22,8 +22,9 @@ from .kernels import LaplaceProposal, RandomWalk, Target, sweep
 from .method import NOT_ESTIMATED
 from .model import Model, _simulate_responses, eta_mean, eta_size, observation_density, sample_random_effects
 from .parameters import coordinates, parameters
-from .population import Population, Subject, one_outcome
+from .population import Population, one_outcome
 from .predict import predict
+from .subject import Subject
 
 _BLOCK = 50  # data sets simulated at once
 _KERNELS = (LaplaceProposal(), RandomWalk(steps=1))  # those of SAEM

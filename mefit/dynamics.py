@@ -19,7 +19,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .pk import steady_doses
-from .population import Subject
+from .subject import Subject
 
 _CHUNK = 8  # steps between two looks at whether all subjects of a batch have arrived
 _PERIODS = 8  # Newton steps to a steady state: one where the system is linear
@@ -32,8 +32,8 @@ class _Adaptive(eqx.Module):
     `length` the next step, and whether it gets to the stop `gap` away, `judge` whether it counts, and the next plan.
     """
 
-    rtol: float = 1e-8
-    atol: float = 1e-10
+    rtol: float = 1e-7
+    atol: float = 1e-9
     max_steps: int = 1000
 
     def begin(self, span):

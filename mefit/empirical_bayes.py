@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from .compiling import compiled
 from .model import Model, eta_mean, log_joint
-from .population import Population, Subject
+from .population import Population
+from .subject import Subject
 
 
 class Mode(NamedTuple):

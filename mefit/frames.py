@@ -17,7 +17,7 @@ from . import events
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .population import Doses, Subject
+    from .subject import Doses, Subject
 
 MISSING = ("", ".", "na", "nan")
 DOSE, STEADY = ("time", "amount", "duration", "compartment"), ("interval", "steady_state")

@@ -18,7 +18,7 @@ from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_ra
 from .objective import Memory, Objective, Term, evaluate, inverse_precision, no_modes
 from .optimise import BFGS
 from .parameters import coordinates
-from .population import Subject
+from .subject import Subject
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .empirical_bayes import Newton
 from .model import Model, eta_mean, eta_size, log_joint, log_random_effects, sample_random_effects
-from .population import Subject
+from .subject import Subject
 
 
 class Target(NamedTuple):

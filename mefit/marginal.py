@@ -28,7 +28,7 @@ from .model import (
 )
 from .objective import Objective, Term, no_modes
 from .outcomes import plain
-from .population import Subject
+from .subject import Subject
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
 

@@ -16,9 +16,9 @@ from .kernels import Kernel, Target, sweep
 from .model import Model, eta_mean, eta_size, log_random_effects, sample_random_effects
 from .objective import set_free
 from .parameters import coordinates, free_parameters, log_prior, unconstrain
-from .population import Subject
 from .report import entries
 from .structure import Structure, as_covariance, closest
+from .subject import Subject
 
 
 class Setting(NamedTuple):

@@ -15,7 +15,8 @@ from .compiling import compiled
 from .frames import as_dict
 from .outcomes import log_observed
 from .parameters import check_values
-from .population import Population, Subject
+from .population import Population
+from .subject import Subject
 
 
 class Model(eqx.Module):

@@ -26,8 +26,9 @@ from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, observation_density
 from .optimise import BFGS, Point
 from .parameters import constrain, coordinates, log_prior, unconstrain
-from .population import Population, Subject
+from .population import Population
 from .report import entries
+from .subject import Subject
 
 _LARGEST_CHUNK = 32  # subjects evaluated at once: more do not fit a core's cache, and all wait for the slowest search
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .population import Doses, Subject
+from .subject import Doses, Subject
 
 Scalar: TypeAlias = ArrayLike
 Times: TypeAlias = ArrayLike | None

@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float
 from .compiling import compiled
 from .frames import as_dict
 from .model import Model, eta_mean, eta_size, observation_density
-from .population import Population, Subject
+from .population import Population
+from .subject import Subject
 
 
 @compiled

@@ -28,10 +28,10 @@ from .parameters import (
     free_parameters,
     unconstrain,
 )
-from .population import Subject
 from .propriety import prior_of_free, refuse_improper
 from .report import entries
 from .saem import _log_prior
+from .subject import Subject
 
 
 @dataclasses.dataclass(frozen=True)

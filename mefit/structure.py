@@ -13,7 +13,7 @@ from .method import Problem
 from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
 from .objective import set_free
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
-from .population import Subject
+from .subject import Subject
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from mefit.frames import DOSE, STEADY, dose_field
-from mefit.population import Doses, Population, Subject
+from mefit.population import Population
+from mefit.subject import Doses, Subject
 
 nan, inf = np.nan, np.inf
 

@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 
 import mefit  # noqa: F401  (switches float64 on)
 from mefit import pk
-from mefit.population import Doses, Subject
+from mefit.subject import Doses, Subject
 
 getcontext().prec = 80
 TIMES = (0.0, 1e-3, 0.25, 1.0, 4.0, 12.0, 30.0, 100.0)

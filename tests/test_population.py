@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import mefit  # noqa: F401  (switches float64 on)
-from mefit.population import Doses, Population, Subject
+from mefit.population import Population
+from mefit.subject import Doses, Subject
 
 nan, inf = np.nan, np.inf
 

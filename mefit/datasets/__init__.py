@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ..population import Doses, Population, Subject
+from ..population import Population
+from ..subject import Doses, Subject
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,6 +6,7 @@ from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
+from workshop.explorers.regimen_builder import regimen_builder
 from workshop.explorers.saem_step_by_step import saem_step_by_step
 from workshop.explorers.sampling_times import sampling_times
 from workshop.explorers.shrinkage import shrinkage
@@ -14,6 +15,8 @@ from workshop.explorers.sparse_theophylline import sparse_theophylline
 from workshop.explorers.three_patients import three_patients
 from workshop.explorers.vpc_by_hand import vpc_by_hand
 from workshop.explorers.welcome import welcome
+from workshop.explorers.what_can_be_known import what_can_be_known
+from workshop.explorers.which_part_tells import which_part_tells
 
 __all__ = [
     "draws_needed",
@@ -21,6 +24,7 @@ __all__ = [
     "em_by_hand",
     "one_subject",
     "pooling",
+    "regimen_builder",
     "saem_step_by_step",
     "sampling_times",
     "shrinkage",
@@ -29,4 +33,6 @@ __all__ = [
     "three_patients",
     "vpc_by_hand",
     "welcome",
+    "what_can_be_known",
+    "which_part_tells",
 ]

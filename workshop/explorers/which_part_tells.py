@@ -6,11 +6,13 @@ One compartment, 100 mg by mouth or as a bolus; CL = 3 L/h, V = 30 L and ka = 0.
 
 The sensitivity of a parameter is d log C(t) / d log parameter: by how many per cent the concentration rises where the
 parameter rises by one. It is differentiated exactly by JAX, through the library's own closed form.
-The tail falls at the slower of ke and ka: where absorption is the slower one (flip-flop), the tail tells about ka.
+By mouth the curve is the difference of two straight lines on the logarithmic axis, and its tail the slower of both:
+where absorption is slower than elimination (flip-flop), the tail falls at ka, and tells about ka.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,7 @@ BASE, DOSE = np.array([3.0, 30.0, 0.3]), 100.0
 ORAL, IV = "oral", "iv bolus"
 TIME = np.linspace(0.0, 36.0, 181)
 TIME[0] = 1e-3  # by mouth the logarithm begins just after the dose
-_GREY = {"color": "#9A9A9A", "linewidth": 2.0, "zorder": 2}
+_GREY: dict[str, Any] = {"color": "#9A9A9A", "linewidth": 2.0, "zorder": 2}
 
 
 @compiled
@@ -67,6 +69,16 @@ class Curve:
     def ke(self) -> float:
         """CL / V (1/h)."""
         return float(self.parameters[0] / self.parameters[1])
+
+    @property
+    def parts(self) -> np.ndarray:
+        """The exponentials (2, n) at the rates CL / V and ka whose difference is the curve; NaN where there are none,
+        as where ka = CL / V."""
+        _, v, ka = self.parameters
+        height = DOSE / v
+        if self.oral:
+            height = np.nan if np.isclose(ka, self.ke, rtol=1e-3) else height * ka / abs(ka - self.ke)
+        return height * np.exp(-np.outer([self.ke, ka if self.oral else np.nan], TIME))
 
     @property
     def flip_flop(self) -> bool:
@@ -118,17 +130,18 @@ def say(found: Change) -> str:
     text = "; ".join(parts) or "Nothing has changed"
     text += f". As before: {', '.join(same)}." if same else "."
     if after.flip_flop:
-        text += f" Flip-flop: ka = {after.parameters[2]:.2g} /h is below CL/V = {after.ke:.2g} /h, the tail falls at ka."
+        ka = after.parameters[2]
+        text += f" Flip-flop: ka = {ka:.2g} /h is below CL/V = {after.ke:.2g} /h, the tail falls at ka."
     return text
 
 
 def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
     line = style.LINE["population"] | {"linewidth": 2.6}
-    linear = picture.add_axes((0.07, 0.53, 0.41, 0.34), xlim=(0, 36), ylabel="concentration (mg/L)")
-    log = picture.add_axes((0.575, 0.53, 0.41, 0.34), xlim=(0, 36), ylim=(0.02, 10), yscale="log")
+    linear = picture.add_axes((0.07, 0.54, 0.41, 0.37), xlim=(0, 36), ylabel="concentration (mg/L)")
+    log = picture.add_axes((0.575, 0.54, 0.41, 0.37), xlim=(0, 36), ylim=(0.02, 10), yscale="log")
     log.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     log.yaxis.set_minor_locator(NullLocator())
-    log.set_ylabel("the same, logarithmic")
+    log.set_ylabel("mg/L, log axis")
     ticks = [0, 6, 12, 18, 24, 30, 36]
     old, new, tails = [], [], []
     for axes in (linear, log):
@@ -136,22 +149,21 @@ def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
         old.append(axes.plot([], [], **_GREY, label="typical")[0])
         new.append(axes.plot([], [], **line, label="changed")[0])
     area = linear.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA["population"], label="AUC")
-    (peak,) = linear.plot([], [], **style.POINT["population"], label="peak")
-    for label in ("slope −CL/V", "slope −ka"):
-        tails.append(log.plot([], [], color="#111111", linewidth=1.4, linestyle=(0, (4, 2)), label=label)[0])
-    tails[1].set_linestyle((0, (1, 2)))
+    (peak,) = linear.plot([], [], **style.POINT["population"], label="peak", clip_on=False)
+    for label, dashes in (("falls at CL/V", (4, 2)), ("falls at ka", (1, 1.5))):
+        tails.append(log.plot([], [], color="#111111", linewidth=1.6, linestyle=(0, dashes), label=label, zorder=3)[0])
     linear.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, columnspacing=1.2, handlelength=1.4)
     log.legend(handles=tails, loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, columnspacing=1.4)
     strips = []
     for j, name in enumerate(NAMES):
-        axes = picture.add_axes((0.07 + 0.3225 * j, 0.1, 0.27, 0.27), xlim=(0, 36), ylim=(-4, 4), xticks=[0, 12, 24, 36])
-        axes.set(yticks=[-4, -2, 0, 2, 4], xlabel="hours since the dose")
+        axes = picture.add_axes((0.07 + 0.3225 * j, 0.1, 0.27, 0.27), xlim=(0, 36), ylim=(-4, 4))
+        axes.set(xticks=[0, 12, 24, 36], yticks=[-4, -2, 0, 2, 4], xlabel="hours since the dose")
         axes.axhline(0, color="#111111", linewidth=0.8)
         (was,), (now,) = axes.plot([], [], **_GREY), axes.plot([], [], **line)
         fill = axes.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA["population"])
         strips.append((was, now, fill))
         axes.set_title(f"what it tells about {name}", size=13)
-    picture.axes[2].set_ylabel("% per %")
+    picture.axes[2].set_ylabel("% of C per 1%")
 
     def update(found: Change) -> None:
         before, after = found.before, found.after
@@ -162,11 +174,8 @@ def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
         peak.set_data([after.peak_time], [after.peak])
         highest = max(before.peak, after.peak)
         linear.set_ylim(0, next(top for top in (3, 4, 5, 8, 1e9) if top >= 1.05 * highest))
-        # Each line has the slope of its rate and touches the curve where it is due: at the end of the picture.
-        rates = (after.ke, after.parameters[2])
-        for tail, rate in zip(tails, rates, strict=True):
-            tail.set_data(TIME, after.concentration[-1] * np.exp(rate * (TIME[-1] - TIME)))
-        tails[1].set_visible(after.oral)
+        for tail, values in zip(tails, after.parts, strict=True):
+            tail.set_data(TIME, values)
         for j, (was, now, fill) in enumerate(strips):
             was.set_data(TIME, before.sensitivity[:, j])
             now.set_data(TIME, after.sensitivity[:, j])
@@ -190,4 +199,4 @@ def which_part_tells() -> Explorer:
         "Top: a concentration curve before and after its parameters change, on a linear and a logarithmic axis. "
         "Below: the curve's sensitivity to CL, V and ka over time."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=540)
+    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=510)

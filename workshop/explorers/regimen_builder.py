@@ -1,0 +1,229 @@
+"""Build a regimen: concentration and effect over a week, of a typical subject and of 200 virtual ones.
+
+One compartment, doses by mouth, as a bolus or infused; and an indirect response (Dayneka, Garg and Jusko 1993):
+
+    CL = 2 exp(eta_1) L/h, V = 50 exp(eta_2) L, ka = 1 exp(eta_3) /h     SDs of eta 0.3, 0.2, 0.4
+    R' = Kin (1 + Emax C / (EC50 + C)) - Kout R,   R(0) = Kin / Kout     EC50 = 4 exp(eta_4) mg/L, SD of eta 0.3
+
+Everything in C is linear in the doses, so one curve a subject, that of a unit dose, is enough: C is its sum over the
+doses, each shifted to its own time (superposition). R is integrated by Kutta's method with a step of half an hour,
+which no dose falls into; at the end of a step C is the one just before a dose, at its beginning the one just after.
+At steady state the average is dose / (interval CL), and a bolus is 1 / (1 - exp(-CL / V interval)) of itself.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from matplotlib.patches import Rectangle
+
+import mefit as mf
+from mefit import style
+from mefit.compiling import compiled
+from workshop.explorers.panel import Choice, Control, Explorer, Slider
+
+ORAL, BOLUS, INFUSION = "oral", "bolus", "infusion"
+CL, V, KA, EC50 = 2.0, 50.0, 1.0, 4.0
+SD = np.array([0.3, 0.2, 0.4, 0.3])
+KOUT, EMAX = 0.04, 1.5
+WINDOW, SUBJECTS = (3.0, 8.0), 200
+WEEK, _PER_HOUR = 168, 4
+TIME = np.linspace(0.0, WEEK, _PER_HOUR * WEEK + 1)  # what is within a step of half an hour is its middle
+
+
+@functools.cache
+def virtual() -> np.ndarray:
+    """CL, V, ka, EC50 of the typical subject, in the first row, and of the virtual ones: (201, 4)."""
+    eta = np.array(jax.random.normal(jax.random.key(6), (SUBJECTS, 4)))
+    eta = SD * (eta - eta.mean(0)) / eta.std(0)
+    return np.array([CL, V, KA, EC50]) * np.exp(np.vstack([np.zeros(4), eta]))
+
+
+@compiled
+def _curves(
+    parameters: Float[Array, "N 4"], doses: mf.Doses, time: Float[Array, " n"], oral: bool
+) -> Float[Array, "N n"]:
+    """Concentrations (N, n) after `doses`, of all subjects."""
+    subject = mf.Subject(time, jnp.zeros_like(time), jnp.ones_like(time, bool), {}, doses)
+
+    def one(p: Float[Array, " 4"]) -> Float[Array, " n"]:
+        if oral:
+            return mf.pk.oral_one_compartment(subject, ka=p[2], cl=p[0], v=p[1])
+        return mf.pk.infusion_one_compartment(subject, cl=p[0], v=p[1])
+
+    return jax.vmap(one)(parameters)
+
+
+@compiled
+def _response(start: Float[Array, "N n"], middle: Float[Array, "N n"], end: Float[Array, "N n"], ec50: Array) -> Array:
+    """R as a share of Kin / Kout at the end of every step (N, n), from C within each step."""
+    h = 1 / (_PER_HOUR / 2)
+
+    def step(r: Array, c: Array) -> tuple[Array, Array]:
+        inflow = KOUT * (1 + EMAX * c / (ec50 + c))  # Kin = Kout makes R a share of its baseline
+        k1 = inflow[0] - KOUT * r
+        k2 = inflow[1] - KOUT * (r + h / 2 * k1)
+        k3 = inflow[1] - KOUT * (r + h / 2 * k2)
+        k4 = inflow[2] - KOUT * (r + h * k3)
+        r = r + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return r, r
+
+    return jax.lax.scan(step, jnp.ones(len(ec50)), jnp.stack([start, middle, end]).transpose(2, 0, 1))[1].T
+
+
+@functools.lru_cache(maxsize=64)
+def _unit(oral: bool, duration: float) -> np.ndarray:
+    """Concentrations (201, n) after 1 mg at time 0."""
+    return np.asarray(_curves(virtual(), mf.Doses.of(1.0, duration=duration), TIME, oral))
+
+
+@functools.lru_cache(maxsize=64)
+def _steady(oral: bool, duration: float, interval: float) -> np.ndarray:
+    """The typical subject's concentration over an interval at steady state, of 1 mg each."""
+    doses = mf.Doses.of(1.0, duration=duration, interval=interval, steady_state=True)
+    time = np.sort(np.append(np.linspace(0.0, interval, 193), duration))  # an infusion is at its peak at its end
+    return np.asarray(_curves(virtual()[:1], doses, time, oral))[0]
+
+
+@dataclass(frozen=True)
+class Regimen:
+    """Rows of `concentration` and `response` are the typical subject and the virtual ones; columns are `TIME`, and
+    every other of it. Amounts in mg, times in h, concentrations in mg/L, responses as shares of the baseline."""
+
+    given: np.ndarray
+    amounts: np.ndarray
+    interval: int
+    duration: float
+    concentration: np.ndarray
+    response: np.ndarray
+    peak: float
+    trough: float
+    average: float
+    """Of the typical subject at steady state."""
+    reached: np.ndarray
+    """The typical average over each interval that a dose begins, as a share of the one at steady state."""
+    within: float
+    """The share of the virtual subjects that stay within the window in the interval after the last dose."""
+
+    @property
+    def accumulation(self) -> float:
+        """What is there of a bolus and all former ones at steady state, in boluses: 1 / (1 - exp(-CL / V interval))."""
+        return float(-1 / np.expm1(-CL / V * self.interval))
+
+    @property
+    def last(self) -> slice:
+        """Where the interval after the last dose is in `TIME`."""
+        begin = int(self.given[-1]) * _PER_HOUR
+        return slice(begin, begin + self.interval * _PER_HOUR + 1)
+
+
+def compute(dose: float, interval: int, doses: int, loading: float, route: str, hours: float) -> Regimen:
+    """`doses` of `dose` mg every `interval` h, the first `loading` times as large; no more than fit into the week.
+
+    An infusion takes `hours`, or the whole interval where that is shorter: then it never stops."""
+    if not (dose > 0 and loading > 0 and doses >= 1 and hours > 0 and interval == int(interval) > 0):
+        raise ValueError("A regimen needs a positive dose, loading and duration, and an interval of whole hours.")
+    interval, oral = int(interval), route == ORAL
+    duration = float(min(hours, interval)) if route == INFUSION else 0.0
+    given = interval * np.arange(min(doses, WEEK // interval))
+    amounts = np.full(len(given), float(dose))
+    amounts[0] *= loading
+    unit, c = _unit(oral, duration), np.zeros((SUBJECTS + 1, TIME.size))
+    for time, amount in zip(given * _PER_HOUR, amounts, strict=True):
+        c[:, time:] += amount * unit[:, : TIME.size - time]
+    before = c[:, 2::2].copy()
+    jumps = given[1:] * _PER_HOUR // 2 - 1  # the first is at the beginning of the week
+    before[:, jumps] -= dose * unit[:, :1]  # 0 unless it is a bolus
+    rise = np.asarray(_response(c[:, :-1:2], c[:, 1::2], before, virtual()[:, 3]))
+    response = np.hstack([np.ones((SUBJECTS + 1, 1)), rise])
+    average, count = dose / (interval * CL), interval * _PER_HOUR
+    steps = c[0, :-1].copy()
+    steps[1::2] += before[0]
+    steps[0::2] += c[0, 1::2]
+    reached = 0.5 * steps[: len(given) * count].reshape(-1, count).mean(1) / average
+    steady, found = (
+        np.round(dose * _steady(oral, duration, interval), 9),
+        (given, amounts, interval, duration, c, response),
+    )
+    last = c[1:, Regimen(*found, 0, 0, 0, reached, 0).last]
+    within = np.mean((last.min(1) >= WINDOW[0]) & (last.max(1) <= WINDOW[1]))
+    return Regimen(*found, steady.max(), steady[-1], average, reached, float(within))
+
+
+def say(found: Regimen) -> str:
+    there = np.flatnonzero(found.reached >= 0.9)
+    when = f"{found.reached[-1]:.0%} of it after the last dose"
+    if there.size:
+        when = "90% of it at once" if there[0] == 0 else f"90% of it from hour {found.given[there[0]]:g} on"
+    doses = "dose" if len(found.given) == 1 else "doses"
+    pause = ", infused without a pause" if found.duration == found.interval else ""
+    within, most = f"{WINDOW[0]:g}–{WINDOW[1]:g} mg/L", f"{found.response[0].max():.0%}"
+    return (
+        f"{len(found.given)} {doses}{pause}. Steady state: peak {found.peak:.3g}, trough {found.trough:.3g}, average "
+        f"{found.average:.3g} mg/L, accumulation {found.accumulation:.2g}-fold; {when}. After the last dose "
+        f"{found.within:.0%} stay within {within}; response up to {most}."
+    )
+
+
+def paint(picture: style.Picture, found: Regimen) -> Callable[[Regimen], None]:
+    days, shown = TIME[::2] / 24, slice(None, None, 2)
+    top = picture.add_axes((0.085, 0.5, 0.905, 0.39), xlim=(0, 7), ylabel="concentration (mg/L)")
+    low = picture.add_axes((0.085, 0.1, 0.905, 0.32), xlim=(0, 7), ylim=(80, 276), yticks=[100, 150, 200, 250])
+    top.tick_params(labelbottom=False)
+    low.set(xlabel="days since the first dose", ylabel="response (%)")
+    top.axhspan(*WINDOW, color="#E4E4E4", linewidth=0, zorder=0.5, label="therapeutic window")
+    low.axhline(100 * (1 + EMAX), color="#9A9A9A", linewidth=1.2, linestyle=":", zorder=1)
+    low.text(6.97, 253, "the most that any concentration can do", ha="right", va="bottom", size=11, color="#555555")
+    parts = []
+    for axes in (top, low):
+        band = axes.fill_between(days, 0 * days, 0 * days, **style.AREA["individual"] | {"alpha": 0.5})
+        parts.append((band, axes.plot([], [], **style.LINE["population"] | {"linewidth": 2.4})[0]))
+    parts[0][0].set_label("9 of 10 virtual subjects")
+    parts[0][1].set_label("typical subject")
+    (doses,) = top.plot([], [], "^", markersize=8, color="#111111", clip_on=False, label="dose")
+    box = top.add_patch(Rectangle((0, WINDOW[0]), 1, WINDOW[1] - WINDOW[0], fill=False, linewidth=1.6, zorder=4))
+    share = top.text(0, 0, "", size=12, weight="bold", va="bottom", zorder=5)
+    top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, columnspacing=1.4)
+
+    def update(found: Regimen) -> None:
+        curves = (found.concentration[:, shown], 100 * found.response)
+        for (band, line), each in zip(parts, curves, strict=True):
+            ordered = np.sort(each[1:], axis=0)
+            cut = round(0.05 * SUBJECTS)
+            band.set_data(days, ordered[cut], ordered[-cut - 1])
+            line.set_data(days, each[0])
+            highest = ordered[-cut - 1].max()
+            if each is curves[0]:
+                top.set_ylim(0, next(y for y in (10, 15, 20, 30, 40, 60, 80, 120, 160, 1e9) if y >= 1.04 * highest))
+        doses.set_data(found.given / 24, 0 * found.given)
+        last = found.last
+        begin, end = TIME[last.start] / 24, TIME[last.stop - 1] / 24
+        box.set(x=begin, width=end - begin)
+        share.set(x=begin if end < 2 else end, y=1.02 * WINDOW[1], ha="left" if end < 2 else "right")
+        share.set_text(f"{found.within:.0%} stay in the box")
+
+    update(found)
+    return update
+
+
+def regimen_builder() -> Explorer:
+    """The explorer of lesson 06: how much, how often, how many times, by which route."""
+    for route in (ORAL, INFUSION):
+        compute(100.0, 12, 10, 1.0, route, 2.0)
+    controls: dict[str, Control] = {
+        "dose": Slider("Dose", 20, 400, 100, 10, unit="mg"),
+        "interval": Slider("One every", 4, 48, 12, 2, unit="h"),
+        "doses": Slider("How many", 1, 40, 10, 1, unit="doses, within a week"),
+        "loading": Slider("The first is larger", 1.0, 5.0, 1.0, 0.1, unit="times"),
+        "hours": Slider("An infusion takes", 1, 24, 2, 1, unit="h"),
+        "route": Choice("Route", (ORAL, BOLUS, INFUSION), INFUSION),
+    }
+    alt = (
+        "Top: concentration over a week of a typical subject and of nine in ten virtual ones, with the doses and the "
+        "therapeutic window. Below: the response that follows."
+    )
+    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=520)

@@ -1,0 +1,164 @@
+"""What a study can know before it is done: expected standard errors from its sampling times.
+
+One compartment, one dose of 100 mg by mouth; every one of N subjects gives the same samples:
+
+    CL = 3 exp(eta_1), V = 30 exp(eta_2), ka = 1.2 exp(eta_3)     SDs omega of eta 0.3, 0.2, 0.4, independent
+    log y_j = log C(t_j) + e_j                                    SD of e sigma
+
+Linear in eta (first order), a subject's log y is Gaussian with covariance S = J Omega J' + sigma^2 I, where
+J = d log C / d log (CL, V, ka), n x 3, is also how its mean moves with the typical values. The expected information is
+
+    N J' S^-1 J            of log (CL, V, ka), whose standard errors are relative ones
+    N/2 tr(S^-1 dS/da S^-1 dS/db)    of a, b among log omega and log sigma, sigma being estimated too
+
+with J held where it is, so that the two blocks do not meet (Retout, Mentré and Bruno 2002; Nyberg et al. 2015 find this
+form closest to simulated studies). Where a block is singular, the parameters that it does not single out have no finite
+standard error: no number of subjects makes them known. Being of first order, a large error tells that, not how large.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mefit import style
+from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.which_part_tells import curve
+
+NAMES = ("CL", "V", "ka", "ω of CL", "ω of V", "ω of ka")
+TYPICAL, OMEGA = np.array([3.0, 30.0, 1.2]), np.array([0.3, 0.2, 0.4])
+RICH = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 24.0)
+_GRID = np.linspace(0.0, 25.0, 101)
+_TOP = 100.0
+
+
+@functools.lru_cache(maxsize=256)
+def sensitivity(times: tuple[float, ...]) -> np.ndarray:
+    """J (n, 3) at times (h) after 0. Four at a time are computed, so that one compiled program serves all designs."""
+    rows = -(-len(times) // 4) * 4
+    padded = np.array([*times, *[1.0] * (rows - len(times))]).reshape(-1, 4)
+    parts = [np.asarray(curve(np.log(TYPICAL), part, True)[1]) for part in padded]
+    return np.concatenate(parts or [np.zeros((0, 3))])[: len(times)]
+
+
+def information(times: tuple[float, ...], subjects: int, error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Expected information of log (CL, V, ka) (3, 3), and of the logs of their omegas and of sigma (4, 4)."""
+    j = sensitivity(times)
+    n = len(times)
+    # dS / d log omega_k = 2 omega_k^2 J_k J_k', dS / d log sigma = 2 sigma^2 I
+    slopes = np.array([*(2 * w**2 * np.outer(c, c) for w, c in zip(OMEGA, j.T, strict=True)), 2 * error**2 * np.eye(n)])
+    s = (j * OMEGA**2) @ j.T + error**2 * np.eye(n)
+    solved = np.linalg.solve(s, slopes)
+    return subjects * j.T @ np.linalg.solve(s, j), 0.5 * subjects * np.einsum("aij,bji->ab", solved, solved)
+
+
+def standard_errors(information: np.ndarray) -> np.ndarray:
+    """Roots of the diagonal of the inverse; infinite for what a singular information does not single out."""
+    values, vectors = np.linalg.eigh(information)
+    blind = values <= 1e-11 * max(values[-1], 1e-300)
+    variance = np.sum(vectors[:, ~blind] ** 2 / values[~blind], axis=1)
+    return np.where(np.sum(vectors[:, blind] ** 2, axis=1) > 1e-9, np.inf, np.sqrt(variance))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Relative standard errors (6,), as shares, of CL, V, ka and their omegas; `rich` are those of 12 samples."""
+
+    times: tuple[float, ...]
+    subjects: int
+    rse: np.ndarray
+    rich: np.ndarray
+
+    @property
+    def unknown(self) -> list[str]:
+        """What the study cannot tell: no finite relative standard error, or one above 100%."""
+        return [name for name, rse in zip(NAMES, self.rse, strict=True) if not rse <= 1]
+
+
+def expected(times: tuple[float, ...], subjects: int, error: float) -> np.ndarray:
+    """Relative standard errors (6,) of CL, V, ka and their omegas."""
+    fixed, variance = (standard_errors(block) for block in information(times, subjects, error))
+    return np.concatenate([fixed, variance[:3]])
+
+
+def compute(t1: float, t2: float, t3: float, t4: float, subjects: int, error: float) -> Known:
+    """What `subjects` sampled at these times (h) tell; a sample at time 0 is not taken."""
+    times = tuple(sorted(t for t in (t1, t2, t3, t4) if t != 0))
+    if not (subjects >= 1 and error > 0 and all(t > 0 for t in times)):
+        raise ValueError("A study needs a subject or more, a positive residual error, and times from 0 on.")
+    return Known(times, subjects, expected(times, subjects, error), expected(RICH, subjects, error))
+
+
+def say(found: Known) -> str:
+    if not found.times:
+        return "Nobody gives a sample, so nothing can be known."
+    times = ", ".join(f"{t:g}" for t in found.times)
+    known = [f"{n} {e:.2g}%" for n, e in zip(NAMES, 100 * found.rse, strict=True) if e <= 100]
+    text = f"{found.subjects} subjects, sampled at {times} h."
+    if known:
+        text += f" Relative standard errors: {', '.join(known)}."
+    if found.unknown:
+        text += f" Cannot be known: {', '.join(found.unknown)}."
+    return text
+
+
+def paint(picture: style.Picture, found: Known) -> Callable[[Known], None]:
+    top = picture.add_axes((0.075, 0.66, 0.915, 0.25), xlim=(0, 25), ylim=(0, 4.2), yticks=[0, 2, 4])
+    top.set(xlabel="time after the dose (h)", ylabel="mg/L", xticks=[0, 2, 4, 6, 8, 12, 16, 20, 24])
+    eta = OMEGA * np.random.default_rng(7).normal(size=(1000, 3))
+    people = np.percentile(concentration(TYPICAL * np.exp(eta)), [5, 95], axis=0)
+    top.fill_between(_GRID, *people, **style.AREA["individual"], label="9 of 10 subjects")
+    top.plot(_GRID, concentration(TYPICAL[None])[0], **style.LINE["population"], label="typical subject")
+    stems = top.vlines([], 0, 1, color="#111111", linewidth=1.2, zorder=3)
+    (dots,) = top.plot([], [], **style.POINT["data"] | {"markersize": 10}, label="sampling times", clip_on=False)
+    top.legend(loc="lower right", ncols=3, columnspacing=1.4, bbox_to_anchor=(1.0, 1.0))
+
+    low = picture.add_axes((0.075, 0.09, 0.915, 0.38), xlim=(-0.6, 5.6), ylim=(0, 1.08 * _TOP))
+    low.set(ylabel="expected RSE (%)", yticks=[0, 25, 50, 75, 100])
+    low.set_xticks(range(6), NAMES)
+    low.axvline(2.5, color="#9A9A9A", linewidth=1.0)
+    bars = low.bar(range(6), np.ones(6), 0.62, color=style.COLOUR["population"], alpha=0.85)
+    rich = style.POINT["truth"] | {"markersize": 13}
+    (best,) = low.plot([], [], **rich, label=f"{len(RICH)} samples each", clip_on=False)
+    low.legend(loc="lower right", bbox_to_anchor=(0.5, 0.97))
+    for x, text in ((-0.5, "typical values"), (2.6, "SDs between subjects")):
+        low.text(x, 1.11 * _TOP, text, weight="bold", va="bottom")
+    said = [low.text(i, 0, "", ha="center", va="bottom", size=12, zorder=5) for i in range(6)]
+
+    def update(found: Known) -> None:
+        at = concentration(TYPICAL[None], np.array(found.times))[0]
+        dots.set_data(found.times, at)
+        stems.set_segments([[(t, 0), (t, c)] for t, c in zip(found.times, at, strict=True)])
+        for bar, text, rse in zip(bars, said, 100 * found.rse, strict=True):
+            unknown = not rse <= _TOP
+            height = _TOP if unknown else rse
+            bar.set(height=height, facecolor="white" if unknown else style.COLOUR["population"])
+            bar.set(hatch="///" if unknown else None, edgecolor="#9A9A9A" if unknown else "none")
+            text.set(y=0.5 * _TOP if unknown else height + 2, text="not\nknown" if unknown else f"{rse:.2g}%")
+        best.set_data(range(6), np.minimum(100 * found.rich, _TOP))
+
+    update(found)
+    return update
+
+
+def concentration(parameters: np.ndarray, time: np.ndarray = _GRID) -> np.ndarray:
+    """Concentrations (N, t) in mg/L of CL, V, ka (N, 3), by the formula."""
+    cl, v, ka = parameters.T[..., None]
+    return 100.0 * ka / (v * ka - cl) * (np.exp(-cl / v * time) - np.exp(-ka * time))
+
+
+def what_can_be_known() -> Explorer:
+    """The explorer of lesson 06: when samples are taken, of how many subjects, and how well they are measured."""
+    compute(1.0, 4.0, 12.0, 24.0, 40, 0.2)
+    unit, default = "h; 0: not taken", (4.0, 8.0, 12.0, 20.0)
+    controls: dict[str, Control] = {
+        **{f"t{k}": Slider(f"Sample {k} at", 0.0, 24.0, t, 0.25, unit) for k, t in enumerate(default, 1)},
+        "subjects": Slider("Subjects", 10, 400, 40, 10),
+        "error": Slider("Residual error σ", 0.05, 0.5, 0.2, 0.05, unit="SD of log mg/L"),
+    }
+    alt = (
+        "Top: the typical concentration curve with the sampling times. Below: the expected relative standard errors of "
+        "CL, V, ka and of the SDs of their random effects, with those of a rich design."
+    )
+    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=520)
