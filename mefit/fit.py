@@ -227,12 +227,7 @@ def _step(state: State) -> Step:
 
 
 def log_likelihood(
-    model: Model,
-    population: Population,
-    method: Method,
-    *,
-    key: PRNGKeyArray | None = None,
-    by_subject: bool = False,
+    model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, by_subject: bool = False
 ) -> float | Float[np.ndarray, " N"]:
     """The (approximate) log-likelihood of the model at its present parameters: one ruler for all models and fits.
 

@@ -17,15 +17,7 @@ from jaxtyping import Array, Bool, Float
 from .empirical_bayes import Mode, curvature, subject_mode
 from .frames import as_dict
 from .method import Problem
-from .model import (
-    Model,
-    eta_mean,
-    eta_size,
-    log_conditional,
-    log_joint,
-    log_random_effects,
-    observation_density,
-)
+from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects, observation_density
 from .objective import Objective, Term, no_modes
 from .outcomes import plain
 from .subject import Subject

@@ -121,22 +121,6 @@ def oral_two_compartment(
     return _amount(subject, time, _two_compartments(cl, v1, q, v2), lag, share, ka) / v1
 
 
-def iv_bolus_two_compartment(
-    subject: Subject,
-    *,
-    cl: Scalar,
-    v1: Scalar,
-    q: Scalar,
-    v2: Scalar,
-    lag: Scalar = 0.0,
-    bioavailability: Scalar = 1.0,
-    time: Times = None,
-) -> Float[Array, "..."]:
-    """Concentration in the central compartment after doses given at once into it; see `oral_two_compartment`."""
-    cl, v1, q, v2, lag, share = _scalars(cl=cl, v1=v1, q=q, v2=v2, lag=lag, bioavailability=bioavailability)
-    return _amount(subject, time, _two_compartments(cl, v1, q, v2), lag, share, None, bolus=True) / v1
-
-
 def infusion_two_compartment(
     subject: Subject,
     *,
@@ -148,7 +132,10 @@ def infusion_two_compartment(
     bioavailability: Scalar = 1.0,
     time: Times = None,
 ) -> Float[Array, "..."]:
-    """Concentration in the central compartment during and after infusions into it; see `oral_two_compartment`."""
+    """Concentration in the central compartment during and after infusions into it; see `oral_two_compartment`.
+
+    A dose of duration 0 is a bolus.
+    """
     cl, v1, q, v2, lag, share = _scalars(cl=cl, v1=v1, q=q, v2=v2, lag=lag, bioavailability=bioavailability)
     return _amount(subject, time, _two_compartments(cl, v1, q, v2), lag, share, None) / v1
 

@@ -108,9 +108,8 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
         every = [curves(fit.draws.model(s), fit.draws.eta[s]) for s in some]
         band = np.quantile(every, [0.025, 0.975], axis=0)
     with style.use():
-        rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
-        panels = style.panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
+        panels = _panels_of(population, chosen, axes, alt)
         # Above the typical curve, which it would vanish under where the two agree.
         line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
         for ax, i in zip(panels, chosen, strict=True):
@@ -118,11 +117,7 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
                 ax.fill_between(time[i], *band[:, i], **style.AREA["posterior"], label="95% of its curves")
             ax.plot(time[i], typical[i], **style.LINE["population"], label="typical subject")
             ax.plot(time[i], individual[i], **line, label="this subject")
-            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
-            ax.set_title(f"subject {population.ids[i]}", fontsize=12)
-        if axes is None:
-            _label_around(panels, population)
-        return panels
+        return _measured(population, chosen, axes, panels)
 
 
 def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
@@ -134,9 +129,8 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     population = one_outcome(next(iter(fits.values())).population)
     chosen, time = _chosen(population, subjects), time_grid(population)
     with style.use():
-        rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
         alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
-        panels = style.panels(axes, alt, len(chosen), 900, 130 + 190 * rows, rows, sharex=True, sharey=True)
+        panels = _panels_of(population, chosen, axes, alt)
         for name, fit in fits.items():
             meaning = _meaning(fit)
             # The thinner above the thicker, so that curves which nearly coincide can all be seen.
@@ -145,12 +139,7 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
             curves = np.asarray(predict(fit.model, population, fit.eta, time))
             for ax, i in zip(panels, chosen, strict=True):
                 ax.plot(time, curves[i], **(style.LINE[meaning] | above), label=name)
-        for ax, i in zip(panels, chosen, strict=True):
-            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
-            ax.set_title(f"subject {population.ids[i]}", fontsize=12)
-        if axes is None:
-            _label_around(panels, population)
-        return panels
+        return _measured(population, chosen, axes, panels)
 
 
 def _meaning(fit: Fit) -> str:
@@ -160,12 +149,26 @@ def _meaning(fit: Fit) -> str:
     return "joint" if isinstance(fit.method, TwoStage | JointMLE) else "individual"
 
 
-def _label_around(panels: list[Axes], population: Population) -> None:
-    figure: Any = panels[0].figure
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    figure.supxlabel(population.time_label, fontsize=13)
-    figure.supylabel(population.y_label, fontsize=13)
+def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -> list[Axes]:
+    """A panel a subject, with its name."""
+    rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
+    panels = style.panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
+    for ax, i in zip(panels, chosen, strict=True):
+        ax.set_title(f"subject {population.ids[i]}", fontsize=12)
+    return panels
+
+
+def _measured(population: Population, chosen: list[int], axes: Any, panels: list[Axes]) -> list[Axes]:
+    """The panels with the data of their subjects on top; labels around, and a legend, where the picture is new."""
+    for ax, i in zip(panels, chosen, strict=True):
+        ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
+    if axes is None:
+        figure: Any = panels[0].figure
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        figure.supxlabel(population.time_label, fontsize=13)
+        figure.supylabel(population.y_label, fontsize=13)
+    return panels
 
 
 def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
@@ -181,8 +184,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     mean, sd = (
         np.reshape(np.broadcast_to(np.asarray(x), effects.shape()), -1) for x in (effects.mean, effects.variance**0.5)
     )
-    names = next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ())
-    names = effect_names(names, k)
+    names = effect_names(next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ()), k)
     error = np.sqrt(np.maximum(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2), 0.0))
     count = len(fit.population)
     order = np.arange(count)[::-1]  # the first subject at the top, as in a list
@@ -273,12 +275,10 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     value = np.array([step.minus_two_objective for step in fit.history])
     with style.use():
         ax = style.panels(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360)[0]
-        is_likelihood = isinstance(fit.method, Objective) and fit.method.likelihood
-        meaning = "marginal" if is_likelihood else "joint"
+        meaning = "marginal" if isinstance(fit.method, Objective) and fit.method.likelihood else "joint"
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
         ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")
-        what = "−2 log-likelihood" if is_likelihood else "−2 × objective"
-        ax.set(xlabel="iteration", ylabel=what)
+        ax.set(xlabel="iteration", ylabel="−2 log-likelihood" if meaning == "marginal" else "−2 × objective")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return ax

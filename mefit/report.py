@@ -91,14 +91,8 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
             error = np.where(missing, np.nan, np.sqrt(variance))
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = 100.0 * error / np.abs(estimate)
-    columns = {
-        "estimate": estimate,
-        "unit": [e.unit for e in found],
-        "se": error,
-        "rse": relative,
-        "remark": remarks,
-        "kind": [e.kind for e in found],
-    }
+    columns = {"estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": relative}
+    columns |= {"remark": remarks, "kind": [e.kind for e in found]}
     table = pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
     if fit.draws is not None:
         summary = fit.draws.summary.reindex(table.index)
@@ -115,9 +109,7 @@ def _status(fit: Fit, sensitivity: np.ndarray) -> str:
 
 
 def _number(value: float, digits: int = 4) -> str:
-    if not np.isfinite(value):
-        return ""
-    return f"{value:.{digits}g}"
+    return f"{value:.{digits}g}" if np.isfinite(value) else ""
 
 
 def _percent(value: float) -> str:
@@ -136,20 +128,12 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
         return _posterior_sections(table)
     values, sds = table[table.kind == "value"], table[table.kind == "sd"]
     correlations = table[table.kind == "correlation"]
-    sections = [
-        (
-            "Parameters",
-            ["", "estimate", "unit", "SE", "RSE", ""],
-            [
-                [name, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark]
-                for name, r in values.iterrows()
-            ],
-        )
-    ]
+    rows = [[n, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark] for n, r in values.iterrows()]
+    sections = [("Parameters", ["", "estimate", "unit", "SE", "RSE", ""], rows)]
     for name, parameter in parameters(fit.model).items():
         if isinstance(parameter.domain, Weights):
             count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameter.domain.free(getattr(fit.model, name))))
-            sections[0][2].append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])
+            rows.append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])
     k = eta_size(fit.model)
     collapsed = not (fit.converged or fit.method.likelihood)  # then SD(EBE) / omega compares two accidents
     shrinkage = ["" if collapsed else _percent(100.0 * s) for s in fit.shrinkage]
@@ -176,9 +160,8 @@ def _posterior_sections(table: pd.DataFrame) -> list[tuple[str, list[str], list[
         rows = []
         for name, r in table[table.kind == kind].iterrows():
             interval = f"{r['2.5%']:.4g} to {r['97.5%']:.4g}" if np.isfinite(r["2.5%"]) else ""
-            r_hat = f"{r.r_hat:.3f}" if np.isfinite(r.r_hat) else ""
-            ess = f"{r.ess:.0f}" if np.isfinite(r.ess) else ""
-            rows.append([str(name), _number(r.estimate), r.unit, _number(r.se, 2), interval, r_hat, ess, r.remark])
+            sure = [f"{r.r_hat:.3f}", f"{r.ess:.0f}"] if np.isfinite(r.r_hat) else ["", ""]
+            rows.append([str(name), _number(r.estimate), r.unit, _number(r.se, 2), interval, *sure, r.remark])
         if rows:
             sections.append((title, head, rows))
     return sections
@@ -229,15 +212,12 @@ def html_report(fit: Fit) -> str:
     colour = "inherit" if fit.converged else "#b3003c"
     parts = [f"<b>{head}</b><br>{criteria}<br><span style='color:{colour}'>{ended}</span>"]
     for title, columns, rows in _sections(fit):
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f"<td style='text-align:{'left' if i == 0 else 'right'}'>{html.escape(c)}</td>"
-                for i, c in enumerate(row)
-            )
-            + "</tr>"
+        align = ["left", *["right"] * len(columns)]
+        cells = [
+            [f"<td style='text-align:{a}'>{html.escape(c)}</td>" for a, c in zip(align, row, strict=False)]
             for row in rows
-        )
+        ]
+        body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
         top = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
         caption = f"<caption style='text-align:left'><i>{title}</i></caption>"
         parts.append(f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")

@@ -23,11 +23,7 @@ from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
 from .objective import Objective, free_vector
-from .parameters import (
-    Weights,
-    free_parameters,
-    unconstrain,
-)
+from .parameters import Weights, free_parameters, unconstrain
 from .propriety import prior_of_free, refuse_improper
 from .report import entries
 from .saem import _log_prior

@@ -216,7 +216,6 @@ MODELS = {
     "bolus one": (pk.iv_bolus_one_compartment, {"cl": 2.7, "v": 30.0}),
     "infusion one": (pk.infusion_one_compartment, {"cl": 2.7, "v": 30.0}),
     "oral two": (pk.oral_two_compartment, {"ka": 1.5, **TWO}),
-    "bolus two": (pk.iv_bolus_two_compartment, TWO),
     "infusion two": (pk.infusion_two_compartment, TWO),
 }
 
