@@ -137,7 +137,7 @@ class _Linearised(Objective):
 
     label: ClassVar[str]
 
-    def check(self, problem: Problem) -> None:
+    def rehearse(self, problem: Problem) -> None:
         def first(model: Model, subjects: Subject) -> tuple:
             subject = jax.tree.map(lambda leaf: leaf[0], subjects)
             return gaussian_effects(model), gaussian_moments(model, eta_mean(model), subject)

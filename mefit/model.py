@@ -62,9 +62,17 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
     return view  # type: ignore[return-value]
 
 
+def _effects(model: Model) -> Any:
+    try:
+        return model.random_effects()
+    except ValueError as error:
+        what = f"{type(model).__name__}.random_effects cannot make its distribution ({str(error).splitlines()[0]})"
+        raise ValueError(f"{what}: give its mean and its covariance the same size.") from None
+
+
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
-    effects = model.random_effects()
+    effects = _effects(model)
     return (0,) if effects is None else tuple(effects.shape())
 
 
@@ -76,7 +84,7 @@ def eta_size(model: Model) -> int:
 
 def eta_mean(model: Model) -> Float[Array, " K"]:
     """The mean of the random effects: zero in most models."""
-    effects = model.random_effects()
+    effects = _effects(model)
     return jnp.zeros(0) if effects is None else jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
 
 
@@ -93,7 +101,16 @@ def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject)
 
     ValueError where the model's outcomes are not those of the data.
     """
-    density = model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+    try:
+        density = model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+    except KeyError as error:
+        if (name := error.args[0]) in subject.covariates:
+            raise
+        known = ", ".join(subject.covariates) or "none"
+        raise ValueError(
+            f"{type(model).__name__}.observations asks for the covariate {name!r}, and the population has {known}: "
+            "name it in covariates= when the data are read."
+        ) from None
     mine, data = (sorted(x) if isinstance(x, dict) else ["one without a name"] for x in (density, subject.y))
     if mine != data:
         raise ValueError(

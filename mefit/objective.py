@@ -100,6 +100,10 @@ class Objective(Method):
         """Raise ValueError where the method cannot serve the model; called before anything is compiled."""
         del problem
 
+    def rehearse(self, problem: Problem) -> None:
+        """Raise what the first evaluation would raise, for methods that evaluate it at their very end."""
+        self.check(problem)
+
     def init(self, problem: Problem) -> State:
         self.check(problem)
         batches = self.batches(problem.model, problem.population, problem.key)

@@ -93,7 +93,7 @@ class SAEM(Method):
             raise ValueError("SAEM needs one or more chains, kernels, and iterations of each phase and in a block.")
         if not (isinstance(self.marginal, Objective) and self.marginal.likelihood):
             raise ValueError("SAEM's marginal must be a likelihood of theta, such as ImportanceSampling() or AGQ(9).")
-        self.marginal.check(problem)
+        self.marginal.rehearse(problem)
         key: Any = problem.key  # `fit` has seen to it that there is one
         keys, x = jax.random.split(key), free_vector(problem.model, problem.fixed)
         structure = find_structure(problem, x, keys[0])

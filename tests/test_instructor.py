@@ -187,11 +187,29 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("05", "vpc_by_hand", {"model": "kidneys ignored"}, "Of 24 percentiles of the data 0 lie outside"),
     ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "weak kidneys"}, "11 lie outside"),
     ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "strong kidneys"}, "13 lie outside"),
+    ("06", "regimen_builder", {}, "peak 5.04, trough 3.38, average 4.17 mg/L"),
+    ("06", "regimen_builder", {}, "accumulation 2.6-fold"),
+    ("06", "regimen_builder", {}, "62% stay within 3–8 mg/L"),
+    ("06", "regimen_builder", {"dose": 200.0, "interval": 24}, "peak 6.23, trough 2.58, average 4.17 mg/L"),
+    ("06", "regimen_builder", {"dose": 200.0, "interval": 24}, "23% stay within"),
+    ("06", "regimen_builder", {"dose": 50.0, "interval": 6, "doses": 28}, "76% stay within"),
+    ("06", "regimen_builder", {"loading": 2.6}, "90% of it at once"),
+    ("06", "which_part_tells", {"cl": 0.5}, "AUC 33.3 to 66.7 mg·h/L"),
+    ("06", "which_part_tells", {"v": 0.5}, "As before: AUC 33.3 mg·h/L"),
+    ("06", "which_part_tells", {"cl": 2.0, "ka": 0.5}, "Flip-flop: ka = 0.15 /h is below CL/V = 0.2 /h"),
+    ("06", "what_can_be_known", {}, "ka 86%"),
+    ("06", "what_can_be_known", {}, "Cannot be known: ω of ka"),
+    ("06", "what_can_be_known", {"t1": 0.5}, "ka 9.5%, ω of CL 12%, ω of V 27%, ω of ka 20%"),
+    ("06", "what_can_be_known", {"t1": 0.5, "t4": 12.0}, "ω of V 47%"),
+    ("06", "what_can_be_known", {"subjects": 400}, "ka 27%"),
 ]
 START = {
     "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
     "em_by_hand": {"n": 2, "ratio": 1.0, "iterations": 8},
     "vpc_by_hand": {"model": "right", "who": "everyone", "corrected": False, "studies": 200},
+    "regimen_builder": {"dose": 100.0, "interval": 12, "doses": 10, "loading": 1.0, "route": "infusion", "hours": 2},
+    "which_part_tells": {"cl": 1.0, "v": 1.0, "ka": 1.0, "route": "oral"},
+    "what_can_be_known": {"t1": 4.0, "t2": 8.0, "t3": 12.0, "t4": 20.0, "subjects": 40, "error": 0.2},
 }
 
 

@@ -2,8 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
 import pytest
+from jaxtyping import Array
 from models import Line, Logistic, theophylline_model
 
 import mefit as mf
@@ -60,3 +62,21 @@ def test_what_cannot_be_predicted_is_a_sentence(theophylline, line_model):
     assert mf.predict(line_model, growing).shape == (2, 2)
     with pytest.raises(ValueError, match="Covariate WT varies in time, .* leave `time` out"):
         mf.predict(line_model, growing, time=[0.0, 0.5])
+
+
+def test_a_covariate_that_is_not_there_and_a_covariance_of_another_size_are_sentences(theophylline, linear_population):
+    class Heavy(mf.Model):
+        slope: Array = mf.real()
+        omega: Array = mf.covariance()
+
+        def random_effects(self):
+            return dist.MultivariateNormal(jnp.zeros(3), self.omega)
+
+        def observations(self, eta, subject):
+            return dist.Normal(self.slope * subject.covariates["age"] + eta[0], 1.0)
+
+    with pytest.raises(ValueError, match=r"Heavy.observations asks for the covariate 'age', and the population has wt"):
+        mf.predict(Heavy(1.0, jnp.eye(3)), theophylline)
+    for use in (mf.predict, lambda model, data: mf.fit(model, data, mf.FOCE(), progress=False)):
+        with pytest.raises(ValueError, match=r"Heavy.random_effects cannot make its distribution .*the same size\."):
+            use(Heavy(1.0, jnp.eye(2)), linear_population)
