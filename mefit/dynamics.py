@@ -54,6 +54,9 @@ class _Adaptive(eqx.Module):
     def most(self, stops):
         return self.max_steps + 20 * stops
 
+    def gave_up(self, plan, span):
+        return plan < 1e-13 * span  # where the slope is not finite no step is short enough
+
 
 class Tsit5(_Adaptive):
     """Tsitouras's explicit method of order 5, for systems that are not stiff: the error of each step stays within
@@ -114,6 +117,9 @@ class RK4(eqx.Module):
 
     def most(self, stops):
         return self.steps * stops
+
+    def gave_up(self, plan, span):
+        return jnp.asarray(False)
 
 
 Solver = Tsit5 | Kvaerno5 | RK4
@@ -196,8 +202,9 @@ def _why(solver: Solver, end: "_Progress", misplaced: bool, size: int) -> str:
     name, reached = type(solver).__name__, f"{float(end.time):.4g}"
     if isinstance(solver, RK4):
         return f"the states are not finite after time {reached}: give {name} more steps, or use mf.dynamics.Tsit5()."
-    most = f"the ODE solver {name} needed more than {solver.max_steps} steps and stopped at time {reached}"
-    return f"{most}: look for a value far off or a state that runs away, use mf.dynamics.Kvaerno5(), or allow more."
+    needed = "steps too short to go on" if float(end.plan) < 1e-12 else f"more than {solver.max_steps} steps"
+    told = f"the ODE solver {name} needed {needed} and stopped at time {reached}"
+    return f"{told}: look for a value far off or a state that runs away, use mf.dynamics.Kvaerno5(), or allow more."
 
 
 class _Events(NamedTuple):
@@ -267,15 +274,19 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         )
 
     dosed, reset = arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
-    plan = jnp.asarray(solver.begin(jnp.maximum(last - here, 1e-300)))
+    span = jnp.maximum(last - here, 1e-300)
+    plan = jnp.asarray(solver.begin(span))
     out = jnp.where((times < here)[:, None], state, jnp.where((times == here)[:, None], dosed, jnp.nan))
     progress = _Progress(start, dosed, here, here, reset, plan, out)
 
+    def going(p):
+        return (p.seen < last) & ~solver.gave_up(p.plan, span)
+
     def one(p, _):
-        return jax.tree.map(lambda a, b: jnp.where(p.seen < last, a, b), step(p), p), None
+        return jax.tree.map(lambda a, b: jnp.where(going(p), a, b), step(p), p), None
 
     def chunk(p, _):
-        underway = eqxi.unvmap_any(p.seen < last)
+        underway = eqxi.unvmap_any(going(p))
         return jax.lax.cond(underway, lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0], lambda p: p, p), None
 
     return jax.lax.scan(chunk, progress, None, length=-(-solver.most(switches.size + times.size) // _CHUNK))[0]

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .compiling import compiled
 from .frames import as_dict
@@ -159,7 +159,7 @@ def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) 
 
 
 def simulate(
-    model: Model, population: Population, key: PRNGKeyArray, eta: Float[Array, "N K"] | None = None
+    model: Model, population: Population, key: PRNGKeyArray, eta: Float[ArrayLike, "N K"] | None = None
 ) -> Population:
     """The population with new responses y ~ p(y | theta, eta, x) at its own times, doses and covariates.
 

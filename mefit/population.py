@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from . import events, frames, written
-from .subject import Doses, Subject, each_outcome
+from .subject import Doses, Subject, as_dict, each_outcome
 from .written import Notes, Report
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 def one_outcome(population: "Population") -> "Population":
     """The population itself; ValueError where it has several outcomes, for what looks at one."""
     if names := population.outcomes:
-        raise ValueError(
-            f"There are several outcomes ({', '.join(names)}), and this looks at one: take one by "
-            f"fit.outcome({names[0]!r}), or of data alone by population.outcome({names[0]!r})."
-        )
+        what, take = f"There are several outcomes ({', '.join(names)}), and this looks at one", f"outcome({names[0]!r})"
+        raise ValueError(f"{what}: take one by fit.{take}, or of data alone by population.{take}.")
     return population
 
 
@@ -99,9 +97,9 @@ class Population(eqx.Module):
         """
         dose: dict[str, Any] = {"amount": amount, "duration": duration, "compartment": compartment}
         other: dict[str, Any] = {"outcome": outcome, "occasion": occasion, "covariates": covariates}
-        table = frames.read(df, id=id, time=time, y=y, **dose, **other, **csv)
-        label = y_label or (str(y) if "" in table.y else ", ".join(sorted(table.y)))
-        return cls._padded(table, time_label or time or "row", label)
+        subjects, ids, count, notes = frames.read(df, id=id, time=time, y=y, **dose, **other, **csv)
+        label = y_label or (", ".join(subjects.y) if isinstance(subjects.y, dict) else str(y))
+        return cls(subjects, ids, count, time_label or time or "row", label, Notes(notes))
 
     @classmethod
     def read_csv(cls, path: str | os.PathLike, *, id: str = "ID", **options: Any) -> "Population":
@@ -133,66 +131,21 @@ class Population(eqx.Module):
             ValueError: no subjects, ids that are repeated or not one for each, or subjects with different covariates
                 or outcomes.
         """
-        ids = tuple(range(1, len(subjects) + 1)) if ids is None else tuple(ids)
+        n = len(subjects)
+        ids = tuple(range(1, n + 1)) if ids is None else tuple(ids)
         if not subjects:
             raise ValueError("A population needs at least one subject, and the list is empty.")
-        if len(ids) != len(subjects) or len(set(ids)) != len(ids):
-            raise ValueError(
-                f"There are {len(subjects)} subjects and {len(set(ids))} different ids; give each its own."
-            )
-        local = [jax.tree.map(np.asarray, s) for s in subjects]
-        first = local[0]
-        for name, s in zip(ids, local, strict=True):
+        if len(ids) != n or len(set(ids)) != n:
+            raise ValueError(f"There are {n} subjects and {len(set(ids))} different ids; give each its own.")
+        for name, s in zip(ids, subjects, strict=True):
             if s.time.size == 0:
                 raise ValueError(f"Subject {name} has no rows; give it at least one time or leave it out.")
-            for what, mine, theirs in (
-                ("covariates", s.covariates, first.covariates),
-                ("outcomes", frames.as_dict(s.y), frames.as_dict(first.y)),
-            ):
-                if set(mine) != set(theirs):
-                    raise ValueError(
-                        f"Subject {name} has the {what} {sorted(mine)} and subject {ids[0]} has {sorted(theirs)}; "
-                        f"give every subject the same {what}."
-                    )
-
-        table = frames.together(ids, local)
-        return cls._padded(table, time_label, y_label)
-
-    @classmethod
-    def _padded(cls, table: "frames.Table", time_label: str, y_label: str) -> "Population":
-        """Lay the rows of a table out as (N, n) and (N, d) arrays."""
-        rows, at = frames.positions(table.subject, len(table.ids))
-        n_doses, dose_at = frames.positions(table.dose_subject, len(table.ids))
-        last = np.cumsum(rows) - 1
-
-        def spread(values: np.ndarray, fill: Any = None) -> np.ndarray:
-            out = np.repeat((values[last] if fill is None else np.full(len(rows), fill))[:, None], rows.max(), axis=1)
-            out[table.subject, at] = values
-            return out
-
-        def by_outcome(values: dict[str, np.ndarray], fill: Any) -> Any:
-            arrays = {k: spread(x, fill) for k, x in sorted(values.items())}
-            return arrays.get("", arrays) if arrays else None
-
-        given = {k: x for k, x in table.doses.items() if k not in frames.STEADY or table.doses["steady_state"].any()}
-        doses = {k: np.zeros((len(rows), n_doses.max()), x.dtype) for k, x in given.items()}
-        doses["compartment"] += 1
-        first_dose = np.zeros(len(rows))  # padding doses sit at the subject's first dose
-        first_dose[table.dose_subject[::-1]] = table.doses["time"][::-1]
-        doses["time"] += first_dose[:, None]
-        for k, x in given.items():
-            doses[k][table.dose_subject, dose_at] = x
-        covariates: Any = {k: spread(x) if table.varying[k] else x[last] for k, x in table.covariates.items()}
-        subjects = Subject(
-            jnp.asarray(spread(table.time)),
-            by_outcome({k: np.nan_to_num(x) for k, x in table.y.items()}, 0.0),
-            by_outcome({k: ~np.isnan(x) for k, x in table.y.items()}, False),
-            covariates,
-            Doses(**doses),
-            by_outcome(table.censored, 0),
-            by_outcome(table.limit, 0.0),
-        )
-        return cls(subjects, table.ids, rows, time_label, y_label, Notes(table.notes))
+            for what, of in {"covariates": lambda s: s.covariates, "outcomes": lambda s: as_dict(s.y)}.items():
+                mine, theirs = sorted(of(s)), sorted(of(subjects[0]))
+                if mine != theirs:
+                    both = f"Subject {name} has the {what} {mine} and subject {ids[0]} has {theirs}"
+                    raise ValueError(f"{both}; give every subject the same {what}.")
+        return cls(Subject.together(subjects), ids, np.array([s.time.size for s in subjects]), time_label, y_label)
 
     # ---------------------------------------------------------------- choosing
 
@@ -211,10 +164,8 @@ class Population(eqx.Module):
         try:
             chosen = np.arange(len(self))[key]
         except IndexError as error:
-            raise IndexError(
-                f"Position {key} is not in this population of {len(self)}; count from 0 to {len(self) - 1} "
-                "(positions are not ids: see population.ids)."
-            ) from error
+            what = f"Position {key} is not in this population of {len(self)}; count from 0 to {len(self) - 1}"
+            raise IndexError(f"{what} (positions are not ids: see population.ids).") from error
         if np.ndim(chosen) and np.size(chosen) == 0:
             raise IndexError("This choice leaves no subject; a population needs at least one.")
         # the width stays: a subset of the same size then runs a program that is compiled already
@@ -234,20 +185,17 @@ class Population(eqx.Module):
         """
         wanted = np.asarray([operator.index(i) for i in index], dtype=int)
         at = np.sort(np.where(wanted < 0, self.rows[:, None] + wanted, wanted), axis=1)
-        for bad, what in (
-            ((at < 0) | (at >= self.rows[:, None]), "does not have every row of"),
-            (np.diff(at, axis=1, prepend=-1) == 0, "would have a row twice with"),
-        ):
-            if bad.any():
-                i = int(np.argmax(bad.any(axis=1)))
-                who = f"Subject {self.ids[i]} has {self.rows[i]} rows"
-                raise ValueError(f"{who} and {what} {list(index)}; count from 0.")
+        absent, twice = (at < 0) | (at >= self.rows[:, None]), np.diff(at, axis=1, prepend=-1) == 0
+        if (absent | twice).any():
+            i = int(np.argmax((absent | twice).any(axis=1)))
+            what = "does not have every row of" if absent[i].any() else "would have a row twice with"
+            raise ValueError(f"Subject {self.ids[i]} has {self.rows[i]} rows and {what} {list(index)}; count from 0.")
 
         def keep(x: Array) -> Array:
             return jnp.asarray(np.take_along_axis(np.asarray(x), at, axis=1)) if x.ndim == 2 else x
 
         subjects = self.subjects.with_rows(keep)
-        empty = ~np.logical_or.reduce([np.asarray(m).any(axis=1) for m in frames.as_dict(subjects.mask).values()])
+        empty = ~np.logical_or.reduce([np.asarray(m).any(axis=1) for m in as_dict(subjects.mask).values()])
         if empty.any():
             who = self.ids[int(np.argmax(empty))]
             raise ValueError(f"Subject {who} has no observation in rows {list(index)}; keep others.")
@@ -262,9 +210,7 @@ class Population(eqx.Module):
         if name not in self.outcomes:
             raise ValueError(f"There is no outcome {name!r}; this population has {', '.join(self.outcomes) or 'one'}.")
         s = self.subjects
-        parts: Any = {
-            k: None if getattr(s, k) is None else getattr(s, k)[name] for k in ("y", "mask", "censored", "limit")
-        }
+        parts: Any = {k: as_dict(getattr(s, k)).get(name) for k in ("y", "mask", "censored", "limit")}
         return dataclasses.replace(self, subjects=dataclasses.replace(s, **parts), y_label=name)
 
     def with_doses(self, doses: Doses | Sequence[Doses]) -> "Population":
@@ -273,12 +219,11 @@ class Population(eqx.Module):
         Raises:
             ValueError: doses of another number of subjects than there are.
         """
-        given = doses if isinstance(doses, Doses) else Doses.together(doses) if len(doses) == len(self) else None
-        if given is None or given.time.shape[:-1] not in ((), (len(self),)):
-            raise ValueError(
-                f"This population needs doses for all of its {len(self)} subjects: one Doses, or {len(self)}."
-            )
-        given = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(self), x.shape[-1])), given)
+        n = len(self)
+        given = doses if isinstance(doses, Doses) else Doses.together(doses) if len(doses) == n else None
+        if given is None or given.time.shape[:-1] not in ((), (n,)):
+            raise ValueError(f"This population needs doses for all of its {n} subjects: one Doses, or {n}.")
+        given = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, x.shape[-1])), given)
         return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, doses=given))
 
     @property
@@ -296,15 +241,13 @@ class Population(eqx.Module):
         Raises:
             ValueError: another shape than (N, n), or other outcomes.
         """
-        new, mask = each_outcome(float)(y), self.subjects.mask
-        if frames.as_dict(new).keys() != frames.as_dict(mask).keys():
+        new, mask, shape = each_outcome(float)(y), self.subjects.mask, self.subjects.time.shape
+        if as_dict(new).keys() != as_dict(mask).keys():
             form = f"a dict by outcome: {', '.join(self.outcomes)}" if self.outcomes else "one array, not a dict"
             raise ValueError(f"New responses need to be {form}.")
-        for x in frames.as_dict(new).values():
-            if x.shape != self.subjects.time.shape:
-                raise ValueError(
-                    f"New responses have shape {x.shape}; this population needs {self.subjects.time.shape}."
-                )
+        for x in as_dict(new).values():
+            if x.shape != shape:
+                raise ValueError(f"New responses have shape {x.shape}; this population needs {shape}.")
         new = jax.tree.map(lambda m, x: jnp.where(m, x, 0.0), mask, new)
         return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, y=new, censored=None, limit=None))
 

@@ -10,11 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from . import frames
+DOSE, STEADY = ("time", "amount", "duration", "compartment"), ("interval", "steady_state")
 
 
 def _floats(x: Any) -> Float[Array, "..."]:
     return jnp.asarray(x, dtype=float)
+
+
+def as_dict(x: Any) -> dict[str, Any]:
+    """By outcome, under the name "" where there is one only."""
+    return x if isinstance(x, dict) else {} if x is None else {"": x}
 
 
 def each_outcome(dtype: type) -> Callable[[Any], Any]:
@@ -32,6 +37,19 @@ def _covariates(x: Mapping[str, Any]) -> dict[str, Float[Array, "..."]]:
     return {str(name): _floats(value) for name, value in x.items()}
 
 
+def turns(numbers: np.ndarray) -> np.ndarray:
+    """For sorted numbers, such as the subject of each row: each row's place among those of its number, from 0."""
+    return np.arange(len(numbers)) - np.searchsorted(numbers, numbers)
+
+
+def side_by_side(subject: np.ndarray, values: np.ndarray, size: int, fill: Any) -> np.ndarray:
+    """(size, most): the values of each subject side by side, then `fill`, one for all or one for each subject."""
+    out = np.empty((size, np.bincount(subject, minlength=size).max()), values.dtype)
+    out.T[:] = fill
+    out[subject, turns(subject)] = values
+    return out
+
+
 class Doses(eqx.Module):
     """The doses given to one subject, d of them; rows of zero amount are padding and change nothing.
 
@@ -41,22 +59,16 @@ class Doses(eqx.Module):
     In a population every array has the subjects as a leading axis.
     """
 
-    time: Float[Array, "*subjects d"]
-    amount: Float[Array, "*subjects d"]
-    duration: Float[Array, "*subjects d"]
-    compartment: Int[Array, "*subjects d"]
-    interval: Float[Array, "*subjects d"] | None
-    steady_state: Bool[Array, "*subjects d"] | None
+    time: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
+    amount: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
+    duration: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
+    compartment: Int[Array, "*subjects d"] = eqx.field(converter=each_outcome(int))
+    interval: Float[Array, "*subjects d"] | None = eqx.field(converter=each_outcome(float), default=None)
+    steady_state: Bool[Array, "*subjects d"] | None = eqx.field(converter=each_outcome(bool), default=None)
 
-    def __init__(
-        self, time: Any, amount: Any, duration: Any, compartment: Any, interval: Any = None, steady_state: Any = None
-    ):
-        self.time, self.amount, self.duration = _floats(time), _floats(amount), _floats(duration)
-        self.compartment = jnp.asarray(compartment, dtype=int)
-        if (interval is None) != (steady_state is None):
+    def __check_init__(self) -> None:
+        if (self.interval is None) != (self.steady_state is None):
             raise ValueError("Doses at steady state need both interval= and steady_state=; give both or neither.")
-        self.interval = None if interval is None else _floats(interval)
-        self.steady_state = None if steady_state is None else jnp.asarray(steady_state, dtype=bool)
 
     @classmethod
     def none(cls) -> "Doses":
@@ -76,14 +88,24 @@ class Doses(eqx.Module):
     @classmethod
     def together(cls, doses: Sequence["Doses"]) -> "Doses":
         """Doses of several subjects with a leading axis; shorter ones are filled up with amounts of zero."""
-        most, steady = max(d.time.size for d in doses), any(d.steady_state is not None for d in doses)
+        fields = {k: np.concatenate([dose_field(d, k) for d in doses]) for k in DOSE + STEADY}
+        return cls.padded(len(doses), np.repeat(np.arange(len(doses)), [d.time.size for d in doses]), **fields)
 
-        def column(name: str) -> np.ndarray:
-            fill = {"time": lambda x: x[:1].sum(), "compartment": lambda x: 1}.get(name, lambda x: 0)
-            parts = [frames.dose_field(d, name) for d in doses]
-            return np.stack([np.append(x, np.full(most - x.size, fill(x), x.dtype)) for x in parts])
+    @classmethod
+    def padded(cls, size: int, subject: np.ndarray, **fields: np.ndarray) -> "Doses":
+        """Doses written one under another, of the subjects of these numbers, with `size` subjects as leading axis."""
+        first = np.zeros(size)  # doses that fill up sit at the subject's first dose
+        first[subject[::-1]] = fields["time"][::-1]
+        fill = {"time": first, "compartment": 1}
+        names = DOSE + STEADY if fields["steady_state"].any() else DOSE
+        arrays: dict[str, Any] = {k: side_by_side(subject, fields[k], size, fill.get(k, 0)) for k in names}
+        return cls(**arrays)
 
-        return cls(**{k: column(k) for k in (frames.DOSE + frames.STEADY if steady else frames.DOSE)})
+
+def dose_field(doses: Doses, name: str) -> np.ndarray:
+    """A field of doses; 0 or false for what steady state needs, where no dose is at steady state."""
+    value = getattr(doses, name)
+    return np.zeros(doses.time.shape, bool if name == "steady_state" else float) if value is None else np.asarray(value)
 
 
 class Subject(eqx.Module):
@@ -108,3 +130,41 @@ class Subject(eqx.Module):
         """The same subject with `change` done to each of its arrays but the doses."""
         bare = jax.tree.map(change, eqx.tree_at(lambda s: s.doses, self, None))
         return dataclasses.replace(bare, doses=self.doses)
+
+    @classmethod
+    def together(cls, subjects: Sequence["Subject"]) -> "Subject":
+        """Subjects with a leading axis, the shorter ones filled up; outcomes and covariates are the same for all."""
+        local = [jax.tree.map(np.asarray, s) for s in subjects]
+        censoring = ("censored", "limit") if any(s.censored is not None for s in local) else ()
+
+        def flat(s: Subject) -> dict[str, Any]:
+            fields = {"time": s.time, "covariates": s.covariates}
+            fields["y"] = jax.tree.map(lambda m, y: np.where(m, y, np.nan), s.mask, s.y)
+            fields |= {k: jax.tree.map(np.zeros_like, s.y) if s.censored is None else getattr(s, k) for k in censoring}
+            return jax.tree.map(lambda x: np.broadcast_to(x, s.time.shape), fields)
+
+        rows = jax.tree.map(lambda *x: np.concatenate(x), *map(flat, local))
+        varying = {k for s in local for k, x in s.covariates.items() if x.ndim}
+        whose = np.repeat(np.arange(len(local)), [s.time.size for s in local])
+        return cls.padded(whose, rows, varying, Doses.together([s.doses for s in local]))
+
+    @classmethod
+    def padded(cls, subject: np.ndarray, rows: dict[str, Any], varying: set[str], doses: Doses) -> "Subject":
+        """Rows written one under another, of the subjects of these numbers, with the subjects as leading axis.
+
+        `rows` has the fields of a `Subject`, but no mask: `y` is NaN where it was not observed. Covariates that are not
+        `varying` become scalars, one for each subject.
+        """
+        last = np.flatnonzero(np.diff(subject, append=-1))
+
+        def spread(name: str, x: Any) -> Any:
+            if isinstance(x, dict):
+                return {k: spread(name, x[k]) for k in x}
+            fill = x[last] if name in ("time", "covariates") else np.nan if name == "y" else 0
+            return side_by_side(subject, x, len(last), fill)
+
+        fields = {name: spread(name, x) for name, x in rows.items()}
+        fields["mask"] = jax.tree.map(lambda y: ~np.isnan(y), fields["y"])
+        fields["y"] = jax.tree.map(np.nan_to_num, fields["y"])
+        fields["covariates"] = {k: x if k in varying else x[:, 0] for k, x in fields["covariates"].items()}
+        return cls(**fields, doses=doses)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from . import frames
+from .subject import DOSE, STEADY, as_dict, dose_field
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .population import Population
 
 
@@ -49,7 +48,7 @@ def _span(x: np.ndarray) -> str:
 
 def counts(population: "Population") -> str:
     """The observations: of each outcome, or how many and how many are missing."""
-    seen = {k: int(np.asarray(m).sum()) for k, m in frames.as_dict(population.subjects.mask).items()}
+    seen = {k: int(np.asarray(m).sum()) for k, m in as_dict(population.subjects.mask).items()}
     if population.outcomes:
         return f"{sum(seen.values())} observations ({', '.join(f'{n} of {k}' for k, n in seen.items())})"
     return f"{seen['']} observations ({int(population.rows.sum()) - seen['']} missing)"
@@ -59,7 +58,7 @@ def facts(population: "Population") -> dict[str, str]:
     """The rows of the report's table."""
     s, doses = population.subjects, population.subjects.doses
     given = np.asarray(doses.amount) != 0
-    extra = {"infusions": doses.duration > 0, "at steady state": frames.dose_field(doses, "steady_state")}
+    extra = {"infusions": doses.duration > 0, "at steady state": dose_field(doses, "steady_state")}
     several = [f"{int((np.asarray(x) & given).sum())} {k}" for k, x in extra.items() if (np.asarray(x) & given).any()]
     out = {
         "subjects": f"{len(population)}",
@@ -68,46 +67,38 @@ def facts(population: "Population") -> dict[str, str]:
         "doses": f"{population.n_doses}" + (f" ({', '.join(several)})" if several else ""),
         population.time_label: _span(np.asarray(s.time)),
     }
-    for name, y in frames.as_dict(s.y).items():
-        cut = 0 if s.censored is None else int((np.asarray(frames.as_dict(s.censored)[name]) != 0).sum())
-        seen = np.asarray(y)[np.asarray(frames.as_dict(s.mask)[name])]
+    for name, y in as_dict(s.y).items():
+        cut = 0 if s.censored is None else int((np.asarray(as_dict(s.censored)[name]) != 0).sum())
+        seen = np.asarray(y)[np.asarray(as_dict(s.mask)[name])]
         out[name or population.y_label] = _span(seen) + (f" ({cut} censored)" if cut else "")
     for name, x in s.covariates.items():
         out[f"covariate {name}"] = _span(np.asarray(x)) + (", varies in time" if x.ndim == 2 else "")
     return out
 
 
-def frame(population: "Population") -> "pd.DataFrame":
+def frame(population: "Population") -> pd.DataFrame:
     """The event frame of a population, sorted by subject and time, doses first."""
-    import pandas as pd
-
     s = population.subjects
-    time, doses = np.asarray(s.time), {k: frames.dose_field(s.doses, k) for k in frames.DOSE + frames.STEADY}
+    time, doses = np.asarray(s.time), {k: dose_field(s.doses, k) for k in DOSE + STEADY}
     real = np.arange(time.shape[1]) < population.rows[:, None]
-    y, mask, censored, limit = (frames.as_dict(x) for x in (s.y, s.mask, s.censored, s.limit))
-    seen = {k: np.asarray(m) for k, m in mask.items()}
+    y, mask, censored, limit = (as_dict(x) for x in (s.y, s.mask, s.censored, s.limit))
     # a row for each observed outcome; one without any, missing, stays a row
-    rows = {k: real & m for k, m in seen.items()} if population.outcomes else {"": real}
-    rows["."] = real & ~np.any(list(rows.values()), axis=0)
-    parts = [(k, *np.nonzero(m)) for k, m in rows.items()]
+    rows = [real & np.asarray(m) for m in mask.values()] if population.outcomes else [real]
+    cells = [np.nonzero(x) for x in (*rows, real & ~np.any(rows, axis=0))]
     given = np.nonzero(doses["amount"] != 0)
     # a dose shows the covariates that hold at its time: those of the last row that is not later, else the first
     held = (time[given[0]] <= doses["time"][given][:, None]) & real[given[0]]
-    parts.append(("dose", given[0], np.maximum(held.sum(axis=1) - 1, 0)))
-    everyone, at = np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
-    kind = np.repeat([k for k, *_ in parts], [len(p[1]) for p in parts])
-    dose = kind == "dose"
+    cells.append((given[0], np.maximum(held.sum(axis=1) - 1, 0)))
+    everyone, at = np.concatenate(cells, axis=1)
+    kind = np.repeat(np.arange(len(cells)), [len(i) for i, _ in cells])  # the outcome, then none, then a dose
+    dose = kind == len(rows) + 1
 
     def of_dose(name: str) -> np.ndarray:
-        out = np.zeros(len(everyone), doses[name].dtype)
-        out[dose] = doses[name][given]
-        return out
+        return np.append(np.zeros(np.sum(~dose), doses[name].dtype), doses[name][given])
 
     def of_outcome(arrays: dict[str, Any], fill: float | int) -> np.ndarray:
-        out = np.full(len(everyone), fill)
-        for k, x in arrays.items():
-            out[kind == k] = np.where(seen[k], np.asarray(x), fill)[everyone, at][kind == k]
-        return out
+        parts = [np.where(m, arrays[k], fill)[cell] for cell, (k, m) in zip(cells, mask.items(), strict=False)]
+        return np.concatenate([*parts, np.full((kind >= len(rows)).sum(), fill)])
 
     response = of_outcome(y, np.nan)
     columns: dict[str, Any] = {
@@ -115,11 +106,11 @@ def frame(population: "Population") -> "pd.DataFrame":
         "TIME": np.where(dose, of_dose("time"), time[everyone, at]),
         "DV": response,
         "AMT": of_dose("amount"),
-        "EVID": np.where(dose, 1, np.where(kind == ".", 2, 0)),
+        "EVID": np.where(dose, 1, np.where(kind == len(rows), 2, 0)),
         "MDV": np.isnan(response).astype(int),
     }
     if population.outcomes:
-        columns["DVID"] = [k if k in seen else None for k in kind]
+        columns["DVID"] = [[*mask, None, None][k] for k in kind]
     if s.censored is not None:
         end = of_outcome(limit, np.nan)
         columns["CENS"] = of_outcome(censored, 0).astype(int)
