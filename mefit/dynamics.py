@@ -7,7 +7,7 @@ step is a constant, but the place of a stop is not, so that a lag has its deriva
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -35,6 +35,7 @@ class _Adaptive(eqx.Module):
     rtol: float = 1e-7
     atol: float = 1e-9
     max_steps: int = 1000
+    shortest: ClassVar[float] = 1e-13  # of all the time; where the slope is not finite no step is short enough
 
     def begin(self, span):
         return 1e-3 * span
@@ -53,9 +54,6 @@ class _Adaptive(eqx.Module):
 
     def most(self, stops):
         return self.max_steps + 20 * stops
-
-    def gave_up(self, plan, span):
-        return plan < 1e-13 * span  # where the slope is not finite no step is short enough
 
 
 class Tsit5(_Adaptive):
@@ -98,6 +96,7 @@ class RK4(eqx.Module):
     A step longer than 2.7 / the fastest rate explodes. Source: Kutta (1901), Z. Math. Phys. 46."""
 
     steps: int = 20
+    shortest: ClassVar[float] = 0.0
 
     def formula(self, rhs, t, y, h):
         a = rhs(t, y)
@@ -117,9 +116,6 @@ class RK4(eqx.Module):
 
     def most(self, stops):
         return self.steps * stops
-
-    def gave_up(self, plan, span):
-        return jnp.asarray(False)
 
 
 Solver = Tsit5 | Kvaerno5 | RK4
@@ -280,7 +276,7 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
     progress = _Progress(start, dosed, here, here, reset, plan, out)
 
     def going(p):
-        return (p.seen < last) & ~solver.gave_up(p.plan, span)
+        return (p.seen < last) & (p.plan > solver.shortest * span)
 
     def one(p, _):
         return jax.tree.map(lambda a, b: jnp.where(going(p), a, b), step(p), p), None

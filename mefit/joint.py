@@ -210,14 +210,11 @@ class TwoStage(Method):
     def finish(self, problem: Problem, state: State) -> Outcome:
         mode, log_conditionals = state.memory
         remarks = undetermined(problem, mode)
-        return Outcome(
-            model=state.model,
+        return state.outcome(
             log_likelihood=float(np.sum(log_conditionals)),
             log_prior=0.0,
             eta=np.asarray(mode.eta),
             eta_covariance=inverse_precision(np.asarray(mode.precision)),
-            converged=state.converged,
-            message=state.message,
             status=("",) * len(coordinates(problem.model, problem.fixed)),
             remarks=remarks,
         )

@@ -135,8 +135,6 @@ def _principal_axes_jvp(primals, tangents):
 class _Linearised(Objective):
     """What FO and FOCE share: they need Gaussian observations and random effects."""
 
-    label: ClassVar[str]
-
     def rehearse(self, problem: Problem) -> None:
         def first(model: Model, subjects: Subject) -> tuple:
             subject = jax.tree.map(lambda leaf: leaf[0], subjects)
@@ -281,11 +279,14 @@ def _effective_sample_size(log_weight: Array) -> Array:
 class _Sampled(Objective):
     """What the sampling methods share: one key a subject, the same at every evaluation (common random numbers)."""
 
-    label: ClassVar[str]
+    samples: int = 1000
     random: ClassVar[bool] = True
 
     def extras(self, model, population, key):
         return jax.random.split(key, len(population))
+
+    def evaluations(self, model: Model) -> int:
+        return self.samples
 
 
 class MonteCarlo(_Sampled):
@@ -297,12 +298,8 @@ class MonteCarlo(_Sampled):
     `details["effective_sample_size"]` tells how many draws of each subject count.
     """
 
-    samples: int = 1000
     label: ClassVar[str] = "Monte Carlo"
     finds_modes: ClassVar[bool] = False
-
-    def evaluations(self, model: Model) -> int:
-        return self.samples
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         effects = model.random_effects()
@@ -321,12 +318,8 @@ class ImportanceSampling(_Sampled):
     posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
     """
 
-    samples: int = 1000
     degrees_of_freedom: float = 5.0
     label: ClassVar[str] = "Importance sampling"
-
-    def evaluations(self, model: Model) -> int:
-        return self.samples
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = subject_mode(model, subject, self.newton)

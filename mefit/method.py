@@ -43,6 +43,10 @@ class State:
     message: str = ""
     memory: Any = dataclasses.field(default=None, repr=False)
 
+    def outcome(self, **found: Any) -> "Outcome":
+        """What a method leaves behind here: this model, whether and how it ended, and what else was `found`."""
+        return Outcome(model=self.model, converged=self.converged, message=self.message, **found)
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

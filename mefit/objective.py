@@ -76,7 +76,6 @@ class Objective(Method):
     is taken forward, which compiles faster and, through an ODE, runs faster; with more, as in a network, in reverse.
     """
 
-    label: ClassVar[str]
     finds_modes: ClassVar[bool] = True
     optimiser: BFGS = eqx.field(default=BFGS(), kw_only=True)
     newton: Newton = eqx.field(default=Newton(), kw_only=True)

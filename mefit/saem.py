@@ -150,14 +150,11 @@ class SAEM(Method):
         trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
         mean, square = (np.asarray(moment) for moment in memory.draws.moments)
         still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        return Outcome(
-            model=state.model,
+        return state.outcome(
             log_likelihood=float(np.sum(terms.value)),
             log_prior=float(_log_prior(state.model, problem.fixed)),
             eta=eta,
             eta_covariance=covariance,
-            converged=state.converged,
-            message=state.message,
             status=tuple(np.where(still, NOT_ESTIMATED, "").tolist()),
             remarks=(remark + ".",),
             details={

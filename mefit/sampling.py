@@ -162,20 +162,15 @@ class NUTS(Method):
         arrays, rest = eqx.partition(problem.model, eqx.is_array)
         every = eqx.combine(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), arrays), rest)
         apart = eta - eta.mean(0)
-        return Outcome(
-            model=state.model,
+        draws = Draws(_with(every, flat["values"]), eta, flat["diverged"], frame)
+        return state.outcome(
             log_likelihood=float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value)),
             log_prior=float(_log_prior(state.model, problem.fixed)),
             eta=eta.mean(0),
             eta_covariance=np.einsum("sna,snb->nab", apart, apart) / max(1, count - 1),
-            converged=state.converged,
-            message=state.message,
             status=("",) * len(free_vector(problem.model, problem.fixed)),
             remarks=remarks,
-            details={
-                "draws": Draws(_with(every, flat["values"]), eta, flat["diverged"], frame),
-                "leapfrogs": seen["leapfrogs"],
-            },
+            details={"draws": draws, "leapfrogs": seen["leapfrogs"]},
         )
 
     def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
