@@ -65,15 +65,12 @@ def keep_compiled(folder: str | os.PathLike) -> None:
     Raises:
         ValueError: a folder that cannot be made or written to.
     """
-    kind = f"{platform.system()}-{platform.machine()}-{_processor()}-jax-{jax.__version__}"
-    place = Path(folder).expanduser() / kind
+    place = Path(folder).expanduser() / f"{platform.system()}-{_processor()}-jax-{jax.__version__}"
     try:
         place.mkdir(parents=True, exist_ok=True)
         (place / ".writable").touch()
     except OSError as error:
-        raise ValueError(
-            f"compiled programs cannot be kept in {place}: {error.strerror}; name another folder."
-        ) from None
+        raise ValueError(f"programs cannot be kept in {place}: {error.strerror}; name another folder.") from None
     jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -226,7 +226,7 @@ class _Progress(NamedTuple):
     seen: Float[Array, ""]
     reset: Float[Array, ""]
     plan: Float[Array, ""]
-    out: Float[Array, "n S"]
+    out: Any  # (n, S), of the last
 
 
 def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events: _Events) -> _Progress:
@@ -260,32 +260,43 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         dosed, seen, value = counts & hit & dose, counts & hit & ~dose, stop_gradient(stop)
         given, reset = arrive(new, p.reset, p.dosed, value)
         return _Progress(
+            out=None,
             time=jnp.where(counts, jnp.where(hit, stop, p.time + h), p.time),
             state=jnp.where(dosed, given, jnp.where(counts, new, p.state)),
             dosed=jnp.where(dosed, value, p.dosed),
             seen=jnp.where(seen, value, p.seen),
             reset=jnp.where(dosed, reset, p.reset),
             plan=plan,
-            out=jnp.where((seen & (times == value))[:, None], new, p.out),
-        )
+        ), (new, jnp.where(seen, jnp.sum(distinct & (ordered < value)), times.size))
 
     dosed, reset = arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
     span = jnp.maximum(last - here, 1e-300)
     plan = jnp.asarray(solver.begin(span))
-    out = jnp.where((times < here)[:, None], state, jnp.where((times == here)[:, None], dosed, jnp.nan))
-    progress = _Progress(start, dosed, here, here, reset, plan, out)
+    progress = _Progress(start, dosed, here, here, reset, plan, None)
+    # A row for each distinct time; rows of states are put in after every chunk of steps, for there may be many.
+    ordered = jnp.sort(times)
+    distinct = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])[: times.size]
+    rows = jnp.full((times.size, state.size), jnp.nan)
 
     def going(p):
         return (p.seen < last) & (p.plan > solver.shortest * span)
 
     def one(p, _):
-        return jax.tree.map(lambda a, b: jnp.where(going(p), a, b), step(p), p), None
+        after, (state, place) = step(p)
+        kept = jax.tree.map(lambda a, b: jnp.where(going(p), a, b), after, p)
+        return kept, (state, jnp.where(going(p), place, times.size))
 
-    def chunk(p, _):
-        underway = eqxi.unvmap_any(going(p))
-        return jax.lax.cond(underway, lambda p: jax.lax.scan(one, p, None, length=_CHUNK)[0], lambda p: p, p), None
+    def steps(carry):
+        p, (states, places) = jax.lax.scan(one, carry[0], None, length=_CHUNK)
+        return p, carry[1].at[places].set(states, mode="drop")
 
-    return jax.lax.scan(chunk, progress, None, length=-(-solver.most(switches.size + times.size) // _CHUNK))[0]
+    def chunk(carry, _):
+        return jax.lax.cond(eqxi.unvmap_any(going(carry[0])), steps, lambda same: same, carry), None
+
+    most = -(-solver.most(switches.size + times.size) // _CHUNK)
+    arrived, rows = jax.lax.scan(chunk, (progress, rows), None, length=most)[0]
+    at, of_row = times[:, None], (jnp.cumsum(distinct) - 1)[jnp.searchsorted(ordered, times)]
+    return arrived._replace(out=jnp.where(at < here, state, jnp.where(at == here, dosed, rows[of_row])))
 
 
 def _steady(solver: Solver, rhs: Callable, state: Array, steady: Array, *dose: Array) -> Array:

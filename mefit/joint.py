@@ -103,9 +103,7 @@ class JointMAP(Objective):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         outcome = super().finish(problem, state)
-        if not state.converged:
-            return outcome
-        higher = self._higher_end(problem, state)
+        higher = self._higher_end(problem, state) if state.converged else None
         if higher is None:
             return outcome
         label, end, gain = higher
@@ -123,9 +121,7 @@ class JointMAP(Objective):
         memory: Memory = state.memory
         best = None
         for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
-            for end, sign in (("0", -1.0), ("infinity", 1.0)):
-                if not coordinate.log_scale:
-                    continue
+            for end, sign in (("0", -1.0), ("infinity", 1.0)) if coordinate.log_scale else ():
                 x = memory.point.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
                 gain = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0]) - state.objective

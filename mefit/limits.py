@@ -63,9 +63,7 @@ class Limits:
         for i, coordinate in enumerate(self.coordinates):
             if not coordinate.log_scale or i in boundary or point.gradient[i] == 0.0:
                 continue
-            half, lower = point.x.copy(), point.x.copy()
-            half[i] -= math.log(2.0)
-            lower[i] -= math.log(1e3)
+            half, lower = (point.x - math.log(factor) * (np.arange(point.x.size) == i) for factor in (2.0, 1e3))
             # Far from there the modes are hard to find, so this looks only where the objective is flat close by.
             if (loss(half)[0] - point.value) * self.subjects < 0.1 and loss(lower)[0] <= point.value:
                 boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."

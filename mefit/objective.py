@@ -197,13 +197,15 @@ class Objective(Method):
     def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
         """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
         count = len(population)
-        largest = max(1, _LARGEST_CHUNK // max(1, self.evaluations(model) // 2000))
+        length = population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
+        # All of a chunk wait for its longest subject: the longer that is, the fewer.
+        largest = min(_LARGEST_CHUNK, _LARGEST_CHUNK * 64 // max(1, int(length.max())))
+        largest = max(1, largest // max(1, self.evaluations(model) // 2000))
         chunks = math.ceil(count / largest)
         size = math.ceil(count / chunks)
         order = np.arange(count)
         if chunks > 1:
-            given = np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
-            order = np.argsort(-(population.rows + given), kind="stable")
+            order = np.argsort(-length, kind="stable")
         place = jnp.asarray(np.argsort(order))
         order = np.concatenate([order, np.full(chunks * size - count, order[-1])])
 

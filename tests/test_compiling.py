@@ -39,5 +39,5 @@ def test_programs_are_kept_for_the_next_process(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"compiled programs cannot be kept in .*: .*; name another folder\."):
+    with pytest.raises(ValueError, match=r"programs cannot be kept in .*: .*; name another folder\."):
         mf.keep_compiled(tmp_path / "file")
