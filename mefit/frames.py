@@ -69,9 +69,9 @@ class Reader:
         place = self.find(name)
         if place is None:
             lower = {c.lower(): c for c in self.columns}
-            close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
-            hint = f"did you mean {lower[close[0]]!r}?" if close else f"the frame has {', '.join(self.columns)}."
-            raise ValueError(f"Column {name!r} is missing; name the right one in from_frame, {hint}")
+            close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.7)
+            hint = f"did you mean {lower[close[0]]!r}?" if close else f"there are {', '.join(self.columns)}."
+            raise ValueError(f"Column {name!r} is missing; name the right one (id=, time=, y=, amount=, ...), {hint}")
         return place
 
     def optional(self, name: str, empty: float = 0.0) -> np.ndarray:

@@ -216,6 +216,10 @@ def again(row: int) -> pd.DataFrame:
 
 MALFORMED = {
     "empty": (events().iloc[:0], "data frame is empty"),
+    "another id column": (
+        events().rename(columns={"ID": "SUBJ"}),
+        "Column 'ID' is missing; .*id=.* there are SUBJ, TIME",
+    ),
     "no response column": (events().rename(columns={"DV": "DVV"}), "Column 'DV' is missing.*did you mean 'DVV'"),
     "no id column": (events().drop(columns="ID"), "Column 'ID' is missing"),
     "no time column": (events().rename(columns={"TIME": "Tme"}), "Column 'TIME' is missing.*mean 'Tme'"),
@@ -332,7 +336,7 @@ def test_malformed_frames_are_refused_in_one_sentence(df, words):
 
 @pytest.mark.parametrize("option", ["id", "time", "y", "amount", "duration"])
 def test_a_column_that_was_named_must_be_there(option):
-    with pytest.raises(ValueError, match="Column 'dose_mg' is missing; name the right one in from_frame"):
+    with pytest.raises(ValueError, match="Column 'dose_mg' is missing; name the right one .id=, time="):
         read(**{option: "dose_mg"})
 
 
