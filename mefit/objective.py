@@ -254,6 +254,7 @@ class Objective(Method):
             raise ValueError(
                 f"the log-likelihood of subject {who} is not finite at the starting values: "
                 "look for a residual error of zero (a purely proportional error where the prediction is 0), "
+                "a power or logarithm of an amount that is 0 (write jnp.maximum(c, 1e-12) ** n), "
                 "a response outside the density's support, or a starting value far off."
             )
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label

@@ -129,7 +129,8 @@ class Opened:
 
     def __init__(self, browser, lab, notebook: Path):
         self.address, files = lab
-        shutil.copy(notebook, files / notebook.name)
+        for file in (notebook, *notebook.parent.glob("*.csv")):  # and what it reads
+            shutil.copy(file, files / file.name)
         self.name = notebook.stem
         self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
         self.left: list[str] = []
