@@ -71,7 +71,7 @@ class Reader:
             lower = {c.lower(): c for c in self.columns}
             close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.7)
             hint = f"did you mean {lower[close[0]]!r}?" if close else f"there are {', '.join(self.columns)}."
-            raise ValueError(f"Column {name!r} is missing; name the right one (id=, time=, y=, amount=, ...), {hint}")
+            raise ValueError(f"Column {name!r} is missing; name the right one (id=, time=, y=, ...), {hint}")
         return place
 
     def optional(self, name: str, empty: float = 0.0) -> np.ndarray:

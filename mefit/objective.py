@@ -252,9 +252,8 @@ class Objective(Method):
                 values = ", ".join(f"{e.label} = {float(e.value(problem.model)):.4g}" for e in entries(problem.model))
                 raise ValueError(f"subject {who}, at {values}: {error}") from None
             raise ValueError(
-                f"the log-likelihood of subject {who} is not finite at the starting values: "
-                "look for a residual error of zero (a purely proportional error where the prediction is 0), "
-                "a power or logarithm of an amount that is 0 (write jnp.maximum(c, 1e-12) ** n), "
+                f"the log-likelihood of subject {who} is not finite at the starting values: look for an error of zero "
+                "(proportional, where the prediction is 0), a power or logarithm of 0 (take jnp.maximum(c, 1e-12)), "
                 "a response outside the density's support, or a starting value far off."
             )
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
