@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import events
-from .subject import DOSE, STEADY, Doses, Subject, as_dict, dose_field, turns  # noqa: F401  (read from here, too)
+from .subject import Doses, Subject, turns
 
 MISSING = ("", ".", "na", "nan")
 

@@ -15,12 +15,11 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
 from .empirical_bayes import Mode, curvature, subject_mode
-from .frames import as_dict
 from .method import Problem
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects, observation_density
 from .objective import Objective, Term, no_modes
 from .outcomes import plain
-from .subject import Subject
+from .subject import Subject, as_dict
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
 

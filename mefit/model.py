@@ -12,11 +12,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .compiling import compiled
-from .frames import as_dict
 from .outcomes import log_observed
 from .parameters import check_values
 from .population import Population
-from .subject import Subject
+from .subject import Subject, as_dict
 
 
 class Model(eqx.Module):

@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .compiling import compiled
-from .frames import as_dict
 from .model import Model, eta_mean, eta_size, observation_density
 from .population import Population
-from .subject import Subject
+from .subject import Subject, as_dict
 
 
 @compiled

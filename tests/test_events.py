@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mefit.frames import DOSE, STEADY, dose_field
 from mefit.population import Population
-from mefit.subject import Doses, Subject
+from mefit.subject import DOSE, STEADY, Doses, Subject, dose_field
 
 nan, inf = np.nan, np.inf
 

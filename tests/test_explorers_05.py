@@ -291,14 +291,7 @@ def test_every_row_of_the_table(data, method):
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize(
-    "check",
-    [
-        test_widgets.test_every_control_moves_the_picture_in_place,
-        test_widgets.test_every_control_has_a_name_and_says_its_unit,
-        test_widgets.test_a_picture_at_rest_for_pages_without_a_kernel,
-    ],
-)
+@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
 def test_as_every_explorer(check, make):
     check(make)
 

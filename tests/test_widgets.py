@@ -227,6 +227,13 @@ def test_a_painter_that_fails_is_a_fault_and_starts_afresh():
     assert explorer._error.value == ""
 
 
+OF_EVERY_EXPLORER = (  # what each lesson's tests ask of its own explorers
+    test_every_control_moves_the_picture_in_place,
+    test_every_control_has_a_name_and_says_its_unit,
+    test_a_picture_at_rest_for_pages_without_a_kernel,
+)
+
+
 def assert_the_edges_hold(make):
     """Every control at its lowest, then at its highest value, together: there is a sentence, about numbers."""
     explorer = make()
