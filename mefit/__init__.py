@@ -13,7 +13,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import datasets, dynamics, pk
+from . import datasets, dynamics, networks, pk
 from .compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .compiling import keep_compiled
 from .diagnostics import conditional_draws, predictions, random_effects_table, residuals, shrinkage
@@ -46,6 +46,7 @@ from .resampling import bootstrap, sir
 from .saem import SAEM
 from .sampling import NUTS, Draws
 from .subject import Doses, Subject
+from .training import Adam
 from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores
 from .vpc import VPC, vpc
 

@@ -11,9 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, PyTree
+from scipy.special import ndtri
+from scipy.stats import qmc
 
 from .compiling import compiled
-from .model import Model, eta_mean, log_joint
+from .model import Model, eta_mean, eta_shape, log_joint
+from .parameters import has_network
 from .population import Population
 from .subject import Subject
 
@@ -60,25 +63,43 @@ class Newton(eqx.Module):
 
     Derivative: the search runs on values whose gradient is stopped; one more Newton step from its end, with P held
     constant, does not move the value, and has the derivative d eta*/d theta = P^-1 d gradient/d theta.
+
+    The search begins at the prior's mean. A network of eta may put several peaks into the joint density: there (or
+    where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior.
     """
 
     tolerance: float = 1e-9
     max_steps: int = 100
+    looks: int | None = None  # None: 128 where the model has a network, else none
+    starts: Float[Array, "S K"] | None = None  # the points to choose from instead, as the last mode while training
 
-    def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, " K"], args: PyTree) -> Mode:
-        """The mode in eta of `log_density(eta, args)`, searched from `start`; differentiable in `args`."""
+    def points(self, model: Model) -> Float[Array, "S K"]:
+        """The points (S, K) of which the best begins the search."""
+        if self.starts is not None:
+            return self.starts
+        mean = eta_mean(model)[None]
+        looks = 128 * has_network(model) if self.looks is None else self.looks
+        return mean if looks == 0 or mean.size == 0 else jnp.concatenate([mean, spread_over_prior(model, looks)])
+
+    def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
+        """The mode in eta of `log_density(eta, args)`, searched from `start`, (K,) or the best of (S, K).
+
+        It is differentiable in `args`.
+        """
         mode = self.search(log_density, start, args)
         if start.size == 0:
             return mode
         slope = jax.jacfwd(lambda eta: log_density(eta, args))(mode.eta)
-        eta = mode.eta + _solve(mode.precision, slope)
+        # Where the search did not end, the matrix may not be positive definite: its NaN must not reach a derivative.
+        eta = mode.eta + posterior_step(jnp.where(mode.converged, mode.precision, jnp.eye(mode.eta.size)), slope)
         return mode._replace(eta=jnp.where(mode.converged, eta, mode.eta))
 
-    def search(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, " K"], args: PyTree) -> Mode:
+    def search(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
         """The same mode as a constant, through which no derivative passes: enough for a value that is flat there."""
         if start.size == 0:
-            return Mode(start, jnp.zeros((0, 0)), jnp.asarray(True))
+            return Mode(jnp.zeros(0), jnp.zeros((0, 0)), jnp.asarray(True))
         frozen = hold_constant(args)
+        start = best_of(lambda eta: log_density(eta, frozen), start)
         # A hair beside the start: some densities have a kink at a round number, where automatic derivatives are wrong
         # (NumPyro's Bernoulli at a logit of exactly 0), and a typical subject is often just there.
         found = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start) + 1e-7)
@@ -94,7 +115,7 @@ class Newton(eqx.Module):
         def step(s):
             # The first step does not move: its gradient is zero, and it only evaluates the starting point.
             size = jnp.mean(jnp.abs(jnp.diagonal(s.precision))) + 1e-300
-            trial = s.eta + _solve(s.precision + s.damping * size * jnp.eye(k), s.gradient)
+            trial = s.eta + posterior_step(s.precision + s.damping * size * jnp.eye(k), s.gradient)
             value, gradient, precision = curvature(log_density, trial)
             rounding = 1e-14 * (jnp.abs(value) + 1.0)
             sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(precision))
@@ -106,7 +127,7 @@ class Newton(eqx.Module):
                 return jnp.where(uphill, new, old)
 
             precision, gradient = choose(precision, s.precision), choose(gradient, s.gradient)
-            squared = gradient @ _solve(precision, gradient)
+            squared = gradient @ posterior_step(precision, gradient)
             decrement = jnp.where(squared >= 0.0, jnp.sqrt(jnp.abs(squared)), jnp.inf)
             decrement = jnp.where(s.steps == 0, jnp.where(uphill, decrement, jnp.inf), decrement)
             # Where rounding keeps the decrement above the tolerance, a pure step that gains nothing ends the search.
@@ -129,7 +150,23 @@ class Newton(eqx.Module):
         return jax.lax.while_loop(running, step, begin)
 
 
-def _solve(precision: Array, vector: Array) -> Array:
+def best_of(log_density: Callable[[Array], Array], points: Float[Array, "..."]) -> Float[Array, " K"]:
+    """Of points (S, K) the one where the log density is highest; a single point (K,) is itself."""
+    if points.ndim == 1 or len(points) == 1:
+        return points.reshape(-1)
+    values = jax.vmap(log_density)(points)
+    return points[jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))]
+
+
+def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
+    """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
+    mean = eta_mean(model)
+    z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
+    variance = jnp.reshape(jnp.broadcast_to(model.random_effects().variance, eta_shape(model)), -1)
+    return mean + z * jnp.sqrt(jnp.where(jnp.isfinite(variance), variance, 1.0))
+
+
+def posterior_step(precision: Array, vector: Array) -> Array:
     """precision^-1 vector; NaN where the matrix is not positive definite, which the search takes as a refusal."""
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(precision), True), vector)
 
@@ -141,7 +178,7 @@ def hold_constant(tree: PyTree) -> PyTree:
 
 def subject_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
     """The empirical Bayes estimate of one subject: the mode of log p(y | eta) + log p(eta)."""
-    return newton(lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject))
+    return newton(lambda eta, args: log_joint(args[0], eta, args[1]), newton.points(model), (model, subject))
 
 
 @compiled

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from .method import AT_BOUNDARY, Method, Problem, State
 from .model import Model, outcome_of
 from .objective import Objective
-from .parameters import free_parameters
+from .parameters import Weights, free_parameters
 from .population import Population
 from .report import html_report, parameter_table, text_report
 from .sampling import Draws
@@ -95,8 +95,10 @@ class Fit:
 
     @property
     def has_standard_errors(self) -> bool:
-        """Is the method's objective a likelihood of theta, so that its curvature measures uncertainty?"""
-        return self.method.likelihood
+        """Does the objective's curvature measure uncertainty? Not where it is no likelihood of theta, or where a
+        network's weights are free: many sets of weights give the same curves."""
+        free = free_parameters(self.model, self.fixed).values()
+        return self.method.likelihood and not any(isinstance(p.domain, Weights) for p in free)
 
     @cached_property
     def covariance(self) -> Float[np.ndarray, "P P"]:
@@ -208,7 +210,7 @@ def fit(
             for state in states:
                 history.append(_step(state))
                 bar.set_description_str(method.label, refresh=False)
-                bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.objective:.4f}")
+                bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.objective:.4f}{state.note}")
                 bar.update()
         except KeyboardInterrupt:
             interrupted = True

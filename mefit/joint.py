@@ -90,7 +90,7 @@ class JointMAP(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         search = self.newton.search(
-            lambda eta, args: log_joint(args[0], eta, args[1]), eta_mean(model), (model, subject)
+            lambda eta, args: log_joint(args[0], eta, args[1]), self.newton.points(model), (model, subject)
         )
         if self.centred:
             value = log_joint(model, search.eta, subject)
@@ -132,7 +132,8 @@ class JointMAP(Objective):
 
 def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
     """argmax over eta of log p(y | theta, eta): one subject's own fit, which knows nothing of the others."""
-    return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), eta_mean(model), (model, subject))
+    points = newton.points(model)
+    return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), points, (model, subject))
 
 
 def undetermined(problem: Problem, mode: Mode) -> tuple[str, ...]:

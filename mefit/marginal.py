@@ -31,8 +31,8 @@ def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K 
         return jnp.zeros(0), jnp.zeros((0, 0))
     if isinstance(effects, dist.MultivariateNormal):
         return effects.loc, effects.scale_tril
-    if isinstance(effects, dist.Normal):
-        scale = jnp.reshape(jnp.broadcast_to(effects.scale, effects.shape()), -1)
+    if isinstance(normal := plain(effects), dist.Normal):
+        scale = jnp.reshape(jnp.broadcast_to(normal.scale, effects.shape()), -1)
         return eta_mean(model), jnp.diag(scale)
     raise ValueError(
         f"FO and FOCE need Gaussian random effects, but {type(model).__name__}.random_effects returns "
@@ -199,7 +199,7 @@ class FOCE(_Linearised):
             f, _ = gaussian_moments(model, eta, subject)
             return -0.5 * jnp.sum((stacked(subject)[0] - f) ** 2 / variance) + log_random_effects(model, eta)
 
-        mode = self.newton(log_density, mean, (model, subject))
+        mode = self.newton(log_density, self.newton.points(model), (model, subject))
         jacobian, (f, _) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mode.eta)
         _, variance = gaussian_moments(model, mean, subject)
         residual = y - f + jacobian @ (mode.eta - mean)

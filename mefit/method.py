@@ -41,6 +41,7 @@ class State:
     done: bool = False
     converged: bool = False
     message: str = ""
+    note: str = ""  # what else a person who waits would like to read
     memory: Any = dataclasses.field(default=None, repr=False)
 
     def outcome(self, **found: Any) -> "Outcome":

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
@@ -197,15 +197,9 @@ class Objective(Method):
     def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
         """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
         count = len(population)
-        length = population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
-        # All of a chunk wait for its longest subject: the longer that is, the fewer.
-        largest = min(_LARGEST_CHUNK, _LARGEST_CHUNK * 64 // max(1, int(length.max())))
-        largest = max(1, largest // max(1, self.evaluations(model) // 2000))
-        chunks = math.ceil(count / largest)
-        size = math.ceil(count / chunks)
-        order = np.arange(count)
-        if chunks > 1:
-            order = np.argsort(-length, kind="stable")
+        length = _length(population)
+        chunks, size = self.chunks(model, population, count)
+        order = np.arange(count) if chunks == 1 else np.argsort(-length, kind="stable")
         place = jnp.asarray(np.argsort(order))
         order = np.concatenate([order, np.full(chunks * size - count, order[-1])])
 
@@ -215,6 +209,13 @@ class Objective(Method):
         subjects, extras = jax.tree.map(cut, (population.subjects, self.extras(model, population, key)))
         weights = jnp.asarray(np.arange(chunks * size) < count, float).reshape(chunks, size)
         return Batches(subjects, extras, weights, place)
+
+    def chunks(self, model: Model, population: Population, count: int) -> tuple[int, int]:
+        """How many chunks `count` of the subjects are cut into, and of how many subjects each."""
+        # All of a chunk wait for its longest subject: the longer that is, the fewer.
+        largest = min(_LARGEST_CHUNK, _LARGEST_CHUNK * 64 // max(1, int(_length(population).max())))
+        chunks = math.ceil(count / max(1, largest // max(1, self.evaluations(model) // 2000)))
+        return chunks, math.ceil(count / chunks)
 
     def _mean_loss(self, problem: Problem, batches: Batches, x: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient, _, _ = evaluate(self, problem.model, problem.fixed, x, batches)
@@ -263,6 +264,11 @@ class Objective(Method):
         )
 
 
+def _length(population: Population) -> Int[np.ndarray, " N"]:
+    """Rows and doses of each subject: what it costs."""
+    return population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
+
+
 def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
     terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
     return jnp.sum(weights * terms.value), terms
@@ -287,8 +293,7 @@ def free_vector(model: Model, fixed: tuple[str, ...]) -> np.ndarray:
     return np.asarray(_ravel(model, fixed), float)
 
 
-@compiled
-def evaluate(
+def evaluation(
     objective: Objective, template: Model, fixed: tuple[str, ...], x: ArrayLike, batches: Batches
 ) -> tuple[Array, Array, Array, Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
@@ -328,6 +333,9 @@ def _value_and_forward_gradient(function: Callable) -> Callable:
         return found, gradient
 
     return value_and_gradient
+
+
+evaluate = compiled(evaluation)
 
 
 @compiled

@@ -234,7 +234,10 @@ def scalar_covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
 
 
 def weights(prior: Any = None) -> Any:
-    """A pytree of real arrays, such as an Equinox network. `prior` applies to every single weight."""
+    """A pytree of real arrays, such as a network.
+
+    `prior` applies to every single weight; or it is a penalty of the whole, such as `mf.networks.L2(1.0)`.
+    """
     return _declare(Weights(), "", prior, (), convert=False)
 
 
@@ -268,6 +271,11 @@ def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
 
 
+def has_network(model: eqx.Module) -> bool:
+    """Does one of the model's parameters declare weights?"""
+    return any(isinstance(parameter.domain, Weights) for parameter in parameters(model).values())
+
+
 def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
     """Sum of the log prior densities, on the natural scale, of the parameters that are not fixed."""
     total = jnp.zeros(())
@@ -275,6 +283,9 @@ def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
         if parameter.prior is None:
             continue
         value = getattr(model, name)
+        if hasattr(parameter.prior, "log_density"):  # of a network as a whole, which chooses among its weights
+            total = total + parameter.prior.log_density(value)
+            continue
         if parameter.domain.is_covariance and parameter.prior.event_dim == 0:
             variances = jnp.diagonal(value)
             value = variances[:1] if isinstance(parameter.domain, ScalarCovariance) else variances

@@ -1,0 +1,163 @@
+"""Networks for population data: small multilayer perceptrons that are fields of a model.
+
+    class MeNet(mf.Model):
+        net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
+        sigma: Array = mf.positive()
+
+        def random_effects(self):
+            return dist.Normal(jnp.zeros(2), 1.0)
+
+        def observations(self, eta, subject):
+            return dist.Normal(self.net.along(subject.time, eta), self.sigma)
+
+    model = MeNet(net=mf.networks.MLP(3, (6, 6)), sigma=0.1)
+
+A network may stand anywhere in a model: as a function of time and eta, as the right-hand side of a differential
+equation, as the mean of the random effects given covariates. It has no state and no hidden randomness.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+
+class MLP(eqx.Module):
+    """A multilayer perceptron from `inputs` numbers to `outputs` numbers:
+
+        h_0 = (x - centre) / spread,   h_l = activation(W_l h_{l-1} + b_l),   f(x) = link(shift + scale (W h + b)).
+
+    `hidden` are the widths of the layers between; with none of them f is linear before the link. `centre` and `spread`
+    bring the inputs, `shift` and `scale` the outputs, to a size near one, which the activation and the weights' prior
+    take for granted: give the mean and SD of what goes in and of what shall come out. They are constants, not weights.
+    `link` keeps outputs where they belong: `jax.nn.softplus` or `jnp.exp` positive, `jax.nn.sigmoid` in (0, 1).
+
+    The start is the same for the same `seed`: W_l ~ N(0, 1 / width), b_l ~ N(0, 1/4) in the hidden layers, so that their
+    bends lie among the data and not all in one place, and the last layer small, so that the first curve is close to
+    link(shift) everywhere: a network starts by claiming nothing.
+
+    **Raises:** ValueError where a number of inputs, outputs or units is below one, or a scaling has another length.
+    Source of the initial scale: Glorot and Bengio (2010), AISTATS 9.
+    """
+
+    weights: tuple[Float[Array, "out in"], ...]
+    biases: tuple[Float[Array, " out"], ...]
+    centre: tuple[float, ...] = eqx.field(static=True)
+    spread: tuple[float, ...] = eqx.field(static=True)
+    shift: tuple[float, ...] = eqx.field(static=True)
+    scale: tuple[float, ...] = eqx.field(static=True)
+    activation: Callable = eqx.field(static=True)
+    link: Callable = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int] = (6, 6),
+        outputs: int = 1,
+        *,
+        centre: float | Sequence[float] = 0.0,
+        spread: float | Sequence[float] = 1.0,
+        shift: float | Sequence[float] = 0.0,
+        scale: float | Sequence[float] = 1.0,
+        activation: Callable = jnp.tanh,
+        link: Callable = lambda x: x,
+        last: float = 0.1,
+        seed: int = 0,
+    ):
+        sizes = (inputs, *hidden, outputs)
+        if min(sizes) < 1:
+            raise ValueError(f"MLP with layers of {sizes} units: every layer needs one or more.")
+        rng = np.random.default_rng(seed)
+        deviation = [1.0 / np.sqrt(n) for n in sizes[:-2]] + [last / np.sqrt(sizes[-2])]
+        self.weights = tuple(
+            jnp.asarray(d * rng.standard_normal((m, n)))
+            for d, n, m in zip(deviation, sizes[:-1], sizes[1:], strict=True)
+        )
+        spreads = [0.5] * len(hidden) + [0.0]
+        self.biases = tuple(jnp.asarray(s * rng.standard_normal(m)) for s, m in zip(spreads, sizes[1:], strict=True))
+        self.centre, self.spread = _fit_to("centre", centre, inputs), _fit_to("spread", spread, inputs)
+        self.shift, self.scale = _fit_to("shift", shift, outputs), _fit_to("scale", scale, outputs)
+        if not all(s > 0 for s in (*self.spread, *self.scale)):
+            raise ValueError("MLP's spread and scale divide and multiply: give positive numbers.")
+        self.activation, self.link = activation, link
+
+    def __call__(self, *inputs: ArrayLike) -> Float[Array, "..."]:
+        """The output at one point; numbers and vectors are joined in order: `net(t, eta)`. A scalar for one output."""
+        x = jnp.concatenate([jnp.reshape(jnp.asarray(part, float), -1) for part in inputs])
+        if x.size != len(self.centre):
+            raise ValueError(f"this network takes {len(self.centre)} numbers, and was given {x.size}.")
+        h = (x - jnp.asarray(self.centre)) / jnp.asarray(self.spread)
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = self.activation(w @ h + b)
+        out = self.link(jnp.asarray(self.shift) + jnp.asarray(self.scale) * (self.weights[-1] @ h + self.biases[-1]))
+        return out[0] if len(self.shift) == 1 else out
+
+    def along(self, first: Float[ArrayLike, " n"], *others: ArrayLike) -> Float[Array, "n ..."]:
+        """The outputs along a vector of the first input, the others being the same: `net.along(subject.time, eta)`."""
+        return jax.vmap(lambda one: self(one, *others))(jnp.asarray(first, float))
+
+    @property
+    def size(self) -> int:
+        """How many weights and biases there are."""
+        return sum(leaf.size for leaf in (*self.weights, *self.biases))
+
+
+def _fit_to(name: str, value: Any, count: int) -> tuple[float, ...]:
+    given = np.atleast_1d(np.asarray(value, float))
+    if given.size not in (1, count):
+        raise ValueError(f"MLP's {name} has {given.size} numbers for {count}: give one, or one for each.")
+    return tuple(float(x) for x in np.broadcast_to(given, count))
+
+
+class Penalty(eqx.Module):
+    """A prior for the weights of a network, given to `mf.weights(prior=...)`.
+
+    `biases=False` leaves the biases free and `first=False` the weights of the first layer, which say how fast a curve
+    may bend. In a pytree that is not an `MLP`, arrays of two axes are weights and others biases.
+    """
+
+    strength: float
+    biases: bool = True
+    first: bool = True
+
+    def log_density(self, network: Any) -> Float[Array, ""]:
+        """log p(weights), its normalising constant included; weights that are left free add nothing."""
+        if isinstance(network, MLP):
+            weights, biases = network.weights if self.first else network.weights[1:], network.biases
+        else:
+            leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
+            weights, biases = [a for a in leaves if a.ndim > 1], [a for a in leaves if a.ndim <= 1]
+        return sum((self._log_p(a) for a in (*weights, *(biases if self.biases else ()))), start=jnp.zeros(()))
+
+    @abc.abstractmethod
+    def _log_p(self, values: Array) -> Array:
+        """The log density of an array of weights."""
+
+
+class L2(Penalty):
+    """-strength sum w^2, as a density: w ~ N(0, 1 / (2 strength)). Pulls large weights in: smooth curves."""
+
+    def _log_p(self, values):
+        return -self.strength * jnp.sum(values**2) + 0.5 * values.size * jnp.log(self.strength / jnp.pi)
+
+
+class L1(Penalty):
+    """-strength sum |w|, as a density: w ~ Laplace(0, 1 / strength). Pulls small weights to nothing."""
+
+    def _log_p(self, values):
+        return -self.strength * jnp.sum(jnp.abs(values)) + values.size * jnp.log(0.5 * self.strength)
+
+
+def time_features(time: ArrayLike, *half_lives: float) -> Float[Array, "... F"]:
+    """What is left of a unit after `time`, one column for each half-life: exp(-log 2 t / h), inputs that level off.
+
+    A network of them, rather than of time itself, tends to a constant beyond the data. `time` in their unit.
+    """
+    if not half_lives or min(half_lives) <= 0:
+        raise ValueError("time_features needs one or more half-lives, all positive, in the unit of time.")
+    return jnp.exp(-jnp.log(2.0) * jnp.asarray(time, float)[..., None] / jnp.asarray(half_lives))

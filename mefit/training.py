@@ -1,0 +1,279 @@
+"""Training: Adam on a marginal likelihood, for models with a network in them."""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from jaxtyping import Array, Float
+
+from .compiling import compiled
+from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_step, spread_over_prior
+from .marginal import FOCE, gaussian_effects, gaussian_moments
+from .method import Method, Outcome, Problem, State
+from .model import Model, eta_mean, log_joint
+from .objective import Batches, Objective, evaluation, free_vector, model_at
+from .population import Population
+
+
+_LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
+
+
+class Progress(NamedTuple):
+    """What one step hands to the next: all that is needed to go on as if it had not stopped."""
+
+    x: Float[Array, " P"]
+    moments: Any  # Adam's
+    starts: Float[Array, "N K"]  # the last modes, from which the next are searched
+    done: Any  # steps
+
+
+class Memory(NamedTuple):
+    """What a training keeps: where it is, the best so far, and (step, objective, held-out log-likelihood) a block."""
+
+    progress: Progress
+    best: np.ndarray
+    best_score: float = -np.inf
+    best_step: int = 0
+    curve: tuple[tuple[int, float, float], ...] = ()
+    skipped: int = 0
+
+
+class GaussNewton(Newton):
+    """`max_steps` steps of Gauss-Newton towards a mode, from `start`: enough where the last mode is close.
+
+    A step solves H step = gradient with FOCE's H = Omega^-1 + sum_j [g g'/R + c c'/2], which is positive definite
+    wherever it stands and asks for first derivatives only. A step that would lead downhill is not taken, and the next
+    is a quarter as long. The derivative of the mode is that of one more step, with H held constant.
+    """
+
+    max_steps: int = 3
+
+    def __call__(self, log_density, start, args):
+        def look(eta, args):
+            def both(eta):
+                (f, variance), value = gaussian_moments(args[0], eta, args[1]), log_joint(args[0], eta, args[1])
+                return (f, jnp.log(variance), value), (variance, value)
+
+            (g, c, slope), (variance, value) = jax.jacfwd(both, has_aux=True)(eta)
+            chol = gaussian_effects(args[0])[1]
+            prior = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(eta.size))
+            return value, slope, prior + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+
+        def step(_, at):
+            (eta, value, slope, precision), share = at
+            trial = eta + share * posterior_step(precision, slope)
+            seen = trial, *look(trial, frozen)
+            uphill = seen[1] >= value - 1e-12 * jnp.abs(value)
+            return jax.tree.map(lambda a, b: jnp.where(uphill, a, b), (seen, jnp.ones(())), (at[0], 0.25 * share))
+
+        frozen = hold_constant(args)
+        begin = best_of(lambda eta: log_density(eta, frozen), start)
+        (eta, _, slope, precision), _ = jax.lax.fori_loop(
+            0, self.max_steps, step, ((begin, *look(begin, frozen)), jnp.ones(()))
+        )
+        decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
+        tangent = posterior_step(precision, jax.jacfwd(lambda eta: log_density(eta, args))(eta))
+        return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
+
+
+class _Warm(Objective):
+    """The objective with every mode searched by few steps: `extras` are (its own, the points to choose a start from)."""
+
+    inner: Objective
+    label: ClassVar[str] = "warm start"
+
+    def subject(self, model, subject, extra):
+        own, starts = extra
+        newton = dataclasses.replace(self.newton, starts=starts)
+        return dataclasses.replace(self.inner, newton=newton).subject(model, subject, own)
+
+
+class Adam(Method):
+    """Maximise a marginal likelihood (plus log prior) by Adam, many steps to one compiled program.
+
+    `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `JointMAP()` ... A step moves the free coordinates
+    at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is searched by
+    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a step ago; where a result is reported it is searched from the mean, to
+    the objective's own tolerance. A step onto a value that is not a number is not taken, and counted.
+
+    `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
+    `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
+    that was best on it is the one kept, and training ends after `patience` blocks without a better one.
+    `polish` iterations at most of the objective's quasi-Newton optimiser follow (0: none). With `held_out` there are
+    none, since the optimum for the training subjects is not what is sought.
+    `resume` is an earlier fit by this method, interrupted: training goes on from it exactly as if it had not stopped.
+
+    `details["curve"]` is a data frame: step, objective (log-likelihood plus log prior) and the mean log-likelihood of a
+    held-out subject. Raises ValueError where the objective cannot serve the model, or a number is out of range.
+    Sources: Kingma and Ba (2015), ICLR, algorithm 1; the cosine: Loshchilov and Hutter (2017), ICLR.
+    """
+
+    objective: Objective = FOCE()
+    steps: int = 1500
+    learning_rate: float = 0.02
+    batch: int | None = None
+    held_out: Population | None = None
+    patience: int = 10
+    polish: int = 0
+    block: int = 50
+    newton: Newton | None = None
+    resume: Any = None
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return f"{self.objective.label} by Adam"
+
+    @property
+    def likelihood(self) -> bool:  # type: ignore[override]
+        return self.objective.likelihood
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        return self.objective.random or self.batch is not None
+
+    def init(self, problem: Problem) -> State:
+        count = len(problem.population)
+        if min(self.steps, self.block, self.patience) < 1 or self.learning_rate <= 0:
+            raise ValueError("Adam needs one or more steps, in blocks of one or more, and a positive learning_rate.")
+        if self.batch is not None and not 1 <= self.batch <= count:
+            raise ValueError(f"Adam's batch of {self.batch} subjects must be between 1 and {count}, which is all.")
+        self.objective.check(problem)
+        x = jnp.asarray(free_vector(problem.model, problem.fixed))
+        starts = jnp.tile(eta_mean(problem.model), (count, 1))
+        memory = Memory(Progress(x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
+        if self.resume is not None:
+            memory = self.resume.details["training"]
+            if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
+                raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
+        return self._state(problem, memory)
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory: Memory = state.memory
+        progress, values = _block(
+            _Warm(inner=self.objective, newton=self._search()),
+            problem.model,
+            problem.fixed,
+            (problem.population.subjects, self.objective.extras(problem.model, problem.population, problem.key)),
+            memory.progress,
+            *self._schedule(problem, int(memory.progress.done)),
+        )
+        values = np.asarray(values)
+        if not np.any(np.isfinite(values)):
+            message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
+            return dataclasses.replace(state, done=True, message=message)
+        held_out = np.nan
+        if self.held_out is not None:
+            model = model_at(problem.model, problem.fixed, progress.x)
+            held_out = float(np.mean(self.objective.terms(model, self.held_out, problem.key).value))
+        if self.held_out is None or held_out > memory.best_score:
+            memory = memory._replace(best=np.asarray(progress.x), best_score=held_out, best_step=int(progress.done))
+        row = (int(progress.done), float(np.nanmean(values) if self.batch else values[-1]), held_out)
+        skipped = memory.skipped + int(np.sum(~np.isfinite(values)))
+        memory = memory._replace(progress=progress, curve=(*memory.curve, row), skipped=skipped)
+        return self._state(problem, memory)
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        memory: Memory = state.memory
+        best = dataclasses.replace(problem, model=model_at(problem.model, problem.fixed, memory.best))
+        inner = self.objective.init(best)
+        most = 0 if self.held_out is not None else self.polish
+        while not inner.done and inner.iteration < most:
+            inner = self.objective.step(best, inner)
+        outcome, message = self.objective.finish(best, inner), state.message
+        if most:
+            message += f", then {inner.iteration} quasi-Newton iterations: {inner.message or 'still climbing'}"
+        skipped = f"{memory.skipped} steps met a value that is not a number, and were not taken."
+        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
+        return dataclasses.replace(
+            outcome,
+            converged=state.converged and (inner.converged or not most),
+            message=message,
+            remarks=outcome.remarks + ((skipped,) if memory.skipped else ()),
+            details=outcome.details | {"curve": curve, "training": memory},
+        )
+
+    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
+        return self.objective.information(problem, model)
+
+    def _search(self) -> Newton:
+        gauss = isinstance(self.objective, FOCE) and self.objective.interaction
+        return self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
+
+    def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
+        count, size = len(problem.population), self.batch or len(problem.population)
+        ahead = np.arange(done, min(done + self.block, self.steps))
+        rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * ahead / self.steps))
+        chosen = np.tile(np.arange(count), (len(ahead), 1))
+        if self.batch is not None:
+            key: Any = problem.key  # `fit` has seen to it that there is one
+            seed, a_pass = np.ravel(jax.random.key_data(key)), count // size
+            orders = {p: np.random.default_rng([*seed, p]).permutation(count) for p in {*(ahead // a_pass)}}
+            chosen = np.stack([orders[s // a_pass][(s % a_pass) * size :][:size] for s in ahead])
+        shape = self.objective.chunks(problem.model, problem.population, size)
+        filled = np.resize(np.arange(size), shape[0] * shape[1])
+        weights = np.where(np.arange(filled.size) < size, count / size, 0.0).reshape(shape)
+        return rates, chosen[:, filled].reshape(-1, *shape), weights
+
+    def _state(self, problem: Problem, memory: Memory) -> State:
+        done = int(memory.progress.done)
+        waited = (done - memory.best_step) // self.block
+        stopped = self.held_out is not None and waited >= self.patience
+        message, note = f"trained for {done} steps", ""
+        if self.held_out is not None:
+            message += f"; the best on held-out subjects came at step {memory.best_step}"
+            note = f", held out: {memory.curve[-1][2]:.4f} a subject" if memory.curve else ""
+        over = stopped or done >= self.steps
+        return State(
+            iteration=done,
+            model=model_at(problem.model, problem.fixed, memory.best),
+            objective=memory.curve[-1][1] if memory.curve else np.nan,
+            gradient_norm=np.nan,
+            evaluations=done,
+            done=over,
+            converged=over,
+            message=message if over else "",
+            note=note,
+            memory=memory,
+        )
+
+
+@compiled
+def _block(
+    objective: Objective,
+    template: Model,
+    fixed: tuple[str, ...],
+    data: Any,
+    progress: Progress,
+    rates: Array,
+    chosen: Array,
+    weights: Array,
+) -> tuple[Progress, Array]:
+    """One step of Adam for each rate: the progress, and the objective before each step."""
+    adam, looks = optax.scale_by_adam(), spread_over_prior(template, 64 * _LOOKS)
+
+    def step(progress, inputs):
+        rate, at = inputs
+        subjects, extras = jax.tree.map(lambda leaf: leaf[at], data)
+        # A mode may be a lesser peak: every step looks at a few other places, a few more each time.
+        turn = progress.done * _LOOKS % (len(looks) - _LOOKS + 1)
+        others = jax.lax.dynamic_slice_in_dim(looks, turn, _LOOKS)
+        others = jnp.broadcast_to(others, (*at.shape, *others.shape))
+        starts = jnp.concatenate([progress.starts[at][..., None, :], others], -2)
+        batches = Batches(subjects, (extras, starts), weights, jnp.arange(at.size))
+        value, gradient, _, terms = evaluation(objective, template, fixed, progress.x, batches)
+        move, moments = adam.update(-gradient, progress.moments)
+        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        found = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[at.reshape(-1)])
+        new = Progress(progress.x - rate * move, moments, progress.starts.at[at.reshape(-1)].set(found), progress.done)
+        kept = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, progress)
+        return kept._replace(done=progress.done + 1), jnp.where(sound, value, jnp.nan)
+
+    return jax.lax.scan(
+        step, progress._replace(done=jnp.asarray(progress.done)), (jnp.asarray(rates), jnp.asarray(chosen))
+    )
