@@ -28,7 +28,6 @@ class Structure(NamedTuple):
     variances: tuple[int, ...]  # its places
     weights: tuple[int, ...]  # of networks
     newton: tuple[int, ...]  # all others
-    falling: tuple[bool, ...]  # whether they are logarithms of scales
 
 
 def as_covariance(domain: Any, value: Array, k: int) -> Float[Array, "K K"]:
@@ -85,9 +84,8 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
     """
     model, k, kinds = problem.model, eta_size(problem.model), coordinates(problem.model, problem.fixed)
     free = free_parameters(model, problem.fixed)
-    domains = [free[c.parameter].domain for c in kinds]
-    weights = tuple(i for i, domain in enumerate(domains) if isinstance(domain, Weights))
-    places = tuple(i for i in range(x.size) if not isinstance(domains[i], Weights))
+    weights = tuple(i for i, c in enumerate(kinds) if isinstance(free[c.parameter].domain, Weights))
+    places = tuple(sorted(set(range(x.size)) - set(weights)))
 
     def could_be(value: Any, domain: Any) -> bool:
         shape = np.shape(value)
@@ -107,9 +105,7 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
     natural = tuple(is_natural for is_natural, _ in shifts.values())
     directions = np.reshape([one for _, one in shifts.values()], (len(shifts), len(problem.population), k))
     newton = tuple(i for i in places if i not in variances and i not in shifts)
-    falling = tuple(kinds[i].log_scale for i in newton)
-    directions = np.moveaxis(directions, 0, -1)
-    return Structure(tuple(shifts), natural, directions, covariance, variances, weights, newton, falling)
+    return Structure(tuple(shifts), natural, np.moveaxis(directions, 0, -1), covariance, variances, weights, newton)
 
 
 def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:
