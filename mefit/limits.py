@@ -49,10 +49,8 @@ class Limits:
         if not climbing:
             return dataclasses.replace(stopped, evaluations=evaluations, converged=True), limits
         farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped)]))
-        message = (
-            f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
-            f"stopped a factor of {farthest:.1g} from the starting value"
-        )
+        what = f"the objective is unbounded, it grows without limit as {' and '.join(climbing)}"
+        message = f"no maximum: {what}; stopped a factor of {farthest:.1g} from the starting value"
         return dataclasses.replace(stopped, evaluations=evaluations, message=message), limits
 
     def look_at_zero(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:

@@ -9,10 +9,6 @@ import equinox as eqx
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-_NO_WAY_UP = (
-    "the line search found no way up from here, as on a rugged objective: try other starting values, fix a parameter, "
-    "or use another method"
-)
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -60,7 +56,9 @@ class BFGS(eqx.Module):
         evaluations = point.evaluations + len(seen) - 1
         if not found.fun < point.value:
             flat = np.max(np.abs(point.gradient)) < 100 * self.tolerance
-            message = "converged to rounding error" if flat else _NO_WAY_UP
+            stuck = "the line search found no way up from here, as on a rugged objective"
+            advice = "try other starting values, fix a parameter, or use another method"
+            message = "converged to rounding error" if flat else f"{stuck}: {advice}"
             return dataclasses.replace(point, evaluations=evaluations, done=True, converged=bool(flat), message=message)
         return self._judge(Point(found.x, float(found.fun), np.asarray(found.jac), inverse_hessian, evaluations))
 

@@ -9,8 +9,17 @@ from numpyro.distributions import constraints
 from .compiling import compiled
 from .method import Problem
 from .model import Model
-from .objective import Objective, free_vector, set_free
-from .parameters import FullCovariance, Weights, coordinates, free_parameters, log_jacobian, log_prior, unconstrain
+from .objective import Objective, free_vector
+from .parameters import (
+    FullCovariance,
+    Weights,
+    constrain,
+    coordinates,
+    free_parameters,
+    log_jacobian,
+    log_prior,
+    unconstrain,
+)
 
 
 def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
@@ -20,8 +29,9 @@ def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
 
 def prior_of_free(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Model, Array]:
     """The model at free coordinates x, and their log prior density: that on the natural scale plus log Jacobian."""
-    model, unravel = set_free(template, fixed, x), ravel_pytree(unconstrain(template, fixed))[1]
-    return model, log_prior(model, fixed) + log_jacobian(template, unravel(x))
+    free = ravel_pytree(unconstrain(template, fixed))[1](x)
+    model = constrain(template, free)
+    return model, log_prior(model, fixed) + log_jacobian(template, free)
 
 
 _prior_of_free = compiled(prior_of_free)

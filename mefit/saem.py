@@ -146,13 +146,11 @@ class SAEM(Method):
         trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
         mean, square = (np.asarray(moment) for moment in memory.draws.moments)
         still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        details = {
-            "trajectory": pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)]),
-            "acceptance": pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:],
-        }
-        details |= {"explored": memory.explored, "eta_draws": np.asarray(memory.draws.eta)} | terms.details
+        trajectory = pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)])
+        acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
+        details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
         details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}
-        details["monte_carlo_error"] = memory.error
+        details |= {"monte_carlo_error": memory.error, "eta_draws": np.asarray(memory.draws.eta)}
         log_l, log_p = float(np.sum(terms.value)), float(_log_prior(state.model, problem.fixed))
         ended = (state.converged, state.message, tuple(np.where(still, NOT_ESTIMATED, "").tolist()))
         return Outcome(state.model, log_l, log_p, eta, covariance, *ended, (remark + ".",), details)

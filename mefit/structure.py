@@ -10,10 +10,9 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .method import Problem
-from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
+from .model import eta_size, log_conditional, log_random_effects, sample_random_effects
 from .objective import set_free
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
-from .subject import Subject
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 
@@ -46,10 +45,9 @@ def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Ar
 
 
 @compiled
-def _survey(
-    model: Model, fixed: tuple[str, ...], subjects: Subject, x: Array, places: Any, names: Any, key: Any
-) -> tuple[Any, ...]:
+def _survey(about: tuple[Any, ...], x: Array, places: Any, names: tuple[str, ...], key: Any) -> tuple[Any, ...]:
     """At random points: values, derivatives of both densities, and the covariance, true and by each field."""
+    model, fixed, subjects = about
     k, at, keys = eta_size(model), jnp.asarray(places, int), jax.random.split(key)
     points = x[at] + 0.05 * (jnp.abs(x[at]) + 0.1) * jax.random.normal(keys[0], (_POINTS, len(places)))
 
@@ -92,8 +90,8 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
         return shape == (k, k) if domain.is_covariance else shape in ((), (k,)) and domain.log_scale(value)[0]
 
     names = tuple(n for n, p in free.items() if p.prior is None and could_be(getattr(model, n), p.domain))
-    found = jax.tree.map(np.asarray, _survey(model, problem.fixed, problem.population.subjects, x, places, names, key))
-    points, by_x, by_eta, by_effects, seen, said = found
+    about = (model, problem.fixed, problem.population.subjects)
+    points, by_x, by_eta, by_effects, seen, said = jax.tree.map(np.asarray, _survey(about, x, places, names, key))
     covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
     variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
     shifts: dict[int, tuple[bool, np.ndarray]] = {}
