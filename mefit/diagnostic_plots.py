@@ -15,6 +15,8 @@ from .regimens import Regimens
 from .uncertainty import Profile, Uncertainty, observed_information
 from .vpc import VPC
 
+__all__ = ["convergence", "correlation", "effects_against_covariates", "goodness_of_fit"]
+__all__ += ["histogram", "profile", "regimens", "vpc"]
 _THIN = style.LINE["prior"] | {"linewidth": 1.5}
 
 

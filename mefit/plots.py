@@ -23,16 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from . import style
-from .diagnostic_plots import (  # noqa: F401
-    convergence,
-    correlation,
-    effects_against_covariates,
-    goodness_of_fit,
-    histogram,
-    profile,
-    regimens,
-    vpc,
-)
+from .diagnostic_plots import *  # noqa: F403
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
 from .model import Model, eta_size, log_random_effects
@@ -127,7 +118,9 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
     with _panels_of(population, chosen, axes, alt) as panels:
         for name, fit in fits.items():
-            meaning = _meaning(fit)
+            # The colour: everyone alike, everyone alone, or everyone as a member of the population.
+            pooled, alone = (isinstance(fit.method, kind) for kind in (NaivePooled, TwoStage | JointMLE))
+            meaning = "population" if pooled else "joint" if alone else "individual"
             # The thinner above the thicker, so that curves which nearly coincide can all be seen.
             above = {"zorder": 2.0 + 0.1 * ("population", "individual", "joint").index(meaning)}
             above |= {"individual": {"linewidth": 2.8}, "joint": {"linewidth": 1.8}}.get(meaning, {})
@@ -135,13 +128,6 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
             for ax, i in zip(panels, chosen, strict=True):
                 ax.plot(time, curves[i], **(style.LINE[meaning] | above), label=name)
     return panels
-
-
-def _meaning(fit: Fit) -> str:
-    """The colour of a fit's curves: everyone alike, everyone alone, or everyone as a member of the population."""
-    if isinstance(fit.method, NaivePooled):
-        return "population"
-    return "joint" if isinstance(fit.method, TwoStage | JointMLE) else "individual"
 
 
 @contextmanager

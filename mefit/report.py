@@ -76,28 +76,22 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
     remarks = ["fixed" if entry.parameter in fit.fixed else "" for entry in found]
     if found and x.size:
         jacobian = np.asarray(jax.jit(jax.jacfwd(natural))(x))
-        remarks = [r or _status(fit, row) for r, row in zip(remarks, jacobian, strict=True)]
+        for i, moves in enumerate(jacobian != 0.0):  # what became of the free coordinates that a number depends on
+            words = {status for status, moved in zip(fit.status, moves, strict=True) if moved and status}
+            remarks[i] = remarks[i] or ", ".join(sorted(words))
         if fit.has_standard_errors:
             variance = np.einsum("ip,pq,iq->i", jacobian, np.nan_to_num(fit.covariance), jacobian)
             missing = ((np.abs(jacobian) > 0) @ np.isnan(np.diagonal(fit.covariance))) | (variance == 0)
             error = np.where(missing, np.nan, np.sqrt(variance))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = 100.0 * error / np.abs(estimate)
-    columns = {"estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": relative}
+    columns = {"estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": error}
     columns |= {"remark": remarks, "kind": [e.kind for e in found]}
     table = pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
     if fit.draws is not None:
         summary = fit.draws.summary.reindex(table.index)
         table["estimate"], table["se"] = summary["mean"].fillna(table.estimate), summary["sd"]
-        table["rse"] = 100.0 * table.se / table.estimate.abs()
         table[["2.5%", "97.5%", "r_hat", "ess"]] = summary[["2.5%", "97.5%", "r_hat", "ess"]]
+    table["rse"] = 100.0 * table.se / table.estimate.abs()
     return table
-
-
-def _status(fit: Fit, sensitivity: np.ndarray) -> str:
-    """What became of the free coordinates that a number of the table depends on."""
-    words = {status for status, slope in zip(fit.status, sensitivity, strict=True) if slope != 0.0 and status}
-    return ", ".join(sorted(words))
 
 
 def _number(value: float, digits: int = 4) -> str:
@@ -106,11 +100,6 @@ def _number(value: float, digits: int = 4) -> str:
 
 def _percent(value: float) -> str:
     return f"{value:.0f}%" if np.isfinite(value) and abs(value) < 1e6 else ""
-
-
-def _log_normal_cv(sd: float) -> float:
-    """sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta); infinite where it is beyond reading."""
-    return float(np.sqrt(np.expm1(sd**2))) if sd < 10.0 else np.inf
 
 
 def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -129,9 +118,11 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     collapsed = not (fit.converged or fit.method.likelihood)  # then SD(EBE) / omega compares two accidents
     shrinkage = ["" if collapsed else _percent(100.0 * s) for s in fit.shrinkage]
     if len(sds) == k and k:
+        # sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta), is beyond reading long before an SD of 10
+        cvs = 100.0 * np.sqrt(np.expm1(np.minimum(sds.estimate, 10.0) ** 2))
         rows = [
-            [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * _log_normal_cv(r.estimate)), s, r.remark]
-            for (name, r), s in zip(sds.iterrows(), shrinkage, strict=True)
+            [name, _number(r.estimate), _number(r.se, 2), _percent(cv), s, r.remark]
+            for (name, r), cv, s in zip(sds.iterrows(), cvs, shrinkage, strict=True)
         ]
         sections.append(("Random effects", ["", "SD", "SE", "CV (if log-normal)", "shrinkage", ""], rows))
     elif k:
