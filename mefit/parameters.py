@@ -9,9 +9,10 @@ Fields without a declaration are constants. An optimiser works on *free* values,
 `unconstrain` and `constrain` carry a model to its free values and back.
 """
 
+import abc
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -24,20 +25,24 @@ ModelT = TypeVar("ModelT", bound=eqx.Module)
 _KEY = "mefit"  # the place of a declaration in a dataclass field's metadata
 
 
-class Domain(Protocol):
+class Domain(abc.ABC):
     """A set of values and a smooth bijection between it and the real numbers."""
 
-    is_covariance: bool = False
+    is_covariance = False
 
+    @abc.abstractmethod
     def free(self, value: PyTree) -> PyTree:
         """Natural value to free value."""
 
+    @abc.abstractmethod
     def value(self, free: PyTree, like: PyTree) -> PyTree:
         """Free value to natural value; `like` is a natural value of the same shape."""
 
+    @abc.abstractmethod
     def problem(self, value: PyTree) -> str | None:
         """Why a value lies outside the domain, or None where it does not."""
 
+    @abc.abstractmethod
     def log_jacobian(self, free: PyTree, like: PyTree) -> Float[Array, ""]:
         """log |d value / d free|, over the numbers of a value that can move independently of each other."""
 
