@@ -4,7 +4,7 @@ The mode eta*(theta) maximises a log density in eta: the joint density of the su
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from .compiling import compiled
-from .model import Model, eta_mean, eta_shape, log_joint
+from .model import Model, eta_mean, eta_sd, log_joint
 from .parameters import has_network
 from .population import Population
 from .subject import Subject
@@ -151,10 +151,12 @@ def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     mean = eta_mean(model)
     if mean.size == 0:
         return jnp.zeros((count, 0))
-    z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
-    effects: Any = model.random_effects()
-    variance = jnp.reshape(jnp.broadcast_to(effects.variance, eta_shape(model)), -1)
-    return mean + z * jnp.sqrt(jnp.where(jnp.isfinite(variance), variance, 1.0))
+    return mean + ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:]) * finite_sd(model)
+
+
+def finite_sd(model: Model) -> Float[Array, " K"]:
+    """The SD of each random effect in p(eta | theta); one where it has none."""
+    return jnp.nan_to_num(eta_sd(model), nan=1.0, posinf=1.0)
 
 
 def posterior_step(precision: Array, vector: Array) -> Array:

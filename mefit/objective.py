@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
@@ -146,13 +146,10 @@ class Objective(Method):
         terms = jax.tree.map(np.asarray, terms)
         eta, covariance = self.modes(state.model, problem.population, terms)
         if not np.all(terms.converged):
-            lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-            who = f"subject {', '.join(lost[:5])}{more}"
-            remarks += (f"the search for the random effects did not end for {who}.",)
-        found: dict[str, Any] = dict(eta=eta, eta_covariance=covariance, log_prior=prior, details=dict(terms.details))
-        value = float(np.sum(terms.value))
-        return state.outcome(log_likelihood=value, status=tuple(status), remarks=remarks, **found)
+            lost = name_subjects(problem.population, ~terms.converged)
+            remarks += (f"the search for the random effects did not end for {lost}.",)
+        found, ended = (float(np.sum(terms.value)), prior, eta, covariance), (state.converged, state.message)
+        return Outcome(state.model, *found, *ended, tuple(status), remarks, dict(terms.details))
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         """Minus the Hessian of the objective in the free coordinates, by central differences of its exact gradient.
@@ -244,6 +241,12 @@ class Objective(Method):
         raise ValueError(f"{where}: look for a square root, a logarithm or a power at exactly zero in the model.")
 
 
+def name_subjects(population: Population, which: Bool[np.ndarray, " N"]) -> str:
+    """The subjects told by name, five at most."""
+    names = [str(population.ids[i]) for i in np.flatnonzero(which)]
+    return f"subject {', '.join(names[:5])}" + f" and {len(names) - 5} more" * (len(names) > 5)
+
+
 def _length(population: Population) -> Int[np.ndarray, " N"]:
     """Rows and doses of each subject: what it costs."""
     return population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
@@ -260,7 +263,7 @@ def set_free(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
     return constrain(template, unravel(x))
 
 
-model_at = compiled(set_free)
+model_at, prior_of = compiled(set_free), compiled(log_prior)
 
 
 @compiled

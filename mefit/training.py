@@ -15,14 +15,10 @@ from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_ste
 from .marginal import FOCE, slope_and_information
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean
-from .objective import Batches, Objective, evaluation, free_vector, model_at
-from .parameters import log_prior
+from .objective import Batches, Objective, evaluation, free_vector, model_at, prior_of
 from .population import Population
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
-
-
-_log_prior = compiled(log_prior)
 
 
 class Progress(NamedTuple):
@@ -100,8 +96,7 @@ class Adam(Method):
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
     that was best on it is the one kept, and training ends after `patience` blocks without a better one.
-    `polish` iterations at most of the objective's quasi-Newton optimiser follow (0: none). With `held_out` there are
-    none, since the optimum for the training subjects is not what is sought.
+    To go on to the very maximum by quasi-Newton steps, fit again from `fit.model` by the objective itself.
     `resume` is an earlier fit by this method, interrupted: training goes on from it exactly as if it had not stopped.
 
     `details["curve"]` is a data frame: step, objective (log-likelihood plus log prior) and the mean log-likelihood of a
@@ -115,7 +110,6 @@ class Adam(Method):
     batch: int | None = None
     held_out: Population | None = None
     patience: int = 10
-    polish: int = 0
     block: int = 50
     newton: Newton | None = None
     resume: Any = None
@@ -173,22 +167,10 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        if self.polish and self.held_out is None and state.converged:
-            best = dataclasses.replace(problem, model=state.model)
-            inner = self.objective.init(best)
-            while not inner.done and inner.iteration < self.polish:
-                inner = self.objective.step(best, inner)
-            message = f"{state.message}, then {inner.iteration} quasi-Newton iterations: "
-            outcome = self.objective.finish(best, inner)
-            outcome = dataclasses.replace(
-                outcome, converged=True, message=message + (inner.message or "still climbing")
-            )
-        else:
-            terms = self.objective.terms(state.model, problem.population, problem.key)
-            still = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
-            status = [NOT_ESTIMATED if unmoved else "" for unmoved in still]
-            prior = float(_log_prior(state.model, problem.fixed))
-            outcome = self.objective.outcome(problem, state, terms, prior, status)
+        terms = self.objective.terms(state.model, problem.population, problem.key)
+        unmoved = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
+        status, prior = np.where(unmoved, NOT_ESTIMATED, ""), float(prior_of(state.model, problem.fixed))
+        outcome = self.objective.outcome(problem, state, terms, prior, [str(word) for word in status])
         curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
         remarks, details = outcome.remarks, outcome.details | {"curve": curve, "training": memory}
         if memory.skipped:

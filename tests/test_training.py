@@ -74,14 +74,14 @@ def test_what_it_reports_is_the_objective_of_the_method_it_trains(trained, train
 
 
 def test_adam_gets_where_quasi_newton_gets(theophylline, fitted):
-    """On a model without a network both find the same maximum; a polish ends exactly there."""
-    method = mf.Adam(mf.FOCE(), steps=400, learning_rate=0.05, polish=30)
+    """On a model without a network both find the same maximum, and one can go on from the other."""
+    method = mf.Adam(mf.FOCE(), steps=400, learning_rate=0.05)
     fit = mf.fit(theophylline_model(), theophylline, method, progress=False)
     exact = fitted(mf.FOCE())
-    assert fit.details["curve"].objective.iloc[-1] > exact.log_likelihood - 0.05
-    np.testing.assert_allclose(fit.log_likelihood, exact.log_likelihood, atol=1e-5)
-    assert "quasi-Newton iterations: converged" in fit.message
+    np.testing.assert_allclose(fit.log_likelihood, exact.log_likelihood, atol=0.05)
     assert fit.has_standard_errors
+    chained = mf.fit(fit.model, theophylline, mf.FOCE(), progress=False)
+    np.testing.assert_allclose(chained.log_likelihood, exact.log_likelihood, atol=1e-5)
 
 
 def test_gauss_newton_finds_the_mode_and_its_derivative(train):
