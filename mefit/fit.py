@@ -184,8 +184,9 @@ def fit(
     - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
-      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`. Where a parameter declares a prior, its log density is added
-      and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
+      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of these. Where a
+      parameter declares a prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws
+      from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.

@@ -218,3 +218,20 @@ def test_a_folded_family_is_searched_in_all_its_sheets():
     alone, _ = mf.empirical_bayes(model, mf.Population.from_frame(frame), mf.Newton(looks=0))
     assert abs(float(eta[0, 0]) - 1.6) < 0.1
     assert float(alone[0, 0]) < 1.0
+
+
+@pytest.mark.slow
+def test_fifteen_thousand_weights_and_sixteen_random_effects_run():
+    """Reverse derivatives cost as much for many weights as for few, and nothing is as large as weights squared."""
+
+    class Wide(Curve):
+        def random_effects(self):
+            return dist.Normal(jnp.zeros(16), 1.0)
+
+    net = mf.networks.MLP(17, (114, 114), centre=(0.5,) + (0.0,) * 16, spread=(0.3,) + (3.0,) * 16, last=1.0)
+    assert net.size > 15_000
+    population = curves(20, 1)
+    model = Wide(net=net, sigma=0.3)
+    fit = mf.fit(model, population, mf.Adam(mf.FOCE(), steps=60, learning_rate=0.003, block=20), progress=False)
+    assert fit.details["curve"].objective.iloc[-1] > fit.details["curve"].objective.iloc[0]
+    assert fit.eta.shape == (20, 16) and np.isfinite(fit.log_likelihood)
