@@ -55,17 +55,17 @@ class GaussNewton(Newton):
     def __call__(self, log_density, start, args):
         frozen = hold_constant(args)
 
-        def look(eta):
-            return eta, log_density(eta, frozen), *slope_and_information(frozen[0], eta, frozen[1])
-
         def step(_, at):
+            # The first step does not move: its slope is zero, and it only looks at the starting point.
             (eta, value, slope, precision), share = at
-            seen = look(eta + share * posterior_step(precision, slope))
+            trial = eta + share * posterior_step(precision, slope)
+            seen = trial, log_density(trial, frozen), *slope_and_information(frozen[0], trial, frozen[1])
             uphill = seen[1] >= value - 1e-12 * jnp.abs(value)
             return jax.tree.map(lambda a, b: jnp.where(uphill, a, b), (seen, jnp.ones(())), (at[0], 0.25 * share))
 
-        begin = look(best_of(lambda eta: log_density(eta, frozen), start)), jnp.ones(())
-        (eta, _, slope, precision), _ = jax.lax.fori_loop(0, self.max_steps, step, begin)
+        best = best_of(lambda eta: log_density(eta, frozen), start)
+        begin = (best, jnp.asarray(-jnp.inf), jnp.zeros(best.size), jnp.eye(best.size)), jnp.ones(())
+        (eta, _, slope, precision), _ = jax.lax.fori_loop(0, self.max_steps + 1, step, begin)
         decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
         tangent = posterior_step(precision, slope_and_information(args[0], eta, args[1])[0])
         return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
