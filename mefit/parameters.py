@@ -73,15 +73,21 @@ class Bijected(Domain):
         return [self.constraint is constraints.positive] * np.size(self.free(value))
 
 
-class FullCovariance(Bijected):
+class FullCovariance(Domain):
     """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below
-    its diagonal, followed by the K logarithms of its diagonal. The Jacobian, with Omega = L L', is measured over the
-    K(K+1)/2 entries of Omega on and below its diagonal."""
+    its diagonal, followed by the K logarithms of its diagonal."""
 
     is_covariance = True
 
-    def __init__(self):
-        super().__init__(constraints.positive_definite, "positive definite")
+    def free(self, value):
+        return biject_to(constraints.positive_definite).inv(value)
+
+    def value(self, free, like):
+        return biject_to(constraints.positive_definite)(free)
+
+    def log_jacobian(self, free, like):
+        """With Omega = L L', measured over its K(K+1)/2 entries on and below the diagonal."""
+        return biject_to(constraints.positive_definite).log_abs_det_jacobian(free, self.value(free, like))
 
     def problem(self, value):
         value = np.asarray(value)
