@@ -163,6 +163,8 @@ def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     mean = eta_mean(model)
     z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
     effects: Any = model.random_effects()
+    if effects is None:
+        return jnp.zeros((count, 0))
     variance = jnp.reshape(jnp.broadcast_to(effects.variance, eta_shape(model)), -1)
     return mean + z * jnp.sqrt(jnp.where(jnp.isfinite(variance), variance, 1.0))
 
