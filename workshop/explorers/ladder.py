@@ -120,7 +120,8 @@ def ladder(
     rungs = prepare(doses, time, truth, curves, trained)
     low, high = float(rungs.doses.min()), float(rungs.doses.max())
     stride = np.log10(high / low) / (len(rungs.doses) - 1)
-    controls: dict[str, Control] = {"dose": Slider("Test dose", low, high, high, stride, unit="at 0, 5 h", log=True)}
+    begin = min(max(trained, low), high)
+    controls: dict[str, Control] = {"dose": Slider("Test dose", low, high, begin, stride, unit="at 0, 5 h", log=True)}
     alt = (
         "Left: the true response after a test dose, and what each trained model predicts. Right: the error of each "
         "model over all doses; the training dose is marked."

@@ -95,7 +95,7 @@ def prior_of_curves() -> Explorer:
     """The explorer of lesson 07: L2 strength, width, activation and number of points."""
     controls: dict[str, Control] = {
         "strength": Slider("L2 strength", 0.001, 100.0, 0.001, 0.1, log=True),
-        "units": Slider("Units", 1, 24, 24, 1, unit="in the hidden layer"),
+        "units": Slider("Units", 1, 30, 24, 1, unit="in the hidden layer"),
         "points": Slider("Points", 4, 40, 16, 1, unit="to train on"),
         "activation": Choice("Activation", tuple(small.ACTIVATIONS), "tanh"),
     }
