@@ -25,7 +25,13 @@ def table(t, u, c):
 
 def net(**parts):
     """A network with weights as in 07.6, and with the parts that are given."""
-    given = {"centre": (70.0, 80.0), "spread": (15.0, 30.0), "shift": np.log(6.0), "scale": np.log(1.5), "link": jnp.exp}
+    given = {
+        "centre": (70.0, 80.0),
+        "spread": (15.0, 30.0),
+        "shift": np.log(6.0),
+        "scale": np.log(1.5),
+        "link": jnp.exp,
+    }
     return mf.networks.MLP(2, (6, 6), **(given | parts))
 
 
@@ -95,7 +101,12 @@ PLANTED = [
     ("07.3", weighed(sum_of_squares, lambda w: (w @ w) ** 0.5), "root too many", 3),
     ("07.3", weighed(sum_of_squares, lambda w: w.sum()), "cancel", 3),
     ("07.3", weighed(sum_of_squares, lambda w: (w**2).mean()), "a sum, not a mean", 3),
-    ("07.3", [lambda s: (2 * s) ** -0.5, lambda y, f, sd, w, s: -sum_of_squares(y - f, sd) - s * w @ w], "minus that", 2),
+    (
+        "07.3",
+        [lambda s: (2 * s) ** -0.5, lambda y, f, sd, w, s: -sum_of_squares(y - f, sd) - s * w @ w],
+        "minus that",
+        2,
+    ),
     ("07.4", [1, 2, 3, 4], "Statement 3 is false", 2),
     ("07.4", [1, 2, 5, 4], "Statement 5 is false", 2),
     ("07.4", [1, 2, 6, 4], "Statement 6 is false", 1),
@@ -132,8 +143,11 @@ RIGHT = [
         "07.3",
         [
             lambda s: jnp.sqrt(0.5 / s),
-            lambda y, f, sd, w, s: -dist.Normal(f, sd).log_prob(y).sum() - len(y) * np.log(sd * np.sqrt(2 * np.pi))
-            + s * sum(x**2 for x in w),
+            lambda y, f, sd, w, s: (
+                -dist.Normal(f, sd).log_prob(y).sum()
+                - len(y) * np.log(sd * np.sqrt(2 * np.pi))
+                + s * sum(x**2 for x in w)
+            ),
         ],
     ),
     ("07.4", [7, 4, 2, 1]),
@@ -257,7 +271,9 @@ def test_the_judge_of_new_doses(fitted, monkeypatch):
 
     monkeypatch.setattr(models_07.mf, "predict", predict)
     verdict = check("07.5", [fitted, ...])
-    assert verdict.state == "wrong" and "the larger dose is not predicted" in verdict.reason or "smaller" in verdict.reason
+    assert (
+        verdict.state == "wrong" and "the larger dose is not predicted" in verdict.reason or "smaller" in verdict.reason
+    )
 
 
 def test_the_study_is_what_the_library_says():

@@ -51,7 +51,9 @@ def test_what_is_said_is_what_is_drawn():
     exact = np.interp(prior.GRID[early], study.FINE, study.truth([1.0])[0])
     assert found.missed == pytest.approx(np.sqrt(np.mean((found.fitted[early] - exact) ** 2)))
     assert found.size == pytest.approx(np.sqrt(np.mean(w**2)))
-    assert f"prior SD of {1 / np.sqrt(0.2):.2g}" in prior.say(found) and f"it says {found.fitted[-1]:.2f}" in prior.say(found)
+    assert f"prior SD of {1 / np.sqrt(0.2):.2g}" in prior.say(found) and f"it says {found.fitted[-1]:.2f}" in prior.say(
+        found
+    )
 
 
 def test_stronger_priors_make_smaller_weights_and_flatter_curves():

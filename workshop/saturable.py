@@ -1,6 +1,6 @@
 """The study of exercise 07.5: a drug whose elimination saturates, in NumPy.
 
-    depot' = -ka depot,   central' = ka depot - vmax C / (km + C),   C = central / 1 L,   one dose into the depot
+depot' = -ka depot,   central' = ka depot - vmax C / (km + C),   C = central / 1 L,   one dose into the depot
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,9 @@ _NETWORK = Function(
     inputs=lambda rng: (rng.normal(size=5), *rng.normal(size=(3, 3)), rng.normal()),
     praise="Everything else about networks is about which numbers to put into it.",
     mistakes=[
-        Mistake(lambda t, u, c, v, b: b + (np.multiply.outer(t, u) + c) @ v, "There is no bend in it: tanh is missing.", 1),
+        Mistake(
+            lambda t, u, c, v, b: b + (np.multiply.outer(t, u) + c) @ v, "There is no bend in it: tanh is missing.", 1
+        ),
         Mistake(
             lambda t, u, c, v, b: np.tanh(b + (np.multiply.outer(t, u) + c) @ v),
             "tanh is taken of the sum. Every unit has a tanh of its own, and then they are added up.",
@@ -108,7 +110,9 @@ _SIZE = Function(
             "What goes in has no biases: they begin with the first hidden layer.",
             2,
         ),
-        Mistake(lambda i, h, o: i + sum(h) + o, "These are the units. Count what stands on the arrows between them.", 1),
+        Mistake(
+            lambda i, h, o: i + sum(h) + o, "These are the units. Count what stands on the arrows between them.", 1
+        ),
         Mistake(lambda i, h, o: sum(h) + o, "These are the biases alone.", 1),
         Mistake(
             lambda i, h, o: (i + 1) * h[0] + (h[-1] + 1) * o,

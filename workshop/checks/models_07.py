@@ -17,7 +17,7 @@ REASONS = {
     2: "Statement 2 is true: look for a dose among what goes into that network.",
     3: "Statement 3 is false: that concentrations are proportional to doses is knowledge, and a neural ODE has none.",
     4: "Statement 4 is true: think of which concentrations patient A had on the way up and down.",
-    5: "Statement 5 is false: bounded is not the same as right. Beyond the data a network levels off because tanh does.",
+    5: "Statement 5 is false: bounded is not right. Beyond the data a network levels off because tanh does.",
     6: "Statement 6 is false: the training points are always fitted best by the weakest prior.",
     7: "Statement 7 is true: take the logarithm of that density.",
     8: "Statement 8 is false: look at the held-out points in section 2 of the lesson.",
@@ -106,13 +106,12 @@ def judge_scales(net: Any) -> None:
         raise Wrong("Two numbers go in, weight and creatinine clearance: MLP(2, ...).", 1)
     if len(net.shift) != 1:
         raise Wrong("One number comes out, the half-life.", 1)
-    for name, given, wanted in (("centre", net.centre, 0), ("spread", net.spread, 1)):
-        right = np.array([WEIGHT[wanted], CLEARANCE[wanted]])
-        ratio = np.array(given) / right
-        if np.all((ratio > 0.8) & (ratio < 1.25)):
+    mean, sd = np.array([WEIGHT, CLEARANCE]).T
+    for name, given, right in (("centre", net.centre, mean), ("spread", net.spread, sd)):
+        near = 0.4 * sd if name == "centre" else 0.25 * sd
+        if np.all(np.abs(np.array(given) - right) < near):
             continue
-        turned = np.array(given)[::-1] / right
-        if np.all((turned > 0.8) & (turned < 1.25)):
+        if np.all(np.abs(np.array(given)[::-1] - right) < near):
             raise Wrong(f"{name} has its two numbers the wrong way round: weight comes first.", 1)
         told = "the means" if name == "centre" else "the SDs"
         raise Wrong(f"{name} should hold {told} of weight and of creatinine clearance.", 1)
@@ -130,7 +129,7 @@ def judge_scales(net: Any) -> None:
         size = "less" if share <= 0.3 else "more"
         raise Wrong(f"One scale up the half-life changes by much {size} than people differ.", 3)
     rng = np.random.default_rng(1)
-    people = np.array([WEIGHT[0], CLEARANCE[0]]) + np.array([WEIGHT[1], CLEARANCE[1]]) * rng.normal(size=(50, 2))
+    people = mean + sd * rng.normal(size=(50, 2))
     starts = np.array([float(net(p)) for p in people])
-    if np.std(np.log(starts)) > 0.5:
+    if np.std(np.log(starts)) > 0.2:
         raise Wrong("Its first guesses differ too much from person to person: leave `last` as it is.", 3)

@@ -56,10 +56,11 @@ def compute(strength: float, units: int, points: int, activation: str) -> Prior:
 
 
 def say(found: Prior) -> str:
+    points, sd = found.given.time.size, 1 / np.sqrt(2 * found.strength)
     return (
-        f"L2 strength {found.strength:.3g}: a prior SD of {1 / np.sqrt(2 * found.strength):.2g} for every weight. Errors "
-        f"of the MAP fit: {found.trained:.3f} at its {found.given.time.size} points, {found.held_out:.3f} at the 30 held "
-        f"out, {found.missed:.3f} from the truth. At 22 h it says {found.later:.2f}."
+        f"L2 strength {found.strength:.3g}: a prior SD of {sd:.2g} for every weight. Errors of the MAP fit: "
+        f"{found.trained:.3f} at its {points} points, {found.held_out:.3f} at the 30 held out, {found.missed:.3f} "
+        f"from the truth. At 22 h it says {found.later:.2f}."
     )
 
 
@@ -78,7 +79,9 @@ def paint(picture: style.Picture, found: Prior) -> Callable[[Prior], None]:
     (curve,) = right.plot([], [], **style.LINE["population"], label="fit")
     (held,) = right.plot([], [], "x", color="#777777", markersize=6, zorder=2.2, label="held out")
     (dots,) = right.plot([], [], **style.POINT["data"], label="training")
-    right.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4, columnspacing=0.9, handletextpad=0.4, handlelength=1.5)
+    right.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4, columnspacing=0.9, handletextpad=0.4, handlelength=1.5
+    )
 
     def update(found: Prior) -> None:
         for line, each in zip(drawn, found.drawn, strict=True):
