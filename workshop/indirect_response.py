@@ -8,6 +8,7 @@ Everything is made in NumPy, so that the truth owes nothing to what is fitted.
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 import mefit as mf
@@ -51,10 +52,9 @@ def truth(doses: Sequence[float], time: np.ndarray = FINE) -> np.ndarray:
 
 def patients(doses: Sequence[float], unit: float = 1.0) -> mf.Population:
     """One patient for each dose, whose response nobody has measured; `unit` is what amounts are multiplied by."""
-    people = [
-        mf.Subject(TIME, 0 * TIME, TIME >= 0, doses=mf.Doses.of([unit * d] * len(DOSE_TIMES), time=DOSE_TIMES))
-        for d in doses
-    ]
+    time = jnp.asarray(TIME)
+    given = [mf.Doses.of([unit * d] * len(DOSE_TIMES), time=DOSE_TIMES) for d in doses]
+    people = [mf.Subject(time, 0 * TIME, TIME >= 0, doses=each) for each in given]
     return mf.Population.from_subjects(people, time_label="time (h)", y_label="response")
 
 

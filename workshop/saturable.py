@@ -5,6 +5,7 @@ depot' = -ka depot,   central' = ka depot - vmax C / (km + C),   C = central / 1
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 import mefit as mf
@@ -38,7 +39,7 @@ def without_elimination(dose: float) -> np.ndarray:
 
 def patients(doses: Sequence[float]) -> mf.Population:
     """One patient for each dose (mg), not measured yet."""
-    people = [mf.Subject(TIME, 0 * TIME, TIME >= 0, doses=mf.Doses.of(d)) for d in doses]
+    people = [mf.Subject(jnp.asarray(TIME), 0 * TIME, TIME >= 0, doses=mf.Doses.of(d)) for d in doses]
     return mf.Population.from_subjects(people, time_label="time (h)", y_label="drug (mg/L)")
 
 

@@ -9,6 +9,7 @@ sum w^2. That is a sum of squares, so Levenberg and Marquardt's method finds it,
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 import mefit as mf
@@ -44,7 +45,7 @@ def data(points: int = 16, seed: int = 4) -> Data:
 def populations(given: Data) -> tuple[mf.Population, mf.Population]:
     """The points to train on and those held out, each as a population of one."""
     pairs = (given.time, given.y), (given.held_out_time, given.held_out_y)
-    trained, held_out = (mf.Population.from_subjects([mf.Subject(t, y, t >= 0)]) for t, y in pairs)
+    trained, held_out = (mf.Population.from_subjects([mf.Subject(jnp.asarray(t), y, t >= 0)]) for t, y in pairs)
     return trained, held_out
 
 

@@ -8,7 +8,7 @@ from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts
 # ------------------------------------------------------------------------------------ 1: a network by hand
 
 
-def network(t, u, c, v, b) -> np.ndarray:
+def network(t: np.ndarray, u: np.ndarray, c: np.ndarray, v: np.ndarray, b: float) -> np.ndarray:
     """b + sum_j v_j tanh(u_j t + c_j) at every t."""
     return b + np.tanh(np.multiply.outer(t, u) + c) @ v
 
@@ -73,13 +73,13 @@ _NETWORK = Function(
 # ------------------------------------------------------------------------------------ 2: counting
 
 
-def size(inputs, hidden, outputs) -> int:
+def size(inputs: int, hidden: tuple[int, ...], outputs: int) -> int:
     """Weights and biases of a fully connected network."""
     layers = [inputs, *hidden, outputs]
     return sum((n + 1) * m for n, m in zip(layers[:-1], layers[1:], strict=True))
 
 
-def _layers(inputs, hidden, outputs) -> list[tuple[int, int]]:
+def _layers(inputs: int, hidden: tuple[int, ...], outputs: int) -> list[tuple[int, int]]:
     layers = [inputs, *hidden, outputs]
     return list(zip(layers[:-1], layers[1:], strict=True))
 
@@ -130,7 +130,7 @@ _SIZE = Function(
 # ------------------------------------------------------------------------------------ 3: the prior behind the penalty
 
 
-def objective(y, f, sigma, w, strength) -> float:
+def objective(y: np.ndarray, f: np.ndarray, sigma: float, w: np.ndarray, strength: float) -> float:
     """sum (y - f)^2 / (2 sigma^2) + strength sum w^2: minus the log posterior, without constants."""
     return float(np.sum((y - f) ** 2) / (2 * sigma**2) + strength * np.sum(w**2))
 
@@ -139,7 +139,7 @@ def _points(rng: np.random.Generator) -> tuple:
     return rng.normal(size=6), rng.normal(size=6), rng.uniform(0.2, 0.8), rng.normal(size=4), rng.uniform(0.5, 3.0)
 
 
-def _fit(y, f, sigma) -> float:
+def _fit(y: np.ndarray, f: np.ndarray, sigma: float) -> float:
     return float(np.sum((y - f) ** 2) / (2 * sigma**2))
 
 

@@ -6,13 +6,16 @@ Given are curves: of every model, and of the truth, at the same times and for th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from mefit import style
 from workshop.explorers.panel import Control, Explorer, Slider
 
-LOOK = (  # of the rungs, from the lowest: none of them is a meaning that the style has a colour for
+LOOK: tuple[
+    dict[str, Any], ...
+] = (  # of the rungs, from the lowest: none of them is a meaning that the style has a colour for
     {"color": "#BE3A08", "linestyle": ":", "linewidth": 2.6},
     {"color": "#CF8800", "linestyle": "-.", "linewidth": 2.6},
     {"color": "#6A1B77", "linestyle": (0, (4, 1.5)), "linewidth": 2.6},
@@ -51,14 +54,15 @@ def prepare(
     doses: Sequence[float], time: np.ndarray, truth: np.ndarray, curves: Mapping[str, np.ndarray], trained: float
 ) -> Rungs:
     """The rungs, checked: every curve is (D, m)."""
-    doses, time, truth = (np.asarray(x, float) for x in (doses, time, truth))
-    curves = {name: np.asarray(each, float) for name, each in curves.items()}
-    for name, each in {"the truth": truth, **curves}.items():
-        if each.shape != (doses.size, time.size):
-            raise ValueError(f"The curves of {name} are {each.shape}; give one for each dose: {doses.size, time.size}.")
-    if not 1 <= len(curves) <= len(LOOK):
-        raise ValueError(f"Give the curves of 1 to {len(LOOK)} models, not of {len(curves)}.")
-    return Rungs(doses, time, truth, curves, trained)
+    given, times, exact = (np.asarray(x, float) for x in (doses, time, truth))
+    said = {name: np.asarray(each, float) for name, each in curves.items()}
+    shape = (given.size, times.size)
+    for name, each in {"the truth": exact, **said}.items():
+        if each.shape != shape:
+            raise ValueError(f"The curves of {name} are {each.shape}; give one for each dose: {shape}.")
+    if not 1 <= len(said) <= len(LOOK):
+        raise ValueError(f"Give the curves of 1 to {len(LOOK)} models, not of {len(said)}.")
+    return Rungs(given, times, exact, said, trained)
 
 
 def compute(rungs: Rungs, dose: float) -> Seen:
