@@ -48,7 +48,7 @@ NOTEBOOKS = [
     pytest.param("workshop/04_em_and_saem.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/05_can_you_trust_the_fit.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/07_from_knowledge_to_networks.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
@@ -280,12 +280,17 @@ def small(tmp_path_factory):
 
 FIT = """\
 import sys
+import numpy as np
 sys.path.insert(0, {tests!r})
 import mefit as mf
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)"""
-NEEDS_A_FIT = {"pooling", "saem_step_by_step"}
+NEEDS = {  # what an explorer is given
+    "pooling": "fit",
+    "saem_step_by_step": "fit",
+    "ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0",
+}
 
 
 def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab, browser):
@@ -295,7 +300,7 @@ def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab
     """
     names = list(explorers.__all__)
     cells = [FIT.format(tests=str(HOME / "tests"))]
-    cells += [f"explorers.{name}({'fit' if name in NEEDS_A_FIT else ''})" for name in names]
+    cells += [f"explorers.{name}({NEEDS.get(name, '')})" for name in names]
     opened = Opened(browser, lab, notebook_of(tmp_path / "all_explorers.ipynb", cells))
     try:
         opened.run()

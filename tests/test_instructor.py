@@ -202,6 +202,11 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("06", "what_can_be_known", {"t1": 0.5}, "ka 9.5%, ω of CL 12%, ω of V 27%, ω of ka 20%"),
     ("06", "what_can_be_known", {"t1": 0.5, "t4": 12.0}, "ω of V 47%"),
     ("06", "what_can_be_known", {"subjects": 400}, "ka 27%"),
+    ("07", "prior_of_curves", {}, "a prior SD of 22 for every weight"),
+    ("07", "prior_of_curves", {}, "0.265 at the 30 held out"),
+    ("07", "prior_of_curves", {"strength": 0.1}, "0.114 from the truth"),
+    ("07", "prior_of_curves", {"strength": 100.0}, "0.322 from the truth"),
+    ("07", "prior_of_curves", {"strength": 0.001, "points": 40}, "0.127 from the truth"),
 ]
 START = {
     "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
@@ -209,6 +214,7 @@ START = {
     "vpc_by_hand": {"model": "right", "who": "everyone", "corrected": False, "studies": 200},
     "regimen_builder": {"dose": 100.0, "interval": 12, "doses": 10, "loading": 1.0, "route": "infusion", "hours": 2},
     "which_part_tells": {"cl": 1.0, "v": 1.0, "ka": 1.0, "route": "oral"},
+    "prior_of_curves": {"strength": 0.001, "units": 24, "points": 16, "activation": "tanh"},
     "what_can_be_known": {"t1": 4.0, "t2": 8.0, "t3": 12.0, "t4": 20.0, "subjects": 40, "error": 0.2},
 }
 

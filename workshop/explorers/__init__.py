@@ -4,8 +4,10 @@ and returns an `Explorer`; `panel` holds what they are all built from."""
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
+from workshop.explorers.ladder import ladder
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
+from workshop.explorers.prior_of_curves import prior_of_curves
 from workshop.explorers.regimen_builder import regimen_builder
 from workshop.explorers.saem_step_by_step import saem_step_by_step
 from workshop.explorers.sampling_times import sampling_times
@@ -22,8 +24,10 @@ __all__ = [
     "draws_needed",
     "eight_schools",
     "em_by_hand",
+    "ladder",
     "one_subject",
     "pooling",
+    "prior_of_curves",
     "regimen_builder",
     "saem_step_by_step",
     "sampling_times",
