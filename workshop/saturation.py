@@ -1,0 +1,101 @@
+"""The study of lesson 08: curves that rise and level off, each person in a way of their own, and the best answers to it.
+
+    X(t) = c1 t / (t + c2),   c1 ~ U(0.5, 1.5),   c2 ~ LogNormal(-2, 1),   y ~ N(X, sigma^2),   t = 0, 0.05, ..., 1
+
+Because c1 enters linearly, the marginal likelihood is an integral over c2 alone, and quadrature gives it to all digits:
+what no model can beat on average. `MeNet` is the model that has to learn all this from data, with `effects` dials.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pandas as pd
+from jaxtyping import Array
+from scipy.special import log_ndtr, logsumexp
+
+import mefit as mf
+
+TIMES = np.arange(21) * 0.05
+LOW, HIGH, CENTRE, SPREAD = 0.5, 1.5, -2.0, 1.0  # of c1; of log c2
+_Z = np.linspace(-7.0, 7.0, 1401)  # where log c2 is put for the quadrature, in SDs
+_ADAM = mf.Adam(mf.FOCE(), steps=1500)
+
+
+def people(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """c1 and c2 of `count` people."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(LOW, HIGH, count), np.exp(rng.normal(CENTRE, SPREAD, count))
+
+
+def curves(c1: np.ndarray, c2: np.ndarray, times: np.ndarray = TIMES) -> np.ndarray:
+    """X (N, t): how each person's curve runs."""
+    return c1[:, None] * times / (times + c2[:, None])
+
+
+def simulate(count: int, seed: int, sigma: float = 0.05) -> mf.Population:
+    """A study of `count` people: who they are depends on the seed, and not on sigma."""
+    x = curves(*people(count, seed))
+    y = x + sigma * np.random.default_rng([seed, 1]).standard_normal(x.shape)
+    table = {"ID": np.repeat(np.arange(count) + 1, TIMES.size), "TIME": np.tile(TIMES, count), "DV": y.ravel()}
+    return mf.Population.from_frame(pd.DataFrame(table), time_label="time", y_label="response")
+
+
+class MeNet(mf.Model):
+    """A network of time and of as many random effects as it has further inputs; their SD is one, by definition."""
+
+    net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(len(self.net.centre) - 1), 1.0)
+
+    def observations(self, eta, subject):
+        return dist.Normal(self.net.along(subject.time, eta), self.sigma)
+
+
+def start(effects: int, seed: int = 0, hidden: tuple[int, ...] = (6, 6)) -> MeNet:
+    """An untrained MeNet; time is brought to mean 0 and SD 1, which the random effects have by definition."""
+    centre, spread = (0.5, *[0.0] * effects), (0.3, *[1.0] * effects)
+    return MeNet(net=mf.networks.MLP(1 + effects, hidden, centre=centre, spread=spread, seed=seed), sigma=0.2)
+
+
+def train(effects: int, population: mf.Population, seed: int = 0) -> mf.Fit:
+    """A trained MeNet. One random effect gets more units, so that no lack of them is what makes it fail."""
+    hidden = (6, 6) if effects > 1 else (10, 10)
+    return mf.fit(start(effects, seed, hidden), population, _ADAM, progress=False)
+
+
+def _given_c2(y: np.ndarray, sigma: float, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of y (N, n): log p(y, log c2) up to the grid's step (N, grid), E[c1 | y, c2] (N, grid), and the shapes (grid, n).
+
+    Given c2, y = c1 g + noise: in c1 a normal density with mean m and SD s, cut off at LOW and HIGH.
+    """
+    g = curves(np.ones(_Z.size), np.exp(CENTRE + SPREAD * _Z), times)
+    gg, yg, yy = (g**2).sum(1), y @ g.T, (y**2).sum(1)[:, None]
+    m, s = yg / gg, sigma / np.sqrt(gg)
+    a, b = (LOW - m) / s, (HIGH - m) / s
+    flip = a > 0  # the side on which the tails are small, where a difference of them keeps its digits
+    low, high = log_ndtr(np.where(flip, -b, a)), log_ndtr(np.where(flip, -a, b))
+    area = high + np.log1p(-np.exp(np.minimum(low - high, -1e-300)))
+    log_p = -0.5 * (yy - yg * m) / sigma**2 - y.shape[1] * np.log(sigma * np.sqrt(2 * np.pi))
+    log_p += 0.5 * np.log(2 * np.pi) + np.log(s / (HIGH - LOW)) + area
+    phi = [np.exp(-0.5 * z**2 - area) / np.sqrt(2 * np.pi) for z in (a, b)]
+    return log_p - 0.5 * _Z**2 - 0.5 * np.log(2 * np.pi), m + s * (phi[0] - phi[1]), g
+
+
+def oracle(population: mf.Population, sigma: float) -> np.ndarray:
+    """log p(y_i) (N,) of every subject under the model that made the data: what nobody beats on average."""
+    y, times = np.asarray(population.subjects.y), np.asarray(population.subjects.time)[0]
+    seen = times > 0  # at time 0 every curve is 0, whoever it is
+    at_0 = -0.5 * (y[:, ~seen] / sigma) ** 2 - np.log(sigma * np.sqrt(2 * np.pi))
+    log_p, _, _ = _given_c2(y[:, seen], sigma, times[seen])
+    return logsumexp(log_p, axis=1) + np.log(_Z[1] - _Z[0]) + at_0.sum(1)
+
+
+def best_curves(population: mf.Population, sigma: float, times: np.ndarray = TIMES) -> np.ndarray:
+    """E[X(t) | y_i] (N, t): the curve of each subject as well as its data can tell it."""
+    y, at = np.asarray(population.subjects.y), np.asarray(population.subjects.time)[0]
+    seen = at > 0
+    log_p, c1, _ = _given_c2(y[:, seen], sigma, at[seen])
+    weights = np.exp(log_p - logsumexp(log_p, axis=1, keepdims=True))
+    return (weights * c1) @ curves(np.ones(_Z.size), np.exp(CENTRE + SPREAD * _Z), times)
