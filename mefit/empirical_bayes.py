@@ -4,7 +4,7 @@ The mode eta*(theta) maximises a log density in eta: the joint density of the su
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -162,7 +162,8 @@ def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
     mean = eta_mean(model)
     z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
-    variance = jnp.reshape(jnp.broadcast_to(model.random_effects().variance, eta_shape(model)), -1)
+    effects: Any = model.random_effects()
+    variance = jnp.reshape(jnp.broadcast_to(effects.variance, eta_shape(model)), -1)
     return mean + z * jnp.sqrt(jnp.where(jnp.isfinite(variance), variance, 1.0))
 
 

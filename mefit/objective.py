@@ -7,7 +7,7 @@ sums over subjects by `vmap`, in chunks where there are many, and is the one pla
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -133,31 +133,36 @@ class Objective(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        x, remarks = memory.point.x, tuple(memory.limits.boundary.values())
-        value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, memory.batches)
+        _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, memory.point.x, memory.batches)
         # Where the gradient is exactly zero, the objective does not use the parameter.
         status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
         for i in memory.limits.boundary:
             status[i] = AT_BOUNDARY
-        model = model_at(problem.model, problem.fixed, x)
-        count = len(problem.population)
-        terms = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], terms)
-        eta, covariance = self.modes(model, problem.population, terms)
+        terms = jax.tree.map(lambda leaf: leaf[: len(problem.population)], terms)
+        return self.outcome(problem, state, terms, float(prior), status, tuple(memory.limits.boundary.values()))
+
+    def outcome(
+        self,
+        problem: Problem,
+        state: State,
+        terms: Term,
+        prior: float,
+        status: Sequence[str],
+        remarks: tuple[str, ...] = (),
+    ) -> Outcome:
+        """What is reported of a state's model, given the terms of every subject and the log prior there."""
+        terms = jax.tree.map(np.asarray, terms)
+        eta, covariance = self.modes(state.model, problem.population, terms)
         if not np.all(terms.converged):
             lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
-            remarks += (
-                f"the search for the random effects did not end for subject {', '.join(lost[:5])}"
-                + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-                + ".",
-            )
-        return Outcome(
-            model=model,
-            log_likelihood=float(value) - float(prior),
-            log_prior=float(prior),
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            who = f"subject {', '.join(lost[:5])}{more}"
+            remarks += (f"the search for the random effects did not end for {who}.",)
+        return state.outcome(
+            log_likelihood=float(np.sum(terms.value)),
+            log_prior=prior,
             eta=eta,
             eta_covariance=covariance,
-            converged=state.converged,
-            message=state.message,
             status=tuple(status),
             remarks=remarks,
             details=dict(terms.details),

@@ -231,9 +231,19 @@ class Population(eqx.Module):
         """The same subjects with the censored responses left out, as if they were missing."""
         if (s := self.subjects).censored is None:
             return self
-        mask = jax.tree.map(lambda m, c: m & (c == 0), s.mask, s.censored)
-        subjects = dataclasses.replace(s, mask=mask, y=jax.tree.map(lambda m, y: jnp.where(m, y, 0.0), mask, s.y))
-        return dataclasses.replace(self, subjects=dataclasses.replace(subjects, censored=None, limit=None))
+        kept = self._keeping(jax.tree.map(lambda c: c == 0, s.censored))
+        return dataclasses.replace(kept, subjects=dataclasses.replace(kept.subjects, censored=None, limit=None))
+
+    def until(self, time: float | int) -> "Population":
+        """The same subjects with the responses after `time` left out, as if they were missing: to fit a differential
+        equation on a short horizon first, and on longer ones from there.
+        """
+        return self._keeping(jax.tree.map(lambda _: self.subjects.time <= time, self.subjects.mask))
+
+    def _keeping(self, kept: Any) -> "Population":
+        mask = jax.tree.map(lambda m, k: m & k, self.subjects.mask, kept)
+        y = jax.tree.map(lambda m, y: jnp.where(m, y, 0.0), mask, self.subjects.y)
+        return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, mask=mask, y=y))
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
         """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +13,16 @@ from jaxtyping import Array, Float
 from .compiling import compiled
 from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_step, spread_over_prior
 from .marginal import FOCE, gaussian_effects, gaussian_moments
-from .method import Method, Outcome, Problem, State
+from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, log_joint
 from .objective import Batches, Objective, evaluation, free_vector, model_at
+from .parameters import log_prior
 from .population import Population
 
-
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
+
+
+_log_prior = compiled(log_prior)
 
 
 class Progress(NamedTuple):
@@ -82,7 +84,7 @@ class GaussNewton(Newton):
 
 
 class _Warm(Objective):
-    """The objective with every mode searched by few steps: `extras` are (its own, the points to choose a start from)."""
+    """The objective with every mode searched by few steps; `extras` are its own, and the points to begin at one of."""
 
     inner: Objective
     label: ClassVar[str] = "warm start"
@@ -98,8 +100,10 @@ class Adam(Method):
 
     `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `JointMAP()` ... A step moves the free coordinates
     at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is searched by
-    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a step ago; where a result is reported it is searched from the mean, to
-    the objective's own tolerance. A step onto a value that is not a number is not taken, and counted.
+    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a
+    step ago, or from one of a few points of the prior that change from step to step, where one of them is better.
+    Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value that is not
+    a number is not taken, and counted.
 
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
@@ -162,7 +166,9 @@ class Adam(Method):
             memory.progress,
             *self._schedule(problem, int(memory.progress.done)),
         )
-        values = np.asarray(values)
+        values = np.asarray(values)[: self.steps - int(memory.progress.done)]
+        if memory.progress.done == 0 and not np.isfinite(values[0]):
+            self.objective.init(problem)  # which says what is wrong with the start
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
             return dataclasses.replace(state, done=True, message=message)
@@ -179,21 +185,29 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        best = dataclasses.replace(problem, model=model_at(problem.model, problem.fixed, memory.best))
-        inner = self.objective.init(best)
-        most = 0 if self.held_out is not None else self.polish
-        while not inner.done and inner.iteration < most:
-            inner = self.objective.step(best, inner)
-        outcome, message = self.objective.finish(best, inner), state.message
-        if most:
+        message = state.message
+        remarks: tuple[str, ...] = ()
+        if memory.skipped:
+            remarks = (f"{memory.skipped} steps met a value that is not a number, and were not taken.",)
+        if self.polish and self.held_out is None and state.converged:
+            best = dataclasses.replace(problem, model=state.model)
+            inner = self.objective.init(best)
+            while not inner.done and inner.iteration < self.polish:
+                inner = self.objective.step(best, inner)
+            outcome = self.objective.finish(best, inner)
             message += f", then {inner.iteration} quasi-Newton iterations: {inner.message or 'still climbing'}"
-        skipped = f"{memory.skipped} steps met a value that is not a number, and were not taken."
+        else:
+            terms = self.objective.terms(state.model, problem.population, problem.key)
+            still = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
+            status = [NOT_ESTIMATED if unmoved else "" for unmoved in still]
+            prior = float(_log_prior(state.model, problem.fixed))
+            outcome = self.objective.outcome(problem, state, terms, prior, status)
         curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
         return dataclasses.replace(
             outcome,
-            converged=state.converged and (inner.converged or not most),
+            converged=state.converged,
             message=message,
-            remarks=outcome.remarks + ((skipped,) if memory.skipped else ()),
+            remarks=outcome.remarks + remarks,
             details=outcome.details | {"curve": curve, "training": memory},
         )
 
@@ -207,8 +221,8 @@ class Adam(Method):
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
         count, size = len(problem.population), self.batch or len(problem.population)
-        ahead = np.arange(done, min(done + self.block, self.steps))
-        rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * ahead / self.steps))
+        ahead = np.arange(done, done + self.block)  # all blocks are one program: past the last step, rates are 0
+        rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
             key: Any = problem.key  # `fit` has seen to it that there is one
@@ -268,11 +282,11 @@ def _block(
         batches = Batches(subjects, (extras, starts), weights, jnp.arange(at.size))
         value, gradient, _, terms = evaluation(objective, template, fixed, progress.x, batches)
         move, moments = adam.update(-gradient, progress.moments)
-        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & (rate > 0.0)
         found = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[at.reshape(-1)])
         new = Progress(progress.x - rate * move, moments, progress.starts.at[at.reshape(-1)].set(found), progress.done)
         kept = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, progress)
-        return kept._replace(done=progress.done + 1), jnp.where(sound, value, jnp.nan)
+        return kept._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
 
     return jax.lax.scan(
         step, progress._replace(done=jnp.asarray(progress.done)), (jnp.asarray(rates), jnp.asarray(chosen))
