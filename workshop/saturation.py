@@ -6,6 +6,8 @@ Because c1 enters linearly, the marginal likelihood is an integral over c2 alone
 what no model can beat on average. `MeNet` is the model that has to learn all this from data.
 """
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -38,6 +40,15 @@ def simulate(count: int, seed: int, sigma: float = 0.05) -> mf.Population:
     y = x + sigma * np.random.default_rng([seed, 1]).standard_normal(x.shape)
     table = {"ID": np.repeat(np.arange(count) + 1, TIMES.size), "TIME": np.tile(TIMES, count), "DV": y.ravel()}
     return mf.Population.from_frame(pd.DataFrame(table), time_label="time", y_label="response")
+
+
+def thinned(population: mf.Population, count: int, seed: int) -> mf.Population:
+    """The study with `count` measurements left of each person, at random and none at time 0, where all begin at 0."""
+    rng = np.random.default_rng(seed)
+    kept = np.argsort(rng.random((len(population), TIMES.size - 1)), axis=1)[:, :count] + 1
+    mask = np.zeros((len(population), TIMES.size), bool)
+    np.put_along_axis(mask, kept, True, axis=1)
+    return dataclasses.replace(population, subjects=dataclasses.replace(population.subjects, mask=jnp.asarray(mask)))
 
 
 class MeNet(mf.Model):
