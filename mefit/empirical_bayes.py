@@ -161,6 +161,8 @@ def best_of(log_density: Callable[[Array], Array], points: Float[Array, "..."]) 
 def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
     mean = eta_mean(model)
+    if mean.size == 0:
+        return jnp.zeros((count, 0))
     z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
     effects: Any = model.random_effects()
     variance = jnp.reshape(jnp.broadcast_to(effects.variance, eta_shape(model)), -1)

@@ -37,8 +37,8 @@ class MLP(eqx.Module):
     take for granted: give the mean and SD of what goes in and of what shall come out. They are constants, not weights.
     `link` keeps outputs where they belong: `jax.nn.softplus` or `jnp.exp` positive, `jax.nn.sigmoid` in (0, 1).
 
-    The start is the same for the same `seed`: W_l ~ N(0, 1 / inputs of the layer), b_l ~ N(0, 1/4) in the hidden layers,
-    so that their bends lie among the data and not all in one place, and the last layer `last` times as large, so that
+    The start is the same for the same `seed`: W_l ~ N(0, 1 / its inputs), b_l ~ N(0, 1/4) in the hidden layers, so
+    that their bends lie among the data and not all in one place, and the last layer `last` times as large, so that
     the first curve is close to link(shift) everywhere: a network starts by claiming nothing. Inside a differential
     equation that is what keeps the first solution from running away. Random effects as inputs are best given a
     `spread` of about 3 of their SDs: then the first family of curves is smooth in them, and does not fold.

@@ -29,6 +29,7 @@ class Progress(NamedTuple):
     """What one step hands to the next: all that is needed to go on as if it had not stopped."""
 
     x: Float[Array, " P"]
+    sound: Float[Array, " P"]  # the last x at which the objective was a number
     moments: Any  # Adam's
     starts: Float[Array, "N K"]  # the last modes, from which the next are searched
     done: Any  # steps
@@ -103,7 +104,7 @@ class Adam(Method):
     the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a
     step ago, or from one of a few points of the prior that change from step to step, where one of them is better.
     Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value that is not
-    a number is not taken, and counted.
+    a number is taken back, by three quarters at a time, and counted.
 
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
@@ -149,7 +150,7 @@ class Adam(Method):
         self.objective.check(problem)
         x = jnp.asarray(free_vector(problem.model, problem.fixed))
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
-        memory = Memory(Progress(x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
+        memory = Memory(Progress(x, x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
         if self.resume is not None:
             memory = self.resume.details["training"]
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
@@ -174,10 +175,10 @@ class Adam(Method):
             return dataclasses.replace(state, done=True, message=message)
         held_out = np.nan
         if self.held_out is not None:
-            model = model_at(problem.model, problem.fixed, progress.x)
+            model = model_at(problem.model, problem.fixed, progress.sound)
             held_out = float(np.mean(self.objective.terms(model, self.held_out, problem.key).value))
         if self.held_out is None or held_out > memory.best_score:
-            memory = memory._replace(best=np.asarray(progress.x), best_score=held_out, best_step=int(progress.done))
+            memory = memory._replace(best=np.asarray(progress.sound), best_score=held_out, best_step=int(progress.done))
         row = (int(progress.done), float(np.nanmean(values) if self.batch else values[-1]), held_out)
         skipped = memory.skipped + int(np.sum(~np.isfinite(values)))
         memory = memory._replace(progress=progress, curve=(*memory.curve, row), skipped=skipped)
@@ -188,7 +189,8 @@ class Adam(Method):
         message = state.message
         remarks: tuple[str, ...] = ()
         if memory.skipped:
-            remarks = (f"{memory.skipped} steps met a value that is not a number, and were not taken.",)
+            steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
+            remarks = (f"{steps}: lower learning_rate if they are many.",)
         if self.polish and self.held_out is None and state.converged:
             best = dataclasses.replace(problem, model=state.model)
             inner = self.objective.init(best)
@@ -282,12 +284,14 @@ def _block(
         batches = Batches(subjects, (extras, starts), weights, jnp.arange(at.size))
         value, gradient, _, terms = evaluation(objective, template, fixed, progress.x, batches)
         move, moments = adam.update(-gradient, progress.moments)
-        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & (rate > 0.0)
+        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
         found = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[at.reshape(-1)])
-        new = Progress(progress.x - rate * move, moments, progress.starts.at[at.reshape(-1)].set(found), progress.done)
-        kept = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, progress)
-        return kept._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
+        starts = progress.starts.at[at.reshape(-1)].set(found)
+        onward = Progress(progress.x - rate * move, progress.x, moments, starts, progress.done)
+        back = progress._replace(x=progress.sound + 0.25 * (progress.x - progress.sound))
+        new = jax.tree.map(lambda a, b: jnp.where(sound, a, b), onward, back)
+        new = jax.tree.map(lambda a, b: jnp.where(rate > 0.0, a, b), new, progress)
+        return new._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
 
-    return jax.lax.scan(
-        step, progress._replace(done=jnp.asarray(progress.done)), (jnp.asarray(rates), jnp.asarray(chosen))
-    )
+    begin = progress._replace(done=jnp.asarray(progress.done))
+    return jax.lax.scan(step, begin, (jnp.asarray(rates), jnp.asarray(chosen)))

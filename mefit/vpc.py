@@ -133,8 +133,8 @@ def _strata(fit: Fit, name: str | None) -> tuple[list[str], np.ndarray]:
     return names, np.broadcast_to(number, shape)
 
 
-def energy_distance(one: Float[ArrayLike, "N m"], other: Float[ArrayLike, "M m"]) -> float:
-    """How far apart two sets of curves are, as distributions: 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 or more.
+def energy_distance(one: Float[ArrayLike, "..."], other: Float[ArrayLike, "..."]) -> float:
+    """How far apart two sets of curves, (N, m) and (M, m), are: 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 or more.
 
     X and Y are rows, |.| is the Euclidean norm, so it is in the unit of the curves. It sees the shapes of whole curves,
     which bands of percentiles at each time do not. Zero only for the same distribution; between two samples of one it
