@@ -7,6 +7,7 @@ what no model can beat on average. `MeNet` is the model that has to learn all th
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,8 @@ from jaxtyping import Array
 from scipy.special import log_ndtr, logsumexp
 
 import mefit as mf
+from mefit import style
+from mefit.plots import observed
 
 TIMES = np.arange(21) * 0.05
 LOW, HIGH, CENTRE, SPREAD = 0.5, 1.5, -2.0, 1.0  # of c1; of log c2
@@ -74,6 +77,25 @@ def start(dials: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> MeNet:
 def train(population: mf.Population, dials: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> mf.Fit:
     """A trained MeNet. All dials go through one compiled program: a random effect that is off keeps its prior."""
     return mf.fit(start(dials, seed), population, ADAM, fixed="dials", progress=False)
+
+
+def panels(fit: mf.Fit, subjects: Sequence[int], truth: np.ndarray) -> style.Picture:
+    """A panel a subject: measurements, the curve at its own eta, the typical one, and the true curve (N, m)."""
+    smooth = np.linspace(TIMES[0], TIMES[-1], truth.shape[1])
+    own, typical = (np.asarray(mf.predict(fit.model, fit.population, eta, smooth)) for eta in (fit.eta, None))
+    picture = style.figure(900, 300)
+    picture.alt = f"{len(subjects)} subjects with their measurements, their fitted and true curves, and the typical one."
+    with style.use():
+        for ax, i in zip(picture.subplots(1, len(subjects), sharey=True), subjects, strict=True):
+            ax.plot(smooth, typical[i], **(style.LINE["population"] | {"linewidth": 1.6}), label="typical person")
+            above = {"linewidth": 3.4, "zorder": 2.45}
+            ax.plot(smooth, own[i], **(style.LINE["individual"] | above), label="fitted to this one")
+            ax.plot(smooth, truth[i], **(style.LINE["truth"] | {"linewidth": 1.8}), label="truth")
+            ax.plot(*observed(fit.population, i), **(style.POINT["data"] | {"markersize": 4}), label="measured")
+            ax.set(title=f"person {fit.population.ids[i]}", xlabel="time", xticks=(0, 0.5, 1))
+        picture.axes[0].set_ylabel("response")
+        picture.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return picture
 
 
 def _given_c2(y: np.ndarray, sigma: float, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

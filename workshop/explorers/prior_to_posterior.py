@@ -21,6 +21,7 @@ from mefit import style
 from mefit.fit import Fit
 from mefit.model import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.plots import observed, time_grid
+from mefit.population import Population
 from mefit.predict import _on_grid
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
@@ -51,13 +52,13 @@ class Known:
 class Watch:
     """A fit and the subjects to watch, with the compiled functions that their grids go through."""
 
-    def __init__(self, fit: Fit, subjects: Sequence[int], truth: np.ndarray | None):
+    def __init__(self, fit: Fit, people: Population, subjects: Sequence[int], truth: np.ndarray | None):
         model = fit.model
         if eta_size(model) != 2:
             raise ValueError(f"This explorer takes a fit with two random effects, and this one has {eta_size(model)}.")
-        self.fit, self.subjects, self.truth = fit, tuple(subjects), truth
-        self.time = time_grid(fit.population, 81)
-        self.some = fit.population[list(self.subjects)]
+        self.people, self.subjects, self.truth = people, tuple(subjects), truth
+        self.time = time_grid(people, 81)
+        self.some = people[list(self.subjects)]
         self.smooth = _on_grid(self.some, jnp.asarray(self.time))
         effects = model.random_effects()
         self.mean = np.asarray(eta_mean(model))
@@ -124,7 +125,7 @@ def compute(watch: Watch, subject: int, observations: int, order: str) -> Known:
     error = np.nan if truth is None else float(np.sqrt(np.mean((band[1] - truth) ** 2)))
     width = float(np.mean(band[2] - band[0]) / np.mean(prior[2] - prior[0]))
     used, left = ((time[r], y[r]) for r in (rows, rest))
-    name = str(watch.fit.population.ids[place])
+    name = str(watch.people.ids[place])
     return Known(name, len(rows), watch.time, prior, band, used, left, sd / watch.scale, width, truth, error)
 
 
@@ -139,8 +140,8 @@ def say(found: Known) -> str:
 
 def paint(watch: Watch, picture: style.Picture, found: Known) -> Callable[[Known], None]:
     axes = picture.add_axes((0.085, 0.14, 0.9, 0.74), xlim=(found.time[0], found.time[-1]))
-    axes.set(xlabel=watch.fit.population.time_label, ylabel=watch.fit.population.y_label)
-    y = np.concatenate([observed(watch.fit.population, i)[1] for i in watch.subjects])
+    axes.set(xlabel=watch.people.time_label, ylabel=watch.people.y_label)
+    y = np.concatenate([observed(watch.people, i)[1] for i in watch.subjects])
     low, high = min(y.min(), found.prior[0].min()), max(y.max(), found.prior[2].max())
     axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     wide = axes.fill_between([0, 1], [0, 0], [0, 0], **style.AREA["prior"], label="prior: 9 of 10 people")
@@ -165,16 +166,18 @@ def paint(watch: Watch, picture: style.Picture, found: Known) -> Callable[[Known
     return update
 
 
-def prior_to_posterior(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | None = None) -> Explorer:
+def prior_to_posterior(
+    fit: Fit, people: Population, subjects: Sequence[int] = range(12), truth: np.ndarray | None = None
+) -> Explorer:
     """The explorer of lesson 08, for any fit with two random effects: a band of curves that narrows with the data.
 
     **Arguments:**
 
-    - `fit`: a fit of a model with two random effects; its population may be exchanged for people it has never seen.
-    - `subjects`: the positions of those to watch.
-    - `truth`: the true curve of every subject (N, 81) on `plots.time_grid(fit.population, 81)`, where it is known.
+    - `fit`: a fit of a model with two random effects.
+    - `people`: those to watch, new ones or those of the fit, and `subjects`, their positions.
+    - `truth`: the true curve of each of `people` (N, 81) on `plots.time_grid(people, 81)`, where it is known.
     """
-    watch = Watch(fit, subjects, truth)
+    watch = Watch(fit, people, subjects, truth)
     most = int(max(np.asarray(watch.some.subjects.mask).sum(1)))
     controls: dict[str, Control] = {
         "observations": Slider("Observations", 0, most, 0, 1, play=True),
