@@ -5,8 +5,8 @@ observation multiplies the density of eta by its likelihood,
 
     p(eta | y_1, ..., y_k)  proportional to  p(eta) p(y_1 | eta) ... p(y_k | eta),
 
-and the band of curves narrows. The densities here are exact to the eye: sums over a grid in the plane of eta that is
-moved and shrunk to where the posterior is, not draws and not a normal approximation.
+and the band of curves narrows. The densities here are exact to the eye: sums over points that cover the plane of eta
+evenly, and then again that part of it where the posterior is; not draws from it and not a normal approximation.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import qmc
 
 from mefit import style
 from mefit.fit import Fit
@@ -27,7 +28,7 @@ from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 LEVELS = (0.05, 0.5, 0.95)
 LEFT, SPREAD = "from the left", "spread out"
-_POINTS = 41  # of the grid, each way
+_POINTS = qmc.Halton(2, scramble=False).random(2500)  # a lattice would show in the bands, as ripples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Known:
 
 
 class Watch:
-    """A fit and the subjects to watch, with the compiled functions that their grids go through."""
+    """A fit and the subjects to watch, with the compiled functions that the points go through."""
 
     def __init__(self, fit: Fit, people: Population, subjects: Sequence[int], truth: np.ndarray | None):
         model = fit.model
@@ -85,12 +86,11 @@ class Watch:
         mask[rows] = True
         some = dataclasses.replace(subject, mask=jnp.asarray(mask))
         low, high = self.mean - 4.5 * self.scale, self.mean + 4.5 * self.scale
-        for _ in range(4):  # each time the grid shrinks to where there is any weight
-            axes = [np.linspace(a, b, _POINTS) for a, b in zip(low, high, strict=True)]
-            eta = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+        for _ in range(4):  # each time the points gather where there is any weight
+            eta = low + (high - low) * _POINTS
             log_p = np.asarray(self.log_density(eta, some))
             inside = eta[log_p > log_p.max() - 14.0]
-            step = (high - low) / (_POINTS - 1)
+            step = (high - low) / np.sqrt(len(_POINTS))
             new = np.maximum(inside.min(0) - step, low), np.minimum(inside.max(0) + step, high)
             if np.all(new[1] - new[0] > 0.8 * (high - low)):
                 break
