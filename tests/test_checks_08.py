@@ -218,7 +218,11 @@ def test_a_wrong_model_gets_its_reason(model, part, hint):
 
 def test_a_right_model_is_right_however_it_is_written():
     other = variant(random_effects=lambda self: dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3)))
-    for model in (at(), at(other), at(net=mf.networks.MLP(4, (6, 6), centre=(0.5, 0.0, 0.0, 0.0), spread=(0.3, 1.0, 1.0, 1.0)))):
+    for model in (
+        at(),
+        at(other),
+        at(net=mf.networks.MLP(4, (6, 6), centre=(0.5, 0.0, 0.0, 0.0), spread=(0.3, 1.0, 1.0, 1.0))),
+    ):
         verdict = check("08.3", [model, ..., ...])
         assert verdict.state == "open" and "model right. Next is fit" in verdict.reason, verdict.text
 

@@ -1,4 +1,4 @@
-"""The explorers of lesson 08, on a model whose posteriors have closed forms: straight lines with a random height and slope."""
+"""The explorers of lesson 08, on a model whose posteriors have closed forms: lines with a random height and slope."""
 
 import sys
 from types import SimpleNamespace
@@ -91,7 +91,9 @@ def closed_form(y, rows):
     return covariance @ x.T @ y[rows] / SIGMA**2, covariance
 
 
-@pytest.mark.parametrize(("count", "order"), [(0, "from the left"), (1, "from the left"), (4, "spread out"), (9, "spread out")])
+@pytest.mark.parametrize(
+    ("count", "order"), [(0, "from the left"), (1, "from the left"), (4, "spread out"), (9, "spread out")]
+)
 def test_the_posterior_band_is_that_of_the_closed_form(fit, count, order):
     made = watch.Watch(fit, fit.population, range(5), None)
     found, rows = watch.compute(made, 2, count, order), made.order(1, count, order)

@@ -13,7 +13,7 @@ import pandas as pd
 
 FILE = Path(__file__).with_name("plants.csv")
 HEIGHT, HEIGHT_SD, MIDDLE, MIDDLE_SD, PACE, ERROR = 120.0, 0.25, 42.0, 7.0, 9.0, 3.0
-HEAD = """# Simulated: the height (cm) of 40 plants, measured once a week (days since sowing) until the caterpillars come.
+HEAD = """# Simulated: the height (cm) of 40 plants, measured once a week (days since sowing), some eaten early.
 # Made by workshop/plants.py; nobody's measurements. Public domain (CC0 1.0).
 """
 

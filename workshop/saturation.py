@@ -1,4 +1,4 @@
-"""The study of lesson 08: curves that rise and level off, each person in a way of their own, and the best answers to it.
+"""The study of lesson 08: curves that rise and level off, each person in a way of their own, and the best answers.
 
     X(t) = c1 t / (t + c2),   c1 ~ U(0.5, 1.5),   c2 ~ LogNormal(-2, 1),   y ~ N(X, sigma^2),   t = 0, 0.05, ..., 1
 
@@ -84,12 +84,14 @@ def panels(fit: mf.Fit, subjects: Sequence[int], truth: np.ndarray) -> style.Pic
     smooth = np.linspace(TIMES[0], TIMES[-1], truth.shape[1])
     own, typical = (np.asarray(mf.predict(fit.model, fit.population, eta, smooth)) for eta in (fit.eta, None))
     picture = style.figure(900, 300)
-    picture.alt = f"{len(subjects)} subjects with their measurements, their fitted and true curves, and the typical one."
+    picture.alt = f"{len(subjects)} people with their measurements, their fitted and true curves, and the typical one."
     with style.use():
         for ax, i in zip(picture.subplots(1, len(subjects), sharey=True), subjects, strict=True):
-            ax.plot(smooth, typical[i], **(style.LINE["population"] | {"linewidth": 1.6}), label="typical person")
-            above = {"linewidth": 3.4, "zorder": 2.45}
-            ax.plot(smooth, own[i], **(style.LINE["individual"] | above), label="fitted to this one")
+            thin = {"linewidth": 1.6} if fit.eta.size else {}
+            ax.plot(smooth, typical[i], **(style.LINE["population"] | thin), label="typical person")
+            if fit.eta.size:
+                above = {"linewidth": 3.4, "zorder": 2.45}
+                ax.plot(smooth, own[i], **(style.LINE["individual"] | above), label="fitted to this one")
             ax.plot(smooth, truth[i], **(style.LINE["truth"] | {"linewidth": 1.8}), label="truth")
             ax.plot(*observed(fit.population, i), **(style.POINT["data"] | {"markersize": 4}), label="measured")
             ax.set(title=f"person {fit.population.ids[i]}", xlabel="time", xticks=(0, 0.5, 1))

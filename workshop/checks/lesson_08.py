@@ -26,12 +26,14 @@ _SIZE = Function(
     "How many weights, by pencil",
     truth=size,
     inputs=lambda rng: (int(rng.integers(1, 6)), tuple(int(w) for w in rng.integers(2, 12, rng.integers(1, 4)))),
-    praise="The random effects are not among them: they are integrated out, so more people do not make more parameters.",
+    praise="The random effects are not among them: they are integrated out, so more people are not more parameters.",
     mistakes=[
         Mistake(lambda k, h: _sizes(k, h, bias=0, last_bias=0), "The biases are missing: one for every unit.", 2),
         Mistake(lambda k, h: _sizes(k, h, last_bias=0), "The output is a unit too, and has a bias.", 2),
         Mistake(lambda k, h: _sizes(k, h, first=0), "Time is an input as well: 1 + effects of them.", 1),
-        Mistake(lambda k, h: size(k, h) + k, "A person's random effects are inputs, not parameters: do not add them.", 1),
+        Mistake(
+            lambda k, h: size(k, h) + k, "A person's random effects are inputs, not parameters: do not add them.", 1
+        ),
         Mistake(lambda k, h: size(k, h) + 1, "One too many: sigma is a parameter of the model, not of the network.", 1),
         Mistake(
             lambda k, h: sum((1 + k, *h, 1)), "These are the units. Between two layers every unit meets every unit.", 2
@@ -65,7 +67,7 @@ _LEFT = Function(
     truth=left_over,
     inputs=_draw_curves,
     rtol=4e-3,  # N or N - 1 is a matter of taste
-    praise="That is what a network with that many random effects finds for sigma, if it is wide enough and well trained.",
+    praise="That is what a network with that many random effects finds for sigma, if it is wide and well trained.",
     mistakes=[
         Mistake(
             lambda c, k, s: np.sqrt(_values(c, False)[k:].sum() / c.shape[1] + s**2),
@@ -186,9 +188,9 @@ _POSTERIOR = Function(
     "From prior to posterior, by hand",
     truth=posterior,
     inputs=_draw_grid,
-    praise="This is all that the explorer does, on a grid of 1,681 points.",
+    praise="This is all that the explorer does, on 2,500 points.",
     mistakes=[
-        Mistake(_other(with_prior=lambda log, p: log), "The prior is missing: multiply by it, or add its logarithm.", 1),
+        Mistake(_other(with_prior=lambda log, p: log), "The prior is missing: multiply by it, or add its log.", 1),
         Mistake(_other(end=lambda w: w), "The weights do not add up to one: divide them by their sum at the end.", 3),
         Mistake(
             _other(log_likelihood=lambda d, s: -np.sum((d / s) ** 2, axis=1)),
@@ -245,15 +247,13 @@ _JOINT = Function(
     "paid for by everybody, the prior on the weight only once.",
     mistakes=[
         Mistake(_joint(power=0.5), "At the minimum w to the *fourth* is known: differentiate both terms again.", 2),
-        Mistake(_joint(half=1.0), "A factor of two is lost: the penalty on eta has a half in it, that on w has none.", 2),
+        Mistake(_joint(half=1.0), "A factor of two is lost: the price of eta has a half in it, that of w has none.", 2),
         Mistake(_joint(half=4.0), "There is a factor of two too many: the half has been counted twice.", 2),
         Mistake(_joint(mean=True), "The sum over people was taken for a mean: everybody pays for their own eta.", 1),
         Mistake(_joint(sd=lambda root, w, p: root * w), "eta is the product *divided* by w.", 3),
         Mistake(_joint(sd=lambda root, w, p: root), "This is the SD of the products; that of eta is smaller by w.", 3),
         Mistake(_joint(sd=lambda root, w, p: (root / w) ** 2), "The second number is a variance: take its root.", 3),
-        Mistake(
-            lambda p, s: joint_scale(p, s)[::-1], "The two have changed places: the weight first, then the SD.", 3
-        ),
+        Mistake(lambda p, s: joint_scale(p, s)[::-1], "The two have changed places: the weight first, then the SD.", 3),
     ],
 )
 
@@ -267,7 +267,7 @@ EXERCISES: dict[str, Exercise] = {
             Judged("fit", models_08.judge_fit),
             Judged("gain", models_08.judge_gain),
         ],
-        praise="The truth has two numbers, and a third dial finds nothing to do: integrated out, it costs next to nothing.",
+        praise="The truth has two numbers, and a third dial finds nothing to do: integrated out, it costs little.",
     ),
     "08.4": _TURNED,
     "08.5": _POSTERIOR,

@@ -126,4 +126,6 @@ def judge_gain(answer: Any) -> None:
     if abs(gain) > 15:
         raise Wrong("So large a difference is that of all 200 people, or of the training data: divide by 200.", 3)
     if abs(gain) > 3:
-        raise Wrong("So large a difference is not one dial's: was one of the two compared fits trained with two dials?", 3)
+        raise Wrong(
+            "So large a difference is not one dial's: was one of the two compared fits trained with two dials?", 3
+        )

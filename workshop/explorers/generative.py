@@ -14,8 +14,8 @@ import numpy as np
 
 from mefit import style
 from mefit.fit import Fit
-from mefit.model import eta_size, sample_random_effects
 from mefit.model import _simulate_responses as respond
+from mefit.model import eta_size, sample_random_effects
 from mefit.population import Population
 from mefit.predict import predict
 from workshop.explorers.panel import Control, Explorer, Slider, Switch
