@@ -25,20 +25,10 @@ from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo
 from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
 from .optimise import BFGS
 from .outcomes import Event
-from .parameters import (
-    constrain,
-    covariance,
-    diagonal_covariance,
-    interval,
-    log_prior,
-    parameters,
-    positive,
-    real,
-    scalar_covariance,
-    simplex,
-    unconstrain,
-    weights,
-)
+from .parameters import constrain, covariance, diagonal_covariance, interval, log_prior, parameters, positive, real
+
+# isort: split
+from .parameters import scalar_covariance, simplex, unconstrain, weights
 from .population import Population
 from .predict import predict
 from .prognosis import learn_effects, permutation_importance

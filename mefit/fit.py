@@ -12,7 +12,7 @@ from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
 from .method import AT_BOUNDARY, Method, Problem, State
-from .model import Model, outcome_of
+from .model import Model, eta_sd, outcome_of
 from .objective import Objective
 from .parameters import Weights, free_parameters
 from .population import Population
@@ -120,11 +120,8 @@ class Fit:
     @cached_property
     def shrinkage(self) -> Float[np.ndarray, " K"]:
         """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1)."""
-        effects = self.model.random_effects()
-        if effects is None or len(self.population) < 2:
-            return np.full(np.shape(self.eta)[1], np.nan)
-        omega = np.sqrt(np.reshape(np.broadcast_to(np.asarray(effects.variance), effects.shape()), -1))
-        return 1.0 - np.std(np.asarray(self.eta), axis=0, ddof=1) / omega
+        deviation = np.std(np.asarray(self.eta), axis=0, ddof=1) if len(self.population) > 1 else np.nan
+        return 1.0 - deviation / np.asarray(eta_sd(self.model))
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -187,8 +184,9 @@ def fit(
     - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
-      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`. Where a parameter declares a prior, its log density is added
-      and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
+      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of these. Where a
+      parameter declares a prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws
+      from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.
@@ -216,9 +214,11 @@ def fit(
             interrupted = True
         outcome = method.finish(problem, state)
     if interrupted:
-        message = f"interrupted after {state.iteration} iterations: these are the best values so far, not the estimates"
-        if "draws" in outcome.details:
-            message = f"interrupted after {state.iteration} iterations: {len(outcome.details['draws'])} draws are kept"
+        draws = outcome.details.get("draws")
+        left = (
+            "these are the best values so far, not the estimates" if draws is None else f"{len(draws)} draws are kept"
+        )
+        message = f"interrupted after {state.iteration} iterations: {left}"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
     facts: dict[str, Any] = {"evaluations": state.evaluations, "fixed": problem.fixed, "key": key}
     return Fit(population=population, method=method, history=tuple(history), **facts, **vars(outcome))

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from .empirical_bayes import Mode, Newton, hold_constant
 from .method import NOT_IDENTIFIED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects
-from .objective import Memory, Objective, Term, evaluate, no_modes
+from .objective import Memory, Objective, Term, evaluate, name_subjects, no_modes
 from .optimise import BFGS
 from .parameters import coordinates
 from .subject import Subject
@@ -129,12 +129,10 @@ def undetermined(problem: Problem, mode: Term) -> tuple[str, ...]:
     """A sentence on the subjects whose own data leave some combination of their random effects open."""
     strength = np.linalg.eigvalsh(np.nan_to_num(np.asarray(mode.precision)))
     weak = strength[:, 0] < 1e-6 * np.maximum(strength[:, -1], 1e-300)
-    lost = [str(problem.population.ids[i]) for i in np.flatnonzero(weak | ~np.asarray(mode.converged))]
-    if not lost:
+    if not np.any(lost := weak | ~np.asarray(mode.converged)):
         return ()
-    who = f"subject {', '.join(lost[:5])}" + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-    what = "its own data do not determine all its random effects"
-    return (f"{who}: {what}, so its estimates are one choice out of many that fit as well.",)
+    what = f"{name_subjects(problem.population, lost)}: its own data do not determine all its random effects"
+    return (f"{what}, so its estimates are one choice out of many that fit as well.",)
 
 
 class CompleteData(Objective):

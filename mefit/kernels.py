@@ -5,7 +5,7 @@ All chains of all subjects move at once: `eta` is (C, N, K), and `value` (C, N) 
 
 import abc
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .empirical_bayes import Newton
+from .empirical_bayes import Newton, finite_sd
 from .model import Model, eta_mean, eta_size, log_joint, log_random_effects, sample_random_effects
 from .subject import Subject
 
@@ -92,7 +92,7 @@ class RandomWalk(Kernel):
         return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted.reshape(self.steps, -1), 0) - self.target))
 
     def propose(self, key, target, eta, tuning, move):
-        step = tuning * _spread(target.model) * jax.random.normal(key, eta.shape)
+        step = tuning * finite_sd(target.model) * jax.random.normal(key, eta.shape)
         return eta + step, jnp.zeros(eta.shape[:-1])
 
 
@@ -134,7 +134,7 @@ class LaplaceProposal(Kernel):
             mode = self.newton.search(lambda e, args: log_joint(args[0], e, args[1]), start, (target.model, subject))
             lower = jnp.linalg.cholesky(mode.precision)
             sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            lower = jnp.where(sound, lower, jnp.diag(1.0 / _spread(target.model)))
+            lower = jnp.where(sound, lower, jnp.diag(1.0 / finite_sd(target.model)))
             inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
             return jnp.where(sound, mode.eta, eta_mean(target.model)), lower, inverse
 
@@ -186,10 +186,3 @@ def sweep(
     shares = jnp.split(taken, np.cumsum(moves)[:-1])
     adapted = tuple(k.adapt(known, share, gain) for (k, known), share in zip(pairs, shares, strict=True))
     return eta, value, adapted, jnp.stack([jnp.mean(share) for share in shares])
-
-
-def _spread(model: Model) -> Float[Array, " K"]:
-    """The SD of each random effect in p(eta | theta); one where it has none."""
-    effects: Any = model.random_effects()
-    sd = jnp.sqrt(jnp.reshape(jnp.broadcast_to(effects.variance, effects.shape()), -1))
-    return jnp.where(jnp.isfinite(sd), sd, 1.0)

@@ -136,6 +136,18 @@ def _principal_axes_jvp(primals, tangents):
     return (root, -0.5 * jnp.sum(jnp.log(eigenvalues))), (d_root, -0.5 * jnp.sum(relative))
 
 
+def slope_and_information(
+    model: Model, eta: Float[Array, " K"], subject: Subject
+) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
+    """The gradient of the log joint density in eta, and H = Omega^-1 + sum_j [g g'/R + c c'/2]; see `FOCE`."""
+    mean, chol = gaussian_effects(model)
+    f, variance, g, c = linearised(model, eta, subject)
+    residual = stacked(subject)[0] - f
+    prior = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(eta.size))
+    slope = g.T @ (residual / variance) + 0.5 * c.T @ (residual**2 / variance - 1.0) - prior @ (eta - mean)
+    return slope, prior + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+
+
 class _Linearised(Objective):
     """What FO and FOCE share: they need Gaussian observations and random effects."""
 
@@ -177,10 +189,8 @@ class FOCE(_Linearised):
         return self._with_interaction(model, subject) if self.interaction else self._without(model, subject)
 
     def _with_interaction(self, model: Model, subject: Subject) -> Term:
-        mode, (_, chol) = subject_mode(model, subject, self.newton), gaussian_effects(model)
-        _, variance, g, c = linearised(model, mode.eta, subject)
-        prior_precision = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(chol.shape[0]))
-        precision = prior_precision + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+        mode = subject_mode(model, subject, self.newton)
+        _, precision = slope_and_information(model, mode.eta, subject)
         half = _half_log_det(jnp.linalg.cholesky(precision))
         value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half
         return Term(value, mode.eta, precision, mode.converged, {})

@@ -44,10 +44,6 @@ class State:
     memory: Any = dataclasses.field(default=None, repr=False)
     note: str = ""  # what else a person who waits would like to read
 
-    def outcome(self, **found: Any) -> "Outcome":
-        """What a method leaves behind here: this model, whether and how it ended, and what else was `found`."""
-        return Outcome(model=self.model, converged=self.converged, message=self.message, **found)
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

@@ -87,6 +87,12 @@ def eta_mean(model: Model) -> Float[Array, " K"]:
     return jnp.zeros(0) if effects is None else jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
 
 
+def eta_sd(model: Model) -> Float[Array, " K"]:
+    """The SD of each random effect in p(eta | theta); infinite where it has none."""
+    effects = _effects(model)
+    return jnp.zeros(0) if effects is None else jnp.broadcast_to(effects.variance**0.5, effects.shape()).reshape(-1)
+
+
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
     """log p(eta | theta), its normalising constant included."""
     effects = model.random_effects()
@@ -106,16 +112,13 @@ def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject)
         if (name := error.args[0]) in subject.covariates:
             raise
         known = ", ".join(subject.covariates) or "none"
-        raise ValueError(
-            f"{type(model).__name__}.observations asks for the covariate {name!r}, and the population has {known}: "
-            "name it in covariates= when the data are read."
-        ) from None
+        asks = f"{type(model).__name__}.observations asks for the covariate {name!r}, and the population has {known}"
+        raise ValueError(f"{asks}: name it in covariates= when the data are read.") from None
     mine, data = (sorted(x) if isinstance(x, dict) else ["one without a name"] for x in (density, subject.y))
     if mine != data:
-        raise ValueError(
-            f"{type(model).__name__}.observations returns the outcomes {', '.join(mine)}, and the data have "
-            f"{', '.join(data)}: use the same names, or one outcome of the data by population.outcome(name)."
-        )
+        names = f"the outcomes {', '.join(mine)}, and the data have {', '.join(data)}"
+        advice = "use the same names, or one outcome of the data by population.outcome(name)"
+        raise ValueError(f"{type(model).__name__}.observations returns {names}: {advice}.")
     return density
 
 

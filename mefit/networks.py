@@ -24,6 +24,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 
@@ -134,25 +135,26 @@ class Penalty(eqx.Module):
         else:
             leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
             weights, biases = [a for a in leaves if a.ndim > 1], [a for a in leaves if a.ndim <= 1]
-        return sum((self._log_p(a) for a in (*weights, *(biases if self.biases else ()))), start=jnp.zeros(()))
+        density, free = self.density(), [*weights, *(biases if self.biases else ())]
+        return sum((jnp.sum(density.log_prob(values)) for values in free), start=jnp.zeros(()))
 
     @abc.abstractmethod
-    def _log_p(self, values: Array) -> Array:
-        """The log density of an array of weights."""
+    def density(self) -> dist.Distribution:
+        """The density of a single weight."""
 
 
 class L2(Penalty):
     """-strength sum w^2, as a density: w ~ N(0, 1 / (2 strength)). Pulls large weights in: smooth curves."""
 
-    def _log_p(self, values):
-        return -self.strength * jnp.sum(values**2) + 0.5 * values.size * jnp.log(self.strength / jnp.pi)
+    def density(self):
+        return dist.Normal(0.0, jnp.sqrt(0.5 / self.strength))
 
 
 class L1(Penalty):
     """-strength sum |w|, as a density: w ~ Laplace(0, 1 / strength). Pulls small weights to nothing."""
 
-    def _log_p(self, values):
-        return -self.strength * jnp.sum(jnp.abs(values)) + values.size * jnp.log(0.5 * self.strength)
+    def density(self):
+        return dist.Laplace(0.0, 1.0 / self.strength)
 
 
 def time_features(time: ArrayLike, *half_lives: float) -> Float[Array, "... F"]:

@@ -26,7 +26,7 @@ from . import style
 from .diagnostic_plots import *  # noqa: F403
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
-from .model import Model, eta_size, log_random_effects
+from .model import Model, eta_mean, eta_sd, eta_size, log_random_effects
 from .objective import Objective
 from .parameters import DiagonalCovariance, parameters
 from .population import Population, one_outcome
@@ -158,8 +158,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     k = eta_size(fit.model)
     if k == 0:
         raise ValueError(f"{type(fit.model).__name__} has no random effects to draw.")
-    effects: Any = fit.model.random_effects()
-    mean, sd = (np.ravel(np.broadcast_to(x, effects.shape())) for x in (effects.mean, effects.variance**0.5))
+    mean, sd = np.asarray(eta_mean(fit.model)), np.asarray(eta_sd(fit.model))
     names = effect_names(next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ()), k)
     error = np.sqrt(np.maximum(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2), 0.0))
     count = len(fit.population)

@@ -10,16 +10,10 @@ from .compiling import compiled
 from .method import Problem
 from .model import Model
 from .objective import Objective, free_vector
-from .parameters import (
-    FullCovariance,
-    Weights,
-    constrain,
-    coordinates,
-    free_parameters,
-    log_jacobian,
-    log_prior,
-    unconstrain,
-)
+from .parameters import FullCovariance, Weights, constrain, coordinates, free_parameters, unconstrain
+
+# isort: split
+from .parameters import log_jacobian, log_prior
 
 
 def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:

@@ -8,20 +8,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from .compiling import compiled
 from .kernels import Kernel, LaplaceProposal, RandomWalk
 from .marginal import ImportanceSampling
 from .maximisation import Draws, Setting, Trace, begin, block
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
-from .objective import Objective, free_vector
-from .parameters import coordinates, log_prior
+from .objective import Objective, free_vector, prior_of
+from .parameters import coordinates
 from .report import entries
 from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
 _BATCHES = 10
-_log_prior = compiled(log_prior)
 
 
 class Memory(NamedTuple):
@@ -151,7 +149,7 @@ class SAEM(Method):
         details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
         details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}
         details |= {"monte_carlo_error": memory.error, "eta_draws": np.asarray(memory.draws.eta)}
-        log_l, log_p = float(np.sum(terms.value)), float(_log_prior(state.model, problem.fixed))
+        log_l, log_p = float(np.sum(terms.value)), float(prior_of(state.model, problem.fixed))
         ended = (state.converged, state.message, tuple(np.where(still, NOT_ESTIMATED, "").tolist()))
         return Outcome(state.model, log_l, log_p, eta, covariance, *ended, (remark + ".",), details)
 

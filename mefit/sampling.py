@@ -22,11 +22,10 @@ from .compiling import compiled
 from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
-from .objective import Objective, free_vector
+from .objective import Objective, free_vector, prior_of
 from .parameters import Weights, free_parameters, unconstrain
 from .propriety import prior_of_free, refuse_improper
 from .report import entries
-from .saem import _log_prior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +158,7 @@ class NUTS(Method):
         details = {"draws": Draws(_with(every, flat["values"]), eta, flat["diverged"], frame)}
         details["leapfrogs"] = state.memory.seen["leapfrogs"]
         log_l = float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value))
-        log_p = float(_log_prior(state.model, problem.fixed))
+        log_p = float(prior_of(state.model, problem.fixed))
         status = ("",) * len(free_vector(problem.model, problem.fixed))
         covariance = np.einsum("sna,snb->nab", eta - eta.mean(0), eta - eta.mean(0)) / max(1, count - 1)
         found, ended = (log_l, log_p, eta.mean(0), covariance), (state.converged, state.message)

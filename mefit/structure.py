@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .method import Problem
-from .model import eta_size, log_conditional, log_random_effects, sample_random_effects
+from .model import eta_sd, eta_size, log_conditional, log_random_effects, sample_random_effects
 from .objective import set_free
+from .outcomes import plain
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
@@ -58,14 +59,12 @@ def _survey(about: tuple[Any, ...], x: Array, places: Any, names: tuple[str, ...
         def conditional(point, eta):
             return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
 
-        effects: Any = moved(point).random_effects()
-        base, covariance = effects, jnp.full((k, k), jnp.nan)
-        while isinstance(base, dist.Independent | dist.ExpandedDistribution):
-            base = base.base_dist
+        base: Any = plain(moved(point).random_effects())  # type: ignore[arg-type]
+        covariance = jnp.full((k, k), jnp.nan)
         if isinstance(base, dist.MultivariateNormal):
             covariance = base.covariance_matrix
         elif isinstance(base, dist.Normal):
-            covariance = jnp.diag(jnp.broadcast_to(effects.variance, effects.shape()).reshape(-1))
+            covariance = jnp.diag(eta_sd(moved(point)) ** 2)
         said = [as_covariance(free_parameters(model)[n].domain, getattr(moved(point), n), k) for n in names]
         by_point, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
         return by_point, by_eta, jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point), covariance, said

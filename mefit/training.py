@@ -12,17 +12,13 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_step, spread_over_prior
-from .marginal import FOCE, gaussian_effects, gaussian_moments
+from .marginal import FOCE, slope_and_information
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
-from .model import Model, eta_mean, log_joint
-from .objective import Batches, Objective, evaluation, free_vector, model_at
-from .parameters import log_prior
+from .model import Model, eta_mean
+from .objective import Batches, Objective, evaluation, free_vector, model_at, prior_of
 from .population import Population
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
-
-
-_log_prior = compiled(log_prior)
 
 
 class Progress(NamedTuple):
@@ -57,30 +53,21 @@ class GaussNewton(Newton):
     max_steps: int = 3
 
     def __call__(self, log_density, start, args):
-        def look(eta, args):
-            def both(eta):
-                (f, variance), value = gaussian_moments(args[0], eta, args[1]), log_joint(args[0], eta, args[1])
-                return (f, jnp.log(variance), value), (variance, value)
-
-            (g, c, slope), (variance, value) = jax.jacfwd(both, has_aux=True)(eta)
-            chol = gaussian_effects(args[0])[1]
-            prior = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(eta.size))
-            return value, slope, prior + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+        frozen = hold_constant(args)
 
         def step(_, at):
+            # The first step does not move: its slope is zero, and it only looks at the starting point.
             (eta, value, slope, precision), share = at
             trial = eta + share * posterior_step(precision, slope)
-            seen = trial, *look(trial, frozen)
+            seen = trial, log_density(trial, frozen), *slope_and_information(frozen[0], trial, frozen[1])
             uphill = seen[1] >= value - 1e-12 * jnp.abs(value)
             return jax.tree.map(lambda a, b: jnp.where(uphill, a, b), (seen, jnp.ones(())), (at[0], 0.25 * share))
 
-        frozen = hold_constant(args)
-        begin = best_of(lambda eta: log_density(eta, frozen), start)
-        (eta, _, slope, precision), _ = jax.lax.fori_loop(
-            0, self.max_steps, step, ((begin, *look(begin, frozen)), jnp.ones(()))
-        )
+        best = best_of(lambda eta: log_density(eta, frozen), start)
+        begin = (best, jnp.asarray(-jnp.inf), jnp.zeros(best.size), jnp.eye(best.size)), jnp.ones(())
+        (eta, _, slope, precision), _ = jax.lax.fori_loop(0, self.max_steps + 1, step, begin)
         decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
-        tangent = posterior_step(precision, jax.jacfwd(lambda eta: log_density(eta, args))(eta))
+        tangent = posterior_step(precision, slope_and_information(args[0], eta, args[1])[0])
         return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
 
 
@@ -109,8 +96,7 @@ class Adam(Method):
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
     that was best on it is the one kept, and training ends after `patience` blocks without a better one.
-    `polish` iterations at most of the objective's quasi-Newton optimiser follow (0: none). With `held_out` there are
-    none, since the optimum for the training subjects is not what is sought.
+    To go on to the very maximum by quasi-Newton steps, fit again from `fit.model` by the objective itself.
     `resume` is an earlier fit by this method, interrupted: training goes on from it exactly as if it had not stopped.
 
     `details["curve"]` is a data frame: step, objective (log-likelihood plus log prior) and the mean log-likelihood of a
@@ -124,7 +110,6 @@ class Adam(Method):
     batch: int | None = None
     held_out: Population | None = None
     patience: int = 10
-    polish: int = 0
     block: int = 50
     newton: Newton | None = None
     resume: Any = None
@@ -159,16 +144,12 @@ class Adam(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        progress, values = _block(
-            _Warm(inner=self.objective, newton=self._search()),
-            problem.model,
-            problem.fixed,
-            (problem.population.subjects, self.objective.extras(problem.model, problem.population, problem.key)),
-            memory.progress,
-            *self._schedule(problem, int(memory.progress.done)),
-        )
-        values = np.asarray(values)[: self.steps - int(memory.progress.done)]
-        if memory.progress.done == 0 and not np.isfinite(values[0]):
+        model, population, done = problem.model, problem.population, int(memory.progress.done)
+        data = population.subjects, self.objective.extras(model, population, problem.key)
+        about = _Warm(inner=self.objective, newton=self._search()), model, problem.fixed, data
+        progress, values = _block(about, memory.progress, *self._schedule(problem, done))
+        values = np.asarray(values)[: self.steps - done]
+        if done == 0 and not np.isfinite(values[0]):
             self.objective.init(problem)  # which says what is wrong with the start
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
@@ -186,32 +167,16 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        message = state.message
-        remarks: tuple[str, ...] = ()
+        terms = self.objective.terms(state.model, problem.population, problem.key)
+        unmoved = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
+        status, prior = np.where(unmoved, NOT_ESTIMATED, ""), float(prior_of(state.model, problem.fixed))
+        outcome = self.objective.outcome(problem, state, terms, prior, [str(word) for word in status])
+        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
+        remarks, details = outcome.remarks, outcome.details | {"curve": curve, "training": memory}
         if memory.skipped:
             steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
-            remarks = (f"{steps}: lower learning_rate if they are many.",)
-        if self.polish and self.held_out is None and state.converged:
-            best = dataclasses.replace(problem, model=state.model)
-            inner = self.objective.init(best)
-            while not inner.done and inner.iteration < self.polish:
-                inner = self.objective.step(best, inner)
-            outcome = self.objective.finish(best, inner)
-            message += f", then {inner.iteration} quasi-Newton iterations: {inner.message or 'still climbing'}"
-        else:
-            terms = self.objective.terms(state.model, problem.population, problem.key)
-            still = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
-            status = [NOT_ESTIMATED if unmoved else "" for unmoved in still]
-            prior = float(_log_prior(state.model, problem.fixed))
-            outcome = self.objective.outcome(problem, state, terms, prior, status)
-        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-        return dataclasses.replace(
-            outcome,
-            converged=state.converged,
-            message=message,
-            remarks=outcome.remarks + remarks,
-            details=outcome.details | {"curve": curve, "training": memory},
-        )
+            remarks += (f"{steps}: lower learning_rate if they are many.",)
+        return dataclasses.replace(outcome, remarks=remarks, details=details)
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         return self.objective.information(problem, model)
@@ -245,32 +210,15 @@ class Adam(Method):
             message += f"; the best on held-out subjects came at step {memory.best_step}"
             note = f", held out: {memory.curve[-1][2]:.4f} a subject" if memory.curve else ""
         over = stopped or done >= self.steps
-        return State(
-            iteration=done,
-            model=model_at(problem.model, problem.fixed, memory.best),
-            objective=memory.curve[-1][1] if memory.curve else np.nan,
-            gradient_norm=np.nan,
-            evaluations=done,
-            done=over,
-            converged=over,
-            message=message if over else "",
-            note=note,
-            memory=memory,
-        )
+        model = model_at(problem.model, problem.fixed, memory.best)
+        value = memory.curve[-1][1] if memory.curve else np.nan
+        return State(done, model, value, np.nan, done, over, over, message if over else "", memory, note)
 
 
 @compiled
-def _block(
-    objective: Objective,
-    template: Model,
-    fixed: tuple[str, ...],
-    data: Any,
-    progress: Progress,
-    rates: Array,
-    chosen: Array,
-    weights: Array,
-) -> tuple[Progress, Array]:
+def _block(about: tuple, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
     """One step of Adam for each rate: the progress, and the objective before each step."""
+    objective, template, fixed, data = about
     adam, looks = optax.scale_by_adam(), spread_over_prior(template, 64 * _LOOKS)
 
     def step(progress, inputs):

@@ -74,14 +74,14 @@ def test_what_it_reports_is_the_objective_of_the_method_it_trains(trained, train
 
 
 def test_adam_gets_where_quasi_newton_gets(theophylline, fitted):
-    """On a model without a network both find the same maximum; a polish ends exactly there."""
-    method = mf.Adam(mf.FOCE(), steps=400, learning_rate=0.05, polish=30)
+    """On a model without a network both find the same maximum, and one can go on from the other."""
+    method = mf.Adam(mf.FOCE(), steps=400, learning_rate=0.05)
     fit = mf.fit(theophylline_model(), theophylline, method, progress=False)
     exact = fitted(mf.FOCE())
-    assert fit.details["curve"].objective.iloc[-1] > exact.log_likelihood - 0.05
-    np.testing.assert_allclose(fit.log_likelihood, exact.log_likelihood, atol=1e-5)
-    assert "quasi-Newton iterations: converged" in fit.message
+    np.testing.assert_allclose(fit.log_likelihood, exact.log_likelihood, atol=0.05)
     assert fit.has_standard_errors
+    chained = mf.fit(fit.model, theophylline, mf.FOCE(), progress=False)
+    np.testing.assert_allclose(chained.log_likelihood, exact.log_likelihood, atol=1e-5)
 
 
 def test_gauss_newton_finds_the_mode_and_its_derivative(train):
@@ -218,3 +218,20 @@ def test_a_folded_family_is_searched_in_all_its_sheets():
     alone, _ = mf.empirical_bayes(model, mf.Population.from_frame(frame), mf.Newton(looks=0))
     assert abs(float(eta[0, 0]) - 1.6) < 0.1
     assert float(alone[0, 0]) < 1.0
+
+
+@pytest.mark.slow
+def test_fifteen_thousand_weights_and_sixteen_random_effects_run():
+    """Reverse derivatives cost as much for many weights as for few, and nothing is as large as weights squared."""
+
+    class Wide(Curve):
+        def random_effects(self):
+            return dist.Normal(jnp.zeros(16), 1.0)
+
+    net = mf.networks.MLP(17, (114, 114), centre=(0.5,) + (0.0,) * 16, spread=(0.3,) + (3.0,) * 16, last=1.0)
+    assert net.size > 15_000
+    population = curves(20, 1)
+    model = Wide(net=net, sigma=0.3)
+    fit = mf.fit(model, population, mf.Adam(mf.FOCE(), steps=60, learning_rate=0.003, block=20), progress=False)
+    assert fit.details["curve"].objective.iloc[-1] > fit.details["curve"].objective.iloc[0]
+    assert fit.eta.shape == (20, 16) and np.isfinite(fit.log_likelihood)
