@@ -243,8 +243,8 @@ _JOINT = Function(
     "Why the joint mode shrinks everybody",
     truth=joint_scale,
     inputs=lambda rng: (rng.normal(size=int(rng.integers(20, 80))) * rng.uniform(0.5, 2), float(rng.uniform(0.3, 3))),
-    praise="With more people the SD of eta falls without end, like the fourth root of their number: the prior on eta is "
-    "paid for by everybody, the prior on the weight only once.",
+    praise="With more people the SD of eta falls without end, like one over the fourth root of their number: theirs is "
+    "a price that everybody pays, and that of the weight is paid only once.",
     mistakes=[
         Mistake(_joint(power=0.5), "At the minimum w to the *fourth* is known: differentiate both terms again.", 2),
         Mistake(_joint(half=1.0), "A factor of two is lost: the price of eta has a half in it, that of w has none.", 2),
