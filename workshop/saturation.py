@@ -75,7 +75,7 @@ class MeNet(mf.Model):
 def start(dials: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> MeNet:
     """An untrained MeNet: time is brought to mean 0 and SD 1, random effects to a third, so that nothing folds."""
     net = mf.networks.MLP(3, (6, 6), centre=(0.5, 0.0, 0.0), spread=(0.3, 3.0, 3.0), last=1.0, seed=seed)
-    return MeNet(net=net, sigma=0.2, dials=jnp.array(dials))
+    return MeNet(net=net, sigma=jnp.array(0.2), dials=jnp.array(dials))
 
 
 def train(population: mf.Population, dials: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> mf.Fit:

@@ -267,7 +267,7 @@ EXERCISES: dict[str, Exercise] = {
             Judged("fit", models_08.judge_fit),
             Judged("gain", models_08.judge_gain),
         ],
-        praise="The truth has two numbers, and a third dial finds nothing to do: integrated out, it costs little.",
+        praise="The truth has two numbers, and a third dial finds nothing new: integrated out, it costs little.",
     ),
     "08.4": _TURNED,
     "08.5": _POSTERIOR,

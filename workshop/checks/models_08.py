@@ -31,19 +31,20 @@ def judge_model(answer: Any) -> None:
     """`model`: a network of time and three random effects, each behind its dial, with an SD of its own."""
     if isinstance(answer, type):
         raise Wrong("This is the class. Give it values: model = ThreeDials(net=..., sigma=0.2, dials=[1, 1, 1]).", 2)
+    model: Any = answer
     if not isinstance(answer, mf.Model):
         raise Wrong("A model is asked for: model = ThreeDials(net=..., sigma=0.2, dials=[1, 1, 1]).", 2)
     for name in ("net", "sigma", "dials"):
         if not hasattr(answer, name):
             raise Wrong(f"{name} is not declared: the three fields are those of the lesson's MeNet.", 1)
-    if not isinstance(answer.net, mf.networks.MLP):
+    if not isinstance(model.net, mf.networks.MLP):
         raise Wrong("net is a network, mf.networks.MLP(inputs, hidden, ...).", 1)
-    inputs = len(answer.net.centre)
+    inputs = len(model.net.centre)
     if inputs == 3:
         raise Wrong("The network has three inputs, time and two more. Time and three random effects make four.", 1)
     if inputs != 4:
         raise Wrong("The network has another number of inputs than time and three random effects need.", 1)
-    if np.shape(answer.dials) != (3,):
+    if np.shape(model.dials) != (3,):
         raise Wrong("dials holds one number for each of the three random effects.", 2)
     _judge_effects(answer)
     _judge_observations(answer)
@@ -97,7 +98,8 @@ def judge_fit(answer: Any) -> None:
     """`fit`: the three dials, all on, trained on the hundred people by marginal likelihood."""
     if not isinstance(answer, mf.Fit):
         raise Wrong("This is not what mf.fit(model, people, adam, fixed='dials') returns.", 2)
-    if eta_size(answer.model) != 3:
+    model: Any = answer.model
+    if eta_size(model) != 3:
         raise Wrong("The fitted model has another number of random effects than three.", 2)
     if len(answer.population) != 100:
         raise Wrong("Trained on other people: `people` are for training, `new_people` for the comparison.", 2)
@@ -105,9 +107,9 @@ def judge_fit(answer: Any) -> None:
         raise Wrong(f"{answer.method.label} does not integrate the random effects out: take `adam`.", 2)
     if "dials" not in answer.fixed:
         raise Wrong('The dials were trained as if they were parameters: hold them, fixed="dials".', 2)
-    if not np.all(np.asarray(answer.model.dials) == 1):
+    if not np.all(np.asarray(model.dials) == 1):
         raise Wrong("A dial is off in this fit: for `fit` all three are 1.", 2)
-    if float(answer.model.sigma) > 0.06:
+    if float(model.sigma) > 0.06:
         raise Wrong("It has not been trained to the end: sigma is still well above the noise. Take `adam` as it is.", 3)
 
 

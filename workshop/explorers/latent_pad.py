@@ -12,8 +12,10 @@ The pad shows the plane with the posterior of the chosen subject on it, and besi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
@@ -64,7 +66,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
     model = fit.model
     if eta_size(model) != 2 or np.any(np.asarray(eta_mean(model)) != 0):
         raise ValueError("The pad has two sliders: it takes a fit with two random effects of mean zero.")
-    effects = model.random_effects()
+    effects: Any = model.random_effects()
     scale = np.broadcast_to(np.sqrt(np.asarray(effects.variance)).reshape(-1), 2)
     plane = np.stack(np.meshgrid(AXIS, AXIS, indexing="ij"), -1).reshape(-1, 2) * scale
     time, size = time_grid(fit.population, 81), (AXIS.size, AXIS.size)
@@ -76,7 +78,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
 
     chosen = tuple(subjects)
     some = fit.population[list(chosen)]
-    smooth, found = _on_grid(some, time), []
+    smooth, found = _on_grid(some, jnp.asarray(time)), []
     for i in range(len(chosen)):
         one, its_grid = jax.tree.map(lambda x, i=i: x[i], (some.subjects, smooth))
         curves, value = look(one, its_grid)
@@ -93,10 +95,10 @@ def compute(pad: Pad, subject: int, eta1: float, eta2: float) -> Place:
     i, j, who = round((eta1 + REACH) / STEP), round((eta2 + REACH) / STEP), subject - 1
     posterior = pad.log_likelihood[who] + pad.log_prior
     a, b = np.unravel_index(posterior.argmax(), posterior.shape)
-    numbers = pad.log_likelihood[who, i, j], posterior[i, j]
+    here, there = float(pad.log_likelihood[who, i, j]), float(posterior[a, b])
     eta, best = np.array([AXIS[i], AXIS[j]]), np.array([AXIS[a], AXIS[b]])
     name = str(pad.fit.population.ids[pad.subjects[who]])
-    return Place(who, name, eta, pad.curves[who, i, j], *map(float, numbers), best, float(posterior[a, b]))
+    return Place(who, name, eta, pad.curves[who, i, j], here, float(posterior[i, j]), best, there)
 
 
 def say(found: Place) -> str:

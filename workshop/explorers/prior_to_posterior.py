@@ -12,6 +12,7 @@ evenly, and then again that part of it where the posterior is; not draws from it
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ class Watch:
         self.time = time_grid(people, 81)
         self.some = people[list(self.subjects)]
         self.smooth = _on_grid(self.some, jnp.asarray(self.time))
-        effects = model.random_effects()
+        effects: Any = model.random_effects()
         self.mean = np.asarray(eta_mean(model))
         self.scale = np.broadcast_to(np.sqrt(np.asarray(effects.variance)).reshape(-1), 2)
 
@@ -180,7 +181,7 @@ def prior_to_posterior(
     watch = Watch(fit, people, subjects, truth)
     most = int(max(np.asarray(watch.some.subjects.mask).sum(1)))
     controls: dict[str, Control] = {
-        "observations": Slider("Observations", 0, most, 0, 1, play=True),
+        "observations": Slider("Observations", 0, most, min(3, most), 1, play=True),
         "subject": Slider("Subject", 1, len(watch.subjects), 1, 1),
         "order": Choice("Taken", (LEFT, SPREAD), LEFT),
     }
