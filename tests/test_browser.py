@@ -49,6 +49,7 @@ NOTEBOOKS = [
     pytest.param("workshop/05_can_you_trust_the_fit.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/07_from_knowledge_to_networks.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/08_menets.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
@@ -285,12 +286,14 @@ sys.path.insert(0, {tests!r})
 import mefit as mf
 from models import theophylline_model
 from workshop import explorers
-fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)"""
-NEEDS = {  # what an explorer is given
-    "pooling": "fit",
-    "saem_step_by_step": "fit",
-    "ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0",
-}
+fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
+from types import SimpleNamespace
+from workshop import saturation
+people = saturation.simulate(20, seed=1)  # an untrained network will do: it is the hands that are tested
+menet = SimpleNamespace(model=saturation.start(), population=people, eta=0.1 * people.subjects.y[:, :2])"""
+GIVEN = {"pooling": "fit", "saem_step_by_step": "fit", "latent_pad": "menet"}
+GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0"}
+GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
 
 
 def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab, browser):
@@ -300,7 +303,7 @@ def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab
     """
     names = list(explorers.__all__)
     cells = [FIT.format(tests=str(HOME / "tests"))]
-    cells += [f"explorers.{name}({NEEDS.get(name, '')})" for name in names]
+    cells += [f"explorers.{name}({GIVEN.get(name, '')})" for name in names]
     opened = Opened(browser, lab, notebook_of(tmp_path / "all_explorers.ipynb", cells))
     try:
         opened.run()

@@ -4,10 +4,13 @@ and returns an `Explorer`; `panel` holds what they are all built from."""
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
+from workshop.explorers.generative import generative
 from workshop.explorers.ladder import ladder
+from workshop.explorers.latent_pad import latent_pad
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
+from workshop.explorers.prior_to_posterior import prior_to_posterior
 from workshop.explorers.regimen_builder import regimen_builder
 from workshop.explorers.saem_step_by_step import saem_step_by_step
 from workshop.explorers.sampling_times import sampling_times
@@ -24,10 +27,13 @@ __all__ = [
     "draws_needed",
     "eight_schools",
     "em_by_hand",
+    "generative",
     "ladder",
+    "latent_pad",
     "one_subject",
     "pooling",
     "prior_of_curves",
+    "prior_to_posterior",
     "regimen_builder",
     "saem_step_by_step",
     "sampling_times",

@@ -1,0 +1,180 @@
+"""The explorers of lesson 08, on a model whose posteriors have closed forms: lines with a random height and slope."""
+
+import sys
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+import test_widgets
+from jaxtyping import Array
+from scipy.stats import norm
+
+import mefit as mf
+from mefit import plots
+from workshop import explorers
+
+# The explorers' functions share their modules' names, so the modules are fetched by theirs.
+pad, watch, crowd = (
+    sys.modules[f"workshop.explorers.{name}"] for name in ("latent_pad", "prior_to_posterior", "generative")
+)
+SD, SIGMA = np.array([1.0, 0.5]), 0.3
+
+
+class Lines(mf.Model):
+    """y = eta_1 + eta_2 t, with noise."""
+
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(2), jnp.asarray(SD))
+
+    def observations(self, eta, subject):
+        return dist.Normal(eta[0] + eta[1] * subject.time, self.sigma)
+
+
+class Flat(mf.Model):
+    """No random effects."""
+
+    sigma: Array = mf.positive()
+
+    def observations(self, eta, subject):
+        return dist.Normal(0.0 * subject.time, self.sigma)
+
+
+TIMES = np.linspace(0.0, 2.0, 9)
+
+
+@pytest.fixture(scope="module", name="fit")
+def fitted():
+    """As a fit, with sigma where it was: explorers ask it for model, population and eta."""
+    blank = mf.Population.from_subjects([mf.Subject(TIMES, 0 * TIMES, TIMES >= 0)] * 40)
+    model = Lines(sigma=SIGMA)
+    people = mf.simulate(model, blank, jax.random.key(1))
+    eta, _ = mf.empirical_bayes(model, people)
+    return SimpleNamespace(model=model, population=people, eta=np.asarray(eta))
+
+
+@pytest.fixture(scope="module", name="makers")
+def made(fit):
+    truth = np.asarray(fit.eta[:, :1] + fit.eta[:, 1:] * plots.time_grid(fit.population, 81))
+    return {
+        "latent_pad": lambda: explorers.latent_pad(fit, truth=truth),
+        "prior_to_posterior": lambda: explorers.prior_to_posterior(fit, fit.population, truth=truth),
+        "generative": lambda: explorers.generative(fit, fit.population),
+    }
+
+
+def test_the_pad_knows_curve_likelihood_and_the_best_place(fit):
+    made = pad.prepare(fit)
+    found = pad.compute(made, 3, 0.5, -1.2)
+    eta = np.array([0.5, -1.2]) * SD
+    np.testing.assert_allclose(found.curve, eta[0] + eta[1] * made.time, atol=1e-12)
+    y = np.asarray(fit.population[2].y)
+    wanted = norm.logpdf(y, eta[0] + eta[1] * TIMES, SIGMA).sum()
+    assert found.log_likelihood == pytest.approx(wanted)
+    assert found.log_posterior == pytest.approx(wanted + norm.logpdf(eta, 0, SD).sum())
+    assert np.abs(found.best - fit.eta[2] / SD).max() < 0.11 and found.highest > found.log_posterior
+    best = pad.compute(made, 3, *map(float, found.best))
+    assert "There is no better place on the pad" in pad.say(best) and "Subject 3 at η = (0.5, -1.2)" in pad.say(found)
+    with pytest.raises(ValueError, match="reaches 3 SDs"):
+        pad.compute(made, 1, 4.0, 0.0)
+
+
+def closed_form(y, rows):
+    """Mean and covariance of eta after some rows."""
+    x = np.column_stack([np.ones(len(rows)), TIMES[rows]])
+    precision = np.diag(1 / SD**2) + x.T @ x / SIGMA**2
+    covariance = np.linalg.inv(precision)
+    return covariance @ x.T @ y[rows] / SIGMA**2, covariance
+
+
+@pytest.mark.parametrize(
+    ("count", "order"), [(0, "from the left"), (1, "from the left"), (4, "spread out"), (9, "spread out")]
+)
+def test_the_posterior_band_is_that_of_the_closed_form(fit, count, order):
+    made = watch.Watch(fit, fit.population, range(5), None)
+    found, rows = watch.compute(made, 2, count, order), made.order(1, count, order)
+    assert len(rows) == count == found.count
+    mean, covariance = closed_form(np.asarray(fit.population[1].y), rows)
+    np.testing.assert_allclose(found.sd, np.sqrt(np.diag(covariance)) / SD, rtol=0.02)
+    x = np.column_stack([np.ones(81), made.time])
+    middle, sd = x @ mean, np.sqrt(np.einsum("ti,ij,tj->t", x, covariance, x))
+    for level, line in zip(watch.LEVELS, found.band, strict=True):
+        np.testing.assert_allclose(line, middle + sd * norm.ppf(level), atol=0.09 * sd.max())
+    assert found.width == pytest.approx(sd.mean() / np.sqrt(1 + 0.25 * made.time**2).mean(), rel=0.04)
+
+
+def test_observations_are_taken_from_the_left_or_spread_out(fit):
+    made = watch.Watch(fit, fit.population, range(5), None)
+    assert made.order(0, 3, watch.LEFT).tolist() == [0, 1, 2]
+    spread = made.order(0, 3, watch.SPREAD)
+    assert len(spread) == 3 and np.ptp(spread) >= 4
+    found = watch.compute(made, 1, 3, watch.SPREAD)
+    assert len(found.used[0]) == 3 and len(found.left[0]) == 6
+    assert "after no observations" in watch.say(watch.compute(made, 1, 0, watch.LEFT))
+    assert "after 1 observation:" in watch.say(watch.compute(made, 1, 1, watch.LEFT))
+
+
+def test_virtual_people_are_spread_as_the_model_says(fit):
+    made = crowd.prepare(fit, fit.population)
+    sd = np.sqrt(1 + 0.25 * TIMES**2)
+    quiet = np.concatenate([crowd.compute(made, crowd.MOST, d, False).shown for d in range(1, crowd.STUDIES + 1)])
+    np.testing.assert_allclose(quiet.std(0), sd, rtol=0.03)
+    loud = np.concatenate([crowd.compute(made, crowd.MOST, d, True).shown for d in range(1, crowd.STUDIES + 1)])
+    np.testing.assert_allclose(loud.std(0), np.hypot(sd, SIGMA), rtol=0.03)
+    found = crowd.compute(made, 200, 3, True)
+    assert found.shown.shape == (200, 9) and found.inside > 0.6
+    np.testing.assert_allclose(found.virtual, np.percentile(found.shown, crowd.PERCENTILES, axis=0))
+    np.testing.assert_allclose(found.real[2], np.median(np.asarray(fit.population.subjects.y), axis=0))
+    # bands of 40 people's percentiles: nine in ten studies of the model itself lie within
+    fresh = [mf.simulate(fit.model, fit.population, k).subjects.y for k in jax.random.split(jax.random.key(5), 200)]
+    share = np.percentile(np.asarray(fresh), (5, 50, 95), axis=1)
+    inside = np.mean((share >= made.bands[:, None, 0]) & (share <= made.bands[:, None, 2]))
+    assert inside == pytest.approx(0.9, abs=0.03)
+
+
+def test_what_cannot_be_shown_is_refused(fit):
+    flat = SimpleNamespace(model=Flat(sigma=1.0), population=fit.population, eta=np.zeros((40, 0)))
+    with pytest.raises(ValueError, match="two random effects"):
+        pad.prepare(flat)
+    with pytest.raises(ValueError, match="two random effects"):
+        watch.Watch(flat, fit.population, range(3), None)
+    with pytest.raises(ValueError, match="again and again"):
+        crowd.prepare(flat, fit.population)
+    with pytest.raises(ValueError, match="subjects 1 to"):
+        watch.compute(watch.Watch(fit, fit.population, range(3), None), 4, 2, watch.LEFT)
+    with pytest.raises(ValueError, match="virtual studies of up to"):
+        crowd.compute(crowd.prepare(fit, fit.population), 0, 1, True)
+
+
+NAMES = ("latent_pad", "prior_to_posterior", "generative")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
+def test_as_every_explorer(check, name, makers):
+    check(makers[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_edges_of_every_control(name, makers):
+    test_widgets.assert_the_edges_hold(makers[name])
+
+
+MOVES = {
+    "latent_pad": ({"eta1": 1.5}, {"subject": 4}, {"eta1": -3.0, "eta2": 3.0}, {"subject": 12}),
+    "prior_to_posterior": ({"observations": 3}, {"order": "spread out"}, {"subject": 7}, {"observations": 9}),
+    "generative": ({"people": 30}, {"draw": 7}, {"noise": False}, {"people": 400}),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_painting_anew_and_moving_artists_give_the_same_picture(name, makers, fit):
+    module = {"latent_pad": pad, "prior_to_posterior": watch, "generative": crowd}[name]
+    compute = makers[name]()._compute
+    prepared = compute.args[0]
+    bound = SimpleNamespace(compute=compute, paint=lambda p, r: module.paint(prepared, p, r), say=module.say)
+    test_widgets.assert_painting_anew_gives_the_same(makers[name], bound, MOVES[name])
