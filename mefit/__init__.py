@@ -41,6 +41,7 @@ from .parameters import (
 )
 from .population import Population
 from .predict import predict
+from .prognosis import learn_effects, permutation_importance
 from .regimens import Regimens, exposure, regimen, simulate_regimens
 from .resampling import bootstrap, sir
 from .saem import SAEM
@@ -48,7 +49,7 @@ from .sampling import NUTS, Draws
 from .subject import Doses, Subject
 from .training import Adam
 from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores
-from .vpc import VPC, vpc
+from .vpc import VPC, energy_distance, vpc
 
 if _folder := _os.environ.get("MEFIT_COMPILED"):
     keep_compiled(_folder)

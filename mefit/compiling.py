@@ -20,20 +20,23 @@ import equinox as eqx
 import jax
 from numpyro.distributions.distribution import validation_enabled
 
-_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+_OPTIONS: Any = {"compiler_options": {"xla_cpu_use_fusion_emitters": False}}
 
 
 @functools.cache
 def _known_options() -> dict[str, Any]:
     try:
-        jax.jit(lambda x: -x, compiler_options=_OPTIONS)(0.0)
+        jax.jit(lambda x: -x, **_OPTIONS)(0.0)
     except (RuntimeError, ValueError):  # this XLA has no such option
         return {}
     return _OPTIONS
 
 
-class Compiled:
-    """A function under `equinox.filter_jit`, set up at its first call and not at import."""
+class compiled:
+    """A function under `equinox.filter_jit` with the kit's compiler options.
+
+    It is set up at its first call and not at import.
+    """
 
     def __init__(self, function: Callable):
         self._function = function
@@ -42,14 +45,13 @@ class Compiled:
     @functools.cached_property
     def program(self) -> Any:
         """The compiled function itself, which tests and benchmarks ask how often it was compiled."""
-        options = _known_options()
 
         @functools.wraps(self._function)
         def traced(*args: Any, **kwargs: Any) -> Any:
             with validation_enabled(False):
                 return self._function(*args, **kwargs)
 
-        return eqx.filter_jit(traced, **({"compiler_options": options} if options else {}))  # type: ignore[call-overload]
+        return eqx.filter_jit(traced, **_known_options())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.program(*args, **kwargs)
@@ -83,8 +85,3 @@ def _processor() -> str:
     except OSError:
         told = [platform.processor()]
     return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
-
-
-def compiled(function: Callable) -> Compiled:
-    """`equinox.filter_jit` with the kit's compiler options."""
-    return Compiled(function)

@@ -15,6 +15,8 @@ from .regimens import Regimens
 from .uncertainty import Profile, Uncertainty, observed_information
 from .vpc import VPC
 
+__all__ = ["convergence", "correlation", "effects_against_covariates", "goodness_of_fit"]
+__all__ += ["histogram", "profile", "regimens", "vpc"]
 _THIN = style.LINE["prior"] | {"linewidth": 1.5}
 
 
@@ -27,9 +29,8 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
     frame = residuals(fit_or_residuals) if isinstance(fit_or_residuals, Fit) else fit_or_residuals
     name = "NPDE" if "NPDE" in frame else "CWRES"
     z, time, y = frame[name].to_numpy(), frame.attrs.get("time_label", "time"), frame.attrs.get("y_label", "y")
-    with style.use():
-        alt = f"{y} against predictions; {name} against time and prediction, against normal quantiles, and counted."
-        panels = style.panels(axes, alt, 6, 960, 600, 2)
+    alt = f"{y} against predictions; {name} against time and prediction, against normal quantiles, and counted."
+    with style.drawing(axes, alt, 6, 960, 600, 2) as panels:
         for ax, column, meaning in zip(panels, ("PRED", "IPRED"), ("population", "individual"), strict=False):
             ax.axline((frame.DV.median(), frame.DV.median()), slope=1.0, **style.LINE[meaning])
             ax.plot(frame[column], frame.DV, **_dots(len(z)))
@@ -54,9 +55,8 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
 def histogram(values: Any, ax: Axes | None = None, label: str = "residual") -> Axes:
     """Histogram of residuals (NPDE, CWRES, IWRES), its area 1, and the density of N(0, 1)."""
     z, x = np.asarray(values, float), np.linspace(-3.5, 3.5, 201)
-    with style.use():
-        title = f"mean {z.mean():.2f}, SD {z.std(ddof=1):.2f}"
-        ax = style.panels(ax, f"Histogram of {z.size} {label}, {title}, with N(0, 1).", 1, 560, 380)[0]
+    title = f"mean {z.mean():.2f}, SD {z.std(ddof=1):.2f}"
+    with style.drawing(ax, f"Histogram of {z.size} {label}, {title}, with N(0, 1).", 1, 560, 380) as (ax,):
         ax.hist(z, bins=int(np.clip(2 * z.size ** (1 / 3), 8, 40)), density=True, **style.AREA["data"])
         ax.plot(x, norm.pdf(x), **style.LINE["prior"])
         ax.set(xlabel=label, ylabel="density", title=title)
@@ -69,9 +69,8 @@ def vpc(check: VPC, axes: Any = None) -> list[Axes]:
     statistics = list(dict.fromkeys(check.observed.statistic))
     time, y = points.attrs.get("time_label", "time"), points.attrs.get("y_label", "y")
     middle = "50%" if "50%" in statistics else statistics[len(statistics) // 2]
-    with style.use():
-        alt = f"Visual predictive check of {y} against {time}: {', '.join(statistics)} of the data, in simulated bands."
-        panels = style.panels(axes, alt, len(strata), min(960, 200 + 420 * len(strata)), 420, sharey=True)
+    alt = f"Visual predictive check of {y} against {time}: {', '.join(statistics)} of the data, in simulated bands."
+    with style.drawing(axes, alt, len(strata), min(960, 200 + 420 * len(strata)), 420, sharey=True) as panels:
         for ax, stratum in zip(panels, strata, strict=True):
             ax.plot(*points.loc[points.stratum == stratum, ["TIME", "DV"]].to_numpy().T, **_dots(4 * len(points)))
             for name in statistics:
@@ -96,12 +95,11 @@ def regimens(result: Regimens, axes: Any = None, window: tuple[float, float] | N
     half = len(percentiles) // 2
     if window is not None and not window[0] < window[1]:
         raise ValueError(f"window is {window}; give its low end, then its high end.")
-    with style.use():
-        alt = f"{y} against {time} of virtual subjects, {', '.join(percentiles)}, by regimen: {', '.join(names)}."
-        rows = -(-len(names) // 3)
-        columns = -(-len(names) // rows)
-        size = min(960, 200 + 360 * columns), 90 + 330 * rows
-        panels = style.panels(axes, alt, len(names), *size, rows, sharex=True, sharey=True)
+    alt = f"{y} against {time} of virtual subjects, {', '.join(percentiles)}, by regimen: {', '.join(names)}."
+    rows = -(-len(names) // 3)
+    columns = -(-len(names) // rows)
+    size = min(960, 200 + 360 * columns), 90 + 330 * rows
+    with style.drawing(axes, alt, len(names), *size, rows, sharex=True, sharey=True) as panels:
         for ax, name in zip(panels, names, strict=True):
             curve = result.curves[result.curves.regimen == name]
             if window is not None:
@@ -112,9 +110,8 @@ def regimens(result: Regimens, axes: Any = None, window: tuple[float, float] | N
                 ax.fill_between(curve.TIME, curve[low], curve[high], **(style.AREA["marginal"] | band))
             for middle in percentiles[half : len(percentiles) - half]:
                 ax.plot(curve.TIME, curve[middle], **style.LINE["marginal"], label=middle)
-            ax.set(title=name, xlabel=time if name in names[-columns:] else "")
-        for ax in panels[::columns]:
-            ax.set_ylabel(y)
+            lowest, leftmost = name in names[-columns:], name in names[::columns]
+            ax.set(title=name, xlabel=time if lowest else "", ylabel=y if leftmost else "")
         if axes is None:
             panels[0].figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
         else:
@@ -130,10 +127,9 @@ def effects_against_covariates(fit: Fit, axes: Any = None) -> list[Axes]:
     if not covariates:
         raise ValueError("this population has no covariates: name them in Population.from_frame(..., covariates=...).")
     pairs = [(j, covariate) for j in range(len(names)) for covariate in covariates]
-    with style.use():
-        rows = len(names) if len(covariates) > 1 else 1
-        alt = f"Estimates of {', '.join(names)} of {len(frame)} subjects against {', '.join(covariates)}."
-        panels = style.panels(axes, alt, len(pairs), min(960, 340 * len(pairs) // rows), 60 + 270 * rows, rows)
+    rows = len(names) if len(covariates) > 1 else 1
+    alt = f"Estimates of {', '.join(names)} of {len(frame)} subjects against {', '.join(covariates)}."
+    with style.drawing(axes, alt, len(pairs), min(960, 340 * len(pairs) // rows), 60 + 270 * rows, rows) as panels:
         for ax, (j, covariate) in zip(panels, pairs, strict=True):
             x, eta = frame[covariate].to_numpy(), frame[names[j]].to_numpy()
             values, at = np.unique(x, return_inverse=True)
@@ -156,9 +152,8 @@ def correlation(fit: Fit | Uncertainty, ax: Axes | None = None) -> Axes:
     covariance = (observed_information(fit) if isinstance(fit, Fit) else fit).covariance
     sd, labels = np.sqrt(np.diagonal(covariance)), list(covariance)
     matrix, size = covariance.to_numpy() / np.outer(sd, sd), 62 * len(labels)
-    with style.use():
-        alt = f"Correlations of {len(labels)} estimates, {np.abs(np.tril(matrix, -1)).max():.2f} the strongest."
-        ax = style.panels(ax, alt, 1, 330 + size, 170 + size)[0]
+    alt = f"Correlations of {len(labels)} estimates, {np.abs(np.tril(matrix, -1)).max():.2f} the strongest."
+    with style.drawing(ax, alt, 1, 330 + size, 170 + size) as (ax,):
         image = ax.imshow(matrix, vmin=-1, vmax=1, cmap="PuOr_r", aspect="auto")
         ax.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(labels)), labels)
@@ -174,18 +169,15 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
         raise ValueError(f"{fit.method.label} keeps no trajectory of the parameters: draw plots.history(fit).")
     table, explored = fit.details["trajectory"], fit.details["explored"]
     table = table.loc[:, np.ptp(table.to_numpy(), axis=0) > 0]
-    with style.use():
-        rows, count = -(-table.shape[1] // 3), table.shape[1]
-        alt = f"{count} numbers over {len(table) - 1} iterations, the first {explored} exploring: {fit.message}."
-        panels = style.panels(axes, alt, count, 920, 110 + 165 * rows, rows, sharex=True)
+    rows, count = -(-table.shape[1] // 3), table.shape[1]
+    alt = f"{count} numbers over {len(table) - 1} iterations, the first {explored} exploring: {fit.message}."
+    with style.drawing(axes, alt, count, 920, 110 + 165 * rows, rows, sharex=True) as panels:
         for ax, label in zip(panels, table, strict=True):
             ax.axvspan(0, explored, **(style.AREA["prior"] | {"alpha": 0.15}))
             ax.axhline(table[label].iloc[-1], **_THIN)
             ax.plot(table.index, table[label], **(style.LINE["population"] | {"linewidth": 1.6}))
-            ax.set(
-                title=f"{label} ({fit.table.unit[label]})".replace(" ()", ""),
-                xlabel="iteration" if label in table.columns[-3:] else "",
-            )
+            lowest, unit = label in table.columns[-3:], fit.table.unit[label]
+            ax.set(title=f"{label} ({unit})" if unit else label, xlabel="iteration" if lowest else "")
         if axes is None:
             panels[0].figure.suptitle(textwrap.fill(f"SAEM {fit.message}.", 105), fontsize=12, x=0.01, ha="left")
         return panels
@@ -194,9 +186,8 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
 def profile(curve: Profile, ax: Axes | None = None) -> Axes:
     """-2 log profile likelihood above its minimum, the cut, and the interval between where the two cross."""
     cut, value = float(chi2.ppf(curve.level, 1)), curve.curve.value
-    with style.use():
-        alt = f"Profile likelihood of {curve.parameter}: {curve.low:.4g} to {curve.high:.4g} at {100 * curve.level:g}%."
-        ax = style.panels(ax, alt, 1, 620, 400)[0]
+    alt = f"Profile likelihood of {curve.parameter}: {curve.low:.4g} to {curve.high:.4g} at {100 * curve.level:g}%."
+    with style.drawing(ax, alt, 1, 620, 400) as (ax,):
         ax.axhline(cut, **_THIN, label=f"cut {cut:.3f} ({100 * curve.level:g}%)")
         ax.fill_between(np.clip((curve.low, curve.high), value.min(), value.max()), 0.0, cut, **style.AREA["marginal"])
         ax.plot(value, curve.curve.difference, **style.LINE["marginal"], label="profile likelihood")

@@ -40,10 +40,10 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
     eta = fit.eta if eta is None and population is None else eta
     population = one_outcome(fit.population if population is None else population)
     pred, ipred = (np.asarray(predict(fit.model, population, e, time)) for e in (None, eta))
-    at, dv, rows = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool)
+    at, dv, rows, subjects = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool), population.subjects
     if time is None:
-        at, mask = population.subjects.time, population.subjects.mask
-        dv, rows = np.where(mask, population.subjects.y, np.nan), np.arange(mask.shape[1]) < population.rows[:, None]
+        at, dv = subjects.time, np.where(subjects.mask, subjects.y, np.nan)
+        rows = np.arange(pred.shape[1]) < population.rows[:, None]
     return frame_of(population, rows, TIME=np.broadcast_to(np.asarray(at), pred.shape), DV=dv, PRED=pred, IPRED=ipred)
 
 
@@ -67,8 +67,7 @@ def residuals(fit: Fit, *, key: PRNGKeyArray | None = None, samples: int = 1000)
     population = fit.population.uncensored
     subjects, y = population.subjects, np.asarray(population.subjects.y)
     f, variance, iwres, cwres = _standardised(fit.model, jnp.asarray(fit.eta), subjects, typical(fit))
-    bad = ~np.all((variance > 0) & np.isfinite(variance), axis=1)
-    if bad.any():
+    if (bad := ~np.all((variance > 0) & np.isfinite(variance), axis=1)).any():
         who = f"subject {population.ids[int(np.argmax(bad))]}"
         raise ValueError(f"{who} has observations without a positive, finite variance: add an additive error.")
     pred = predict(fit.model, population)
@@ -206,12 +205,11 @@ def _decorrelated(population: Population, y: np.ndarray, simulated: np.ndarray) 
 @compiled
 def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, thin: int) -> Array:
     """eta (kept, C, N, K) after each `thin` iterations, as often as there are gains; the second half is kept."""
-    target, count = Target(model, subjects), subjects.time.shape[0]
-    key_start, key = jax.random.split(key)
+    (key_start, key), count = jax.random.split(key), subjects.time.shape[0]
     eta = sample_random_effects(model, chains * count, key_start).reshape(chains, count, -1)
 
     def iteration(state, inputs):
-        eta, _, tuning, _ = sweep(_KERNELS, inputs[0], target, state[0], state[1], inputs[1])
+        eta, _, tuning, _ = sweep(_KERNELS, inputs[0], Target(model, subjects), state[0], state[1], inputs[1])
         return (eta, tuning), None
 
     def keep(state, inputs):

@@ -226,7 +226,7 @@ class _Progress(NamedTuple):
     seen: Float[Array, ""]
     reset: Float[Array, ""]
     plan: Float[Array, ""]
-    out: Any  # (n, S), of the last
+    out: Any = None  # (n, S), of the last
 
 
 def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events: _Events) -> _Progress:
@@ -259,20 +259,16 @@ def _integrate(solver: Solver, rhs: Callable, start: Array, state: Array, events
         counts, plan = solver.judge(*stop_gradient((p.plan, h, hit, p.state, new, error)))
         dosed, seen, value = counts & hit & dose, counts & hit & ~dose, stop_gradient(stop)
         given, reset = arrive(new, p.reset, p.dosed, value)
-        return _Progress(
-            out=None,
-            time=jnp.where(counts, jnp.where(hit, stop, p.time + h), p.time),
-            state=jnp.where(dosed, given, jnp.where(counts, new, p.state)),
-            dosed=jnp.where(dosed, value, p.dosed),
-            seen=jnp.where(seen, value, p.seen),
-            reset=jnp.where(dosed, reset, p.reset),
-            plan=plan,
-        ), (new, jnp.where(seen, jnp.sum(distinct & (ordered < value)), times.size))
+        time = jnp.where(counts, jnp.where(hit, stop, p.time + h), p.time)
+        state = jnp.where(dosed, given, jnp.where(counts, new, p.state))
+        until = jnp.where(dosed, value, p.dosed), jnp.where(seen, value, p.seen), jnp.where(dosed, reset, p.reset)
+        place = jnp.where(seen, jnp.sum(distinct & (ordered < value)), times.size)
+        return _Progress(time, state, *until, plan), (new, place)
 
     dosed, reset = arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
     span = jnp.maximum(last - here, 1e-300)
     plan = jnp.asarray(solver.begin(span))
-    progress = _Progress(start, dosed, here, here, reset, plan, None)
+    progress = _Progress(start, dosed, here, here, reset, plan)
     # A row for each distinct time; rows of states are put in after every chunk of steps, for there may be many.
     ordered = jnp.sort(times)
     distinct = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])[: times.size]
@@ -316,5 +312,4 @@ def _steady(solver: Solver, rhs: Callable, state: Array, steady: Array, *dose: A
 
     found = jax.lax.scan(newton, state, None, length=_PERIODS)[0]
     off = jnp.max(jnp.abs(period(found) - found)) > 1e-6 * jnp.max(jnp.abs(found)) + 1e-9
-    late = (begin > interval) | (end - begin > interval)
-    return jnp.where(steady & (off | late), jnp.nan, found)
+    return jnp.where(steady & (off | (begin > interval) | (end - begin > interval)), jnp.nan, found)

@@ -4,7 +4,7 @@ The mode eta*(theta) maximises a log density in eta: the joint density of the su
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -123,30 +123,18 @@ class Newton(eqx.Module):
             calmer = jnp.where(s.damping < 1e-2, 0.0, 0.1 * s.damping)
             damping = jnp.where(uphill, calmer, jnp.maximum(10.0 * s.damping, 0.3))
 
-            def choose(new, old):
-                return jnp.where(uphill, new, old)
-
-            precision, gradient = choose(precision, s.precision), choose(gradient, s.gradient)
+            there, here = (trial, value, gradient, precision), (s.eta, s.value, s.gradient, s.precision)
+            eta, value, gradient, precision = (jnp.where(uphill, a, b) for a, b in zip(there, here, strict=True))
             squared = gradient @ posterior_step(precision, gradient)
             decrement = jnp.where(squared >= 0.0, jnp.sqrt(jnp.abs(squared)), jnp.inf)
             decrement = jnp.where(s.steps == 0, jnp.where(uphill, decrement, jnp.inf), decrement)
             # Where rounding keeps the decrement above the tolerance, a pure step that gains nothing ends the search.
             stalled = ((decrement < 1e-6) & (s.damping == 0.0) & (decrement >= 0.5 * s.decrement)) | (damping > 1e12)
-            return _Search(
-                choose(trial, s.eta),
-                choose(value, s.value),
-                gradient,
-                precision,
-                damping,
-                decrement,
-                stalled,
-                s.steps + 1,
-            )
+            return _Search(eta, value, gradient, precision, damping, decrement, stalled, s.steps + 1)
 
         infinity = jnp.asarray(jnp.inf)
-        begin = _Search(
-            start, -infinity, jnp.zeros(k), jnp.eye(k), jnp.zeros(()), infinity, jnp.asarray(False), jnp.asarray(0)
-        )
+        none = jnp.zeros(k), jnp.eye(k), jnp.zeros(())
+        begin = _Search(start, -infinity, *none, infinity, jnp.asarray(False), jnp.asarray(0))
         return jax.lax.while_loop(running, step, begin)
 
 
@@ -161,8 +149,11 @@ def best_of(log_density: Callable[[Array], Array], points: Float[Array, "..."]) 
 def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
     mean = eta_mean(model)
+    if mean.size == 0:
+        return jnp.zeros((count, 0))
     z = ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:])
-    variance = jnp.reshape(jnp.broadcast_to(model.random_effects().variance, eta_shape(model)), -1)
+    effects: Any = model.random_effects()
+    variance = jnp.reshape(jnp.broadcast_to(effects.variance, eta_shape(model)), -1)
     return mean + z * jnp.sqrt(jnp.where(jnp.isfinite(variance), variance, 1.0))
 
 

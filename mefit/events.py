@@ -52,20 +52,17 @@ def read_text(path: str | os.PathLike, id: str) -> tuple[pd.DataFrame, np.ndarra
         rows = others  # where ids are words, C is one of them and begins no remark
     left_out = len(lines) - 1 - len(rows)
     notes = [f"{left_out} lines are comments or repeat the header."] if left_out else []
-    for i, cells in rows:
-        if len(cells) != len(names):
-            raise ValueError(
-                f"Line {i} (beginning with {cells[0]!r}) has {len(cells)} cells and the header has {len(names)}: a "
-                f"separator ({mark or ' '!r}) is missing or too many, or a comma is decimal; correct the line."
-            )
+    for i, cells in (row for row in rows if len(row[1]) != len(names)):
+        what = f"Line {i} (beginning with {cells[0]!r}) has {len(cells)} cells and the header has {len(names)}"
+        why = f"a separator ({mark or ' '!r}) is missing or too many, or a comma is decimal"
+        raise ValueError(f"{what}: {why}; correct the line.")
     if mark != "," and any(_COMMA.fullmatch(c) for _, cells in rows for c in cells):
         for i, c in ((i, c) for i, cells in rows for c in cells if _POINT.fullmatch(c)):
             raise ValueError(f"Line {i}: {c!r} has a decimal point, other lines a decimal comma; use one.")
         rows = [(i, [c.replace(",", ".") if _COMMA.fullmatch(c) else c for c in cells]) for i, cells in rows]
         notes.append("Commas were read as decimal.")
-    for k in range(len(names) - 1, -1, -1):
-        if not names[k] and any(cells[k] for _, cells in rows):
-            raise ValueError(f"Column {k + 1} has no name in the header; name it or drop it.")
+    if nameless := [k for k, name in enumerate(names) if not name and any(cells[k] for _, cells in rows)]:
+        raise ValueError(f"Column {nameless[-1] + 1} has no name in the header; name it or drop it.")
     df = pd.DataFrame([cells for _, cells in rows], columns=names, dtype=object)
     place = frames.Reader(df).find(id)
     if place is not None:  # ids that are numbers become numbers; 007 stays text

@@ -26,24 +26,22 @@ def starts(*columns: np.ndarray) -> np.ndarray:
 class Reader:
     """Looks up columns of one frame and turns them into numbers, knowing how to name a row in a sentence."""
 
-    def __init__(self, df: pd.DataFrame, lines: np.ndarray | None = None):
+    def __init__(self, df: pd.DataFrame, lines: np.ndarray | None = None, notes: Sequence[str] = ()):
         self.df = df
         self.columns = [str(c) for c in df.columns]
         self.labels: list[Any] = []  # the id of each row, once read, and the number of its subject, from 0
         self.subject: np.ndarray = np.zeros(len(df), int)
         self.word = "row" if lines is None else "line"
         self.numbers_of_rows: np.ndarray = np.arange(1, len(df) + 1) if lines is None else lines
-        self.notes: list[str] = []
+        self.notes = [*notes]
         self.read: set[int] = set()
-
-    def where(self, row: int) -> str:
-        who = f"Subject {self.labels[row]}, {self.word}" if self.labels else self.word.capitalize()
-        return f"{who} {self.numbers_of_rows[row]}"
 
     def refuse(self, bad: np.ndarray, what: str) -> None:
         """Raise for the first row that is bad: its subject and row, then what is wrong and what to do."""
         if bad.any():
-            raise ValueError(f"{self.where(int(np.argmax(bad)))}: {what}")
+            row = int(np.argmax(bad))
+            who = f"Subject {self.labels[row]}, {self.word}" if self.labels else self.word.capitalize()
+            raise ValueError(f"{who} {self.numbers_of_rows[row]}: {what}")
 
     def note(self, rows: np.ndarray, what: str) -> None:
         """Tell in the report what was done with these rows."""
@@ -54,15 +52,13 @@ class Reader:
 
     def find(self, name: str) -> int | None:
         """The place of a column by exact name, then by name without case; None where there is no such column."""
-        for same in (lambda c: c == name, lambda c: c.strip().lower() == name.strip().lower()):
-            places = [i for i, c in enumerate(self.columns) if same(c)]
-            if len(places) > 1:
-                found = " and ".join(repr(self.columns[i]) for i in places)
-                raise ValueError(f"Column {name!r} could be any of {found}; rename or drop all but one.")
-            if places:
-                self.read.add(places[0])
-                return places[0]
-        return None
+        places = [i for i, c in enumerate(self.columns) if c == name]
+        places = places or [i for i, c in enumerate(self.columns) if c.strip().lower() == name.strip().lower()]
+        if len(places) > 1:
+            found = " and ".join(repr(self.columns[i]) for i in places)
+            raise ValueError(f"Column {name!r} could be any of {found}; rename or drop all but one.")
+        self.read.update(places)
+        return places[0] if places else None
 
     def place(self, name: str) -> int:
         """The place of a column that must be there."""
@@ -142,25 +138,14 @@ def _ids(reader: Reader, name: str) -> tuple[Any, ...]:
 
 
 def read(
-    df: pd.DataFrame,
-    *,
-    id: str,
-    time: str | None,
-    y: str | Mapping[str, str | int | float],
-    outcome: str,
-    occasion: str,
-    covariates: str | Sequence[str] | Mapping[str, str],
-    lines: np.ndarray | None = None,
-    notes: Sequence[str] = (),
-    **dose: Any,
+    reader: Reader, *, id: str, time: str | None, y: Any, outcome: str, occasion: str, covariates: Any, **dose: Any
 ) -> tuple[Subject, tuple[Any, ...], np.ndarray, tuple[str, ...]]:
     """Check a frame and make subjects of it, with their ids and counts of rows, and notes.
 
     `Population.from_frame` says what is accepted and what is refused.
     """
-    if len(df) == 0:
+    if len(reader.df) == 0:
         raise ValueError("The data frame is empty; it needs at least one subject with one observation.")
-    reader = Reader(df, lines)
     ids = _ids(reader, id)
     subject = reader.subject
     when = turns(subject).astype(float) if time is None else events.times(reader, time)
@@ -176,9 +161,8 @@ def read(
     response = {k: np.where(seen, x, np.nan) for k, x in response.items()}
     censored, limit = events.censoring(reader, response, seen)
 
-    if isinstance(covariates, str):
-        covariates = (covariates,)
-    names = dict(covariates) if isinstance(covariates, Mapping) else {c: c for c in covariates}
+    listed = (covariates,) if isinstance(covariates, str) else covariates
+    names = dict(listed) if isinstance(listed, Mapping) else {c: c for c in listed}
     values = {k: _carried(reader, c) for k, c in names.items()}
     if occasion not in names.values() and reader.find(occasion) is not None:
         values["occasion"] = np.unique(_carried(reader, occasion), return_inverse=True)[1].astype(float)
@@ -202,7 +186,7 @@ def read(
         return pd.Series(x[kept]).groupby(moment).first().fillna(empty).to_numpy()
 
     for k, x in values.items():
-        unlike = np.zeros(len(df), bool)
+        unlike = np.zeros(len(subject), bool)
         unlike[kept] = x[kept] != merged(x)[moment]
         reader.refuse(unlike, f"covariate {names.get(k, k)!r} differs from the row of the same time; make them alike.")
     rows: dict[str, Any] = {"y": {k: merged(x) for k, x in sorted(response.items())}}
@@ -217,7 +201,7 @@ def read(
     if unread:
         reader.notes.append(f"Columns not read: {', '.join(unread)}; name those that matter in covariates=.")
     whose = merged(subject)
-    return Subject.padded(whose, rows, varying, given), ids, np.bincount(whose), (*notes, *reader.notes)
+    return Subject.padded(whose, rows, varying, given), ids, np.bincount(whose), tuple(reader.notes)
 
 
 def _carried(reader: Reader, column: str) -> np.ndarray:
@@ -226,8 +210,7 @@ def _carried(reader: Reader, column: str) -> np.ndarray:
     filled = pd.Series(values).groupby(reader.subject).ffill().to_numpy()
     first = np.isnan(filled)
     reader.refuse(first, f"covariate {column!r} is missing with no value before it; fill in the subject's first one.")
-    what = f"Covariate {column} was missing and has the last value before it, carried forward"
-    reader.note(np.isnan(values), what)
+    reader.note(np.isnan(values), f"Covariate {column} was missing and has the last value before it, carried forward")
     return filled
 
 

@@ -4,18 +4,17 @@ They are here to be compared with the marginal likelihoods, and to be seen faili
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
-from .compiling import compiled
 from .empirical_bayes import Mode, Newton, hold_constant
 from .method import NOT_IDENTIFIED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects
-from .objective import Memory, Objective, Term, evaluate, inverse_precision, no_modes
+from .objective import Memory, Objective, Term, evaluate, no_modes
 from .optimise import BFGS
 from .parameters import coordinates
 from .subject import Subject
@@ -51,28 +50,22 @@ class JointMLE(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = separate_mode(model, subject, self.newton)
-        return Term(log_conditional(model, mode.eta, subject), mode.eta, mode.precision, mode.converged, {})
+        return Term(log_conditional(model, mode.eta, subject), *mode, {})
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         outcome = super().finish(problem, state)
-        mode = _separate_modes(outcome.model, problem.population.subjects, self.newton)[0]
-        outcome = dataclasses.replace(outcome, remarks=(*outcome.remarks, *undetermined(problem, mode)))
-        labels = coordinates(problem.model, problem.fixed)
-        used = [i for i, status in enumerate(outcome.status) if not status]
+        alone = undetermined(problem, self.terms(outcome.model, problem.population))
+        status, remarks = np.array(outcome.status, object), outcome.remarks + alone
+        used = np.flatnonzero(status == "")
         strength, axes = np.linalg.eigh(self.information(problem, outcome.model)[np.ix_(used, used)])
         loose = axes[:, strength < 1e-6 * np.max(strength, initial=0.0)]
-        status = list(outcome.status)
-        for i, weight in zip(used, np.linalg.norm(loose, axis=1), strict=True):
-            if weight > 0.05:
-                status[i] = NOT_IDENTIFIED
-        names = [labels[i].label for i in used if status[i] == NOT_IDENTIFIED]
-        if not names:
-            return outcome
-        remark = (
-            f"{', '.join(names)}: not identified. The random effects, free of their prior, can take over what these "
-            "do, so they stay near their starting values."
-        )
-        return dataclasses.replace(outcome, status=tuple(status), remarks=(*outcome.remarks, remark))
+        lost = used[np.linalg.norm(loose, axis=1) > 0.05]
+        status[lost] = NOT_IDENTIFIED
+        if lost.size:
+            names = ", ".join(coordinates(problem.model, problem.fixed)[i].label for i in lost)
+            why = "The random effects, free of their prior, can take over what these do"
+            remarks += (f"{names}: not identified. {why}, so they stay near their starting values.",)
+        return dataclasses.replace(outcome, status=tuple(status), remarks=remarks)
 
 
 class JointMAP(Objective):
@@ -89,65 +82,59 @@ class JointMAP(Objective):
     likelihood: ClassVar[bool] = False
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        search = self.newton.search(
-            lambda eta, args: log_joint(args[0], eta, args[1]), self.newton.points(model), (model, subject)
-        )
-        if self.centred:
-            value = log_joint(model, search.eta, subject)
-        else:
+        mode = _search(log_joint, model, subject, self.newton)
+        value = log_joint(model, mode.eta, subject)
+        if not self.centred:
             # Where theta moves, z stays: eta = mean + L z moves along. By the envelope theorem the gradient at the
             # maximum over z is that of log p(y | eta*) + log p(eta* | theta) - log p(mean | theta).
-            normaliser = log_random_effects(model, eta_mean(model)) if search.eta.size else 0.0
-            value = log_joint(model, search.eta, subject) - normaliser - 0.5 * search.eta.size * _LOG_2PI
-        return Term(value, search.eta, search.precision, search.converged, {})
+            value = value - log_random_effects(model, eta_mean(model)) - 0.5 * mode.eta.size * _LOG_2PI
+        return Term(value, *mode, {})
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         outcome = super().finish(problem, state)
-        higher = self._higher_end(problem, state) if state.converged else None
-        if higher is None:
+        gain, label, end = self._higher_end(problem, state) if state.converged else (0.0, "", "")
+        if gain == 0.0:
             return outcome
-        label, end, gain = higher
         if gain > 1e-3:
-            remark = (
-                f"this is a local mode, not the maximum: the objective is unbounded, and with {label} a factor of "
-                f"{self.scale_limit:g} nearer to {end} it is already {gain:.3g} higher."
-            )
-            return dataclasses.replace(outcome, remarks=(*outcome.remarks, remark))
+            what = "this is a local mode, not the maximum: the objective is unbounded"
+            remark = f"{what}, and with {label} a factor of {self.scale_limit:g} nearer to {end} it is already"
+            return dataclasses.replace(outcome, remarks=(*outcome.remarks, f"{remark} {gain:.3g} higher."))
         message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to {end}"
         return dataclasses.replace(outcome, converged=False, message=message)
 
-    def _higher_end(self, problem: Problem, state: State) -> tuple[str, str, float] | None:
-        """The far end of a positive quantity at which the objective is highest, if it is higher there than here."""
+    def _higher_end(self, problem: Problem, state: State) -> tuple[float, str, str]:
+        """How much higher the objective is at the best far end of a positive quantity, and which; 0 if nowhere."""
         memory: Memory = state.memory
-        best = None
+        best = (0.0, "", "")
         for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
             for end, sign in (("0", -1.0), ("infinity", 1.0)) if coordinate.log_scale else ():
                 x = memory.point.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
                 gain = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0]) - state.objective
-                if np.isfinite(gain) and gain > (0.0 if best is None else best[2]):
-                    best = (coordinate.label, end, gain)
+                if np.isfinite(gain) and gain > best[0]:
+                    best = (gain, coordinate.label, end)
         return best
 
 
 def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
     """argmax over eta of log p(y | theta, eta): one subject's own fit, which knows nothing of the others."""
-    points = newton.points(model)
-    return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), points, (model, subject))
+    return _search(log_conditional, model, subject, newton)
 
 
-def undetermined(problem: Problem, mode: Mode) -> tuple[str, ...]:
+def _search(density: Callable[..., Array], model: Model, subject: Subject, newton: Newton) -> Mode:
+    return newton.search(lambda eta, args: density(args[0], eta, args[1]), newton.points(model), (model, subject))
+
+
+def undetermined(problem: Problem, mode: Term) -> tuple[str, ...]:
     """A sentence on the subjects whose own data leave some combination of their random effects open."""
     strength = np.linalg.eigvalsh(np.nan_to_num(np.asarray(mode.precision)))
     weak = strength[:, 0] < 1e-6 * np.maximum(strength[:, -1], 1e-300)
     lost = [str(problem.population.ids[i]) for i in np.flatnonzero(weak | ~np.asarray(mode.converged))]
     if not lost:
         return ()
-    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-    return (
-        f"subject {', '.join(lost[:5])}{more}: its own data do not determine all its random effects, so its estimates "
-        "are one choice out of many that fit as well.",
-    )
+    who = f"subject {', '.join(lost[:5])}" + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+    what = "its own data do not determine all its random effects"
+    return (f"{who}: {what}, so its estimates are one choice out of many that fit as well.",)
 
 
 class CompleteData(Objective):
@@ -161,15 +148,6 @@ class CompleteData(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: PyTree) -> Term:
         return no_modes(model, log_joint(model, extra, subject))._replace(eta=extra)
-
-
-@compiled
-def _separate_modes(model: Model, subjects: Subject, newton: Newton) -> tuple[Mode, Any]:
-    def one(subject):
-        mode = separate_mode(model, subject, newton)
-        return mode, log_conditional(model, mode.eta, subject)
-
-    return jax.vmap(one)(subjects)
 
 
 class TwoStage(Method):
@@ -196,7 +174,7 @@ class TwoStage(Method):
         return self._state(problem, 0, problem.model, 0, np.inf)
 
     def step(self, problem: Problem, state: State) -> State:
-        eta = np.asarray(state.memory[0].eta)
+        eta = np.asarray(state.memory.eta)
         method = CompleteData(eta=jnp.asarray(eta - eta.mean(0)), optimiser=self.optimiser, newton=self.newton)
         inner = method.init(dataclasses.replace(problem, model=state.model))
         while not inner.done:
@@ -205,30 +183,14 @@ class TwoStage(Method):
         return self._state(problem, state.iteration + 1, inner.model, state.evaluations + inner.evaluations, distance)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
-        mode, log_conditionals = state.memory
-        remarks = undetermined(problem, mode)
-        return state.outcome(
-            log_likelihood=float(np.sum(log_conditionals)),
-            log_prior=0.0,
-            eta=np.asarray(mode.eta),
-            eta_covariance=inverse_precision(np.asarray(mode.precision)),
-            status=("",) * len(coordinates(problem.model, problem.fixed)),
-            remarks=remarks,
-        )
+        stage, status = JointMLE(newton=self.newton), ("",) * len(coordinates(problem.model, problem.fixed))
+        modes, ended = stage.modes(state.model, problem.population, state.memory), (state.converged, state.message)
+        return Outcome(state.model, state.objective, 0.0, *modes, *ended, status, undetermined(problem, state.memory))
 
     def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:
-        memory = _separate_modes(model, problem.population.subjects, self.newton)
-        done = distance < self.tolerance or iteration >= self.max_iterations
-        converged = distance < self.tolerance
+        memory = JointMLE(newton=self.newton).terms(model, problem.population)
+        converged, objective = distance < self.tolerance, float(np.sum(memory.value))
+        done = converged or iteration >= self.max_iterations
         message = "converged" if converged else f"the mean of the random effects is still {distance:.1g} SDs from zero"
-        return State(
-            iteration=iteration,
-            model=model,
-            objective=float(np.sum(memory[1])),
-            gradient_norm=distance,
-            evaluations=evaluations,
-            done=done,
-            converged=converged,
-            message=message if done else "",
-            memory=memory,
-        )
+        ended = done, converged, message if done else ""
+        return State(iteration, model, objective, distance, evaluations, *ended, memory)

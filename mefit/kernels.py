@@ -30,6 +30,11 @@ class Target(NamedTuple):
         return jax.vmap(jax.vmap(lambda e, subject: log_joint(self.model, e, subject)), (0, None))(eta, self.subjects)
 
 
+def log_effects(model: Model, eta: Float[Array, "C N K"]) -> Float[Array, "C N"]:
+    """log p(eta | theta) of every chain and subject."""
+    return jax.vmap(jax.vmap(lambda e: log_random_effects(model, e)))(eta)
+
+
 class Kernel(eqx.Module):
     """A Metropolis-Hastings kernel: a proposal, what it learns, and how many `steps` it makes an iteration."""
 
@@ -66,8 +71,7 @@ class PriorProposal(Kernel):
 
     def propose(self, key, target, eta, tuning, move):
         new = sample_random_effects(target.model, eta.shape[0] * eta.shape[1], key).reshape(eta.shape)
-        log_prior = jax.vmap(jax.vmap(lambda e: log_random_effects(target.model, e)))
-        return new, log_prior(eta) - log_prior(new)
+        return new, log_effects(target.model, eta) - log_effects(target.model, new)
 
 
 class RandomWalk(Kernel):
@@ -162,30 +166,26 @@ def sweep(
 
     One loop with one evaluation of the density, whichever kernel proposes, so that it is compiled once.
     """
-    tuning = tuple(kernel.learn(target, known) for kernel, known in zip(kernels, tuning, strict=True))
+    pairs = [(kernel, kernel.learn(target, known)) for kernel, known in zip(kernels, tuning, strict=True)]
     moves = [kernel.moves(target.model) for kernel in kernels]
     which, turn = jnp.asarray([(i, move) for i, count in enumerate(moves) for move in range(count)]).T
     key, *keys = jax.random.split(key, 1 + len(which))
     chance = jnp.log(jax.random.uniform(key, (len(which), *eta.shape[:2])))
 
     def one(chains, inputs):
-        eta, value = chains
-        which, turn, key, chance = inputs
-        proposers = [
-            lambda key, eta, turn, k=kernel, t=known: k.propose(key, target, eta, t, turn)
-            for kernel, known in zip(kernels, tuning, strict=True)
-        ]
+        (eta, value), (which, turn, key, chance) = chains, inputs
+        proposers = [lambda key, eta, turn, k=k, t=t: k.propose(key, target, eta, t, turn) for k, t in pairs]
         proposal, correction = jax.lax.switch(which, proposers, key, eta, turn)
         proposed = target.log_density(proposal)
         # A chain may begin where the density is zero or not a number: it takes the first proposal that has one.
         take = jnp.isfinite(proposed) & ((chance < proposed - value + correction) | ~jnp.isfinite(value))
         return (jnp.where(take[..., None], proposal, eta), jnp.where(take, proposed, value)), jnp.mean(take)
 
-    begin = (eta, target.log_density(eta))
-    (eta, value), taken = jax.lax.scan(one, begin, (which, turn, jnp.stack(keys), chance))
+    inputs = (which, turn, jnp.stack(keys), chance)
+    (eta, value), taken = jax.lax.scan(one, (eta, target.log_density(eta)), inputs)
     shares = jnp.split(taken, np.cumsum(moves)[:-1])
-    adapted = [k.adapt(known, share, gain) for k, known, share in zip(kernels, tuning, shares, strict=True)]
-    return eta, value, tuple(adapted), jnp.stack([jnp.mean(share) for share in shares])
+    adapted = tuple(k.adapt(known, share, gain) for (k, known), share in zip(pairs, shares, strict=True))
+    return eta, value, adapted, jnp.stack([jnp.mean(share) for share in shares])
 
 
 def _spread(model: Model) -> Float[Array, " K"]:

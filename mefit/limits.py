@@ -38,24 +38,20 @@ class Limits:
     def stop(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
         """The best point within the limits, with a message of what climbs beyond them and what levels off there."""
         stopped = optimiser.within(loss, point.x, self.bounds)
-        stopped = dataclasses.replace(stopped, evaluations=point.evaluations + stopped.evaluations)
-        climbing, boundary = [], dict(self.boundary)
+        evaluations, climbing, boundary = point.evaluations + stopped.evaluations, [], dict(self.boundary)
         for i in self.reached(stopped):
             label, end = self.coordinates[i].label, "0" if stopped.x[i] < self.start[i] else "infinity"
-            slope = abs(stopped.gradient[i]) * self.subjects
-            if slope < 1e-3:
+            if (slope := abs(stopped.gradient[i]) * self.subjects) < 1e-3:
                 boundary[i] = f"{label} went to its boundary, {end}, where the objective levels off."
             else:
                 climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
         limits = dataclasses.replace(self, boundary=boundary)
         if not climbing:
-            return dataclasses.replace(stopped, converged=True), limits
+            return dataclasses.replace(stopped, evaluations=evaluations, converged=True), limits
         farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped)]))
-        message = (
-            f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
-            f"stopped a factor of {farthest:.1g} from the starting value"
-        )
-        return dataclasses.replace(stopped, message=message), limits
+        what = f"the objective is unbounded, it grows without limit as {' and '.join(climbing)}"
+        message = f"no maximum: {what}; stopped a factor of {farthest:.1g} from the starting value"
+        return dataclasses.replace(stopped, evaluations=evaluations, message=message), limits
 
     def look_at_zero(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
         """Put a scale that is no worse a thousandfold smaller at its boundary, zero, and go on from there."""

@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
-from .empirical_bayes import Mode, curvature, subject_mode
+from .empirical_bayes import Mode, Newton, curvature, subject_mode
 from .method import Problem
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects, observation_density
 from .objective import Objective, Term, no_modes
@@ -32,12 +32,10 @@ def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K 
     if isinstance(effects, dist.MultivariateNormal):
         return effects.loc, effects.scale_tril
     if isinstance(normal := plain(effects), dist.Normal):
-        scale = jnp.reshape(jnp.broadcast_to(normal.scale, effects.shape()), -1)
-        return eta_mean(model), jnp.diag(scale)
-    raise ValueError(
-        f"FO and FOCE need Gaussian random effects, but {type(model).__name__}.random_effects returns "
-        f"{type(effects).__name__}: use Laplace or AGQ, or a Normal or MultivariateNormal."
-    )
+        return eta_mean(model), jnp.diag(jnp.reshape(jnp.broadcast_to(normal.scale, effects.shape()), -1))
+    what = f"{type(model).__name__}.random_effects returns {type(effects).__name__}"
+    advice = "use Laplace or AGQ, or a Normal or MultivariateNormal"
+    raise ValueError(f"FO and FOCE need Gaussian random effects, but {what}: {advice}.")
 
 
 def stacked(subject: Subject) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
@@ -53,20 +51,16 @@ def gaussian_moments(
 
     Rows without a response get mean y and variance 1. ValueError where an outcome is not Gaussian, or is censored.
     """
-    means, variances = [], []
+    refusal, means, variances = "FO and FOCE linearise a Gaussian observation", [], []
     for name, density in sorted(as_dict(observation_density(model, eta, subject)).items()):
         density, shape = plain(density), subject.time.shape
         if not isinstance(density, dist.Normal):
             what = f"{type(model).__name__}.observations returns {type(density).__name__}" + f" for {name}" * bool(name)
-            raise ValueError(
-                f"FO and FOCE linearise a Gaussian observation, but {what}: use Laplace, AGQ or ImportanceSampling."
-            )
+            raise ValueError(f"{refusal}, but {what}: use Laplace, AGQ or ImportanceSampling.")
         means.append(jnp.broadcast_to(density.loc, shape))
         variances.append(jnp.broadcast_to(density.scale**2, shape))
     if subject.censored is not None:
-        raise ValueError(
-            "FO and FOCE linearise a Gaussian observation, and a censored one is none: use Laplace or AGQ."
-        )
+        raise ValueError(f"{refusal}, and a censored one is none: use Laplace or AGQ.")
     y, mask = stacked(subject)
     return jnp.where(mask, jnp.concatenate(means), y), jnp.where(mask, jnp.concatenate(variances), 1.0)
 
@@ -77,12 +71,23 @@ def gaussian_marginal(residual: Array, jacobian: Array, chol: Array, variance: A
     a = jnp.eye(chol.shape[0]) + m.T @ (m / variance[:, None])
     lower = jnp.linalg.cholesky(a)
     c = jax.scipy.linalg.solve_triangular(lower, m.T @ (residual / variance), lower=True)
-    log_det = jnp.sum(jnp.log(variance)) + 2.0 * jnp.sum(jnp.log(jnp.diagonal(lower)))
+    log_det = jnp.sum(jnp.log(variance)) + 2.0 * _half_log_det(lower)
     return -0.5 * (jnp.sum(mask) * _LOG_2PI + log_det + jnp.sum(residual**2 / variance) - c @ c)
 
 
-def _half_log_det(precision: Array) -> Array:
-    return jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(precision))))
+def linearised(model: Model, eta: Array, subject: Subject) -> tuple[Array, Array, Array, Array]:
+    """Mean f and variance R of Gaussian observations, and the derivatives of f and of log R in eta."""
+
+    def moments(eta):
+        f, variance = gaussian_moments(model, eta, subject)
+        return (f, jnp.log(variance)), (f, variance)
+
+    (jacobian, relative), (f, variance) = jax.jacfwd(moments, has_aux=True)(eta)
+    return f, variance, jacobian, relative
+
+
+def _half_log_det(lower: Array) -> Array:
+    return jnp.sum(jnp.log(jnp.diagonal(lower)))
 
 
 def _half_log_det_of_curvature(log_density: Callable[[Array], Array], mode: Mode) -> Array:
@@ -103,7 +108,7 @@ def _half_log_det_of_curvature(log_density: Callable[[Array], Array], mode: Mode
         return jax.jvp(slope, (mode.eta,), (direction,))[1]
 
     trace = -0.5 * jnp.sum(jax.vmap(bend)(columns))
-    return jnp.sum(jnp.log(jnp.diagonal(lower))) + trace - jax.lax.stop_gradient(trace)
+    return _half_log_det(lower) + trace - jax.lax.stop_gradient(trace)
 
 
 @jax.custom_jvp
@@ -131,15 +136,23 @@ def _principal_axes_jvp(primals, tangents):
     return (root, -0.5 * jnp.sum(jnp.log(eigenvalues))), (d_root, -0.5 * jnp.sum(relative))
 
 
+def slope_and_information(
+    model: Model, eta: Float[Array, " K"], subject: Subject
+) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
+    """The gradient of the log joint density in eta, and H = Omega^-1 + sum_j [g g'/R + c c'/2]; see `FOCE`."""
+    mean, chol = gaussian_effects(model)
+    f, variance, g, c = linearised(model, eta, subject)
+    residual = stacked(subject)[0] - f
+    prior = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(eta.size))
+    slope = g.T @ (residual / variance) + 0.5 * c.T @ (residual**2 / variance - 1.0) - prior @ (eta - mean)
+    return slope, prior + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+
+
 class _Linearised(Objective):
     """What FO and FOCE share: they need Gaussian observations and random effects."""
 
     def rehearse(self, problem: Problem) -> None:
-        def first(model: Model, subjects: Subject) -> tuple:
-            subject = jax.tree.map(lambda leaf: leaf[0], subjects)
-            return gaussian_effects(model), gaussian_moments(model, eta_mean(model), subject)
-
-        eqx.filter_eval_shape(first, problem.model, problem.population.subjects)
+        eqx.filter_eval_shape(self.subject, problem.model, problem.population[0], None)
 
 
 class FO(_Linearised):
@@ -154,7 +167,7 @@ class FO(_Linearised):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mean, chol = gaussian_effects(model)
-        jacobian, (f, variance) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mean)
+        f, variance, jacobian, _ = linearised(model, mean, subject)
         y, mask = stacked(subject)
         return no_modes(model, gaussian_marginal(y - f, jacobian, chol, variance, mask))
 
@@ -177,16 +190,8 @@ class FOCE(_Linearised):
 
     def _with_interaction(self, model: Model, subject: Subject) -> Term:
         mode = subject_mode(model, subject, self.newton)
-        _, chol = gaussian_effects(model)
-
-        def moments(eta):
-            f, variance = gaussian_moments(model, eta, subject)
-            return (f, jnp.log(variance)), variance
-
-        (g, c), variance = jax.jacfwd(moments, has_aux=True)(mode.eta)
-        prior_precision = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(chol.shape[0]))
-        precision = prior_precision + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
-        half = _half_log_det(precision)
+        _, precision = slope_and_information(model, mode.eta, subject)
+        half = _half_log_det(jnp.linalg.cholesky(precision))
         value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half
         return Term(value, mode.eta, precision, mode.converged, {})
 
@@ -195,24 +200,14 @@ class FOCE(_Linearised):
 
         def log_density(eta, args):
             model, subject = args
-            _, variance = gaussian_moments(model, eta_mean(model), subject)
-            f, _ = gaussian_moments(model, eta, subject)
+            (_, variance), (f, _) = (gaussian_moments(model, at, subject) for at in (eta_mean(model), eta))
             return -0.5 * jnp.sum((stacked(subject)[0] - f) ** 2 / variance) + log_random_effects(model, eta)
 
         mode = self.newton(log_density, self.newton.points(model), (model, subject))
-        jacobian, (f, _) = jax.jacfwd(_mean_with_moments(model, subject), has_aux=True)(mode.eta)
+        f, _, jacobian, _ = linearised(model, mode.eta, subject)
         _, variance = gaussian_moments(model, mean, subject)
         residual = y - f + jacobian @ (mode.eta - mean)
-        value = gaussian_marginal(residual, jacobian, chol, variance, mask)
-        return Term(value, mode.eta, mode.precision, mode.converged, {})
-
-
-def _mean_with_moments(model: Model, subject: Subject) -> Callable[[Array], tuple[Array, tuple[Array, Array]]]:
-    def f(eta):
-        mean, variance = gaussian_moments(model, eta, subject)
-        return mean, (mean, variance)
-
-    return f
+        return Term(gaussian_marginal(residual, jacobian, chol, variance, mask), *mode, {})
 
 
 class Laplace(Objective):
@@ -227,8 +222,13 @@ class Laplace(Objective):
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = subject_mode(model, subject, self.newton)
         half = _half_log_det_of_curvature(lambda eta: log_joint(model, eta, subject), mode)
-        value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half
-        return Term(value, mode.eta, mode.precision, mode.converged, {})
+        return Term(log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half, *mode, {})
+
+
+def _mode_with_curvature(model: Model, subject: Subject, newton: Newton) -> tuple[Mode, Array]:
+    """The mode, and minus the Hessian there with its derivative, which the search does not give."""
+    mode = subject_mode(model, subject, newton)
+    return mode, curvature(lambda eta: log_joint(model, eta, subject), mode.eta)[2]
 
 
 class AGQ(Objective):
@@ -249,22 +249,19 @@ class AGQ(Objective):
         if self.nodes < 1:
             raise ValueError(f"AGQ(nodes={self.nodes}) has no points: give 1 (Laplace) or more.")
         if self.nodes**k > self.largest_grid:
-            fitting = int(self.largest_grid ** (1.0 / k))
-            raise ValueError(
-                f"AGQ with {self.nodes} nodes and {k} random effects means {self.nodes**k:,} points a subject: "
-                f"use at most {fitting} nodes, or ImportanceSampling."
-            )
+            advice = f"use at most {int(self.largest_grid ** (1.0 / k))} nodes, or ImportanceSampling"
+            many = f"AGQ with {self.nodes} nodes and {k} random effects means {self.nodes**k:,} points a subject"
+            raise ValueError(f"{many}: {advice}.")
 
     def evaluations(self, model: Model) -> int:
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = subject_mode(model, subject, self.newton)
-        _, _, precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)
-        k = mode.eta.size
+        mode, precision = _mode_with_curvature(model, subject, self.newton)
         z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
-        z = np.stack(np.meshgrid(*[z1] * k, indexing="ij"), -1).reshape(-1, k) if k else np.zeros((1, 0))
-        log_w = np.sum(np.meshgrid(*[np.log(w1)] * k, indexing="ij"), axis=0).reshape(-1) if k else np.zeros(1)
+        k = mode.eta.size
+        node = np.indices((self.nodes,) * k).reshape(k, self.nodes**k).T  # of each point, in each direction
+        z, log_w = z1[node], np.sum(np.log(w1)[node], 1)
         root, log_det = principal_axes(precision)
         joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(jnp.asarray(z) @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det
@@ -321,8 +318,7 @@ class ImportanceSampling(_Sampled):
     label: ClassVar[str] = "Importance sampling"
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = subject_mode(model, subject, self.newton)
-        _, _, precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)
+        mode, precision = _mode_with_curvature(model, subject, self.newton)
         k = mode.eta.size
         standard = dist.MultivariateStudentT(self.degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
         t = standard.sample(extra, (self.samples,))
@@ -331,5 +327,4 @@ class ImportanceSampling(_Sampled):
         log_q = standard.log_prob(t) + jnp.sum(jnp.log(jnp.diagonal(lower)))
         log_weight = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves) - log_q
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
-        value = logsumexp(log_weight) - np.log(self.samples)
-        return Term(value, mode.eta, precision, mode.converged, details)
+        return Term(logsumexp(log_weight) - np.log(self.samples), mode.eta, precision, mode.converged, details)

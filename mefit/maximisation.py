@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .empirical_bayes import curvature
-from .kernels import Kernel, Target, sweep
-from .model import Model, eta_mean, eta_size, log_random_effects, sample_random_effects
+from .kernels import Kernel, Target, log_effects, sweep
+from .model import Model, eta_mean, eta_size, sample_random_effects
 from .objective import set_free
 from .parameters import coordinates, free_parameters, log_prior, unconstrain
 from .report import entries
@@ -45,7 +45,7 @@ class Draws(NamedTuple):
     x: Float[Array, " P"]
     eta: Float[Array, "C N K"]
     tuning: tuple[Any, ...]
-    information: tuple[Information, Information]  # of the shifts, of the Newton step
+    information: tuple[Information, ...]  # of the shifts, of the Newton step
     adam: tuple[Array, Array]
     moments: tuple[Float[Array, "N K"], Float[Array, "N K"]]  # of eta given y: mean, mean square
 
@@ -63,28 +63,21 @@ def _numbers(model: Model) -> Float[Array, " E"]:
     return jnp.array([jnp.reshape(entry.value(model), ()) for entry in entries(model)])
 
 
-def _unknown(places: tuple[int, ...]) -> Information:
-    return Information(jnp.zeros((len(places),) * 2), jnp.ones(()))
-
-
 @compiled
 def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[Array, " N"], Float[Array, ""]]:
     """The first draws, the first row, the log joint density of every subject at the mean of eta, and the log prior."""
     kernels, structure, model, fixed, subjects = setting
     count, k, keys = subjects.time.shape[0], eta_size(model), jax.random.split(key)
-    prior = log_prior(model, fixed)
+    prior, x = log_prior(model, fixed), ravel_pytree(unconstrain(model, fixed))[0]
     typical = Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
-    draws = Draws(
-        key=keys[0],
-        x=ravel_pytree(unconstrain(model, fixed))[0],
-        eta=sample_random_effects(model, chains * count, keys[1]).reshape(chains, count, k),
-        tuning=tuple(kernel.init(model, count) for kernel in kernels),
-        information=(_unknown(structure.shift), _unknown(structure.newton)),
-        adam=(jnp.zeros(len(structure.weights)),) * 2,
-        moments=(jnp.zeros((count, k)),) * 2,
-    )
+    eta = sample_random_effects(model, chains * count, keys[1]).reshape(chains, count, k)
+    tuning = tuple(kernel.init(model, count) for kernel in kernels)
+    places = (structure.shift, structure.newton)
+    information = tuple(Information(jnp.zeros((len(at),) * 2), jnp.ones(())) for at in places)
+    adam, moments = (jnp.zeros(len(structure.weights)),) * 2, (jnp.zeros((count, k)),) * 2
+    draws = Draws(keys[0], x, eta, tuning, information, adam, moments)
     q = jnp.sum(typical) + prior  # as if every subject were typical
-    first = Trace(draws.x, _numbers(model), q, jnp.full(len(kernels), jnp.nan))
+    first = Trace(x, _numbers(model), q, jnp.full(len(kernels), jnp.nan))
     return draws, jax.tree.map(lambda leaf: leaf[None], first), typical, prior
 
 
@@ -124,26 +117,24 @@ def block(
     kernels, structure, template, fixed, subjects = setting
     groups = (structure.shift, structure.newton, structure.weights, structure.variances)
     shift, newton, network, variances = (np.array(places, int) for places in groups)
-    natural, falling = np.array(structure.natural, bool), np.array(structure.falling, bool)
-    names = [c.parameter for c in coordinates(template, fixed)]
+    natural, kinds = np.array(structure.natural, bool), coordinates(template, fixed)
+    falling = np.array([kinds[i].log_scale for i in newton], bool)
 
     def model_with(x, places, values):
         """The model at x with other values at some places; derivatives see the parameters there, and no others."""
         here, there = (set_free(template, fixed, at) for at in (x, x.at[places].set(values)))
 
         def pick(model):
-            return [getattr(model, name) for name in dict.fromkeys(names[i] for i in places)]
+            return [getattr(model, name) for name in dict.fromkeys(kinds[i].parameter for i in places)]
 
         return eqx.tree_at(pick, here, pick(there))
 
     def q(model, eta, density):
         return jnp.sum(jnp.mean(density(model, eta), 0)) + log_prior(model, fixed)
 
-    def effects(model, eta):
-        return jax.vmap(jax.vmap(lambda e: log_random_effects(model, e)))(eta)
-
-    def joint(model, eta):
-        return Target(model, subjects).log_density(eta)
+    def q_at(x, places, eta):
+        """Q of values at some places of x, with eta held still."""
+        return lambda values: q(model_with(x, places, values), eta, lambda m, e: Target(m, subjects).log_density(e))
 
     def by_shift(x, eta, memory, gain):
         def place(values):
@@ -152,9 +143,10 @@ def block(
         def moved(values):
             return eta - (place(values) - place(x[shift]))
 
-        there, memory = _ascend(
-            lambda s: q(model_with(x, shift, s), moved(s), effects), x[shift], memory, gain, -jnp.inf
-        )
+        def complete(values):
+            return q(model_with(x, shift, values), moved(values), log_effects)
+
+        there, memory = _ascend(complete, x[shift], memory, gain, -jnp.inf)
         return x.at[shift].set(there), moved(there), memory
 
     def by_moments(x, eta, gain, hold):
@@ -169,16 +161,6 @@ def block(
             new = jnp.sqrt(jnp.diagonal(new) if value.ndim else new[0, 0])
         return x.at[variances].set(ravel_pytree(domain.free(new))[0])
 
-    def by_newton(x, eta, memory, gain, hold):
-        floor = jnp.where(falling, hold, -jnp.inf)
-        there, memory = _ascend(lambda s: q(model_with(x, newton, s), eta, joint), x[newton], memory, gain, floor)
-        return x.at[newton].set(there), memory
-
-    def by_gradient(x, eta, memory, gain):
-        slope = jax.grad(lambda w: q(model_with(x, network, w), eta, joint))(x[network])
-        first, second = 0.9 * memory[0] + 0.1 * slope, 0.99 * memory[1] + 0.01 * slope**2
-        return x.at[network].add(gain * learning_rate * first / (jnp.sqrt(second) + 1e-12)), (first, second)
-
     def iteration(draws, inputs):
         key, gain, hold = inputs
         model = set_free(template, fixed, draws.x)
@@ -192,9 +174,13 @@ def block(
         if structure.covariance:
             x = by_moments(x, eta, gain, hold)
         if structure.newton:
-            x, of_newton = by_newton(x, eta, of_newton, gain, hold)
+            floor = jnp.where(falling, hold, -jnp.inf)
+            there, of_newton = _ascend(q_at(x, newton, eta), x[newton], of_newton, gain, floor)
+            x = x.at[newton].set(there)
         if structure.weights:
-            x, adam = by_gradient(x, eta, adam, gain)
+            slope = jax.grad(q_at(x, network, eta))(x[network])
+            adam = (0.9 * adam[0] + 0.1 * slope, 0.99 * adam[1] + 0.01 * slope**2)
+            x = x.at[network].add(gain * learning_rate * adam[0] / (jnp.sqrt(adam[1]) + 1e-12))
         return Draws(draws.key, x, eta, tuning, (of_shift, of_newton), adam, moments), (x, complete, accepted)
 
     key, key_block = jax.random.split(draws.key)
@@ -206,7 +192,7 @@ def block(
     for places, information in zip((shift, newton), draws.information, strict=True):
         error = error.at[places].set(standard_errors(information.matrix))
     if structure.covariance:
-        _, _, seen = curvature(lambda v: q(model_with(draws.x, variances, v), draws.eta, effects), draws.x[variances])
+        seen = curvature(lambda v: q(model_with(draws.x, variances, v), draws.eta, log_effects), draws.x[variances])[2]
         error = error.at[variances].set(standard_errors(seen))
     trace = Trace(xs, jax.vmap(lambda x: _numbers(set_free(template, fixed, x)))(xs), complete, accepted)
     return draws, trace, set_free(template, fixed, draws.x), error

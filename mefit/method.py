@@ -41,8 +41,8 @@ class State:
     done: bool = False
     converged: bool = False
     message: str = ""
-    note: str = ""  # what else a person who waits would like to read
     memory: Any = dataclasses.field(default=None, repr=False)
+    note: str = ""  # what else a person who waits would like to read
 
     def outcome(self, **found: Any) -> "Outcome":
         """What a method leaves behind here: this model, whether and how it ended, and what else was `found`."""

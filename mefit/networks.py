@@ -37,9 +37,11 @@ class MLP(eqx.Module):
     take for granted: give the mean and SD of what goes in and of what shall come out. They are constants, not weights.
     `link` keeps outputs where they belong: `jax.nn.softplus` or `jnp.exp` positive, `jax.nn.sigmoid` in (0, 1).
 
-    The start is the same for the same `seed`: W_l ~ N(0, 1 / width), b_l ~ N(0, 1/4) in the hidden layers, so that their
-    bends lie among the data and not all in one place, and the last layer small, so that the first curve is close to
-    link(shift) everywhere: a network starts by claiming nothing.
+    The start is the same for the same `seed`: W_l ~ N(0, 1 / its inputs), b_l ~ N(0, 1/4) in the hidden layers, so
+    that their bends lie among the data and not all in one place, and the last layer `last` times as large, so that
+    the first curve is close to link(shift) everywhere: a network starts by claiming nothing. Inside a differential
+    equation that is what keeps the first solution from running away. Random effects as inputs are best given a
+    `spread` of about 3 of their SDs: then the first family of curves is smooth in them, and does not fold.
 
     **Raises:** ValueError where a number of inputs, outputs or units is below one, or a scaling has another length.
     Source of the initial scale: Glorot and Bengio (2010), AISTATS 9.
@@ -128,7 +130,7 @@ class Penalty(eqx.Module):
     def log_density(self, network: Any) -> Float[Array, ""]:
         """log p(weights), its normalising constant included; weights that are left free add nothing."""
         if isinstance(network, MLP):
-            weights, biases = network.weights if self.first else network.weights[1:], network.biases
+            weights, biases = list(network.weights[0 if self.first else 1 :]), list(network.biases)
         else:
             leaves = jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
             weights, biases = [a for a in leaves if a.ndim > 1], [a for a in leaves if a.ndim <= 1]

@@ -7,7 +7,7 @@ sums over subjects by `vmap`, in chunks where there are many, and is the one pla
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
@@ -122,46 +122,37 @@ class Objective(Method):
             point, limits = limits.stop(self.optimiser, point, loss)
         elif point.converged and self.likelihood:
             point, limits = limits.look_at_zero(self.optimiser, point, loss)
-        if not point.done and state.iteration + 1 >= self.optimiser.max_iterations:
+        if not point.done and state.iteration + 1 >= (most := self.optimiser.max_iterations):
             worst = coordinates(problem.model, problem.fixed)[int(np.argmax(np.abs(point.gradient)))].label
-            message = (
-                f"stopped after {self.optimiser.max_iterations} iterations, with the objective still climbing in "
-                f"{worst}: start closer, fix a parameter, or allow more iterations"
-            )
-            point = dataclasses.replace(point, done=True, message=message)
+            climbing = f"stopped after {most} iterations, with the objective still climbing in {worst}"
+            advice = "start closer, fix a parameter, or allow more iterations"
+            point = dataclasses.replace(point, done=True, message=f"{climbing}: {advice}")
         return self._state(problem, state.iteration + 1, memory._replace(point=point, limits=limits))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        x, remarks = memory.point.x, tuple(memory.limits.boundary.values())
-        value, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, memory.batches)
+        _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, memory.point.x, memory.batches)
         # Where the gradient is exactly zero, the objective does not use the parameter.
         status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
         for i in memory.limits.boundary:
             status[i] = AT_BOUNDARY
-        model = model_at(problem.model, problem.fixed, x)
-        count = len(problem.population)
-        terms = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], terms)
-        eta, covariance = self.modes(model, problem.population, terms)
+        terms = jax.tree.map(lambda leaf: leaf[: len(problem.population)], terms)
+        return self.outcome(problem, state, terms, float(prior), status, tuple(memory.limits.boundary.values()))
+
+    def outcome(
+        self, problem: Problem, state: State, terms: Term, prior: float, status: Sequence[str], remarks: tuple = ()
+    ) -> Outcome:
+        """What is reported of a state's model, given the terms of every subject and the log prior there."""
+        terms = jax.tree.map(np.asarray, terms)
+        eta, covariance = self.modes(state.model, problem.population, terms)
         if not np.all(terms.converged):
             lost = [str(problem.population.ids[i]) for i in np.flatnonzero(~terms.converged)]
-            remarks += (
-                f"the search for the random effects did not end for subject {', '.join(lost[:5])}"
-                + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-                + ".",
-            )
-        return Outcome(
-            model=model,
-            log_likelihood=float(value) - float(prior),
-            log_prior=float(prior),
-            eta=eta,
-            eta_covariance=covariance,
-            converged=state.converged,
-            message=state.message,
-            status=tuple(status),
-            remarks=remarks,
-            details=dict(terms.details),
-        )
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            who = f"subject {', '.join(lost[:5])}{more}"
+            remarks += (f"the search for the random effects did not end for {who}.",)
+        found: dict[str, Any] = dict(eta=eta, eta_covariance=covariance, log_prior=prior, details=dict(terms.details))
+        value = float(np.sum(terms.value))
+        return state.outcome(log_likelihood=value, status=tuple(status), remarks=remarks, **found)
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         """Minus the Hessian of the objective in the free coordinates, by central differences of its exact gradient.
@@ -224,19 +215,11 @@ class Objective(Method):
         return (loss, slope) if np.all(np.isfinite(slope)) else (np.inf, np.zeros_like(slope))
 
     def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
-        point = memory.point
-        count = len(problem.population)
-        return State(
-            iteration=iteration,
-            model=model_at(problem.model, problem.fixed, point.x),
-            objective=-point.value * count,
-            gradient_norm=float(np.max(np.abs(point.gradient), initial=0.0)) * count,
-            evaluations=point.evaluations,
-            done=point.done,
-            converged=point.converged,
-            message=point.message,
-            memory=memory,
-        )
+        point, count = memory.point, len(problem.population)
+        model = model_at(problem.model, problem.fixed, point.x)
+        slope = float(np.max(np.abs(point.gradient), initial=0.0)) * count
+        how = point.done, point.converged, point.message
+        return State(iteration, model, -point.value * count, slope, point.evaluations, *how, memory)
 
     def _refuse_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> NoReturn:
         """Say why the objective is not finite at the starting values."""
@@ -252,16 +235,13 @@ class Objective(Method):
             except ValueError as error:
                 values = ", ".join(f"{e.label} = {float(e.value(problem.model)):.4g}" for e in entries(problem.model))
                 raise ValueError(f"subject {who}, at {values}: {error}") from None
-            raise ValueError(
-                f"the log-likelihood of subject {who} is not finite at the starting values: look for an error of zero "
-                "(proportional, where the prediction is 0), a power or logarithm of 0 (take jnp.maximum(c, 1e-12)), "
-                "a response outside the density's support, or a starting value far off."
-            )
+            causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
+            causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
+            where = f"the log-likelihood of subject {who} is not finite at the starting values"
+            raise ValueError(f"{where}: look for {causes}.")
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
-        raise ValueError(
-            f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values: "
-            "look for a square root, a logarithm or a power at exactly zero in the model."
-        )
+        where = f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values"
+        raise ValueError(f"{where}: look for a square root, a logarithm or a power at exactly zero in the model.")
 
 
 def _length(population: Population) -> Int[np.ndarray, " N"]:

@@ -36,10 +36,9 @@ class Event(dist.Distribution):
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Refused: a row's time is given, and an event's time is what is random."""
-        raise ValueError(
-            "An Event has its time in the data, so it cannot be simulated there; draw its time from the cumulative "
-            "hazard, H(t) = -log(uniform), and simulate the other outcomes by population.outcome(name)."
-        )
+        remedy = "draw its time from the cumulative hazard, H(t) = -log(uniform), and simulate the other outcomes by"
+        what = "An Event has its time in the data, so it cannot be simulated there"
+        raise ValueError(f"{what}; {remedy} population.outcome(name).")
 
 
 def plain(density: dist.Distribution) -> dist.Distribution:
@@ -61,19 +60,15 @@ def log_interval(density: dist.Distribution, lower: Array, upper: Array) -> Arra
         return log_interval(dist.Normal(density.loc, density.scale), low, jnp.log(upper))
     if not isinstance(density, dist.Normal):
         try:
-            ends = [jnp.where(jnp.isfinite(x), x, 0.5) for x in (lower, upper)]
-            below, above = (density.cdf(x) for x in ends)
+            below, above = (density.cdf(jnp.where(jnp.isfinite(x), x, 0.5)) for x in (lower, upper))
         except NotImplementedError as error:
-            raise ValueError(
-                f"Censored responses need a cumulative distribution function, which {type(density).__name__} does not "
-                "have; use a density that has one, such as Normal or LogNormal, or leave the responses missing."
-            ) from error
+            needs = f"Censored responses need a cumulative distribution function, which {type(density).__name__} does"
+            remedy = "use a density that has one, such as Normal or LogNormal, or leave the responses missing"
+            raise ValueError(f"{needs} not have; {remedy}.") from error
         return jnp.log(jnp.where(upper == jnp.inf, 1.0, above) - jnp.where(lower == -jnp.inf, 0.0, below))
     low_open, high_open = lower == -jnp.inf, upper == jnp.inf
-    a, b = (
-        (jnp.where(no_end, density.loc, x) - density.loc) / density.scale
-        for no_end, x in ((low_open, lower), (high_open, upper))
-    )
+    ends = ((low_open, lower), (high_open, upper))
+    a, b = ((jnp.where(no_end, density.loc, x) - density.loc) / density.scale for no_end, x in ends)
     one_sided = low_open | high_open
     # both ends on the left, where the difference of two probabilities keeps its digits
     flip = (a + b > 0) & ~one_sided

@@ -11,7 +11,6 @@ Fields without a declaration are constants. An optimiser works on *free* values,
 
 import abc
 import dataclasses
-import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -71,26 +70,18 @@ class Bijected(Domain):
         return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
 
     def log_scale(self, value):
-        return [self.constraint is constraints.positive] * math.prod(
-            biject_to(self.constraint).inverse_shape(np.shape(value))
-        )
+        return [self.constraint is constraints.positive] * np.size(self.free(value))
 
 
-class FullCovariance(Domain):
+class FullCovariance(Bijected):
     """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below
-    its diagonal, followed by the K logarithms of its diagonal."""
+    its diagonal, followed by the K logarithms of its diagonal. The Jacobian, with Omega = L L', is measured over the
+    K(K+1)/2 entries of Omega on and below its diagonal."""
 
     is_covariance = True
 
-    def free(self, value):
-        return biject_to(constraints.positive_definite).inv(value)
-
-    def value(self, free, like):
-        return biject_to(constraints.positive_definite)(free)
-
-    def log_jacobian(self, free, like):
-        """With Omega = L L', measured over its K(K+1)/2 entries on and below the diagonal."""
-        return biject_to(constraints.positive_definite).log_abs_det_jacobian(free, self.value(free, like))
+    def __init__(self):
+        super().__init__(constraints.positive_definite, "positive definite")
 
     def problem(self, value):
         value = np.asarray(value)
@@ -103,8 +94,8 @@ class FullCovariance(Domain):
         return None
 
     def log_scale(self, value):
-        k = len(value)
-        return [False] * (k * (k - 1) // 2) + [True] * k
+        size, k = np.size(self.free(value)), len(value)  # the scales come last, one for each effect or for all
+        return [False] * (size - k) + [True] * min(size, k)
 
 
 class DiagonalCovariance(FullCovariance):
@@ -126,9 +117,6 @@ class DiagonalCovariance(FullCovariance):
             return "is declared diagonal, so every entry off the diagonal must be zero"
         return super().problem(value)
 
-    def log_scale(self, value):
-        return [True] * len(value)
-
 
 class ScalarCovariance(DiagonalCovariance):
     """One variance times the identity (K, K), free as the logarithm of the standard deviation."""
@@ -144,9 +132,6 @@ class ScalarCovariance(DiagonalCovariance):
         if problem is None and np.ptp(np.diagonal(np.asarray(value))) > 0:
             return "is declared as one variance times the identity, so all its variances must be equal"
         return problem
-
-    def log_scale(self, value):
-        return [True]
 
 
 class Weights(Domain):
@@ -180,11 +165,8 @@ def _as_array(value: Any) -> Array:
     return jnp.asarray(value, float) if isinstance(value, jax.core.Tracer) else jnp.asarray(np.asarray(value, float))
 
 
-def _declare(domain: Domain, unit: str = "", prior: Any = None, names: Iterable[str] = (), convert: bool = True) -> Any:
-    metadata = {_KEY: Parameter(domain, unit, prior, tuple(names))}
-    if convert:
-        return eqx.field(converter=_as_array, metadata=metadata)
-    return eqx.field(metadata=metadata)
+def _declare(domain: Domain, unit: str, prior: Any, names: Iterable[str]) -> Any:
+    return eqx.field(converter=_as_array, metadata={_KEY: Parameter(domain, unit, prior, tuple(names))})
 
 
 def real(unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
@@ -238,7 +220,7 @@ def weights(prior: Any = None) -> Any:
 
     `prior` applies to every single weight; or it is a penalty of the whole, such as `mf.networks.L2(1.0)`.
     """
-    return _declare(Weights(), "", prior, (), convert=False)
+    return eqx.field(metadata={_KEY: Parameter(Weights(), "", prior, ())})
 
 
 def parameters(model: eqx.Module) -> dict[str, Parameter]:
@@ -250,12 +232,9 @@ def free_parameters(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, P
     """The parameters that are not held fixed. Raises ValueError where a name in `fixed` is not a parameter."""
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     declared = parameters(model)
-    for name in fixed:
-        if name not in declared:
-            raise ValueError(
-                f"fixed names {name!r}, which is not a parameter of {type(model).__name__}: "
-                f"choose from {', '.join(declared) or 'none, the model declares no parameters'}."
-            )
+    if strange := [name for name in fixed if name not in declared]:
+        kind, known = type(model).__name__, ", ".join(declared) or "none, the model declares no parameters"
+        raise ValueError(f"fixed names {strange[0]!r}, which is not a parameter of {kind}: choose from {known}.")
     return {name: parameter for name, parameter in declared.items() if name not in fixed}
 
 
@@ -310,6 +289,11 @@ def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
     return any(p.prior is not None for p in free_parameters(model, fixed).values())
 
 
+def effect_names(names: tuple[str, ...], count: int, first: int = 1) -> tuple[str, ...]:
+    """The declared names of the random effects, or of an array's entries; else their numbers from `first`."""
+    return names if len(names) == count else tuple(str(k + first) for k in range(count))
+
+
 class Coordinate(NamedTuple):
     """One free number: the entry of the natural scale it belongs to, and whether it is the log of a scale."""
 
@@ -322,17 +306,12 @@ def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate
     """One entry for each number of `ravel_pytree(unconstrain(model, fixed))`, in its order (names sorted)."""
     found = []
     for name, parameter in sorted(free_parameters(model, fixed).items()):
-        value = getattr(model, name)
+        value, effects = getattr(model, name), parameter.domain.is_covariance
         scales = parameter.domain.log_scale(value)
-        if parameter.domain.is_covariance:
-            effects = parameter.names or tuple(str(k) for k in range(len(value)))
-            below = [f"Cholesky factor {i + 1}" for i in range(len(scales) - len(effects))]
-            labels = [name] if len(scales) == 1 else below + [f"SD of {name}[{e}]" for e in effects]
-        elif len(scales) == 1:
-            labels = [name]
-        else:
-            entries = parameter.names if len(parameter.names) == len(scales) else range(len(scales))
-            labels = [f"{name}[{e}]" for e in entries]
+        entries = effect_names(parameter.names, len(value) if effects else len(scales), first=0)
+        labels = [f"SD of {name}[{e}]" if effects else f"{name}[{e}]" for e in entries]
+        below = [f"Cholesky factor {i + 1}" for i in range(len(scales) - len(labels))]
+        labels = [name] if len(scales) == 1 else below + labels
         found += [Coordinate(name, label, scale) for label, scale in zip(labels, scales, strict=True)]
     return found
 

@@ -16,7 +16,7 @@ Source: Gibaldi & Perrier, Pharmacokinetics (2nd edition, 1982), chapters 1 to 3
 """
 
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .subject import Doses, Subject
 
-Scalar: TypeAlias = ArrayLike
+Real: TypeAlias = ArrayLike  # one number
 Times: TypeAlias = ArrayLike | None
 
 # Gauss-Legendre nodes and weights on (0, 1)
@@ -33,14 +33,7 @@ _NODES, _WEIGHTS = (0.5 * (x + shift) for x, shift in zip(np.polynomial.legendre
 
 
 def oral_one_compartment(
-    subject: Subject,
-    *,
-    ka: Scalar,
-    cl: Scalar,
-    v: Scalar,
-    lag: Scalar = 0.0,
-    bioavailability: Scalar = 1.0,
-    time: Times = None,
+    subject: Subject, *, ka: Real, cl: Real, v: Real, lag: Real = 0.0, bioavailability: Real = 1.0, time: Times = None
 ) -> Float[Array, "..."]:
     """Concentration after oral doses with first-order absorption:
 
@@ -69,7 +62,7 @@ def oral_one_compartment(
 
 
 def iv_bolus_one_compartment(
-    subject: Subject, *, cl: Scalar, v: Scalar, lag: Scalar = 0.0, bioavailability: Scalar = 1.0, time: Times = None
+    subject: Subject, *, cl: Real, v: Real, lag: Real = 0.0, bioavailability: Real = 1.0, time: Times = None
 ) -> Float[Array, "..."]:
     """Concentration after doses given at once into the compartment:
 
@@ -83,7 +76,7 @@ def iv_bolus_one_compartment(
 
 
 def infusion_one_compartment(
-    subject: Subject, *, cl: Scalar, v: Scalar, lag: Scalar = 0.0, bioavailability: Scalar = 1.0, time: Times = None
+    subject: Subject, *, cl: Real, v: Real, lag: Real = 0.0, bioavailability: Real = 1.0, time: Times = None
 ) -> Float[Array, "..."]:
     """Concentration during and after infusions at constant rate over `subject.doses.duration` = T:
 
@@ -99,13 +92,13 @@ def infusion_one_compartment(
 def oral_two_compartment(
     subject: Subject,
     *,
-    ka: Scalar,
-    cl: Scalar,
-    v1: Scalar,
-    q: Scalar,
-    v2: Scalar,
-    lag: Scalar = 0.0,
-    bioavailability: Scalar = 1.0,
+    ka: Real,
+    cl: Real,
+    v1: Real,
+    q: Real,
+    v2: Real,
+    lag: Real = 0.0,
+    bioavailability: Real = 1.0,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration in the central compartment after oral doses, with distribution into a peripheral one.
@@ -124,12 +117,12 @@ def oral_two_compartment(
 def infusion_two_compartment(
     subject: Subject,
     *,
-    cl: Scalar,
-    v1: Scalar,
-    q: Scalar,
-    v2: Scalar,
-    lag: Scalar = 0.0,
-    bioavailability: Scalar = 1.0,
+    cl: Real,
+    v1: Real,
+    q: Real,
+    v2: Real,
+    lag: Real = 0.0,
+    bioavailability: Real = 1.0,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration in the central compartment during and after infusions into it; see `oral_two_compartment`.
@@ -154,17 +147,6 @@ def steady_doses(doses: Doses) -> tuple[Array, Array] | None:
 # ---------------------------------------------------------------- the amount in the central compartment
 
 
-class _Clock(NamedTuple):
-    """Of every time and dose (..., d): time since the dose, 0 before it, and whether it counts; of every dose (d,)
-    how long it runs, whether it goes into a depot, and the interval and mark of those at steady state."""
-
-    since: Array
-    counts: Array
-    duration: Array
-    depot: Array
-    train: tuple[Array, Array] | None
-
-
 def _amount(
     subject: Subject, time: Times, modes: Array | tuple, lag: Array, share: Array, ka: Array | None, bolus: bool = False
 ) -> Array:
@@ -172,6 +154,7 @@ def _amount(
     doses = subject.doses
     depot = doses.compartment != 2 if ka is not None else jnp.ones(doses.amount.shape, bool)
     lag, share = jnp.where(depot, lag, 0.0), jnp.where(depot, share, 1.0)
+    # of every time and dose (..., d): time since the dose, 0 before it, and whether it counts
     at = (subject.time if time is None else jnp.asarray(time, dtype=float))[..., None]
     since, counts, train = at - doses.time - lag, jnp.ones((), bool), steady_doses(doses)
     if train is not None:
@@ -181,44 +164,39 @@ def _amount(
         # Between a steady dose's record and the end of its lag, the last of the doses before it is the one that acts.
         late = jnp.ceil(jnp.maximum(-since, 0.0) / interval)
         since, counts = since + jnp.where(steady & recorded, late * interval, 0.0), doses.time >= reset
+    counts, since = counts & (since >= 0), jnp.maximum(since, 0.0)
     duration = jnp.zeros(()) if bolus else doses.duration
-    clock = _Clock(jnp.maximum(since, 0.0), counts & (since >= 0), duration, depot, train)
-    if isinstance(modes, tuple):
-        left = jnp.tensordot(modes[0], jax.vmap(lambda rate: _left(rate, ka, clock))(modes[1]), axes=1)
-    else:
-        left = _left(modes, ka, clock)
-    return jnp.sum(jnp.where(clock.counts, left, 0.0) * (doses.amount * share), axis=-1)
 
+    def remains(rate: Array) -> Array:
+        """What is there of a unit dose that leaves at `rate`: a factor, an exponential, and the mean of another."""
+        running = jnp.minimum(since, duration)
+        over = jnp.where(duration > 0, duration, 1.0)
+        factor, gone, spread = jnp.where(duration > 0, running / over, 1.0), rate * (since - running), rate * running
+        if ka is not None:
+            # ka times the divided difference (exp(-rate s) - exp(-ka s)) / (ka - rate), from the slower of the two
+            # rates and the gap between them: nothing cancels.
+            swap = ka < rate
+            slow, gap = jnp.where(swap, ka, rate), jnp.where(swap, rate - ka, ka - rate)
+            factor = jnp.where(depot, ka * since, factor)
+            gone, spread = jnp.where(depot, slow * since, gone), jnp.where(depot, gap * since, spread)
+        at_once = (duration == 0) & (True if ka is None else ~depot)
+        here = factor * jnp.exp(-gone) * jnp.where(at_once, 1.0, _moment_exp(0, spread))
+        if train is None:
+            return here
+        # The doses before it make a geometric series, but for those of which an infusion is still running, so `many`.
+        echo = -1.0 / jnp.expm1(-rate * interval)
+        many = jnp.ceil(jnp.maximum(duration - since, 0.0) / interval)
+        grown = many + jnp.exp(-rate * since) * jnp.expm1(-rate * many * interval) * echo
+        ended = _moment_exp(0, rate * duration) * jnp.exp(-rate * (since + many * interval - duration)) * echo
+        series = jnp.where(duration > 0, grown / (rate * over) + ended, here * echo)
+        if ka is not None:
+            former = interval * jnp.exp(-slow * interval) * _moment_exp(0, gap * interval)
+            former = ka * former * jnp.exp(-ka * since) / -jnp.expm1(-ka * interval)
+            series = jnp.where(depot, (here + former) * echo, series)
+        return jnp.where(steady, series, here)
 
-def _left(rate: Array, ka: Array | None, clock: _Clock) -> Array:
-    """What is there of a unit dose that leaves at `rate`: a factor, an exponential, and the mean of another."""
-    since, duration = clock.since, clock.duration
-    running = jnp.minimum(since, duration)
-    over = jnp.where(duration > 0, duration, 1.0)
-    factor, gone, spread = jnp.where(duration > 0, running / over, 1.0), rate * (since - running), rate * running
-    if ka is not None:
-        # ka times the divided difference (exp(-rate s) - exp(-ka s)) / (ka - rate), from the slower of the two rates
-        # and the gap between them: nothing cancels.
-        swap = ka < rate
-        slow, gap = jnp.where(swap, ka, rate), jnp.where(swap, rate - ka, ka - rate)
-        factor = jnp.where(clock.depot, ka * since, factor)
-        gone, spread = jnp.where(clock.depot, slow * since, gone), jnp.where(clock.depot, gap * since, spread)
-    at_once = (duration == 0) & (True if ka is None else ~clock.depot)
-    here = factor * jnp.exp(-gone) * jnp.where(at_once, 1.0, _moment_exp(0, spread))
-    if clock.train is None:
-        return here
-    interval, steady = clock.train
-    # The doses before it make a geometric series, but for those of which an infusion is still running, so `many`.
-    echo = -1.0 / jnp.expm1(-rate * interval)
-    many = jnp.ceil(jnp.maximum(duration - since, 0.0) / interval)
-    grown = many + jnp.exp(-rate * since) * jnp.expm1(-rate * many * interval) * echo
-    ended = _moment_exp(0, rate * duration) * jnp.exp(-rate * (since + many * interval - duration)) * echo
-    series = jnp.where(duration > 0, grown / (rate * over) + ended, here * echo)
-    if ka is not None:
-        former = interval * jnp.exp(-slow * interval) * _moment_exp(0, gap * interval)
-        former = ka * former * jnp.exp(-ka * since) / -jnp.expm1(-ka * interval)
-        series = jnp.where(clock.depot, (here + former) * echo, series)
-    return jnp.where(steady, series, here)
+    left = jnp.tensordot(modes[0], jax.vmap(remains)(modes[1]), axes=1) if isinstance(modes, tuple) else remains(modes)
+    return jnp.sum(jnp.where(counts, left, 0.0) * (doses.amount * share), axis=-1)
 
 
 def _two_compartments(cl: Array, v1: Array, q: Array, v2: Array) -> tuple[Array, Array]:
@@ -260,8 +238,6 @@ def _moment_exp_jvp(k, primals, tangents):
 def _scalars(**parameters: ArrayLike) -> list[Float[Array, ""]]:
     for name, value in parameters.items():
         if jnp.ndim(value):
-            raise ValueError(
-                f"Parameter {name} has shape {jnp.shape(value)}; a closed form needs one number for the whole curve, "
-                "since superposition does not hold for parameters that change in time."
-            )
+            what = f"Parameter {name} has shape {jnp.shape(value)}; a closed form needs one number for the whole curve"
+            raise ValueError(f"{what}, since superposition does not hold for parameters that change in time.")
     return [jnp.asarray(value, dtype=float) for value in parameters.values()]

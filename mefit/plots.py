@@ -12,7 +12,8 @@ numbers come from the library (`predict`, `Fit`), so whatever is drawn can be ha
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -22,16 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from . import style
-from .diagnostic_plots import (  # noqa: F401
-    convergence,
-    correlation,
-    effects_against_covariates,
-    goodness_of_fit,
-    histogram,
-    profile,
-    regimens,
-    vpc,
-)
+from .diagnostic_plots import *  # noqa: F403
 from .fit import Fit
 from .joint import JointMLE, NaivePooled, TwoStage
 from .model import Model, eta_size, log_random_effects
@@ -63,18 +55,16 @@ def time_grid(population: Population, points: int = 200) -> np.ndarray:
     """Evenly spaced times from the first observation or dose to the last observation: the grid of a smooth curve."""
     time = np.asarray(population.subjects.time)
     given = np.asarray(population.subjects.doses.amount) != 0
-    first = min([time.min(), *np.asarray(population.subjects.doses.time)[given]])
-    return np.linspace(first, time.max(), points)
+    return np.linspace(min([time.min(), *np.asarray(population.subjects.doses.time)[given]]), time.max(), points)
 
 
 def population_curves(
     population: Population, ax: Axes | None = None, subjects: Sequence[int] | None = None, label: str = "measured"
 ) -> Axes:
     """The data, each subject's responses joined by a thin line; `subjects` are the positions of those to draw."""
-    with style.use():
-        chosen = _chosen(population, subjects)
-        alt = f"{population.y_label} against {population.time_label}, a line for each of {len(chosen)} subjects."
-        ax = style.panels(ax, alt, 1, 760, 420)[0]
+    chosen = _chosen(population, subjects)
+    alt = f"{population.y_label} against {population.time_label}, a line for each of {len(chosen)} subjects."
+    with style.drawing(ax, alt, 1, 760, 420) as (ax,):
         size = {"markersize": 5 if len(chosen) <= 30 else 3, "markeredgewidth": 0.5}
         thin = {"linewidth": 0.8, "alpha": 0.45 if len(chosen) <= 30 else 0.2}
         for place, i in enumerate(chosen):
@@ -94,8 +84,7 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     """
     population = one_outcome(fit.population)
     chosen = _chosen(population, subjects)
-    varying = any(x.ndim == 2 for x in population.subjects.covariates.values())
-    grid = None if varying else time_grid(population)
+    grid = None if any(x.ndim == 2 for x in population.subjects.covariates.values()) else time_grid(population)
     time = np.asarray(population.subjects.time) if grid is None else np.tile(grid, (len(population), 1))
 
     def curves(model: Model, eta: Any) -> np.ndarray:
@@ -105,11 +94,9 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
     band = None
     if fit.draws is not None:
         some = np.unique(np.linspace(0, len(fit.draws) - 1, 200).astype(int)).tolist()
-        every = [curves(fit.draws.model(s), fit.draws.eta[s]) for s in some]
-        band = np.quantile(every, [0.025, 0.975], axis=0)
-    with style.use():
-        alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
-        panels = _panels_of(population, chosen, axes, alt)
+        band = np.quantile([curves(fit.draws.model(s), fit.draws.eta[s]) for s in some], [0.025, 0.975], axis=0)
+    alt = f"Measurements of {len(chosen)} subjects, each with its own curve and that of the typical subject."
+    with _panels_of(population, chosen, axes, alt) as panels:
         # Above the typical curve, which it would vanish under where the two agree.
         line = style.LINE["individual"] | {"zorder": style.LINE["population"]["zorder"] + 0.1}
         for ax, i in zip(panels, chosen, strict=True):
@@ -117,7 +104,7 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
                 ax.fill_between(time[i], *band[:, i], **style.AREA["posterior"], label="95% of its curves")
             ax.plot(time[i], typical[i], **style.LINE["population"], label="typical subject")
             ax.plot(time[i], individual[i], **line, label="this subject")
-        return _measured(population, chosen, axes, panels)
+    return panels
 
 
 def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
@@ -128,47 +115,38 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
     """
     population = one_outcome(next(iter(fits.values())).population)
     chosen, time = _chosen(population, subjects), time_grid(population)
-    with style.use():
-        alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
-        panels = _panels_of(population, chosen, axes, alt)
+    alt = f"Measurements of {len(chosen)} subjects, each with its curve by several fits: {', '.join(fits)}."
+    with _panels_of(population, chosen, axes, alt) as panels:
         for name, fit in fits.items():
-            meaning = _meaning(fit)
+            # The colour: everyone alike, everyone alone, or everyone as a member of the population.
+            pooled, alone = (isinstance(fit.method, kind) for kind in (NaivePooled, TwoStage | JointMLE))
+            meaning = "population" if pooled else "joint" if alone else "individual"
             # The thinner above the thicker, so that curves which nearly coincide can all be seen.
             above = {"zorder": 2.0 + 0.1 * ("population", "individual", "joint").index(meaning)}
             above |= {"individual": {"linewidth": 2.8}, "joint": {"linewidth": 1.8}}.get(meaning, {})
             curves = np.asarray(predict(fit.model, population, fit.eta, time))
             for ax, i in zip(panels, chosen, strict=True):
                 ax.plot(time, curves[i], **(style.LINE[meaning] | above), label=name)
-        return _measured(population, chosen, axes, panels)
+    return panels
 
 
-def _meaning(fit: Fit) -> str:
-    """The colour of a fit's curves: everyone alike, everyone alone, or everyone as a member of the population."""
-    if isinstance(fit.method, NaivePooled):
-        return "population"
-    return "joint" if isinstance(fit.method, TwoStage | JointMLE) else "individual"
-
-
-def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -> list[Axes]:
-    """A panel a subject, with its name."""
+@contextmanager
+def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -> Iterator[list[Axes]]:
+    """A panel a subject, with its name, to draw on inside the `with`, which ends with the data of the subjects on top;
+    labels around, and a legend, where the picture is new."""
     rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
-    panels = style.panels(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True)
-    for ax, i in zip(panels, chosen, strict=True):
-        ax.set_title(f"subject {population.ids[i]}", fontsize=12)
-    return panels
-
-
-def _measured(population: Population, chosen: list[int], axes: Any, panels: list[Axes]) -> list[Axes]:
-    """The panels with the data of their subjects on top; labels around, and a legend, where the picture is new."""
-    for ax, i in zip(panels, chosen, strict=True):
-        ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
-    if axes is None:
-        figure: Any = panels[0].figure
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-        figure.supxlabel(population.time_label, fontsize=13)
-        figure.supylabel(population.y_label, fontsize=13)
-    return panels
+    with style.drawing(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True) as panels:
+        for ax, i in zip(panels, chosen, strict=True):
+            ax.set_title(f"subject {population.ids[i]}", fontsize=12)
+        yield panels
+        for ax, i in zip(panels, chosen, strict=True):
+            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
+        if axes is None:
+            figure: Any = panels[0].figure
+            handles, labels = panels[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+            figure.supxlabel(population.time_label, fontsize=13)
+            figure.supylabel(population.y_label, fontsize=13)
 
 
 def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
@@ -181,16 +159,13 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     if k == 0:
         raise ValueError(f"{type(fit.model).__name__} has no random effects to draw.")
     effects: Any = fit.model.random_effects()
-    mean, sd = (
-        np.reshape(np.broadcast_to(np.asarray(x), effects.shape()), -1) for x in (effects.mean, effects.variance**0.5)
-    )
+    mean, sd = (np.ravel(np.broadcast_to(x, effects.shape())) for x in (effects.mean, effects.variance**0.5))
     names = effect_names(next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ()), k)
     error = np.sqrt(np.maximum(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2), 0.0))
     count = len(fit.population)
     order = np.arange(count)[::-1]  # the first subject at the top, as in a list
-    with style.use():
-        alt = f"Estimates of {' and '.join(names)} of {count} subjects, each with an interval, before the fitted prior."
-        panels = style.panels(axes, alt, k, min(900, 320 * k + 60), 150 + min(500, 24 * count), sharey=True)
+    alt = f"Estimates of {' and '.join(names)} of {count} subjects, each with an interval, before the fitted prior."
+    with style.drawing(axes, alt, k, min(900, 320 * k + 60), 150 + min(500, 24 * count), sharey=True) as panels:
         for j, ax in enumerate(panels):
             x = mean[j] + np.linspace(-3.5, 3.5, 201) * sd[j]
             at = np.tile(mean, (x.size, 1))
@@ -227,9 +202,8 @@ def posterior(fit: Fit, axes: Any = None, numbers: Sequence[str] | None = None) 
     chosen = [entry for entry in known if numbers is None or entry.label in numbers]
     if wrong or not chosen:
         raise ValueError(f"choose numbers that were sampled: {', '.join(e.label for e in known) or 'there are none'}.")
-    with style.use():
-        alt = f"Posterior densities and traces of {', '.join(entry.label for entry in chosen)}."
-        panels = style.panels(axes, alt, 2 * len(chosen), 900, 60 + 170 * len(chosen), len(chosen))
+    alt = f"Posterior densities and traces of {', '.join(entry.label for entry in chosen)}."
+    with style.drawing(axes, alt, 2 * len(chosen), 900, 60 + 170 * len(chosen), len(chosen)) as panels:
         for entry, left, right in zip(chosen, panels[::2], panels[1::2], strict=True):
             values, row = draws.frame[entry.label].to_numpy(), draws.summary.loc[entry.label]
             left.hist(values, bins=40, density=True, **style.AREA["posterior"], label="posterior")
@@ -273,8 +247,7 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     """-2 log-likelihood (or -2 times the method's objective) by iteration, with its last value written beside it."""
     iteration = [step.iteration for step in fit.history]
     value = np.array([step.minus_two_objective for step in fit.history])
-    with style.use():
-        ax = style.panels(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360)[0]
+    with style.drawing(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360) as (ax,):
         meaning = "marginal" if isinstance(fit.method, Objective) and fit.method.likelihood else "joint"
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))

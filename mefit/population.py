@@ -9,20 +9,18 @@ import dataclasses
 import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, ArrayLike
 
 from . import events, frames, written
 from .subject import Doses, Subject, as_dict, each_outcome
 from .written import Notes, Report
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def one_outcome(population: "Population") -> "Population":
@@ -52,7 +50,7 @@ class Population(eqx.Module):
     @classmethod
     def from_frame(
         cls,
-        df: "pd.DataFrame",
+        df: pd.DataFrame,
         *,
         id: str = "ID",
         time: str | None = "TIME",
@@ -95,9 +93,9 @@ class Population(eqx.Module):
                 a row occurs twice; a number is text or infinite; a dose is negative; a subject has no observation;
                 a covariate is not a number or is missing at first; a code (EVID, MDV, CENS, SS, RATE) is not read.
         """
-        dose: dict[str, Any] = {"amount": amount, "duration": duration, "compartment": compartment}
-        other: dict[str, Any] = {"outcome": outcome, "occasion": occasion, "covariates": covariates}
-        subjects, ids, count, notes = frames.read(df, id=id, time=time, y=y, **dose, **other, **csv)
+        names: dict[str, Any] = {"amount": amount, "duration": duration, "compartment": compartment}
+        names |= {"outcome": outcome, "occasion": occasion, "covariates": covariates}
+        subjects, ids, count, notes = frames.read(frames.Reader(df, **csv), id=id, time=time, y=y, **names)
         label = y_label or (", ".join(subjects.y) if isinstance(subjects.y, dict) else str(y))
         return cls(subjects, ids, count, time_label or time or "row", label, Notes(notes))
 
@@ -118,12 +116,7 @@ class Population(eqx.Module):
 
     @classmethod
     def from_subjects(
-        cls,
-        subjects: Sequence[Subject],
-        ids: Sequence[Any] | None = None,
-        *,
-        time_label: str = "time",
-        y_label: str = "y",
+        cls, subjects: Sequence[Subject], ids: Sequence | None = None, *, time_label: str = "time", y_label: str = "y"
     ) -> "Population":
         """Put subjects together, padding the shorter ones; ids are 1, 2, ... where none are given.
 
@@ -231,9 +224,19 @@ class Population(eqx.Module):
         """The same subjects with the censored responses left out, as if they were missing."""
         if (s := self.subjects).censored is None:
             return self
-        mask = jax.tree.map(lambda m, c: m & (c == 0), s.mask, s.censored)
-        subjects = dataclasses.replace(s, mask=mask, y=jax.tree.map(lambda m, y: jnp.where(m, y, 0.0), mask, s.y))
-        return dataclasses.replace(self, subjects=dataclasses.replace(subjects, censored=None, limit=None))
+        kept = self._keeping(jax.tree.map(lambda c: c == 0, s.censored))
+        return dataclasses.replace(kept, subjects=dataclasses.replace(kept.subjects, censored=None, limit=None))
+
+    def until(self, time: float | int) -> "Population":
+        """The same subjects with the responses after `time` left out, as if they were missing: to fit a differential
+        equation on a short horizon first, and on longer ones from there.
+        """
+        return self._keeping(jax.tree.map(lambda _: self.subjects.time <= time, self.subjects.mask))
+
+    def _keeping(self, kept: Any) -> "Population":
+        mask = jax.tree.map(lambda m, k: m & k, self.subjects.mask, kept)
+        y = jax.tree.map(lambda m, y: jnp.where(m, y, 0.0), mask, self.subjects.y)
+        return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, mask=mask, y=y))
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
         """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing rows stay so.
@@ -273,7 +276,7 @@ class Population(eqx.Module):
         """What was read: subjects, observations, doses and covariates; what was left out, filled or added, and why."""
         return Report(written.facts(self), self.notes)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """An event frame: ID TIME DV AMT EVID MDV, what else is needed (CMT DUR SS II DVID CENS LIMIT OCC), covariates.
 
         `Population.from_frame` reads it back. Dose rows come before observations of the same time and carry the

@@ -27,12 +27,9 @@ def _means(model: Model, eta: Array, subjects: Subject) -> Any:
 def _on_grid(population: Population, time: Array) -> Subject:
     """The same subjects, doses and covariates with other times, where no response is known."""
     subjects = population.subjects
-    varying = [name for name, x in subjects.covariates.items() if x.ndim == 2]
-    if varying:
-        raise ValueError(
-            f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known: "
-            "leave `time` out, to predict at the subjects' own times."
-        )
+    if varying := [name for name, x in subjects.covariates.items() if x.ndim == 2]:
+        what = f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known"
+        raise ValueError(f"{what}: leave `time` out, to predict at the subjects' own times.")
     if time.ndim not in (1, 2) or time.size == 0 or time.shape[:-1] not in ((), (len(population),)):
         raise ValueError(f"time has shape {time.shape}; give (m,) for all, or ({len(population)}, m) for each its own.")
     if not np.all(np.isfinite(time)):
@@ -66,12 +63,9 @@ def predict(
     **Raises:** ValueError where `eta` or `time` has the wrong shape, or `time` is given and a covariate varies in time.
     """
     count, k = len(population), eta_size(model)
-    if eta is None:
-        eta = jnp.broadcast_to(eta_mean(model), (count, k))
-    eta = jnp.asarray(eta, float)
+    eta = jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else jnp.asarray(eta, float)
     if eta.shape != (count, k):
-        raise ValueError(
-            f"eta has shape {eta.shape}, but {count} subjects with {k} random effects each need ({count}, {k})."
-        )
+        what = f"{count} subjects with {k} random effects each need ({count}, {k})"
+        raise ValueError(f"eta has shape {eta.shape}, but {what}.")
     subjects = population.subjects if time is None else _on_grid(population, jnp.asarray(time, float))
     return _means(model, eta, subjects)

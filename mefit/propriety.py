@@ -24,8 +24,7 @@ from .parameters import (
 
 def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
     """Remarks on the parameters without a proper prior; ValueError where the posterior is found to be improper."""
-    names = _open_ended(problem)
-    return _tails(problem, likelihood, names) if names else ()
+    return _tails(problem, likelihood, names) if (names := _open_ended(problem)) else ()
 
 
 def prior_of_free(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Model, Array]:
@@ -43,10 +42,9 @@ def _open_ended(problem: Problem) -> list[str]:
     found = []
     for name, (domain, _, prior, _) in free_parameters(problem.model, problem.fixed).items():
         if prior is None and isinstance(domain, Weights):
-            raise ValueError(
-                f"{name} has no prior, and the posterior of a network's weights is improper without one: give it one, "
-                "such as mf.weights(prior=dist.Normal(0.0, 1.0)), or hold it fixed."
-            )
+            what = f"{name} has no prior, and the posterior of a network's weights is improper without one"
+            advice = "give it one, such as mf.weights(prior=dist.Normal(0.0, 1.0)), or hold it fixed"
+            raise ValueError(f"{what}: {advice}.")
         base = prior
         while hasattr(base, "base_dist"):
             base = base.base_dist
@@ -72,9 +70,7 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
     r, unit = sum(not labels[i].log_scale for i in opened), np.log(10.0)
 
     def density(i, move):
-        x = x0.copy()
-        x[i] += move
-        model, log_p = _prior_of_free(problem.model, problem.fixed, x)
+        model, log_p = _prior_of_free(problem.model, problem.fixed, x0 + move * (np.arange(x0.size) == i))
         return float(np.sum(np.asarray(likelihood.terms(model, problem.population, problem.key).value)) + log_p)
 
     for i in opened:
@@ -83,8 +79,7 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
             near, far = (density(i, sign * move) for move in moves)
             slowest = r * (sign > 0) if labels[i].log_scale else 1
             if np.isfinite(far) and not near - far > (slowest + 0.1) * 2.0 * unit:
-                raise ValueError(
-                    f"the posterior is improper: neither prior nor data make it fall off as {labels[i].label} goes to "
-                    f"{end}; give {labels[i].parameter} a proper prior, such as dist.LogNormal(0.0, 1.0), or fix it."
-                )
+                what = f"neither prior nor data make it fall off as {labels[i].label} goes to {end}"
+                advice = f"give {labels[i].parameter} a proper prior, such as dist.LogNormal(0.0, 1.0), or fix it"
+                raise ValueError(f"the posterior is improper: {what}; {advice}.")
     return (f"{', '.join(names)}: no proper prior, so the posterior is proper only by the data, as far as was looked.",)

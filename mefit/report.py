@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from .model import Model, eta_size
-from .parameters import DiagonalCovariance, Weights, constrain, has_prior, parameters, unconstrain
+from .parameters import DiagonalCovariance, Weights, constrain, effect_names, has_prior, parameters, unconstrain
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -49,22 +49,14 @@ def entries(model: Model) -> list[Entry]:
             effects = effect_names(parameter.names, len(value))
             found += [Entry(name, "sd", (k,), f"{name}[{e}]", "") for k, e in enumerate(effects)]
             if not isinstance(parameter.domain, DiagonalCovariance):
-                pairs = zip(*np.tril_indices(len(value), -1), strict=True)
-                found += [
-                    Entry(name, "correlation", (int(i), int(j)), f"corr({effects[j]}, {effects[i]})", "")
-                    for i, j in pairs
-                ]
+                pairs = np.argwhere(np.tri(len(value), k=-1)).tolist()
+                for i, j in pairs:
+                    found.append(Entry(name, "correlation", (i, j), f"corr({effects[j]}, {effects[i]})", ""))
         elif not isinstance(parameter.domain, Weights):
-            names = parameter.names if len(parameter.names) == value.size else tuple(str(k) for k in range(value.size))
-            for k in range(value.size):
-                label = name if value.ndim == 0 else f"{name}[{names[k]}]"
+            for k, entry in enumerate(effect_names(parameter.names, value.size, first=0)):
+                label = name if value.ndim == 0 else f"{name}[{entry}]"
                 found.append(Entry(name, "value", (k,), label, parameter.unit))
     return found
-
-
-def effect_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """The declared names of the random effects, or their numbers from 1."""
-    return names if len(names) == count else tuple(str(k + 1) for k in range(count))
 
 
 def parameter_table(fit: Fit) -> pd.DataFrame:
@@ -84,28 +76,22 @@ def parameter_table(fit: Fit) -> pd.DataFrame:
     remarks = ["fixed" if entry.parameter in fit.fixed else "" for entry in found]
     if found and x.size:
         jacobian = np.asarray(jax.jit(jax.jacfwd(natural))(x))
-        remarks = [r or _status(fit, row) for r, row in zip(remarks, jacobian, strict=True)]
+        for i, moves in enumerate(jacobian != 0.0):  # what became of the free coordinates that a number depends on
+            words = {status for status, moved in zip(fit.status, moves, strict=True) if moved and status}
+            remarks[i] = remarks[i] or ", ".join(sorted(words))
         if fit.has_standard_errors:
             variance = np.einsum("ip,pq,iq->i", jacobian, np.nan_to_num(fit.covariance), jacobian)
             missing = ((np.abs(jacobian) > 0) @ np.isnan(np.diagonal(fit.covariance))) | (variance == 0)
             error = np.where(missing, np.nan, np.sqrt(variance))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = 100.0 * error / np.abs(estimate)
-    columns = {"estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": relative}
+    columns = {"estimate": estimate, "unit": [e.unit for e in found], "se": error, "rse": error}
     columns |= {"remark": remarks, "kind": [e.kind for e in found]}
     table = pd.DataFrame(columns, index=pd.Index([e.label for e in found], name="parameter"))
     if fit.draws is not None:
         summary = fit.draws.summary.reindex(table.index)
         table["estimate"], table["se"] = summary["mean"].fillna(table.estimate), summary["sd"]
-        table["rse"] = 100.0 * table.se / table.estimate.abs()
         table[["2.5%", "97.5%", "r_hat", "ess"]] = summary[["2.5%", "97.5%", "r_hat", "ess"]]
+    table["rse"] = 100.0 * table.se / table.estimate.abs()
     return table
-
-
-def _status(fit: Fit, sensitivity: np.ndarray) -> str:
-    """What became of the free coordinates that a number of the table depends on."""
-    words = {status for status, slope in zip(fit.status, sensitivity, strict=True) if slope != 0.0 and status}
-    return ", ".join(sorted(words))
 
 
 def _number(value: float, digits: int = 4) -> str:
@@ -116,18 +102,12 @@ def _percent(value: float) -> str:
     return f"{value:.0f}%" if np.isfinite(value) and abs(value) < 1e6 else ""
 
 
-def _log_normal_cv(sd: float) -> float:
-    """sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta); infinite where it is beyond reading."""
-    return float(np.sqrt(np.expm1(sd**2))) if sd < 10.0 else np.inf
-
-
 def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     """The tables of a report: a title, the head of each column, and rows of text."""
     table = fit.table
     if fit.draws is not None:
         return _posterior_sections(table)
-    values, sds = table[table.kind == "value"], table[table.kind == "sd"]
-    correlations = table[table.kind == "correlation"]
+    values, sds, correlations = (table[table.kind == kind] for kind in ("value", "sd", "correlation"))
     rows = [[n, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark] for n, r in values.iterrows()]
     sections = [("Parameters", ["", "estimate", "unit", "SE", "RSE", ""], rows)]
     for name, parameter in parameters(fit.model).items():
@@ -138,9 +118,11 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     collapsed = not (fit.converged or fit.method.likelihood)  # then SD(EBE) / omega compares two accidents
     shrinkage = ["" if collapsed else _percent(100.0 * s) for s in fit.shrinkage]
     if len(sds) == k and k:
+        # sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta), is beyond reading long before an SD of 10
+        cvs = 100.0 * np.sqrt(np.expm1(np.minimum(sds.estimate, 10.0) ** 2))
         rows = [
-            [name, _number(r.estimate), _number(r.se, 2), _percent(100.0 * _log_normal_cv(r.estimate)), s, r.remark]
-            for (name, r), s in zip(sds.iterrows(), shrinkage, strict=True)
+            [name, _number(r.estimate), _number(r.se, 2), _percent(cv), s, r.remark]
+            for (name, r), cv, s in zip(sds.iterrows(), cvs, shrinkage, strict=True)
         ]
         sections.append(("Random effects", ["", "SD", "SE", "CV (if log-normal)", "shrinkage", ""], rows))
     elif k:
@@ -171,7 +153,6 @@ def _headline(fit: Fit) -> list[str]:
     """The sentences above and below the tables."""
     maximum = " (maximum a posteriori)" if has_prior(fit.model, fit.fixed) and fit.draws is None else ""
     size = f"{len(fit.population)} subjects, {fit.population.n_observations} observations"
-    lines = [f"{fit.method.label}{maximum}: {type(fit.model).__name__}, {size}"]
     if fit.draws is not None:
         method: Any = fit.method
         chains, diverged = fit.draws.frame.chain.nunique(), int(np.sum(fit.draws.diverged))
@@ -186,21 +167,17 @@ def _headline(fit: Fit) -> list[str]:
     ended = "Converged" if fit.converged else "NOT CONVERGED"
     detail = "" if fit.message == "converged" else f": {fit.message}"
     ended += f"{detail} ({fit.history[-1].iteration} iterations, {fit.evaluations} evaluations)."
-    return [*lines, criteria, ended]
+    return [f"{fit.method.label}{maximum}: {type(fit.model).__name__}, {size}", criteria, ended]
 
 
 def text_report(fit: Fit) -> str:
     """The report for a terminal."""
-    head = _headline(fit)
-    blocks = ["\n".join(head)]
+    blocks = ["\n".join(_headline(fit))]
     for title, columns, rows in _sections(fit):
-        cells = [columns, *rows]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-        lines = [
-            "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-            for row in cells
-        ]
-        blocks.append("\n".join([title, *(line.rstrip() for line in lines)]))
+        labels, *numbers = zip(columns, *rows, strict=True)
+        padded = [[c.ljust(max(map(len, labels))) for c in labels]]
+        padded += [[c.rjust(max(map(len, column))) for c in column] for column in numbers]
+        blocks.append("\n".join([title, *("  ".join(line).rstrip() for line in zip(*padded, strict=True))]))
     if fit.remarks:
         blocks.append("\n".join(f"Note: {remark}" for remark in fit.remarks))
     return "\n\n".join(blocks)
@@ -213,11 +190,10 @@ def html_report(fit: Fit) -> str:
     parts = [f"<b>{head}</b><br>{criteria}<br><span style='color:{colour}'>{ended}</span>"]
     for title, columns, rows in _sections(fit):
         align = ["left", *["right"] * len(columns)]
-        cells = [
-            [f"<td style='text-align:{a}'>{html.escape(c)}</td>" for a, c in zip(align, row, strict=False)]
-            for row in rows
-        ]
-        body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+        body = ""
+        for row in rows:
+            cells = [f"<td style='text-align:{a}'>{html.escape(c)}</td>" for a, c in zip(align, row, strict=False)]
+            body += f"<tr>{''.join(cells)}</tr>"
         top = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
         caption = f"<caption style='text-align:left'><i>{title}</i></caption>"
         parts.append(f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")

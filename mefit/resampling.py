@@ -127,33 +127,33 @@ def _refit(
 
     Returns x (R, P) and which replicates converged. Source: Nocedal and Wright (2006), algorithm 6.1, backtracking.
     """
-    u = np.zeros((len(weights), len(centre)))
-    inverse = np.broadcast_to(np.eye(len(centre)), (*u.shape, len(centre))).copy()
-    value, slope = pairs.total(centre + u @ root.T, weights)
-    slope = slope @ root
-    length, gradient = np.ones(len(u)), slope
+    u, eye = np.zeros((len(weights), len(centre))), np.eye(len(centre))
+    inverse = np.tile(eye, (len(u), 1, 1))
+
+    def total(u, weights):
+        value, slope = pairs.total(centre + u @ root.T, weights)
+        return value, slope @ root
+
+    (value, gradient), length = total(u, weights), np.ones(len(u))
     for _ in range(most):
         going = np.flatnonzero((np.max(np.abs(gradient), 1) > tolerance) & (length > 1e-6))
         if not going.size:
             break
-        h, g = inverse[going], gradient[going]
-        direction = -np.einsum("rpq,rq->rp", h, g)
+        g = gradient[going]
+        direction = -np.einsum("rpq,rq->rp", inverse[going], g)
         norm_ = np.linalg.norm(direction, axis=1, keepdims=True)
         step = length[going, None] * direction * np.minimum(1.0, 5.0 / norm_)  # at most five standard errors
         with np.errstate(all="ignore"):
-            trial, slope = pairs.total(centre + (u[going] + step) @ root.T, weights[going])
-            slope = slope @ root
-            expected = np.sum(g * step, 1)
+            (trial, slope), expected = total(u[going] + step, weights[going]), np.sum(g * step, 1)
             good = np.isfinite(trial) & np.all(np.isfinite(slope), 1)
             good &= trial <= value[going] + 1e-4 * expected + 1e-9
             shorter = np.clip(np.nan_to_num(-0.5 * expected / (trial - value[going] - expected)), 0.1, 0.5)
         length[going] = np.where(good, 1.0, length[going] * shorter)
-        change, bend = step[good], (slope - g)[good]
+        won, change, bend = going[good], step[good], (slope - g)[good]
         curved = np.sum(change * bend, 1)
         keep = curved > 1e-8 * np.linalg.norm(change, axis=1) * np.linalg.norm(bend, axis=1)
         rho = np.where(keep, 1.0 / np.where(keep, curved, 1.0), 0.0)[:, None, None]
-        left = np.eye(len(centre)) - rho * change[:, :, None] * bend[:, None, :]
-        won = going[good]
+        left = eye - rho * change[:, :, None] * bend[:, None, :]
         inverse[won] = left @ inverse[won] @ np.swapaxes(left, 1, 2) + rho * change[:, :, None] * change[:, None, :]
         u[won], value[won], gradient[won] = u[won] + change, trial[good], slope[good]
     return centre + u @ root.T, np.max(np.abs(gradient), 1) <= 10 * tolerance

@@ -103,12 +103,10 @@ class SAEM(Method):
             raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
         bad = np.flatnonzero(~np.isfinite(typical))
         if bad.size:
-            raise ValueError(
-                f"the log-likelihood of subject {problem.population.ids[bad[0]]} is not finite at the starting values: "
-                "look for a residual error of zero, a response outside the density's support, or a start far off."
-            )
-        trace = Trace(*map(np.asarray, first))
-        memory = Memory(setting, draws, trace, np.full(x.size, np.inf))
+            where = f"of subject {problem.population.ids[bad[0]]} is not finite at the starting values"
+            causes = "a residual error of zero, a response outside the density's support, or a start far off"
+            raise ValueError(f"the log-likelihood {where}: look for {causes}.")
+        memory = Memory(setting, draws, Trace(*map(np.asarray, first)), np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -121,22 +119,20 @@ class SAEM(Method):
         draws, rows, model, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
-            message = (
-                f"stopped after {state.iteration} iterations, before a covariance became singular or a value infinite: "
-                "leave out a random effect, make the covariance diagonal, or give it a prior"
-            )
+            what = "before a covariance became singular or a value infinite"
+            advice = "leave out a random effect, make the covariance diagonal, or give it a prior"
+            message = f"stopped after {state.iteration} iterations, {what}: {advice}"
             return dataclasses.replace(state, done=True, message=message)
         memory = memory._replace(draws=draws, trace=trace)
         if not exploring:
-            memory = memory._replace(smoothed=memory.smoothed + self.block)
-            error = _monte_carlo_error(trace.x, memory.smoothed, np.asarray(errors))
-            return self._state(problem, model, memory._replace(error=error))
-        memory = memory._replace(explored=memory.explored + self.block)
-        annealed_long_ago = memory.explored >= self.exploration // 2 + _WINDOW
+            smoothed = memory.smoothed + self.block
+            error = _monte_carlo_error(trace.x, smoothed, np.asarray(errors))
+            return self._state(problem, model, memory._replace(smoothed=smoothed, error=error))
+        explored = memory.explored + self.block
+        annealed_long_ago = explored >= self.exploration // 2 + _WINDOW
         quiet = annealed_long_ago and not _drifts(np.delete(trace.x[-_WINDOW:], structure.weights, axis=1))
-        if memory.explored >= self.exploration or (quiet and self.stop_early):
-            memory = memory._replace(settled=quiet)
-        return self._state(problem, model, memory)
+        over = explored >= self.exploration or (quiet and self.stop_early)
+        return self._state(problem, model, memory._replace(explored=explored, settled=quiet if over else None))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
@@ -150,24 +146,14 @@ class SAEM(Method):
         trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
         mean, square = (np.asarray(moment) for moment in memory.draws.moments)
         still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        return state.outcome(
-            log_likelihood=float(np.sum(terms.value)),
-            log_prior=float(_log_prior(state.model, problem.fixed)),
-            eta=eta,
-            eta_covariance=covariance,
-            status=tuple(np.where(still, NOT_ESTIMATED, "").tolist()),
-            remarks=(remark + ".",),
-            details={
-                "trajectory": pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)]),
-                "acceptance": pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:],
-                "explored": memory.explored,
-                "eta_draws": np.asarray(memory.draws.eta),
-                "conditional_mean": mean,
-                "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0)),
-                "monte_carlo_error": memory.error,
-                **terms.details,
-            },
-        )
+        trajectory = pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)])
+        acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
+        details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
+        details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}
+        details |= {"monte_carlo_error": memory.error, "eta_draws": np.asarray(memory.draws.eta)}
+        log_l, log_p = float(np.sum(terms.value)), float(_log_prior(state.model, problem.fixed))
+        ended = (state.converged, state.message, tuple(np.where(still, NOT_ESTIMATED, "").tolist()))
+        return Outcome(state.model, log_l, log_p, eta, covariance, *ended, (remark + ".",), details)
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         """Minus the Hessian of the `marginal` objective in the free coordinates."""
@@ -176,36 +162,24 @@ class SAEM(Method):
     def _state(self, problem: Problem, model: Model, memory: Memory) -> State:
         error, iteration = float(np.max(memory.error, initial=0.0)), memory.explored + memory.smoothed
         close = memory.smoothed > 0 and error <= self.tolerance
-        over = memory.smoothed >= self.smoothing or (close and self.stop_early)
-        message = ""
+        over, message = memory.smoothed >= self.smoothing or (close and self.stop_early), ""
         if over:
             how = "until it no longer drifted" if memory.settled else "the most it was allowed"
             worst = coordinates(problem.model, problem.fixed)[int(np.argmax(memory.error))].label
             size = f"{error:.0%} of a standard error" if np.isfinite(error) else "not known after so few"
-            message = f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: " + (
-                f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
-                if close
-                else f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
-            )
-        return State(
-            iteration=iteration,
-            model=model,
-            objective=float(memory.trace.q[-1]),
-            gradient_norm=error,
-            evaluations=iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels),
-            done=over,
-            converged=close and over,
-            message=message,
-            memory=memory,
-        )
+            found = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
+            if close:
+                found = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
+            message = f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: {found}"
+        evaluations = iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels)
+        objective, ended = float(memory.trace.q[-1]), (over, close and over, message)
+        return State(iteration, model, objective, error, evaluations, *ended, memory)
 
 
 def _is_singular(covariance: Any) -> bool:
     """Is a matrix so close to a singular one that the random effects can no longer be told apart?"""
-    if np.ndim(covariance) < 2:
-        return False
-    sd = np.sqrt(np.diagonal(covariance))
-    return not np.all(np.linalg.eigvalsh(covariance / np.outer(sd, sd)) > 1e-9)
+    sd = np.sqrt(np.diagonal(covariance)) if np.ndim(covariance) == 2 else np.ones(0)
+    return sd.size > 0 and not np.all(np.linalg.eigvalsh(covariance / np.outer(sd, sd)) > 1e-9)
 
 
 def _drifts(tail: Float[np.ndarray, "window P"]) -> bool:

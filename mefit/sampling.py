@@ -27,7 +27,6 @@ from .parameters import Weights, free_parameters, unconstrain
 from .propriety import prior_of_free, refuse_improper
 from .report import entries
 from .saem import _log_prior
-from .subject import Subject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,19 +122,18 @@ class NUTS(Method):
     def init(self, problem: Problem) -> State:
         if min(self.warmup, self.samples, self.chains, self.block) < 1 or not 0 < self.target_accept < 1:
             raise ValueError("NUTS needs warmup, samples, chains and block of 1 or more, and target_accept in (0, 1).")
-        if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
+        free = free_parameters(problem.model, problem.fixed)
+        if not free and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
         keys: Any = jax.random.split(problem.key, self.chains)  # type: ignore[arg-type]  # `fit` saw to a key
-        states, seen = _begin(self, problem.model, problem.fixed, problem.population.subjects, keys)
+        states, seen = _begin(self._about(problem), keys)
         if not np.all(np.isfinite(seen["log_density"])):
-            raise ValueError(
-                "the log posterior is not finite at the starting values: look for a start outside a prior's support, "
-                "a residual error of zero, or a response outside the density's support."
-            )
+            causes = "a start outside a prior's support, a residual error of zero, or a response outside the density's"
+            raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
         if not self.centred and _is_centred(self, problem.model):
             remarks += ("the random effects are not Gaussian, so they are sampled as they are (centred), not as L z.",)
-        if any(isinstance(p.domain, Weights) for p in free_parameters(problem.model, problem.fixed).values()):
+        if any(isinstance(p.domain, Weights) for p in free.values()):
             remarks += ("the mean of a network's weights is not a network to predict with: use draws.models.",)
         seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], seen)
         return self._state(problem, 0, Memory(states, remarks, seen))
@@ -143,8 +141,7 @@ class NUTS(Method):
     def step(self, problem: Problem, state: State) -> State:
         memory, done = state.memory, state.iteration
         count = min(self.block, self.warmup - done if done < self.warmup else self.warmup + self.samples - done)
-        about = (self, problem.model, problem.fixed, problem.population.subjects)
-        states, seen = _advance(*about, memory.states, np.asarray(count))
+        states, seen = _advance(self._about(problem), memory.states, np.asarray(count))
         seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], seen)
         leapfrogs = memory.leapfrogs + int(np.sum(seen["leapfrogs"]))
         if done > self.warmup:
@@ -152,26 +149,21 @@ class NUTS(Method):
         return self._state(problem, done + count, Memory(states, memory.remarks, seen, leapfrogs))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
-        seen, remarks = state.memory.seen, state.memory.remarks
-        flat = jax.tree.map(np.concatenate, seen)
+        remarks, flat = state.memory.remarks, jax.tree.map(np.concatenate, state.memory.seen)
         count, eta = len(flat["eta"]), flat["eta"]
         frame = pd.DataFrame(flat["numbers"], columns=_labels(problem))
         frame.insert(0, "chain", np.repeat(np.arange(self.chains) + 1, count // self.chains))
         if state.iteration <= self.warmup:
             remarks += ("these draws are from the warm-up: they are not yet draws from the posterior.",)
-        arrays, rest = eqx.partition(problem.model, eqx.is_array)
-        every = eqx.combine(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), arrays), rest)
-        apart = eta - eta.mean(0)
-        draws = Draws(_with(every, flat["values"]), eta, flat["diverged"], frame)
-        return state.outcome(
-            log_likelihood=float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value)),
-            log_prior=float(_log_prior(state.model, problem.fixed)),
-            eta=eta.mean(0),
-            eta_covariance=np.einsum("sna,snb->nab", apart, apart) / max(1, count - 1),
-            status=("",) * len(free_vector(problem.model, problem.fixed)),
-            remarks=remarks,
-            details={"draws": draws, "leapfrogs": seen["leapfrogs"]},
-        )
+        every = jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)) if eqx.is_array(a) else a, problem.model)
+        details = {"draws": Draws(_with(every, flat["values"]), eta, flat["diverged"], frame)}
+        details["leapfrogs"] = state.memory.seen["leapfrogs"]
+        log_l = float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value))
+        log_p = float(_log_prior(state.model, problem.fixed))
+        status = ("",) * len(free_vector(problem.model, problem.fixed))
+        covariance = np.einsum("sna,snb->nab", eta - eta.mean(0), eta - eta.mean(0)) / max(1, count - 1)
+        found, ended = (log_l, log_p, eta.mean(0), covariance), (state.converged, state.message)
+        return Outcome(state.model, *found, *ended, status, remarks, details)
 
     def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
         """The model is at the mean of the draws; at the end, what speaks against them and what to do about it."""
@@ -184,27 +176,22 @@ class NUTS(Method):
         worst, least = np.argmax(np.nan_to_num(r_hat, nan=np.inf)), np.argmin(np.nan_to_num(ess))
         wrong = []
         if diverged:
-            wrong.append(
-                f"{diverged} of {chains * count} trajectories diverged, so part of the posterior may be missing: raise "
-                f"target_accept towards 1, give tighter priors, or take centred={not self.centred}"
-            )
+            advice = f"raise target_accept towards 1, give tighter priors, or take centred={not self.centred}"
+            what = f"{diverged} of {chains * count} trajectories diverged"
+            wrong.append(f"{what}, so part of the posterior may be missing: {advice}")
         if not r_hat[worst] <= self.largest_r_hat:
             wrong.append(f"the chains disagree, R-hat of {names[worst]} is {r_hat[worst]:.3g}: allow more warmup")
         if not ess[least] >= self.smallest_ess:
             wrong.append(f"the effective sample size of {names[least]} is {ess[least]:.0f}: draw more samples")
         phase = "warm-up" if iteration <= self.warmup else "sampling"
         good = f"every R-hat is at most {r_hat[worst]:.3f}, every effective sample size at least {ess[least]:.0f}"
-        return State(
-            iteration=iteration,
-            model=_with(problem.model, jax.tree.map(lambda leaf: np.mean(leaf, (0, 1)), seen["values"])),
-            objective=float(np.mean(seen["log_density"][:, -1])),
-            gradient_norm=float(r_hat[worst]),
-            evaluations=memory.leapfrogs,
-            done=over,
-            converged=over and not wrong,
-            message=("; ".join(wrong) or good) if over else f"{phase}, {diverged} divergences",
-            memory=memory,
-        )
+        message = ("; ".join(wrong) or good) if over else f"{phase}, {diverged} divergences"
+        model = _with(problem.model, jax.tree.map(lambda leaf: np.mean(leaf, (0, 1)), seen["values"]))
+        objective, ended = float(np.mean(seen["log_density"][:, -1])), (over, over and not wrong, message)
+        return State(iteration, model, objective, float(r_hat[worst]), memory.leapfrogs, *ended, memory)
+
+    def _about(self, problem: Problem) -> tuple[Any, ...]:
+        return self, problem.model, problem.fixed, problem.population.subjects
 
 
 def _labels(problem: Problem) -> list[str]:
@@ -250,7 +237,7 @@ def _kernel(about: tuple[Any, ...]) -> _Kernel:
     return _Kernel(potential_fn=lambda place: -_density(about, place)[0], **settings)
 
 
-def _record(about: tuple, state: Any) -> dict[str, Any]:
+def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
     """What is kept of one state of a chain."""
     model, eta = _density(about, state.z)[1]
     values = {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, about[2])}
@@ -260,9 +247,9 @@ def _record(about: tuple, state: Any) -> dict[str, Any]:
 
 
 @compiled
-def _begin(method: NUTS, template: Model, fixed: tuple[str, ...], subjects: Subject, keys: Any) -> Any:
+def _begin(about: tuple[Any, ...], keys: Any) -> Any:
     """A state of every chain near the starting values, and its record."""
-    about = (method, template, fixed, subjects)
+    method, template, fixed, subjects = about
     x0, count = ravel_pytree(unconstrain(template, fixed))[0], subjects.time.shape[0]
 
     def one(key):
@@ -277,11 +264,9 @@ def _begin(method: NUTS, template: Model, fixed: tuple[str, ...], subjects: Subj
 
 
 @compiled
-def _advance(
-    method: NUTS, template: Model, fixed: tuple[str, ...], subjects: Subject, states: Any, count: Array
-) -> tuple[Any, dict[str, Any]]:
+def _advance(about: tuple[Any, ...], states: Any, count: Array) -> tuple[Any, dict[str, Any]]:
     """`count` transitions, at most a block, of every chain: their states, and a record of each."""
-    about = (method, template, fixed, subjects)
+    method = about[0]
 
     def one(state):
         kernel = _kernel(about)

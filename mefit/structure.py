@@ -10,10 +10,9 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .method import Problem
-from .model import Model, eta_size, log_conditional, log_random_effects, sample_random_effects
+from .model import eta_size, log_conditional, log_random_effects, sample_random_effects
 from .objective import set_free
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
-from .subject import Subject
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 
@@ -28,7 +27,6 @@ class Structure(NamedTuple):
     variances: tuple[int, ...]  # its places
     weights: tuple[int, ...]  # of networks
     newton: tuple[int, ...]  # all others
-    falling: tuple[bool, ...]  # whether they are logarithms of scales
 
 
 def as_covariance(domain: Any, value: Array, k: int) -> Float[Array, "K K"]:
@@ -47,10 +45,9 @@ def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Ar
 
 
 @compiled
-def _survey(
-    model: Model, fixed: tuple[str, ...], subjects: Subject, x: Array, places: Any, names: Any, key: Any
-) -> tuple[Any, ...]:
+def _survey(about: tuple[Any, ...], x: Array, places: Any, names: tuple[str, ...], key: Any) -> tuple[Any, ...]:
     """At random points: values, derivatives of both densities, and the covariance, true and by each field."""
+    model, fixed, subjects = about
     k, at, keys = eta_size(model), jnp.asarray(places, int), jax.random.split(key)
     points = x[at] + 0.05 * (jnp.abs(x[at]) + 0.1) * jax.random.normal(keys[0], (_POINTS, len(places)))
 
@@ -85,17 +82,16 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
     """
     model, k, kinds = problem.model, eta_size(problem.model), coordinates(problem.model, problem.fixed)
     free = free_parameters(model, problem.fixed)
-    domains = [free[c.parameter].domain for c in kinds]
-    weights = tuple(i for i, domain in enumerate(domains) if isinstance(domain, Weights))
-    places = tuple(i for i in range(x.size) if not isinstance(domains[i], Weights))
+    weights = tuple(i for i, c in enumerate(kinds) if isinstance(free[c.parameter].domain, Weights))
+    places = tuple(sorted(set(range(x.size)) - set(weights)))
 
     def could_be(value: Any, domain: Any) -> bool:
         shape = np.shape(value)
         return shape == (k, k) if domain.is_covariance else shape in ((), (k,)) and domain.log_scale(value)[0]
 
     names = tuple(n for n, p in free.items() if p.prior is None and could_be(getattr(model, n), p.domain))
-    found = jax.tree.map(np.asarray, _survey(model, problem.fixed, problem.population.subjects, x, places, names, key))
-    points, by_x, by_eta, by_effects, seen, said = found
+    about = (model, problem.fixed, problem.population.subjects)
+    points, by_x, by_eta, by_effects, seen, said = jax.tree.map(np.asarray, _survey(about, x, places, names, key))
     covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
     variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
     shifts: dict[int, tuple[bool, np.ndarray]] = {}
@@ -107,9 +103,7 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
     natural = tuple(is_natural for is_natural, _ in shifts.values())
     directions = np.reshape([one for _, one in shifts.values()], (len(shifts), len(problem.population), k))
     newton = tuple(i for i in places if i not in variances and i not in shifts)
-    falling = tuple(kinds[i].log_scale for i in newton)
-    directions = np.moveaxis(directions, 0, -1)
-    return Structure(tuple(shifts), natural, directions, covariance, variances, weights, newton, falling)
+    return Structure(tuple(shifts), natural, np.moveaxis(directions, 0, -1), covariance, variances, weights, newton)
 
 
 def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:

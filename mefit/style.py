@@ -18,7 +18,7 @@ Colour is never alone: no two meanings share line style, width and marker.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -32,45 +32,28 @@ from PIL import Image
 
 DPI = 100
 
-COLOUR: dict[str, str] = {
-    "data": "#111111",  # what was measured
-    "truth": "#00A06E",  # what a simulation was made with, or an exact answer
-    "population": "#0060B0",  # the typical subject, the population's parameters
-    "individual": "#62A8DC",  # one subject: curve, empirical Bayes estimate, likelihood
-    "prior": "#636363",  # before the data: of a parameter, or of a random effect
-    "posterior": "#CF8800",  # after the data
-    "joint": "#BE3A08",  # random effects maximised
-    "marginal": "#6A1B77",  # random effects integrated out
+_LOOK: dict[str, tuple[str, Any, float, str, float]] = {  # colour, line style, width in points, marker, layer
+    "data": ("#111111", "-", 1.2, "o", 3.0),  # what was measured
+    "truth": ("#00A06E", (0, (7, 2.5)), 2.6, "*", 2.5),  # what a simulation was made with, or an exact answer
+    "population": ("#0060B0", "-", 3.4, "s", 2.4),  # the typical subject, the population's parameters
+    "individual": ("#62A8DC", "-", 1.8, "o", 2.1),  # one subject: curve, empirical Bayes estimate, likelihood
+    "prior": ("#636363", (0, (1, 1.4)), 2.6, "^", 2.0),  # before the data: of a parameter, or of a random effect
+    "posterior": ("#CF8800", (0, (6, 1.5, 1, 1.5)), 2.6, "v", 2.3),  # after the data
+    "joint": ("#BE3A08", (0, (3, 1.2)), 2.8, "D", 2.6),  # random effects maximised
+    "marginal": ("#6A1B77", "-", 2.8, "s", 2.6),  # random effects integrated out
 }
-_STROKE: dict[str, tuple[Any, float, str]] = {  # line style, width in points, marker
-    "data": ("-", 1.2, "o"),
-    "truth": ((0, (7, 2.5)), 2.6, "*"),
-    "population": ("-", 3.4, "s"),
-    "individual": ("-", 1.8, "o"),
-    "prior": ((0, (1, 1.4)), 2.6, "^"),
-    "posterior": ((0, (6, 1.5, 1, 1.5)), 2.6, "v"),
-    "joint": ((0, (3, 1.2)), 2.8, "D"),
-    "marginal": ("-", 2.8, "s"),
-}
-_LAYER = {"prior": 2.0, "individual": 2.1, "posterior": 2.3, "population": 2.4, "truth": 2.5, "data": 3.0}
+COLOUR: dict[str, str] = {meaning: look[0] for meaning, look in _LOOK.items()}
 
 LINE: dict[str, dict[str, Any]] = {
-    meaning: {"color": COLOUR[meaning], "linestyle": stroke, "linewidth": width, "zorder": _LAYER.get(meaning, 2.6)}
-    for meaning, (stroke, width, _) in _STROKE.items()
+    meaning: {"color": colour, "linestyle": stroke, "linewidth": width, "zorder": layer}
+    for meaning, (colour, stroke, width, _, layer) in _LOOK.items()
 }
 """Keywords for `axes.plot` of a curve with this meaning."""
 
 POINT: dict[str, dict[str, Any]] = {
-    meaning: {
-        "color": COLOUR[meaning],
-        "linestyle": "none",
-        "marker": marker,
-        "markersize": 12.0 if marker == "*" else 7.0,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.8,
-        "zorder": _LAYER.get(meaning, 2.6) + 0.5,
-    }
-    for meaning, (_, _, marker) in _STROKE.items()
+    meaning: {"color": colour, "linestyle": "none", "marker": marker, "zorder": layer + 0.5}
+    | {"markersize": 12.0 if marker == "*" else 7.0, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    for meaning, (colour, _, _, marker, layer) in _LOOK.items()
 }
 """Keywords for `axes.plot` of points with this meaning."""
 
@@ -79,36 +62,19 @@ AREA: dict[str, dict[str, Any]] = {
 }
 """Keywords for `axes.fill_between` of a band or an area with this meaning."""
 
-_SETTINGS: Any = {
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so a picture is the same on every computer
-    "font.size": 13,
-    "axes.titlesize": 14,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 13,
-    "axes.linewidth": 1.2,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[COLOUR[m] for m in ("population", "joint", "truth", "marginal", "posterior")]),
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
-    "legend.fontsize": 12,
-    "legend.frameon": False,
-    "lines.linewidth": 2.6,
-    "lines.markersize": 7,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.8,
-}
+# DejaVu Sans comes with matplotlib, so a picture is the same on every computer.
+_SETTINGS: Any = {"figure.dpi": DPI, "figure.facecolor": "white", "font.family": "DejaVu Sans", "font.size": 13}
+_SETTINGS |= {"axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 13}
+_SETTINGS |= {"axes.linewidth": 1.2, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
+_SETTINGS |= {"xtick.labelsize": 12, "ytick.labelsize": 12, "legend.fontsize": 12, "legend.frameon": False}
+_SETTINGS |= {"lines.linewidth": 2.6, "lines.markersize": 7, "grid.color": "#DDDDDD", "grid.linewidth": 0.8}
+_CYCLE = ("population", "joint", "truth", "marginal", "posterior")
+_SETTINGS["axes.prop_cycle"] = cycler(color=[COLOUR[meaning] for meaning in _CYCLE])
 
 
-@contextmanager
-def use() -> Iterator[None]:
+def use() -> AbstractContextManager[None]:
     """Draw in the kit's style inside the `with`, and leave everyone else's settings as they were."""
-    with matplotlib.rc_context(_SETTINGS):
-        yield
+    return matplotlib.rc_context(_SETTINGS)
 
 
 class Picture(Figure):
@@ -154,11 +120,16 @@ def panels(axes: Any, alt: str, count: int, width: int, height: int, rows: int =
     return list(made[:count])
 
 
+@contextmanager
+def drawing(axes: Any, alt: str, *size: int, **shape: Any) -> Iterator[list[Axes]]:
+    """`panels` to draw on in the kit's style, inside the `with`."""
+    with use():
+        yield panels(axes, alt, *size, **shape)
+
+
 def png(picture: Figure) -> bytes:
     """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same bytes."""
-    canvas = picture.canvas
-    if not isinstance(canvas, FigureCanvasAgg):
-        canvas = FigureCanvasAgg(picture)
+    canvas = picture.canvas if isinstance(picture.canvas, FigureCanvasAgg) else FigureCanvasAgg(picture)
     canvas.draw()
     buffer = BytesIO()
     # The lightest compression: a slider waits for this, and the reader of the bytes sits on the same computer.

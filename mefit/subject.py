@@ -13,10 +13,6 @@ from jaxtyping import Array, Bool, Float, Int
 DOSE, STEADY = ("time", "amount", "duration", "compartment"), ("interval", "steady_state")
 
 
-def _floats(x: Any) -> Float[Array, "..."]:
-    return jnp.asarray(x, dtype=float)
-
-
 def as_dict(x: Any) -> dict[str, Any]:
     """By outcome, under the name "" where there is one only."""
     return x if isinstance(x, dict) else {} if x is None else {"": x}
@@ -33,8 +29,7 @@ def each_outcome(dtype: type) -> Callable[[Any], Any]:
     return convert
 
 
-def _covariates(x: Mapping[str, Any]) -> dict[str, Float[Array, "..."]]:
-    return {str(name): _floats(value) for name, value in x.items()}
+_floats = each_outcome(float)
 
 
 def turns(numbers: np.ndarray) -> np.ndarray:
@@ -63,7 +58,7 @@ class Doses(eqx.Module):
     amount: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
     duration: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
     compartment: Int[Array, "*subjects d"] = eqx.field(converter=each_outcome(int))
-    interval: Float[Array, "*subjects d"] | None = eqx.field(converter=each_outcome(float), default=None)
+    interval: Float[Array, "*subjects d"] | None = eqx.field(converter=_floats, default=None)
     steady_state: Bool[Array, "*subjects d"] | None = eqx.field(converter=each_outcome(bool), default=None)
 
     def __check_init__(self) -> None:
@@ -119,17 +114,16 @@ class Subject(eqx.Module):
     """
 
     time: Float[Array, "*subjects n"] = eqx.field(converter=_floats)
-    y: Any = eqx.field(converter=each_outcome(float))
+    y: Any = eqx.field(converter=_floats)
     mask: Any = eqx.field(converter=each_outcome(bool))
-    covariates: dict[str, Float[Array, "..."]] = eqx.field(converter=_covariates, default_factory=dict)
+    covariates: dict[str, Float[Array, "..."]] = eqx.field(converter=_floats, default_factory=dict)
     doses: Doses = eqx.field(default_factory=Doses.none)
     censored: Any = eqx.field(converter=each_outcome(int), default=None)
-    limit: Any = eqx.field(converter=each_outcome(float), default=None)
+    limit: Any = eqx.field(converter=_floats, default=None)
 
     def with_rows(self, change: Callable[[Any], Any]) -> "Subject":
         """The same subject with `change` done to each of its arrays but the doses."""
-        bare = jax.tree.map(change, eqx.tree_at(lambda s: s.doses, self, None))
-        return dataclasses.replace(bare, doses=self.doses)
+        return dataclasses.replace(jax.tree.map(change, eqx.tree_at(lambda s: s.doses, self, None)), doses=self.doses)
 
     @classmethod
     def together(cls, subjects: Sequence["Subject"]) -> "Subject":

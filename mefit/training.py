@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,20 +12,24 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_step, spread_over_prior
-from .marginal import FOCE, gaussian_effects, gaussian_moments
-from .method import Method, Outcome, Problem, State
-from .model import Model, eta_mean, log_joint
+from .marginal import FOCE, slope_and_information
+from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
+from .model import Model, eta_mean
 from .objective import Batches, Objective, evaluation, free_vector, model_at
+from .parameters import log_prior
 from .population import Population
 
-
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
+
+
+_log_prior = compiled(log_prior)
 
 
 class Progress(NamedTuple):
     """What one step hands to the next: all that is needed to go on as if it had not stopped."""
 
     x: Float[Array, " P"]
+    sound: Float[Array, " P"]  # the last x at which the objective was a number
     moments: Any  # Adam's
     starts: Float[Array, "N K"]  # the last modes, from which the next are searched
     done: Any  # steps
@@ -54,35 +57,26 @@ class GaussNewton(Newton):
     max_steps: int = 3
 
     def __call__(self, log_density, start, args):
-        def look(eta, args):
-            def both(eta):
-                (f, variance), value = gaussian_moments(args[0], eta, args[1]), log_joint(args[0], eta, args[1])
-                return (f, jnp.log(variance), value), (variance, value)
+        frozen = hold_constant(args)
 
-            (g, c, slope), (variance, value) = jax.jacfwd(both, has_aux=True)(eta)
-            chol = gaussian_effects(args[0])[1]
-            prior = jax.scipy.linalg.cho_solve((chol, True), jnp.eye(eta.size))
-            return value, slope, prior + g.T @ (g / variance[:, None]) + 0.5 * c.T @ c
+        def look(eta):
+            return eta, log_density(eta, frozen), *slope_and_information(frozen[0], eta, frozen[1])
 
         def step(_, at):
             (eta, value, slope, precision), share = at
-            trial = eta + share * posterior_step(precision, slope)
-            seen = trial, *look(trial, frozen)
+            seen = look(eta + share * posterior_step(precision, slope))
             uphill = seen[1] >= value - 1e-12 * jnp.abs(value)
             return jax.tree.map(lambda a, b: jnp.where(uphill, a, b), (seen, jnp.ones(())), (at[0], 0.25 * share))
 
-        frozen = hold_constant(args)
-        begin = best_of(lambda eta: log_density(eta, frozen), start)
-        (eta, _, slope, precision), _ = jax.lax.fori_loop(
-            0, self.max_steps, step, ((begin, *look(begin, frozen)), jnp.ones(()))
-        )
+        begin = look(best_of(lambda eta: log_density(eta, frozen), start)), jnp.ones(())
+        (eta, _, slope, precision), _ = jax.lax.fori_loop(0, self.max_steps, step, begin)
         decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
-        tangent = posterior_step(precision, jax.jacfwd(lambda eta: log_density(eta, args))(eta))
+        tangent = posterior_step(precision, slope_and_information(args[0], eta, args[1])[0])
         return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
 
 
 class _Warm(Objective):
-    """The objective with every mode searched by few steps: `extras` are (its own, the points to choose a start from)."""
+    """The objective with every mode searched by few steps; `extras` are its own, and the points to begin at one of."""
 
     inner: Objective
     label: ClassVar[str] = "warm start"
@@ -98,8 +92,10 @@ class Adam(Method):
 
     `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `JointMAP()` ... A step moves the free coordinates
     at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is searched by
-    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a step ago; where a result is reported it is searched from the mean, to
-    the objective's own tolerance. A step onto a value that is not a number is not taken, and counted.
+    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a
+    step ago, or from one of a few points of the prior that change from step to step, where one of them is better.
+    Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value that is not
+    a number is taken back, by three quarters at a time, and counted.
 
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
@@ -145,7 +141,7 @@ class Adam(Method):
         self.objective.check(problem)
         x = jnp.asarray(free_vector(problem.model, problem.fixed))
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
-        memory = Memory(Progress(x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
+        memory = Memory(Progress(x, x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
         if self.resume is not None:
             memory = self.resume.details["training"]
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
@@ -154,24 +150,22 @@ class Adam(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        progress, values = _block(
-            _Warm(inner=self.objective, newton=self._search()),
-            problem.model,
-            problem.fixed,
-            (problem.population.subjects, self.objective.extras(problem.model, problem.population, problem.key)),
-            memory.progress,
-            *self._schedule(problem, int(memory.progress.done)),
-        )
-        values = np.asarray(values)
+        model, population, done = problem.model, problem.population, int(memory.progress.done)
+        data = population.subjects, self.objective.extras(model, population, problem.key)
+        about = _Warm(inner=self.objective, newton=self._search()), model, problem.fixed, data
+        progress, values = _block(about, memory.progress, *self._schedule(problem, done))
+        values = np.asarray(values)[: self.steps - done]
+        if done == 0 and not np.isfinite(values[0]):
+            self.objective.init(problem)  # which says what is wrong with the start
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
             return dataclasses.replace(state, done=True, message=message)
         held_out = np.nan
         if self.held_out is not None:
-            model = model_at(problem.model, problem.fixed, progress.x)
+            model = model_at(problem.model, problem.fixed, progress.sound)
             held_out = float(np.mean(self.objective.terms(model, self.held_out, problem.key).value))
         if self.held_out is None or held_out > memory.best_score:
-            memory = memory._replace(best=np.asarray(progress.x), best_score=held_out, best_step=int(progress.done))
+            memory = memory._replace(best=np.asarray(progress.sound), best_score=held_out, best_step=int(progress.done))
         row = (int(progress.done), float(np.nanmean(values) if self.batch else values[-1]), held_out)
         skipped = memory.skipped + int(np.sum(~np.isfinite(values)))
         memory = memory._replace(progress=progress, curve=(*memory.curve, row), skipped=skipped)
@@ -179,23 +173,28 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        best = dataclasses.replace(problem, model=model_at(problem.model, problem.fixed, memory.best))
-        inner = self.objective.init(best)
-        most = 0 if self.held_out is not None else self.polish
-        while not inner.done and inner.iteration < most:
-            inner = self.objective.step(best, inner)
-        outcome, message = self.objective.finish(best, inner), state.message
-        if most:
-            message += f", then {inner.iteration} quasi-Newton iterations: {inner.message or 'still climbing'}"
-        skipped = f"{memory.skipped} steps met a value that is not a number, and were not taken."
+        if self.polish and self.held_out is None and state.converged:
+            best = dataclasses.replace(problem, model=state.model)
+            inner = self.objective.init(best)
+            while not inner.done and inner.iteration < self.polish:
+                inner = self.objective.step(best, inner)
+            message = f"{state.message}, then {inner.iteration} quasi-Newton iterations: "
+            outcome = self.objective.finish(best, inner)
+            outcome = dataclasses.replace(
+                outcome, converged=True, message=message + (inner.message or "still climbing")
+            )
+        else:
+            terms = self.objective.terms(state.model, problem.population, problem.key)
+            still = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
+            status = [NOT_ESTIMATED if unmoved else "" for unmoved in still]
+            prior = float(_log_prior(state.model, problem.fixed))
+            outcome = self.objective.outcome(problem, state, terms, prior, status)
         curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-        return dataclasses.replace(
-            outcome,
-            converged=state.converged and (inner.converged or not most),
-            message=message,
-            remarks=outcome.remarks + ((skipped,) if memory.skipped else ()),
-            details=outcome.details | {"curve": curve, "training": memory},
-        )
+        remarks, details = outcome.remarks, outcome.details | {"curve": curve, "training": memory}
+        if memory.skipped:
+            steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
+            remarks += (f"{steps}: lower learning_rate if they are many.",)
+        return dataclasses.replace(outcome, remarks=remarks, details=details)
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         return self.objective.information(problem, model)
@@ -207,8 +206,8 @@ class Adam(Method):
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
         count, size = len(problem.population), self.batch or len(problem.population)
-        ahead = np.arange(done, min(done + self.block, self.steps))
-        rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * ahead / self.steps))
+        ahead = np.arange(done, done + self.block)  # all blocks are one program: past the last step, rates are 0
+        rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
             key: Any = problem.key  # `fit` has seen to it that there is one
@@ -229,32 +228,15 @@ class Adam(Method):
             message += f"; the best on held-out subjects came at step {memory.best_step}"
             note = f", held out: {memory.curve[-1][2]:.4f} a subject" if memory.curve else ""
         over = stopped or done >= self.steps
-        return State(
-            iteration=done,
-            model=model_at(problem.model, problem.fixed, memory.best),
-            objective=memory.curve[-1][1] if memory.curve else np.nan,
-            gradient_norm=np.nan,
-            evaluations=done,
-            done=over,
-            converged=over,
-            message=message if over else "",
-            note=note,
-            memory=memory,
-        )
+        model = model_at(problem.model, problem.fixed, memory.best)
+        value = memory.curve[-1][1] if memory.curve else np.nan
+        return State(done, model, value, np.nan, done, over, over, message if over else "", memory, note)
 
 
 @compiled
-def _block(
-    objective: Objective,
-    template: Model,
-    fixed: tuple[str, ...],
-    data: Any,
-    progress: Progress,
-    rates: Array,
-    chosen: Array,
-    weights: Array,
-) -> tuple[Progress, Array]:
+def _block(about: tuple, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
     """One step of Adam for each rate: the progress, and the objective before each step."""
+    objective, template, fixed, data = about
     adam, looks = optax.scale_by_adam(), spread_over_prior(template, 64 * _LOOKS)
 
     def step(progress, inputs):
@@ -270,10 +252,12 @@ def _block(
         move, moments = adam.update(-gradient, progress.moments)
         sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
         found = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[at.reshape(-1)])
-        new = Progress(progress.x - rate * move, moments, progress.starts.at[at.reshape(-1)].set(found), progress.done)
-        kept = jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, progress)
-        return kept._replace(done=progress.done + 1), jnp.where(sound, value, jnp.nan)
+        starts = progress.starts.at[at.reshape(-1)].set(found)
+        onward = Progress(progress.x - rate * move, progress.x, moments, starts, progress.done)
+        back = progress._replace(x=progress.sound + 0.25 * (progress.x - progress.sound))
+        new = jax.tree.map(lambda a, b: jnp.where(sound, a, b), onward, back)
+        new = jax.tree.map(lambda a, b: jnp.where(rate > 0.0, a, b), new, progress)
+        return new._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
 
-    return jax.lax.scan(
-        step, progress._replace(done=jnp.asarray(progress.done)), (jnp.asarray(rates), jnp.asarray(chosen))
-    )
+    begin = progress._replace(done=jnp.asarray(progress.done))
+    return jax.lax.scan(step, begin, (jnp.asarray(rates), jnp.asarray(chosen)))

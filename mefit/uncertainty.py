@@ -115,21 +115,20 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
     row, batches = labels.index(parameter), objective.batches(fit.model, fit.population, fit.key)
     x, root = free_vector(fit.model, fit.fixed), np.linalg.cholesky(covariance(fit))
-    link = _link(fit.model, rows[row])
+    link, origin = _link(fit.model, rows[row]), np.zeros_like(x)
 
     def loss(u):
         value, gradient, *_ = evaluate(objective, fit.model, fit.fixed, x + root @ u, batches)
         slope = -np.asarray(gradient) @ root
-        return (best - float(value), slope) if np.all(np.isfinite(slope)) else (1e10, np.zeros_like(u))
+        return (best - float(value), slope) if np.all(np.isfinite(slope)) else (1e10, origin)
 
     def working(u):
         _, w, _, slopes = _numbers(fit.model, fit.fixed, x + root @ u)
         return float(w[row]), np.asarray(slopes[row]) @ root
 
     best = float(evaluate(objective, fit.model, fit.fixed, x, batches)[0])
-    centre, ahead = working(np.zeros_like(x))
-    error, cut = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1))
-    solved = {centre: (np.zeros_like(x), 0.0)}
+    centre, ahead = working(origin)
+    error, cut, solved = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1)), {centre: (origin, 0.0)}
 
     def difference(w):
         if w not in solved:
@@ -140,10 +139,9 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
             (reached, along), slope = working(found.x), loss(found.x)[1]
             rest = slope - along * (slope @ along) / (along @ along)
             if abs(reached - w) > 1e-5 * error or np.max(np.abs(rest)) > 0.05:
-                raise ValueError(
-                    f"the profile of {parameter} could not be followed to {float(link(w)):.4g}, where the likelihood "
-                    "is rugged: ask for a lower level, or for the bootstrap."
-                )
+                where = f"{float(link(w)):.4g}, where the likelihood is rugged"
+                advice = "ask for a lower level, or for the bootstrap"
+                raise ValueError(f"the profile of {parameter} could not be followed to {where}: {advice}.")
             solved[w] = (found.x, 2.0 * float(found.fun))
             bar.update()
         return solved[w][1]
@@ -159,10 +157,8 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
             edges.append(far[-1] if outside is None else brentq(beyond, centre, outside, xtol=1e-4 * error))
             ends.append(side * np.inf if outside is None else edges[-1])
             if outside is None:
-                remarks.append(
-                    f"the profile stays below the cut of {cut:.2f} as far as {float(link(far[-1])):.3g}: the data set "
-                    f"no {'lower' if side < 0 else 'upper'} limit at this level."
-                )
+                what = f"the profile stays below the cut of {cut:.2f} as far as {float(link(far[-1])):.3g}"
+                remarks.append(f"{what}: the data set no {'lower' if side < 0 else 'upper'} limit at this level.")
         sides = [np.linspace(centre, centre + 1.25 * (edge - centre), points // 2 + 1) for edge in edges]
         where = np.concatenate([sides[0][:0:-1], sides[1]])
         curve = {float(link(w)): difference(w) for w in sorted(where, key=lambda w: abs(w - centre))}
@@ -177,18 +173,14 @@ def likelihood_of(fit: Fit) -> Objective:
     """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for any other."""
     objective = getattr(fit.method, "marginal", fit.method)
     if not (isinstance(objective, Objective) and objective.likelihood):
-        raise ValueError(
-            f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way: "
-            "fit again from fit.model by Laplace, AGQ or FOCE."
-        )
+        what = f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way"
+        raise ValueError(f"{what}: fit again from fit.model by Laplace, AGQ or FOCE.")
     if not fit.converged:
         raise ValueError(f"the fit has not converged ({fit.message}): its uncertainty means nothing until it has.")
     for coordinate, status in zip(coordinates(fit.model, fit.fixed), fit.status, strict=True):
         if status:
-            raise ValueError(
-                f"{coordinate.label} is {status}, where standard errors and their relatives do not hold: leave it out "
-                f"of the model, or fit again with fixed=({coordinate.parameter!r},)."
-            )
+            what = f"{coordinate.label} is {status}, where standard errors and their relatives do not hold"
+            raise ValueError(f"{what}: leave it out of the model, or fit again with fixed=({coordinate.parameter!r},).")
     if not fit.status:
         raise ValueError("every parameter was held fixed, so there is no uncertainty to measure.")
     return objective
@@ -206,12 +198,10 @@ def _inverse(fit: Fit, information: np.ndarray) -> np.ndarray:
     scale = np.where(scale > 0, scale, 1.0)
     strength, axes = np.linalg.eigh(np.nan_to_num(information / np.outer(scale, scale)))
     if not strength[0] > 1e-7:
-        loose = np.flatnonzero(np.abs(axes[:, 0]) > 0.3)
-        names = ", ".join(coordinates(fit.model, fit.fixed)[i].label for i in loose)
-        raise ValueError(
-            f"not identified: the likelihood hardly changes as {names} move together, so their covariance does not "
-            "exist; fix one of them, simplify the model, or give a prior."
-        )
+        labels = np.array([c.label for c in coordinates(fit.model, fit.fixed)])
+        what = f"the likelihood hardly changes as {', '.join(labels[np.abs(axes[:, 0]) > 0.3])} move together"
+        advice = "fix one of them, simplify the model, or give a prior"
+        raise ValueError(f"not identified: {what}, so their covariance does not exist; {advice}.")
     return (axes / strength) @ axes.T / np.outer(scale, scale)
 
 
@@ -230,8 +220,7 @@ def _link(model: Model, entry: Entry) -> Any:
 
 def _both(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
     """The estimated numbers of the table, on the natural scale and on an unbounded one."""
-    model = set_free(template, fixed, x)
-    rows = estimated(template, fixed)
+    model, rows = set_free(template, fixed, x), estimated(template, fixed)
     values = [entry.value(model) for entry in rows]
     free = [_link(template, entry).inv(value) for entry, value in zip(rows, values, strict=True)]
     return jnp.stack(values), jnp.stack(free)
@@ -269,11 +258,9 @@ def tabulate(fit: Fit, method: str, estimate: Any, covariance: Any, low: Any, hi
 
 
 @compiled
-def _pair_scores(
-    objective: Objective, template: Model, fixed: tuple[str, ...], blocks: Array, x: Array, subject: Array, data: Any
-) -> tuple[Array, Array]:
+def _pair_scores(about: tuple[Any, ...], blocks: Array, x: Array, subject: Array, data: Any) -> tuple[Array, Array]:
     """Value and score of pairs, a vector of free coordinates and the number of a subject, block after block."""
-    size = x.shape[0] // _BLOCKS
+    (objective, template, fixed), size = about, x.shape[0] // _BLOCKS
 
     def one(x, data):
         return objective.subject(set_free(template, fixed, x), *data).value
@@ -294,8 +281,6 @@ def _priors(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, A
 
 def _prior_information(fit: Fit) -> np.ndarray:
     x = free_vector(fit.model, fit.fixed)
-    if not has_prior(fit.model, fit.fixed):
-        return np.zeros((x.size, x.size))
     moved = 1e-4 * np.eye(x.size)
     up, down = (np.asarray(_priors(fit.model, fit.fixed, x + sign * moved)[1]) for sign in (1, -1))
     return -0.5 * (up - down + (up - down).T) / 2e-4
@@ -311,22 +296,20 @@ class Pairs:
 
     def __call__(self, x: np.ndarray, which: np.ndarray, subject: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Value (M,) and score (M, P) of the pairs (x[which], subject)."""
-        values, scores, most = [], [], self.size * _BLOCKS
+        found, most = [], self.size * _BLOCKS
         for begin in range(0, len(which), most):
             count = min(most, len(which) - begin)
             some = begin + np.minimum(np.arange(most), count - 1)  # filled up with the last pair
-            blocks = np.asarray(-(-count // self.size))
-            about = (self.objective, self.fit.model, self.fit.fixed)
-            value, score = _pair_scores(*about, blocks, x[which[some]], subject[some], self.data)
-            values.append(np.asarray(value)[:count])
-            scores.append(np.asarray(score)[:count])
-        return np.concatenate(values), np.concatenate(scores)
+            about, blocks = (self.objective, self.fit.model, self.fit.fixed), np.asarray(-(-count // self.size))
+            both = _pair_scores(about, blocks, x[which[some]], subject[some], self.data)
+            found.append([np.asarray(part)[:count] for part in both])
+        values, scores = map(np.concatenate, zip(*found, strict=True))
+        return values, scores
 
     def total(self, x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Minus the weighted objective (R,) and its gradient (R, P) at x (R, P)."""
         which, subject = np.nonzero(weights)  # a subject of weight zero costs nothing
-        value, score = self(x, which, subject)
-        weight = weights[which, subject]
+        (value, score), weight = self(x, which, subject), weights[which, subject]
         total, slope = np.zeros(len(x)), np.zeros(x.shape)
         np.add.at(total, which, -weight * value)
         np.add.at(slope, which, -weight[:, None] * score)

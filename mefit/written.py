@@ -101,14 +101,9 @@ def frame(population: "Population") -> pd.DataFrame:
         return np.concatenate([*parts, np.full((kind >= len(rows)).sum(), fill)])
 
     response = of_outcome(y, np.nan)
-    columns: dict[str, Any] = {
-        "ID": [population.ids[i] for i in everyone],
-        "TIME": np.where(dose, of_dose("time"), time[everyone, at]),
-        "DV": response,
-        "AMT": of_dose("amount"),
-        "EVID": np.where(dose, 1, np.where(kind == len(rows), 2, 0)),
-        "MDV": np.isnan(response).astype(int),
-    }
+    when, ids = np.where(dose, of_dose("time"), time[everyone, at]), [population.ids[i] for i in everyone]
+    columns: dict[str, Any] = {"ID": ids, "TIME": when, "DV": response, "AMT": of_dose("amount")}
+    columns |= {"EVID": np.select([dose, kind == len(rows)], [1, 2]), "MDV": np.isnan(response).astype(int)}
     if population.outcomes:
         columns["DVID"] = [[*mask, None, None][k] for k in kind]
     if s.censored is not None:
@@ -121,5 +116,4 @@ def frame(population: "Population") -> pd.DataFrame:
     for name, x in s.covariates.items():
         value = np.asarray(x)[everyone, at] if x.ndim == 2 else np.asarray(x)[everyone]
         columns["OCC" if name == "occasion" else name] = value + (name == "occasion")
-    order = np.lexsort((~dose, columns["TIME"], everyone))
-    return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
+    return pd.DataFrame(columns).iloc[np.lexsort((~dose, when, everyone))].reset_index(drop=True)

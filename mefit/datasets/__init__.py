@@ -1,23 +1,18 @@
 """Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md in this folder."""
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import PRNGKeyArray
 
 from ..population import Population
 from ..subject import Doses, Subject
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def _csv(name: str) -> "pd.DataFrame":
-    import pandas as pd
-
+def _csv(name: str) -> pd.DataFrame:
     with (files(__name__) / name).open(encoding="utf-8") as file:
         return pd.read_csv(file)
 
@@ -50,9 +45,8 @@ def eight_schools() -> Population:
 
     Source: Rubin (1981), Journal of Educational Statistics 6, 377-401, Table 1.
     """
-    return Population.from_frame(
-        _csv("eight_schools.csv"), id="school", time=None, covariates={"se": "sigma"}, y="y", y_label="effect (points)"
-    )
+    columns = {"id": "school", "y": "y", "y_label": "effect (points)"}
+    return Population.from_frame(_csv("eight_schools.csv"), **columns, time=None, covariates={"se": "sigma"})
 
 
 def phenobarbital() -> Population:
