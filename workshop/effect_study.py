@@ -8,6 +8,7 @@ an indirect response. `Truth` is the study of twelve or so people without covari
 random effect on everything but CL, for studies where six covariates act and R at rest is known (`covariate_study`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,12 +19,15 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 import mefit as mf
+from mefit.training import GaussNewton
 
 DAY = np.arange(25.0)  # hours at which the first study looks
 LABELS = {"time_label": "time (h)", "y_label": "drug (mg/L), response"}
 SIGMA = jnp.array([0.02, 0.1])  # of the drug and of the response
 NEW_TIMES = np.arange(0.0, 49.0, 2.0)
 NEW_REGIMEN = mf.Doses.of([0.3, 0.3, 0.3, 1.5, 1.5], time=[0.0, 3.0, 6.0, 25.0, 33.0])
+# The modes by a few Gauss-Newton steps, in the report of a fit as well: less to compile than Newton's.
+METHOD = mf.Adam(mf.FOCE(newton=GaussNewton(max_steps=5)), steps=80, learning_rate=0.05, block=40)
 COVARIATES = ("R_eq", "c1", "c2", "c3", "c4", "c5", "c6")
 EFFECTS = ("Smax", "SC50", "Ka", "V", "Kout")
 
@@ -192,3 +196,31 @@ def covariate_study(count: int, seed: int) -> Study:
     eta = expected + mf.sample_random_effects(model, count, key[0])
     people = design([TWO_DAILY] * count, EVERY_TWO_HOURS, x)
     return Study(mf.simulate(model, people, key[1], eta), x, eta, expected)
+
+
+def truth_of_covariates(x: Float[Array, " 6"]) -> Array:
+    """(5,): what six covariates of one person do, as a network would say it."""
+    return expected_effects(jnp.concatenate([jnp.ones(1), x])[None])[0]
+
+
+def network(seed: int = 0) -> mf.networks.MLP:
+    """From six covariates, brought to size one by the moments they are drawn with, to the five effects."""
+    centre, spread = (10, 21, 0, 0, 11, 11), (4.5, 4.6, 1, 1, 3.3, 3.3)
+    return mf.networks.MLP(6, (9, 9), outputs=5, centre=centre, spread=spread, scale=0.3, seed=seed)
+
+
+def for_others(fit: mf.Fit, people: mf.Population) -> mf.Fit:
+    """The same fitted model, with the estimates of other people."""
+    eta, covariance = mf.empirical_bayes(fit.model, people, GaussNewton(max_steps=8))
+    return dataclasses.replace(fit, population=people, eta=np.asarray(eta), eta_covariance=np.asarray(covariance))
+
+
+def with_network(model: Known, stage: mf.Fit) -> Known:
+    """The model with the network and the spread of a second stage: where a fit of all together begins."""
+    return dataclasses.replace(model, net=stage.model.network, omega=stage.model.omega)
+
+
+def copies(people: mf.Population, which: int, count: int) -> mf.Population:
+    """`count` times the same person, with ids of their own."""
+    person = people[which]
+    return mf.Population.from_subjects([person] * count, **LABELS)

@@ -4,6 +4,7 @@ and returns an `Explorer`; `panel` holds what they are all built from."""
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
+from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
 from workshop.explorers.regimen_builder import regimen_builder
@@ -13,6 +14,7 @@ from workshop.explorers.shrinkage import shrinkage
 from workshop.explorers.sparse_binary import sparse_binary
 from workshop.explorers.sparse_theophylline import sparse_theophylline
 from workshop.explorers.three_patients import three_patients
+from workshop.explorers.virtual_trial import virtual_trial
 from workshop.explorers.vpc_by_hand import vpc_by_hand
 from workshop.explorers.welcome import welcome
 from workshop.explorers.what_can_be_known import what_can_be_known
@@ -22,6 +24,7 @@ __all__ = [
     "draws_needed",
     "eight_schools",
     "em_by_hand",
+    "inside_the_ode",
     "one_subject",
     "pooling",
     "regimen_builder",
@@ -31,6 +34,7 @@ __all__ = [
     "sparse_binary",
     "sparse_theophylline",
     "three_patients",
+    "virtual_trial",
     "vpc_by_hand",
     "welcome",
     "what_can_be_known",
