@@ -26,8 +26,8 @@ LABELS = {"time_label": "time (h)", "y_label": "drug (mg/L), response"}
 SIGMA = jnp.array([0.02, 0.1])  # of the drug and of the response
 NEW_TIMES = np.arange(0.0, 49.0, 2.0)
 NEW_REGIMEN = mf.Doses.of([0.3, 0.3, 0.3, 1.5, 1.5], time=[0.0, 3.0, 6.0, 25.0, 33.0])
-# The modes by a few Gauss-Newton steps, in the report of a fit as well: less to compile than Newton's.
-METHOD = mf.Adam(mf.FOCE(newton=GaussNewton(max_steps=5)), steps=80, learning_rate=0.05, block=40)
+SEARCH = GaussNewton(max_steps=12)  # for modes: from first derivatives only, so less to compile than Newton's steps
+METHOD = mf.FOCE(newton=GaussNewton(max_steps=6), optimiser=mf.BFGS(max_iterations=20))
 COVARIATES = ("R_eq", "c1", "c2", "c3", "c4", "c5", "c6")
 EFFECTS = ("Smax", "SC50", "Ka", "V", "Kout")
 
@@ -130,7 +130,7 @@ class Known(mf.Model):
     net: mf.networks.MLP | None = mf.weights(prior=mf.networks.L2(1.0))
 
     def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(5), self.omega)
+        return dist.Normal(jnp.zeros(5), jnp.sqrt(jnp.diagonal(self.omega)))
 
     def observations(self, eta, subject):
         if self.net is not None:
@@ -211,7 +211,7 @@ def network(seed: int = 0) -> mf.networks.MLP:
 
 def for_others(fit: mf.Fit, people: mf.Population) -> mf.Fit:
     """The same fitted model, with the estimates of other people."""
-    eta, covariance = mf.empirical_bayes(fit.model, people, GaussNewton(max_steps=8))
+    eta, covariance = mf.empirical_bayes(fit.model, people, SEARCH)
     return dataclasses.replace(fit, population=people, eta=np.asarray(eta), eta_covariance=np.asarray(covariance))
 
 

@@ -16,7 +16,7 @@ from workshop import effect_study as study
 from workshop.explorers.panel import Control, Explorer, Slider
 
 TIME = np.linspace(0.0, 24.0, 97)
-C, R = np.linspace(0.0, 2.0, 41), np.linspace(0.0, 3.5, 36)
+C, R = np.linspace(0.0, 1.2, 41), np.linspace(0.0, 3.5, 36)
 LIMIT = 2.0  # of dR/dt, on the surface
 GIVEN = 5.0  # hours from the first dose to the second
 
