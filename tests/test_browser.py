@@ -48,7 +48,7 @@ NOTEBOOKS = [
     pytest.param("workshop/04_em_and_saem.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/05_can_you_trust_the_fit.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/09_deep_nlme.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
