@@ -63,7 +63,7 @@ WRONG = [
     ("09.3", lambda m, s, g, w: gauss(m, w + 1 / s), "g is left out"),
     ("09.4", [1 / 3, 1, 2], "by variances"),
     ("09.4", [0.8, 1, 2], "the share of b"),
-    ("09.4", [0.4, 1, 2], "half in front"),
+    ("09.4", [0.4, 1, 2], "In g1 the half"),
     ("09.4", [0.2, 0.5, 1], "neither of the two can be shared out"),
     ("09.4", [0.2, 0, 0], "does not move the mean"),
     ("09.4", [0.2, 1, 1], "the sum over a and b"),

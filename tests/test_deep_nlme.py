@@ -42,9 +42,7 @@ def test_the_covariate_study_solves_its_equations():
     for i in range(3):
         smax, sc50, ka, v, kout = np.asarray(typical * jnp.exp(made.eta[i]))
         r_eq, *c = made.x[i]
-        drug, response = by_scipy(
-            study.EVERY_TWO_HOURS, ka, v, kout, smax, sc50, r_eq * kout, made.people[i].doses
-        )
+        drug, response = by_scipy(study.EVERY_TWO_HOURS, ka, v, kout, smax, sc50, r_eq * kout, made.people[i].doses)
         np.testing.assert_allclose(means["drug"][i], drug, atol=1e-8)
         np.testing.assert_allclose(means["response"][i], response, atol=0.06)
         expected = [np.log(1.2 + 3 * c[0] / (12 + c[0])), 0.2 * (c[1] / 20) ** 0.75, 0.3 * c[2] * c[3], 0.3 * c[2]]
@@ -61,9 +59,7 @@ def test_to_follow_is_to_solve():
 
 def test_a_network_moves_the_mean_of_the_effects():
     made, net = study.covariate_study(3, seed=5), study.network(seed=2)
-    with_net = study.Known(
-        typical=study.true_mechanism().typical, omega=0.05 * jnp.eye(5), sigma=study.SIGMA, net=net
-    )
+    with_net = study.Known(typical=study.true_mechanism().typical, omega=0.05 * jnp.eye(5), sigma=study.SIGMA, net=net)
     moved = jax.vmap(net)(made.x[:, 1:])
     a, b = mf.predict(with_net, made.people), mf.predict(study.true_mechanism(), made.people, moved)
     np.testing.assert_allclose(a["response"], b["response"], rtol=1e-9)

@@ -75,7 +75,7 @@ _ALONE = Function(
     "Divide the prior out",
     truth=data_alone,
     inputs=lambda rng: (rng.normal(), rng.uniform(0.02, 0.1), rng.uniform(0.15, 0.6)),
-    praise="The centre lies further from zero than the mode: the shrinkage is undone, and its price is in the precision.",
+    praise="The centre lies further out than the mode: the shrinkage is undone, and its price is in the precision.",
     mistakes=[
         Mistake(
             lambda mu, v, w: [1 / v, mu],

@@ -1,4 +1,4 @@
-"""Inside the differential equation: a person's two dials move the learned surface NN(c, R), and the response with it."""
+"""Inside the differential equation: dials move the learned surface NN(c, R), and a person's response with it."""
 
 import functools
 from collections.abc import Callable
@@ -71,8 +71,8 @@ def say(found: Inside) -> str:
     peak, typical = found.response.max(), found.typical.max()
     back = TIME[np.flatnonzero(found.response > 0.5 * (found.response[0] + peak))[-1]]
     return (
-        f"R begins at {found.response[0]:.2f}, rises to {peak:.2f} (typical: {typical:.2f}) and is half-way back at hour "
-        f"{back:.1f}. {found.inside:.0%} of the path goes through states that the study has seen."
+        f"R begins at {found.response[0]:.2f}, rises to {peak:.2f} (typical: {typical:.2f}) and is half-way back at "
+        f"hour {back:.1f}. {found.inside:.0%} of the path goes through states that the study has seen."
     )
 
 
@@ -122,7 +122,7 @@ def inside_the_ode(model: Any) -> Explorer:
         "dose": Slider("Two doses of", 0.1, 10.0, 1.0, unit="mg", log=True),
     }
     alt = (
-        "Left: response over a day of a person with these dials and of the typical one. Right: the learned surface of "
-        "dR/dt over concentration and R, the path through it, where nothing changes, and the states that data have seen."
+        "Left: response over a day of a person with these dials and of the typical one. Right: the learned surface "
+        "of dR/dt over concentration and R, the path through it, where nothing changes, and the states that data have seen."
     )
     return Explorer(functools.partial(compute, model), paint, say, controls, alt=alt, width=900, height=400)

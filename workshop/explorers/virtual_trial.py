@@ -1,4 +1,4 @@
-"""A virtual trial: arms, doses, a clinic and a target; the outcomes of new people, and what a trial of that size says."""
+"""A virtual trial: arms, doses, a clinic, a target; the outcomes of new people, and what a trial of that size says."""
 
 import functools
 from collections.abc import Callable
@@ -137,8 +137,8 @@ def virtual_trial(model: Any, effects: Any) -> Explorer:
         "clinic": Choice("Clinic", CLINICS, CLINICS[0]),
     }
     alt = (
-        "Left: response over three days in three arms, medians and nine people in ten. Right: every person's outcome by "
-        "arm, the target, and the share that reaches it."
+        "Left: response over three days in three arms, medians and nine people in ten. Right: every person's outcome "
+        "by arm, the target, and the share that reaches it."
     )
     found = functools.partial(compute, model, effects)
     return Explorer(found, paint, say, controls, alt=alt, width=900, height=420)
