@@ -50,6 +50,7 @@ NOTEBOOKS = [
     pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/07_from_knowledge_to_networks.ipynb", marks=pytest.mark.slow),
     pytest.param("workshop/08_menets.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/09_deep_nlme.ipynb", marks=pytest.mark.slow),
 ]
 
 SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight

@@ -5,6 +5,7 @@ from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
 from workshop.explorers.generative import generative
+from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
 from workshop.explorers.one_subject import one_subject
@@ -18,6 +19,7 @@ from workshop.explorers.shrinkage import shrinkage
 from workshop.explorers.sparse_binary import sparse_binary
 from workshop.explorers.sparse_theophylline import sparse_theophylline
 from workshop.explorers.three_patients import three_patients
+from workshop.explorers.virtual_trial import virtual_trial
 from workshop.explorers.vpc_by_hand import vpc_by_hand
 from workshop.explorers.welcome import welcome
 from workshop.explorers.what_can_be_known import what_can_be_known
@@ -28,6 +30,7 @@ __all__ = [
     "eight_schools",
     "em_by_hand",
     "generative",
+    "inside_the_ode",
     "ladder",
     "latent_pad",
     "one_subject",
@@ -41,6 +44,7 @@ __all__ = [
     "sparse_binary",
     "sparse_theophylline",
     "three_patients",
+    "virtual_trial",
     "vpc_by_hand",
     "welcome",
     "what_can_be_known",
