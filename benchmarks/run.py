@@ -20,14 +20,14 @@ import mefit as mf
 import jax, jax.numpy as jnp, numpyro.distributions as dist
 imported = time.perf_counter(), time.process_time()
 {model}
-population = mf.datasets.theophylline()
+population = {population}
 model = start_model()
 method = {method}
 key = jax.random.key(0)
 ready = time.perf_counter(), time.process_time()
-mf.fit(model, population, method, key=key, progress=False)
+mf.fit(model, population, method, key=key, fixed={fixed}, progress=False)
 first = time.perf_counter(), time.process_time()
-fit = mf.fit(model, population, method, key=key, progress=False)
+fit = mf.fit(model, population, method, key=key, fixed={fixed}, progress=False)
 second = time.perf_counter(), time.process_time()
 run = [second[i] - first[i] for i in (0, 1)]
 print(json.dumps({{
@@ -59,6 +59,12 @@ class Theophylline(mf.Model):
 def start_model():
     return Theophylline(ka=1.5, cl=0.04, v=0.5, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7)
 '''
+THEOPHYLLINE = {"model": MODEL, "population": "mf.datasets.theophylline()", "fixed": "()"}
+MENET = {
+    "model": "from workshop import saturation\nstart_model = saturation.start",
+    "population": "saturation.simulate(100, seed=1)",
+    "fixed": "('dials',)",
+}
 
 METHODS = {
     "FO": "mf.FO()",
@@ -85,7 +91,7 @@ def cold(repeats: int) -> None:
     """A new process from the first line to the result, split into import, compile and run."""
     rows = []
     for name in ("FO", "FOCE", "Laplace", "AGQ, 9^3 nodes", "SAEM, 500 iterations, 5 chains"):
-        code = COLD.format(model=MODEL, method=METHODS[name])
+        code = COLD.format(**THEOPHYLLINE, method=METHODS[name])
         runs = []
         for _ in range(repeats):
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -130,7 +136,7 @@ def ode(repeats: int) -> None:
     """Theophylline as an ODE: a new process to the result, forward and in reverse, then more and unequal subjects."""
     rows = []
     for name in ("mf.FOCE()", "mf.Laplace()", "mf.FOCE(forward_up_to=0)"):
-        code, runs = COLD.format(model=ODE, method=name), []
+        code, runs = COLD.format(**(THEOPHYLLINE | {"model": ODE}), method=name), []
         for _ in range(repeats):
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             runs.append(json.loads(done.stdout))
@@ -305,6 +311,51 @@ def scaling(sizes: list[int]) -> None:
     )
 
 
+def networks(repeats: int) -> None:
+    """The MeNet of lesson 08 from a new process to the result; then a step of training as the network grows."""
+    code, runs = COLD.format(**MENET, method="saturation.ADAM"), []
+    for _ in range(repeats):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout))
+    parts = ("import", "compile", "run", "total")
+    medians = [[statistics.median(r[part][i] for r in runs) for i in (0, 1)] for part in parts]
+    row = [f"{wall:.1f} ({cpu:.1f})" for wall, cpu in medians]
+    table(
+        f"MeNet, 100 subjects of 21 rows: wall seconds (CPU seconds), median of {repeats}",
+        ["import", "compile, once", "run", "total"],
+        [row],
+    )
+    import jax.numpy as jnp
+    import numpyro.distributions as dist
+
+    import mefit as mf
+    from workshop import saturation
+
+    def wide(effects: int):
+        class Wide(saturation.MeNet):
+            def random_effects(self):
+                return dist.Normal(jnp.zeros(effects), 1.0)
+
+            def observations(self, eta, subject):
+                return dist.Normal(self.net.along(subject.time, eta), self.sigma)
+
+        return Wide
+
+    people, rows = saturation.simulate(100, seed=1), []
+    for effects, hidden in ((2, (6, 6)), (2, (30, 30)), (2, (120, 120)), (16, (6, 6)), (16, (114, 114))):
+        net = mf.networks.MLP(1 + effects, hidden, spread=(0.3,) + (3.0,) * effects, last=1.0)
+        model, method = wide(effects)(net=net, sigma=0.2, dials=jnp.ones(2)), mf.Adam(mf.FOCE(), steps=20, block=10)
+        steps = mf.iterate(model, people, method, fixed="dials")
+        begin = time.perf_counter()
+        next(steps), next(steps)
+        first = time.perf_counter() - begin
+        begin = time.perf_counter()
+        next(steps)
+        rows.append([str(effects), f"{net.size:,}", f"{first:.1f}", f"{100 * (time.perf_counter() - begin):.1f}"])
+    head = ["random effects", "weights", "first ten steps, with compiling, s", "a step, ms"]
+    table("A step of Adam on FOCE, 100 subjects of 21 rows", head, rows)
+
+
 def widgets(repeats: int) -> None:
     """From a moved control to the new picture: compute, paint and encode. What is fitted once is in the first."""
     namespace: dict = {}
@@ -356,7 +407,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default 5)")
     parser.add_argument("--large", action="store_true", help="add 100,000 subjects (minutes, several GiB)")
-    parser.add_argument("--only", choices=("cold", "warm", "saem", "scaling", "widgets", "ode"), help="one table")
+    parser.add_argument(
+        "--only", choices=("cold", "warm", "saem", "scaling", "widgets", "ode", "networks"), help="one table"
+    )
     options = parser.parse_args()
     sizes = [12, 120, 1200, 12_000] + ([100_000] if options.large else [])
     import os
@@ -375,6 +428,7 @@ def main() -> None:
         "scaling": lambda: scaling(sizes),
         "widgets": lambda: widgets(10 * options.repeats),
         "ode": lambda: ode(options.repeats),
+        "networks": lambda: networks(options.repeats),
     }
     for name, part in parts.items():
         if options.only in (None, name):

@@ -285,6 +285,7 @@ import sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 import mefit as mf
+import test_explorers_09 as nine
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
@@ -294,6 +295,7 @@ people = saturation.simulate(20, seed=1)  # an untrained network will do: it is 
 menet = SimpleNamespace(model=saturation.start(), population=people, eta=0.1 * people.subjects.y[:, :2])"""
 GIVEN = {"pooling": "fit", "saem_step_by_step": "fit", "latent_pad": "menet"}
 GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0"}
+GIVEN |= {"inside_the_ode": "nine.MODEL", "virtual_trial": "nine.study.true_mechanism(), nine.EFFECTS"}
 GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
 
 
