@@ -186,4 +186,4 @@ def test_awkward_scales_saturate_and_are_repaired_by_four_constants():
     first = mf.networks.MLP(2, centre=(0.1, 0.9), spread=(0.1, 0.4))
     told = mf.networks.MLP(2, centre=(1e3, 9e3), spread=(1e3, 4e3), scale=1e4)
     for x in ((0.0, 0.4), (0.2, 1.3)):
-        assert told(1e4 * x[0], 1e4 * x[1]) == pytest.approx(1e4 * first(*x), rel=1e-9)
+        assert float(told(1e4 * x[0], 1e4 * x[1])) == pytest.approx(1e4 * float(first(*x)), rel=1e-9)

@@ -83,7 +83,7 @@ def say(seen: Seen) -> str:
 
 def paint(picture: style.Picture, seen: Seen) -> Callable[[Seen], None]:
     rungs = seen.rungs
-    left = picture.add_axes((0.065, 0.14, 0.5, 0.66), xlim=(0, rungs.time.max()), ylim=(0, 2.2))
+    left = picture.add_axes((0.072, 0.14, 0.493, 0.66), xlim=(0, rungs.time.max()), ylim=(0, 2.2))
     right = picture.add_axes((0.665, 0.14, 0.325, 0.66), xscale="log", yscale="log", ylim=(0.004, 3.0))
     left.set(xlabel="time (h)", ylabel="response")
     right.set(xlabel="dose, at 0 and 5 h", ylabel="error (root mean square)")

@@ -65,7 +65,7 @@ def say(found: Prior) -> str:
 
 
 def paint(picture: style.Picture, found: Prior) -> Callable[[Prior], None]:
-    titles = f"{DRAWS} curves from the prior", "the most probable curve, given the points"
+    titles = f"{DRAWS} curves from the prior", "the most probable curve"
     panes = [picture.add_axes((x, 0.14, 0.435, 0.69), xlim=(0, 22), ylim=Y, yticks=[0, 1, 2]) for x in (0.06, 0.55)]
     for axes, title in zip(panes, titles, strict=True):
         axes.set(xlabel="time (h)", xticks=[0, 5, 10, 15, 20])
