@@ -108,7 +108,7 @@ def test_the_more_people_teach_the_covariates_the_better(seed):
         prior = mf.networks.L2(strength)
         stage = mf.learn_effects(fit, study.network(), study.COVARIATES[1:], prior=prior, progress=False)
         left.append(error(jax.vmap(stage.model.network)(new.x[:, 1:])))
-    assert left[0] > left[1] > left[2] and left[2] < 0.6 * left[0]
+    assert left[0] > left[1] > left[2] and left[2] < 0.75 * left[0]
 
 
 def test_the_model_of_the_tests_is_that_of_the_lesson():

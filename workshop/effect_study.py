@@ -51,7 +51,9 @@ def follow(rate: Callable, start: ArrayLike, drug: Callable, time: Float[Array, 
     return jnp.concatenate([jnp.reshape(jnp.asarray(start, float), 1), path[steps - 1 :: steps]])
 
 
-def indirect(kin: Array, kout: Array, smax: Array, sc50: Array, drug: Callable, time: Array, steps: int = 6) -> Array:
+def indirect(
+    kin: ArrayLike, kout: Array, smax: Array, sc50: Array, drug: Callable, time: Array, steps: int = 6
+) -> Array:
     """R (n,) of the true mechanism. It is linear in R, and solved exactly for an effect that stays, within each
     of `steps` steps between two times, as it is in the step's middle."""
     h = jnp.repeat(jnp.diff(time) / steps, steps)
@@ -101,7 +103,7 @@ def design(doses: list[mf.Doses], times: np.ndarray, covariates: np.ndarray | No
     """People with these doses, seen at the same times, nothing measured yet; `covariates` are rows of `COVARIATES`."""
     nothing = {"drug": 0 * times, "response": 0 * times}
     people = [
-        mf.Subject(times, nothing, {k: times >= 0 for k in nothing}, {}, d)
+        mf.Subject(jnp.asarray(times), nothing, {k: times >= 0 for k in nothing}, {}, d)
         if covariates is None
         else mf.Subject(times, nothing, {k: times >= 0 for k in nothing}, dict(zip(COVARIATES, x, strict=True)), d)
         for d, x in zip(doses, [None] * len(doses) if covariates is None else covariates, strict=True)
@@ -215,7 +217,7 @@ def for_others(fit: mf.Fit, people: mf.Population) -> mf.Fit:
     return dataclasses.replace(fit, population=people, eta=np.asarray(eta), eta_covariance=np.asarray(covariance))
 
 
-def with_network(model: Known, stage: mf.Fit) -> Known:
+def with_network(model: Known, stage: Any) -> Known:
     """The model with the network and the spread of a second stage: where a fit of all together begins."""
     return dataclasses.replace(model, net=stage.model.network, omega=stage.model.omega)
 

@@ -122,7 +122,7 @@ def inside_the_ode(model: Any) -> Explorer:
         "dose": Slider("Two doses of", 0.1, 10.0, 1.0, unit="mg", log=True),
     }
     alt = (
-        "Left: response over a day of a person with these dials and of the typical one. Right: the learned surface "
-        "of dR/dt over concentration and R, the path through it, where nothing changes, and the states that data have seen."
+        "Left: response over a day of a person with these dials and of the typical one. Right: the learned surface of "
+        "dR/dt over c and R, the path through it, where nothing changes, and the states that data have seen."
     )
     return Explorer(functools.partial(compute, model), paint, say, controls, alt=alt, width=900, height=400)

@@ -98,10 +98,12 @@ def paint(picture: style.Picture, found: Trial) -> Callable[[Trial], None]:
     left = picture.add_axes((0.075, 0.15, 0.45, 0.74), xlim=(0, 72), ylim=(0.8, 4.2))
     right = picture.add_axes((0.6, 0.15, 0.39, 0.74), xlim=(0.8, 4.2), ylim=(-0.6, 2.75))
     left.set(xlabel="time (h)", ylabel="response, times its rest", xticks=range(0, 73, 12))
-    right.set(xlabel="mean response on day 3, times its rest", yticks=[0, 1, 2], yticklabels=ARMS)
+    right.set(
+        xlabel="mean response on day 3, times its rest", yticks=[0, 1, 2], yticklabels=("placebo", "dose", "double")
+    )
     right.tick_params(axis="y", labelrotation=90)
     for label in right.get_yticklabels():
-        label.set_va("center")
+        label.set_verticalalignment("center")
     left.axvspan(48, 72, color="#EEEEEE", linewidth=0, zorder=0.5)
     parts = []
     for arm, meaning in enumerate(("prior", "individual", "marginal")):
