@@ -6,6 +6,7 @@ With every weight N(0, 1 / (2 strength)), the MAP estimate minimises  sum_i (y_i
 sum w^2. That is a sum of squares, so Levenberg and Marquardt's method finds it, from the same start every time.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,7 +52,12 @@ def populations(given: Data) -> tuple[mf.Population, mf.Population]:
 
 def at(time: np.ndarray) -> np.ndarray:
     """The true response of patient A."""
-    return np.interp(time, study.FINE, study.truth([1.0])[0])
+    return np.interp(time, study.FINE, _exact())
+
+
+@functools.cache
+def _exact() -> np.ndarray:
+    return study.truth([1.0])[0]
 
 
 def curve(weights: np.ndarray, time: np.ndarray, activation: str) -> np.ndarray:
@@ -59,7 +65,7 @@ def curve(weights: np.ndarray, time: np.ndarray, activation: str) -> np.ndarray:
     u, c, v, b = _parts(weights)
     x = (time - CENTRE) / SPREAD
     hidden = ACTIVATIONS[activation][0](u[..., None, :] * x[:, None] + c[..., None, :])
-    return SHIFT + SCALE * (b[..., None] + np.einsum("...nh,...h->...n", hidden, v))
+    return SHIFT + SCALE * (b[..., None] + (hidden @ v[..., None])[..., 0])
 
 
 def _parts(weights):
@@ -89,27 +95,33 @@ def start(units: int, seed: int = 1) -> np.ndarray:
     return np.concatenate([u, -u * place, v, [0.0]])
 
 
+def _misfit(weights: np.ndarray, given: Data, strength: float, activation: str) -> tuple[np.ndarray, float]:
+    """How far the curve is from each point, in SDs of the noise, and minus the log posterior without its constants."""
+    gap = (given.y - curve(weights, given.time, activation)) / SIGMA
+    return gap, float(0.5 * gap @ gap + strength * weights @ weights)
+
+
 def penalised(weights: np.ndarray, given: Data, strength: float, activation: str) -> float:
     """Minus the log posterior, without its constants."""
-    gap = given.y - curve(weights, given.time, activation)
-    return float(np.sum(gap**2) / (2 * SIGMA**2) + strength * np.sum(weights**2))
+    return _misfit(weights, given, strength, activation)[1]
 
 
 def fit(given: Data, strength: float, units: int, activation: str = "tanh", steps: int = 80) -> np.ndarray:
     """The MAP estimate of the weights, at most `steps` damped Gauss-Newton steps from `start`."""
     w, damping = start(units), 1e-2
-    value = penalised(w, given, strength, activation)
+    gap, value = _misfit(w, given, strength, activation)
     for _ in range(steps):
         slope = _slope(w, given.time, activation) / SIGMA
-        gap = (given.y - curve(w, given.time, activation)) / SIGMA
         downhill = slope.T @ gap - 2.0 * strength * w
-        curvature = slope.T @ slope
-        curvature[np.diag_indices_from(curvature)] += 2.0 * strength + damping
-        trial = w + np.linalg.solve(curvature, downhill)
-        found = penalised(trial, given, strength, activation)
+        # (slope' slope + d I)^-1 downhill by way of the matrix of points, which is smaller than that of weights.
+        d = 2.0 * strength + damping
+        small = slope @ slope.T
+        small[np.diag_indices_from(small)] += d
+        trial = w + (downhill - slope.T @ np.linalg.solve(small, slope @ downhill)) / d
+        trial_gap, found = _misfit(trial, given, strength, activation)
         if found < value:
             done = value - found < 1e-7 * value
-            w, value, damping = trial, found, max(damping / 5.0, 1e-9)
+            w, gap, value, damping = trial, trial_gap, found, max(damping / 5.0, 1e-9)
             if done:
                 break
         else:
