@@ -207,7 +207,7 @@ def truth_of_covariates(x: Float[Array, " 6"]) -> Array:
 
 def network(seed: int = 0) -> mf.networks.MLP:
     """From six covariates, brought to size one by the moments they are drawn with, to the five effects."""
-    centre, spread = (10, 21, 0, 0, 11, 11), (4.5, 4.6, 1, 1, 3.3, 3.3)
+    centre, spread = (10.0, 21.0, 0.0, 0.0, 11.0, 11.0), (4.5, 4.6, 1.0, 1.0, 3.3, 3.3)
     return mf.networks.MLP(6, (9, 9), outputs=5, centre=centre, spread=spread, scale=0.3, seed=seed)
 
 
