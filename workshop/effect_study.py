@@ -67,7 +67,7 @@ def indirect(
         return rise, rise
 
     _, path = jax.lax.scan(step, jnp.zeros(()), (stays, smax * x / (1.0 + x)))
-    return kin / kout * (1.0 + jnp.concatenate([jnp.zeros(1), path[steps - 1 :: steps]]))
+    return jnp.asarray(kin) / kout * (1.0 + jnp.concatenate([jnp.zeros(1), path[steps - 1 :: steps]]))
 
 
 def measured(drug: Array, effect: Array, sigma: Array) -> dict[str, dist.Distribution]:
@@ -105,7 +105,9 @@ def design(doses: list[mf.Doses], times: np.ndarray, covariates: np.ndarray | No
     people = [
         mf.Subject(jnp.asarray(times), nothing, {k: times >= 0 for k in nothing}, {}, d)
         if covariates is None
-        else mf.Subject(times, nothing, {k: times >= 0 for k in nothing}, dict(zip(COVARIATES, x, strict=True)), d)
+        else mf.Subject(
+            jnp.asarray(times), nothing, {k: times >= 0 for k in nothing}, dict(zip(COVARIATES, x, strict=True)), d
+        )
         for d, x in zip(doses, [None] * len(doses) if covariates is None else covariates, strict=True)
     ]
     return mf.Population.from_subjects(people, **LABELS)
