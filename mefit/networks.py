@@ -18,7 +18,7 @@ equation, as the mean of the random effects given covariates. It has no state an
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
+
+Numbers: TypeAlias = float | int | Sequence[float | int] | np.ndarray  # one for all, or one for each
 
 
 class MLP(eqx.Module):
@@ -63,13 +65,13 @@ class MLP(eqx.Module):
         hidden: Sequence[int] = (6, 6),
         outputs: int = 1,
         *,
-        centre: float | Sequence[float] = 0.0,
-        spread: float | Sequence[float] = 1.0,
-        shift: float | Sequence[float] = 0.0,
-        scale: float | Sequence[float] = 1.0,
+        centre: Numbers = 0.0,
+        spread: Numbers = 1.0,
+        shift: Numbers = 0.0,
+        scale: Numbers = 1.0,
         activation: Callable = jnp.tanh,
         link: Callable = lambda x: x,
-        last: float = 0.1,
+        last: float | int = 0.1,
         seed: int = 0,
     ):
         sizes = (inputs, *hidden, outputs)

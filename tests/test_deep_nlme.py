@@ -79,7 +79,7 @@ def test_the_same_person_many_times():
 def test_a_new_regimen_is_predicted(seed):
     ten, _ = study.first_study(10, seed)
     twelve, truly = study.first_study(12, 100 + seed)
-    net = mf.networks.MLP(5, (7, 7), last=0.01, centre=(0.2, 0.8, 0, 0, 0), spread=(0.2, 0.5, 1, 1, 1))
+    net = mf.networks.MLP(5, (7, 7), last=0.01, centre=(0.2, 0.8, 0.0, 0.0, 0.0), spread=(0.2, 0.5, 1.0, 1.0, 1.0))
     start = DeepNLME(
         net=net, typical=jnp.array([1.0, 1.0, 0.5, 1.0]), sd=jnp.full(3, 0.3), sigma=jnp.array([0.05, 0.5])
     )

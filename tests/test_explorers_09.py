@@ -37,7 +37,7 @@ class DeepNLME(mf.Model):
         return study.measured(drug(time=subject.time), response, self.sigma)
 
 
-NET = mf.networks.MLP(5, (7, 7), centre=(0.2, 0.8, 0, 0, 0), spread=(0.2, 0.5, 1, 1, 1), last=0.5, seed=3)
+NET = mf.networks.MLP(5, (7, 7), centre=(0.2, 0.8, 0.0, 0.0, 0.0), spread=(0.2, 0.5, 1.0, 1.0, 1.0), last=0.5, seed=3)
 MODEL = DeepNLME(
     net=NET,
     typical=jnp.array([0.5, 1.0, 0.4, 1.0]),
@@ -68,7 +68,7 @@ TRIAL = {"dose": 0.4, "interval": 12, "people_an_arm": 100, "target": 2.0, "clin
 def test_the_path_solves_the_networks_equation():
     dials, dose = np.array([0.7, -1.0, 0.4]), 2.0
     found = inside.compute(MODEL, *dials, dose)
-    net = jax.jit(NET)
+    net = jax.jit(lambda c, r, dials: NET(c, r, dials))
 
     def drug(t, ka=0.5, ke=1.0):
         since = np.maximum(t - np.array([0.0, inside.GIVEN]), 0.0)

@@ -67,7 +67,7 @@ def indirect(
         return rise, rise
 
     _, path = jax.lax.scan(step, jnp.zeros(()), (stays, smax * x / (1.0 + x)))
-    return kin / kout * (1.0 + jnp.concatenate([jnp.zeros(1), path[steps - 1 :: steps]]))
+    return jnp.asarray(kin) / kout * (1.0 + jnp.concatenate([jnp.zeros(1), path[steps - 1 :: steps]]))
 
 
 def measured(drug: Array, effect: Array, sigma: Array) -> dict[str, dist.Distribution]:
@@ -105,7 +105,9 @@ def design(doses: list[mf.Doses], times: np.ndarray, covariates: np.ndarray | No
     people = [
         mf.Subject(jnp.asarray(times), nothing, {k: times >= 0 for k in nothing}, {}, d)
         if covariates is None
-        else mf.Subject(times, nothing, {k: times >= 0 for k in nothing}, dict(zip(COVARIATES, x, strict=True)), d)
+        else mf.Subject(
+            jnp.asarray(times), nothing, {k: times >= 0 for k in nothing}, dict(zip(COVARIATES, x, strict=True)), d
+        )
         for d, x in zip(doses, [None] * len(doses) if covariates is None else covariates, strict=True)
     ]
     return mf.Population.from_subjects(people, **LABELS)
@@ -207,7 +209,7 @@ def truth_of_covariates(x: Float[Array, " 6"]) -> Array:
 
 def network(seed: int = 0) -> mf.networks.MLP:
     """From six covariates, brought to size one by the moments they are drawn with, to the five effects."""
-    centre, spread = (10, 21, 0, 0, 11, 11), (4.5, 4.6, 1, 1, 3.3, 3.3)
+    centre, spread = (10.0, 21.0, 0.0, 0.0, 11.0, 11.0), (4.5, 4.6, 1.0, 1.0, 3.3, 3.3)
     return mf.networks.MLP(6, (9, 9), outputs=5, centre=centre, spread=spread, scale=0.3, seed=seed)
 
 
