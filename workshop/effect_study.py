@@ -52,7 +52,7 @@ def follow(rate: Callable, start: ArrayLike, drug: Callable, time: Float[Array, 
 
 
 def indirect(
-    kin: ArrayLike, kout: Array, smax: Array, sc50: Array, drug: Callable, time: Array, steps: int = 6
+    kin: ArrayLike, kout: Array, smax: Array, sc50: Array, drug: Callable, time: Array, steps: int = 24
 ) -> Array:
     """R (n,) of the true mechanism. It is linear in R, and solved exactly for an effect that stays, within each
     of `steps` steps between two times, as it is in the step's middle."""
@@ -126,7 +126,10 @@ def first_study(count: int, seed: int) -> tuple[mf.Population, Array]:
 
 class Known(mf.Model):
     """The true mechanism with random effects (Smax, SC50, Ka, V, Kout), whose mean a network of the six covariates may
-    move: eta = net(x) + eta'. `net` None: no covariates, but for R at rest, which is known of everyone."""
+    move: eta = net(x) + eta'. `net` None: no covariates, but for R at rest, which is known of everyone.
+
+    The equation is solved in three steps from one time to the next, for data and fit alike: two hours apart these are
+    within 4% of its exact solution."""
 
     typical: Array = mf.positive(names=EFFECTS)
     omega: Array = mf.diagonal_covariance(names=EFFECTS)

@@ -69,7 +69,8 @@ def compute(model: Any, dial_1: float, dial_2: float, dial_3: float, dose: float
 
 def say(found: Inside) -> str:
     peak, typical = found.response.max(), found.typical.max()
-    back = TIME[np.flatnonzero(found.response > 0.5 * (found.response[0] + peak))[-1]]
+    above = np.flatnonzero(found.response >= 0.5 * (found.response[0] + peak))  # the peak, if nothing else
+    back = TIME[above[-1]]
     return (
         f"R begins at {found.response[0]:.2f}, rises to {peak:.2f} (typical: {typical:.2f}) and is half-way back at "
         f"hour {back:.1f}. {found.inside:.0%} of the path goes through states that the study has seen."
