@@ -3,6 +3,7 @@
 import sys
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +126,7 @@ def test_an_arm_is_the_mechanism_with_its_people():
 
 def test_what_a_trial_should_show():
     def expected(**moved):
-        return trial.compute(study.true_mechanism(), truth_of_effects(), **TRIAL | moved).expected[1]
+        return trial.compute(study.true_mechanism(), Truth(0.05 * jnp.eye(5)), **TRIAL | moved).expected[1]
 
     assert expected(interval=6, dose=0.2) > expected() > expected(interval=24, dose=0.8)  # the effect saturates
     assert expected(clinic=trial.CLINICS[1]) < expected() - 0.1
@@ -135,13 +136,13 @@ def test_what_a_trial_should_show():
         trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | {"people_an_arm": 0})
 
 
-def truth_of_effects():
+class Truth(eqx.Module):
     """What the covariates truly do, in the place of a network."""
 
-    class Truth(Effects):
-        network: object = None
+    omega: Array
 
-    return Truth(network=study.truth_of_covariates, omega=0.05 * jnp.eye(5))
+    def network(self, x):
+        return study.truth_of_covariates(x)
 
 
 # All, as every explorer
