@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from .method import AT_BOUNDARY, Method, Problem, State
 from .model import Model, eta_sd, outcome_of
 from .objective import Objective
-from .parameters import Weights, free_parameters
+from .parameters import free_parameters, has_network
 from .population import Population
 from .report import html_report, parameter_table, text_report
 from .sampling import Draws
@@ -97,8 +97,7 @@ class Fit:
     def has_standard_errors(self) -> bool:
         """Does the objective's curvature measure uncertainty? Not where it is no likelihood of theta, or where a
         network's weights are free: many sets of weights give the same curves."""
-        free = free_parameters(self.model, self.fixed).values()
-        return self.method.likelihood and not any(isinstance(p.domain, Weights) for p in free)
+        return self.method.likelihood and not has_network(self.model, self.fixed)
 
     @cached_property
     def covariance(self) -> Float[np.ndarray, "P P"]:

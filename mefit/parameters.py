@@ -256,9 +256,9 @@ def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
 
 
-def has_network(model: eqx.Module) -> bool:
-    """Does one of the model's parameters declare weights?"""
-    return any(isinstance(parameter.domain, Weights) for parameter in parameters(model).values())
+def has_network(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
+    """Does one of the model's parameters that are not held fixed declare weights?"""
+    return any(isinstance(parameter.domain, Weights) for parameter in free_parameters(model, fixed).values())
 
 
 def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:

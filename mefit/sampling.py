@@ -23,7 +23,7 @@ from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
 from .objective import Objective, free_vector, prior_of
-from .parameters import Weights, free_parameters, unconstrain
+from .parameters import free_parameters, has_network, unconstrain
 from .propriety import prior_of_free, refuse_improper
 from .report import entries
 
@@ -132,7 +132,7 @@ class NUTS(Method):
             raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
         if not self.centred and _is_centred(self, problem.model):
             remarks += ("the random effects are not Gaussian, so they are sampled as they are (centred), not as L z.",)
-        if any(isinstance(p.domain, Weights) for p in free.values()):
+        if has_network(problem.model, problem.fixed):
             remarks += ("the mean of a network's weights is not a network to predict with: use draws.models.",)
         seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], seen)
         return self._state(problem, 0, Memory(states, remarks, seen))

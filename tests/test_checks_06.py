@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from jaxtyping import Array
+from planted import assert_enough, assert_right, assert_wrong
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
@@ -286,24 +286,17 @@ def written(number, answer):
 
 @pytest.mark.parametrize("number, answer, part, hint", PLANTED)
 def test_a_wrong_answer_gets_its_reason(number, answer, part, hint):
-    verdict = check(number, written(number, answer))
-    assert verdict.state == "wrong", verdict.text
-    assert part in verdict.reason, verdict.text
-    assert verdict.hint == hint
-    assert not re.search(r"\d\.\d", verdict.reason)  # no number that could be the answer
+    assert_wrong(check(number, written(number, answer)), part, hint)
 
 
 @pytest.mark.parametrize("number, answer", RIGHT)
 def test_a_right_answer_is_right_however_it_is_written(number, answer):
-    for _ in range(2):
-        verdict = check(number, written(number, answer))
-        assert verdict, verdict.text
+    assert_right(check, number, written(number, answer))
 
 
 def test_each_exercise_has_planted_mistakes():
-    for number in EXERCISES:
-        assert sum(row[0] == number for row in PLANTED) >= 4
-        assert number == "06.4" or sum(row[0] == number for row in RIGHT) >= 2
+    assert_enough([number for number in EXERCISES if number != "06.4"], PLANTED, RIGHT)
+    assert sum(row[0] == "06.4" for row in PLANTED) >= 4
 
 
 @pytest.mark.parametrize("number", list(EXERCISES))

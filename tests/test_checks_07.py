@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from planted import assert_enough, assert_right, assert_wrong
 
 import mefit as mf
 from workshop import saturable
@@ -159,23 +160,16 @@ RIGHT = [
 
 @pytest.mark.parametrize("number, answer, part, hint", PLANTED)
 def test_a_wrong_answer_gets_its_reason(number, answer, part, hint):
-    verdict = check(number, answer)
-    assert verdict.state == "wrong", verdict.text
-    assert part in verdict.reason, verdict.text
-    assert verdict.hint == hint, verdict.text
+    assert_wrong(check(number, answer), part, hint, numbers=True)
 
 
 @pytest.mark.parametrize("number, answer", RIGHT)
 def test_a_right_answer_is_right_however_it_is_written(number, answer):
-    for _ in range(2):
-        verdict = check(number, answer)
-        assert verdict, verdict.text
+    assert_right(check, number, answer)
 
 
 def test_each_exercise_has_planted_mistakes():
-    for number in EXERCISES:
-        assert number == "07.5" or sum(row[0] == number for row in PLANTED) >= 4
-        assert number == "07.5" or sum(row[0] == number for row in RIGHT) >= 2
+    assert_enough([number for number in EXERCISES if number != "07.5"], PLANTED, RIGHT)
 
 
 @pytest.mark.parametrize("number", list(EXERCISES))

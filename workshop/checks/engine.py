@@ -44,6 +44,18 @@ class Wrong(Exception):
         self.reason, self.hint = reason, hint
 
 
+def called(what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What `call` returns; whatever a learner's code raises is said in a sentence."""
+    try:
+        result = call(*arguments, **named)
+    except Exception as failure:
+        plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
+        raise Wrong(f"{what} stopped with {plain}.") from failure
+    if result is None:
+        raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
+    return result
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong answer that people give (a value, or a function), why it is wrong, and the hint that helps most."""

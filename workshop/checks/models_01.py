@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 from numpyro.distributions.distribution import validation_enabled
 
 import mefit as mf
-from workshop.checks.engine import StillOpen, Wrong
+from workshop.checks.engine import StillOpen, Wrong, called
 
 
 class Slip(NamedTuple):
@@ -147,14 +147,8 @@ def _trials(answer: Any, weighed: bool, count: int = 3) -> list[Trial]:
 
 
 def _tried(what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What `call` returns; whatever a learner's code raises is said in a sentence."""
-    try:
-        result = call(*arguments, **named)
-    except Exception as failure:
-        plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
-        raise Wrong(f"{what} stopped with {plain}.") from failure
-    if result is None:
-        raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
+    """What `call` returns, as `called` does; dots mean that it has not been written yet."""
+    result = called(what, call, *arguments, **named)
     if result is ...:
         raise StillOpen
     return result

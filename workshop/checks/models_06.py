@@ -3,7 +3,6 @@
 A model is compared by its densities at random parameters, so it may be written with differential equations or without.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpyro.distributions as dist
 from numpyro.distributions.distribution import validation_enabled
 
 import mefit as mf
-from workshop.checks.engine import StillOpen, Wrong
+from workshop.checks.engine import StillOpen, Wrong, called
 from workshop.newborns import start
 
 SLIDE = {"lag": 0.5, "cl": 4.0, "v": 30.0, "sigma": 0.1}
@@ -29,18 +28,6 @@ def tmax(ka: float, lag: float, cl: float, v: float) -> float:
 
 
 # ------------------------------------------------------------------------------------ 06.4: the model
-
-
-def _say(what: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What `call` returns; whatever a learner's code raises is said in a sentence."""
-    try:
-        result = call(*arguments)
-    except Exception as failure:
-        plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
-        raise Wrong(f"{what} stopped with {plain}.") from failure
-    if result is None:
-        raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
-    return result
 
 
 def _curve(t: np.ndarray, m: dict[str, Any], eta: Any, slip: str = "") -> Any:
@@ -90,10 +77,10 @@ def judge_model(answer: Any) -> None:
         )
     rng = np.random.default_rng()
     values: dict[str, Any] = {k: float(rng.uniform(0.8, 1.25)) * x for k, x in {"ka": KA, **SLIDE}.items()}
-    model = _say("your class", lambda: type(answer)(**values, omega=np.diag(rng.uniform(0.05, 0.2, 2))))
+    model = called("your class", lambda: type(answer)(**values, omega=np.diag(rng.uniform(0.05, 0.2, 2))))
     eta = rng.choice([-1.0, 1.0], 2) * rng.uniform(0.2, 0.5, 2)
     _judge_effects(model, eta)
-    density = _say("observations", model.observations, jnp.asarray(eta), PERSON)
+    density = called("observations", model.observations, jnp.asarray(eta), PERSON)
     if not isinstance(density, dist.Normal) or jnp.shape(density.loc) != TIMES.shape:
         kind = type(density).__name__
         raise Wrong(f"observations returns a {kind}; a `dist.Normal` with a mean for each time is asked for.", 3)
@@ -115,7 +102,7 @@ def judge_model(answer: Any) -> None:
 
 
 def _judge_effects(model: Any, eta: np.ndarray) -> None:
-    effects = _say("random_effects", model.random_effects)
+    effects = called("random_effects", model.random_effects)
     at, omega = jnp.asarray(eta), np.asarray(model.omega)
     if not isinstance(effects, dist.Distribution) or effects.shape() != (2,):
         raise Wrong("random_effects is to return a distribution of two random effects, of shape (2,).", 1)

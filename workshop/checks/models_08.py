@@ -1,6 +1,5 @@
 """The judges of exercise 08.3: a MeNet with three random effects, its fit, and what the third one was worth."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,19 +10,7 @@ from numpyro.distributions.distribution import validation_enabled
 import mefit as mf
 from mefit.model import eta_size, log_random_effects, observation_density
 from workshop import saturation
-from workshop.checks.engine import StillOpen, Wrong
-
-
-def _say(what: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What `call` returns; whatever a learner's code raises is said in a sentence."""
-    try:
-        result = call(*arguments)
-    except Exception as failure:
-        plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
-        raise Wrong(f"{what} stopped with {plain}.") from failure
-    if result is None:
-        raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
-    return result
+from workshop.checks.engine import StillOpen, Wrong, called
 
 
 @validation_enabled(False)
@@ -51,7 +38,7 @@ def judge_model(answer: Any) -> None:
 
 
 def _judge_effects(model: Any) -> None:
-    _say("random_effects", model.random_effects)
+    called("random_effects", model.random_effects)
     if eta_size(model) != 3:
         raise Wrong("random_effects is not a distribution of three numbers: dist.Normal(jnp.zeros(3), 1.0).", 1)
     at = jnp.array([[0.0, 0.0, 0.0], [1.0, -0.5, 2.0]])
@@ -67,7 +54,7 @@ def _judge_observations(model: Any) -> None:
     net = jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape)), model.net)
     values = {"net": net, "sigma": jnp.asarray(0.3), "dials": dials}
     tried = _with(model, values)
-    density = _say("observations", observation_density, tried, eta, person)
+    density = called("observations", observation_density, tried, eta, person)
     if not hasattr(density, "mean") or not hasattr(density, "variance"):
         raise Wrong("observations returns a distribution: dist.Normal(mean, self.sigma).", 1)
     mean, sd = np.asarray(density.mean), np.sqrt(np.asarray(density.variance))
