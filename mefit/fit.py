@@ -214,10 +214,8 @@ def fit(
         outcome = method.finish(problem, state)
     if interrupted:
         draws = outcome.details.get("draws")
-        left = (
-            "these are the best values so far, not the estimates" if draws is None else f"{len(draws)} draws are kept"
-        )
-        message = f"interrupted after {state.iteration} iterations: {left}"
+        now = "these are the best values so far, not the estimates" if draws is None else f"{len(draws)} draws are kept"
+        message = f"interrupted after {state.iteration} iterations: {now}"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
     facts: dict[str, Any] = {"evaluations": state.evaluations, "fixed": problem.fixed, "key": key}
     return Fit(population=population, method=method, history=tuple(history), **facts, **vars(outcome))

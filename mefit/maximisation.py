@@ -16,7 +16,7 @@ from .kernels import Kernel, Target, log_effects, sweep
 from .model import Model, eta_mean, eta_size, sample_random_effects
 from .objective import set_free
 from .parameters import coordinates, free_parameters, log_prior, unconstrain
-from .report import entries
+from .report import numbers
 from .structure import Structure, as_covariance, closest
 from .subject import Subject
 
@@ -59,10 +59,6 @@ class Trace(NamedTuple):
     acceptance: Float[Any, "I kernels"]
 
 
-def _numbers(model: Model) -> Float[Array, " E"]:
-    return jnp.array([jnp.reshape(entry.value(model), ()) for entry in entries(model)])
-
-
 @compiled
 def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[Array, " N"], Float[Array, ""]]:
     """The first draws, the first row, the log joint density of every subject at the mean of eta, and the log prior."""
@@ -77,7 +73,7 @@ def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[
     adam, moments = (jnp.zeros(len(structure.weights)),) * 2, (jnp.zeros((count, k)),) * 2
     draws = Draws(keys[0], x, eta, tuning, information, adam, moments)
     q = jnp.sum(typical) + prior  # as if every subject were typical
-    first = Trace(x, _numbers(model), q, jnp.full(len(kernels), jnp.nan))
+    first = Trace(x, numbers(model), q, jnp.full(len(kernels), jnp.nan))
     return draws, jax.tree.map(lambda leaf: leaf[None], first), typical, prior
 
 
@@ -194,5 +190,5 @@ def block(
     if structure.covariance:
         seen = curvature(lambda v: q(model_with(draws.x, variances, v), draws.eta, log_effects), draws.x[variances])[2]
         error = error.at[variances].set(standard_errors(seen))
-    trace = Trace(xs, jax.vmap(lambda x: _numbers(set_free(template, fixed, x)))(xs), complete, accepted)
+    trace = Trace(xs, jax.vmap(lambda x: numbers(set_free(template, fixed, x)))(xs), complete, accepted)
     return draws, trace, set_free(template, fixed, draws.x), error

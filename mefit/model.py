@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
 from .outcomes import log_observed
@@ -63,7 +64,8 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
 
 def _effects(model: Model) -> Any:
     try:
-        return model.random_effects()
+        with validation_enabled(False):
+            return model.random_effects()
     except ValueError as error:
         what = f"{type(model).__name__}.random_effects cannot make its distribution ({str(error).splitlines()[0]})"
         raise ValueError(f"{what}: give its mean and its covariance the same size.") from None
@@ -71,7 +73,7 @@ def _effects(model: Model) -> Any:
 
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
-    effects = _effects(model)
+    effects = eqx.filter_eval_shape(_effects, model)
     return (0,) if effects is None else tuple(effects.shape())
 
 
@@ -81,12 +83,14 @@ def eta_size(model: Model) -> int:
     return shape[0] if shape else 1
 
 
+@eqx.filter_jit
 def eta_mean(model: Model) -> Float[Array, " K"]:
     """The mean of the random effects: zero in most models."""
     effects = _effects(model)
     return jnp.zeros(0) if effects is None else jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
 
 
+@eqx.filter_jit
 def eta_sd(model: Model) -> Float[Array, " K"]:
     """The SD of each random effect in p(eta | theta); infinite where it has none."""
     effects = _effects(model)

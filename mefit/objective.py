@@ -185,14 +185,14 @@ class Objective(Method):
     def batches(self, model: Model, population: Population, key: PRNGKeyArray | None) -> Batches:
         """The population, with its extras, in chunks: leading axes (chunks, subjects of a chunk)."""
         count = len(population)
-        length = _length(population)
         chunks, size = self.chunks(model, population, count)
-        order = np.arange(count) if chunks == 1 else np.argsort(-length, kind="stable")
+        order = np.arange(count) if chunks == 1 else np.argsort(-_length(population), kind="stable")
         place = jnp.asarray(np.argsort(order))
         order = np.concatenate([order, np.full(chunks * size - count, order[-1])])
 
-        def cut(leaf):
-            return (leaf if chunks == 1 else leaf[order]).reshape(chunks, size, *leaf.shape[1:])
+        def cut(leaf):  # by NumPy, which compiles nothing
+            leaf = leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
+            return jax.device_put(leaf[order].reshape(chunks, size, *leaf.shape[1:]))
 
         subjects, extras = jax.tree.map(cut, (population.subjects, self.extras(model, population, key)))
         weights = jnp.asarray(np.arange(chunks * size) < count, float).reshape(chunks, size)

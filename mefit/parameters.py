@@ -48,7 +48,11 @@ class Domain(abc.ABC):
 
     def log_scale(self, value: PyTree) -> list[bool]:
         """For every free coordinate: is it the logarithm of a scale, so that minus infinity means zero?"""
-        return [False] * sum(np.size(leaf) for leaf in jax.tree.leaves(self.free(value)))
+        return [False] * self.size(value)
+
+    def size(self, value: PyTree) -> int:
+        """How many free coordinates a value has."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter_eval_shape(self.free, value)))
 
 
 class Bijected(Domain):
@@ -70,7 +74,7 @@ class Bijected(Domain):
         return None if bool(np.all(self.constraint(value))) else f"must be {self.words}"
 
     def log_scale(self, value):
-        return [self.constraint is constraints.positive] * np.size(self.free(value))
+        return [self.constraint is constraints.positive] * self.size(value)
 
 
 class FullCovariance(Domain):
@@ -100,7 +104,7 @@ class FullCovariance(Domain):
         return None
 
     def log_scale(self, value):
-        size, k = np.size(self.free(value)), len(value)  # the scales come last, one for each effect or for all
+        size, k = self.size(value), len(value)  # the scales come last, one for each effect or for all
         return [False] * (size - k) + [True] * min(size, k)
 
 

@@ -62,11 +62,10 @@ def learn_effects(
     values, axes = np.linalg.eigh(posterior - before)
     strength = np.einsum("nij,nj,nkj->nik", axes, np.maximum(values, 0.0), axes)
     pull = np.einsum("nij,nj->ni", posterior, np.asarray(fit.eta)) - before @ np.asarray(mean)
-    model = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
+    kind = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
     summaries = jax.tree.map(jnp.asarray, (strength, pull, inputs))
-    return fit_model(
-        model(network=network, omega=omega), population, _Summaries(summaries=summaries), progress=progress
-    )
+    start = kind(network=network, omega=omega)
+    return fit_model(start, population, _Summaries(summaries=summaries), progress=progress)
 
 
 def permutation_importance(

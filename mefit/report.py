@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
+from .compiling import compiled
 from .model import Model, eta_size
 from .parameters import DiagonalCovariance, Weights, constrain, effect_names, has_prior, parameters, unconstrain
 
@@ -49,8 +50,7 @@ def entries(model: Model) -> list[Entry]:
             effects = effect_names(parameter.names, len(value))
             found += [Entry(name, "sd", (k,), f"{name}[{e}]", "") for k, e in enumerate(effects)]
             if not isinstance(parameter.domain, DiagonalCovariance):
-                pairs = np.argwhere(np.tri(len(value), k=-1)).tolist()
-                for i, j in pairs:
+                for i, j in np.argwhere(np.tri(len(value), k=-1)).tolist():
                     found.append(Entry(name, "correlation", (i, j), f"corr({effects[j]}, {effects[i]})", ""))
         elif not isinstance(parameter.domain, Weights):
             for k, entry in enumerate(effect_names(parameter.names, value.size, first=0)):
@@ -59,23 +59,27 @@ def entries(model: Model) -> list[Entry]:
     return found
 
 
+def numbers(model: Model) -> Float[Array, " E"]:
+    """The values of `entries`."""
+    return jnp.array([entry.value(model) for entry in entries(model)])
+
+
+@compiled
+def _slopes(model: Model, fixed: tuple[str, ...]) -> tuple[Array, Array]:
+    x, unravel = ravel_pytree(unconstrain(model, fixed))
+    return numbers(model), jax.jacrev(lambda x: numbers(constrain(model, unravel(x))))(x)
+
+
 def parameter_table(fit: Fit) -> pd.DataFrame:
     """One row a number: estimate, unit, standard error, relative standard error in percent, and a remark.
 
     Of draws from a posterior the estimate is the mean and the error the SD, followed by 2.5%, 97.5%, r_hat and ess.
     """
     found = entries(fit.model)
-    x, unravel = ravel_pytree(unconstrain(fit.model, fit.fixed))
-
-    def natural(x):
-        model = constrain(fit.model, unravel(x))
-        return jnp.stack([entry.value(model) for entry in found])
-
-    estimate = np.asarray(natural(x)) if found else np.zeros(0)
+    estimate, jacobian = map(np.asarray, _slopes(fit.model, fit.fixed))
     error = np.full(len(found), np.nan)
     remarks = ["fixed" if entry.parameter in fit.fixed else "" for entry in found]
-    if found and x.size:
-        jacobian = np.asarray(jax.jit(jax.jacfwd(natural))(x))
+    if jacobian.size:
         for i, moves in enumerate(jacobian != 0.0):  # what became of the free coordinates that a number depends on
             words = {status for status, moved in zip(fit.status, moves, strict=True) if moved and status}
             remarks[i] = remarks[i] or ", ".join(sorted(words))

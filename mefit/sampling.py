@@ -121,8 +121,7 @@ class NUTS(Method):
     def init(self, problem: Problem) -> State:
         if min(self.warmup, self.samples, self.chains, self.block) < 1 or not 0 < self.target_accept < 1:
             raise ValueError("NUTS needs warmup, samples, chains and block of 1 or more, and target_accept in (0, 1).")
-        free = free_parameters(problem.model, problem.fixed)
-        if not free and not eta_size(problem.model):
+        if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
         keys: Any = jax.random.split(problem.key, self.chains)  # type: ignore[arg-type]  # `fit` saw to a key

@@ -28,7 +28,7 @@ class Progress(NamedTuple):
     sound: Float[Array, " P"]  # the last x at which the objective was a number
     moments: Any  # Adam's
     starts: Float[Array, "N K"]  # the last modes, from which the next are searched
-    done: Any  # steps
+    done: Array  # steps
 
 
 class Memory(NamedTuple):
@@ -135,7 +135,7 @@ class Adam(Method):
         self.objective.check(problem)
         x = jnp.asarray(free_vector(problem.model, problem.fixed))
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
-        memory = Memory(Progress(x, x, optax.scale_by_adam().init(x), starts, 0), np.asarray(x))
+        memory = Memory(Progress(x, x, optax.scale_by_adam().init(x), starts, jnp.zeros((), int)), np.asarray(x))
         if self.resume is not None:
             memory = self.resume.details["training"]
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
@@ -241,5 +241,4 @@ def _block(about: tuple, progress: Progress, rates: Array, chosen: Array, weight
         new = jax.tree.map(lambda a, b: jnp.where(rate > 0.0, a, b), new, progress)
         return new._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
 
-    begin = progress._replace(done=jnp.asarray(progress.done))
-    return jax.lax.scan(step, begin, (jnp.asarray(rates), jnp.asarray(chosen)))
+    return jax.lax.scan(step, progress, (jnp.asarray(rates), jnp.asarray(chosen)))
