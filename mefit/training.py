@@ -105,7 +105,7 @@ class Adam(Method):
     """
 
     objective: Objective = FOCE()
-    steps: int = 1500
+    steps: int = 1000
     learning_rate: float = 0.02
     batch: int | None = None
     held_out: Population | None = None

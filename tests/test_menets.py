@@ -51,7 +51,7 @@ def test_with_less_noise_one_random_effect_visibly_fails(seed):
 def test_maximising_random_effects_fits_better_and_predicts_worse(seed):
     """Section 4 of the lesson over seeds, with five measurements a person and with all of them."""
     whole, new = saturation.simulate(100, 1000 + seed), saturation.simulate(200, 2000 + seed)
-    joint_map = mf.Adam(mf.JointMAP(), steps=1500)
+    joint_map = mf.Adam(mf.JointMAP(), steps=1000)
     for people, worse in ((saturation.thinned(whole, 5, seed), 5.0), (whole, 0.5)):
         held_out, missed, spread, sigma = [], [], [], []
         for method in (joint_map, saturation.ADAM):

@@ -23,7 +23,7 @@ from mefit.plots import observed
 TIMES = np.arange(21) * 0.05
 LOW, HIGH, CENTRE, SPREAD = 0.5, 1.5, -2.0, 1.0  # of c1; of log c2
 _Z = np.linspace(-7.0, 7.0, 1401)  # where log c2 is put for the quadrature, in SDs
-ADAM = mf.Adam(mf.FOCE(), steps=1500)
+ADAM = mf.Adam(mf.FOCE(), steps=1000)
 
 
 def people(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
