@@ -60,6 +60,21 @@ def start_model():
     return Theophylline(ka=1.5, cl=0.04, v=0.5, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7)
 '''
 THEOPHYLLINE = {"model": MODEL, "population": "mf.datasets.theophylline()", "fixed": "()"}
+DEEP = {
+    "model": """
+import sys
+sys.path.insert(0, "tests")
+from test_explorers_09 import DeepNLME, study
+
+
+def start_model():
+    net = mf.networks.MLP(5, (7, 7), last=0.01, centre=(0.2, 0.8, 0.0, 0.0, 0.0), spread=(0.2, 0.5, 1.0, 1.0, 1.0))
+    typical, sigma = jnp.array([1.0, 1.0, 0.5, 1.0]), jnp.array([0.05, 0.5])
+    return DeepNLME(net=net, typical=typical, sd=jnp.full(3, 0.3), sigma=sigma)
+""",
+    "population": "study.first_study(10, 1)[0]",
+    "fixed": "()",
+}
 MENET = {
     "model": "from workshop import saturation\nstart_model = saturation.start",
     "population": "saturation.simulate(100, seed=1)",
@@ -87,22 +102,22 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
         print("| " + " | ".join(row) + " |", flush=True)
 
 
+def in_new_processes(code: str, repeats: int) -> list[str]:
+    """What COLD prints, as medians: wall seconds (CPU seconds) of each part."""
+    runs = []
+    for _ in range(repeats):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout))
+    parts = ("import", "compile", "run", "total")
+    medians = [[statistics.median(r[part][i] for r in runs) for i in (0, 1)] for part in parts]
+    return [f"{wall:.1f} ({cpu:.1f})" for wall, cpu in medians]
+
+
 def cold(repeats: int) -> None:
     """A new process from the first line to the result, split into import, compile and run."""
     rows = []
     for name in ("FO", "FOCE", "Laplace", "AGQ, 9^3 nodes", "SAEM, 500 iterations, 5 chains"):
-        code = COLD.format(**THEOPHYLLINE, method=METHODS[name])
-        runs = []
-        for _ in range(repeats):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            runs.append(json.loads(done.stdout))
-        rows.append(
-            [name]
-            + [
-                f"{statistics.median(r[part][0] for r in runs):.1f} ({statistics.median(r[part][1] for r in runs):.1f})"
-                for part in ("import", "compile", "run", "total")
-            ]
-        )
+        rows.append([name, *in_new_processes(COLD.format(**THEOPHYLLINE, method=METHODS[name]), repeats)])
     table(
         f"New process to result, theophylline, 12 subjects: wall seconds (CPU seconds), median of {repeats}",
         ["method", "import", "compile, once", "run", "total"],
@@ -136,13 +151,8 @@ def ode(repeats: int) -> None:
     """Theophylline as an ODE: a new process to the result, forward and in reverse, then more and unequal subjects."""
     rows = []
     for name in ("mf.FOCE()", "mf.Laplace()", "mf.FOCE(forward_up_to=0)"):
-        code, runs = COLD.format(**(THEOPHYLLINE | {"model": ODE}), method=name), []
-        for _ in range(repeats):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            runs.append(json.loads(done.stdout))
-        parts = ("import", "compile", "run", "total")
-        middle = [[statistics.median(r[part][i] for r in runs) for i in (0, 1)] for part in parts]
-        rows.append([name] + [f"{wall:.1f} ({cpu:.1f})" for wall, cpu in middle])
+        code = COLD.format(**(THEOPHYLLINE | {"model": ODE}), method=name)
+        rows.append([name, *in_new_processes(code, repeats)])
     head = ["method", "import", "compile, once", "run (a refit)", "total"]
     table(f"Theophylline as an ODE, wall seconds (CPU seconds), median of {repeats}", head, rows)
     namespace: dict = {}
@@ -312,19 +322,15 @@ def scaling(sizes: list[int]) -> None:
 
 
 def networks(repeats: int) -> None:
-    """The MeNet of lesson 08 from a new process to the result; then a step of training as the network grows."""
-    code, runs = COLD.format(**MENET, method="saturation.ADAM"), []
-    for _ in range(repeats):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        runs.append(json.loads(done.stdout))
-    parts = ("import", "compile", "run", "total")
-    medians = [[statistics.median(r[part][i] for r in runs) for i in (0, 1)] for part in parts]
-    row = [f"{wall:.1f} ({cpu:.1f})" for wall, cpu in medians]
-    table(
-        f"MeNet, 100 subjects of 21 rows: wall seconds (CPU seconds), median of {repeats}",
-        ["import", "compile, once", "run", "total"],
-        [row],
-    )
+    """Lessons 08 and 09 from a new process to the result; then a step of training as the network grows."""
+    rows = []
+    for name, case, method, runs in (
+        ("MeNet, 100 subjects, 1,000 steps", MENET, "saturation.ADAM", repeats),
+        ("Deep NLME, 10 subjects, 200 steps", DEEP, "mf.Adam(mf.FOCE(newton=study.SEARCH), steps=200)", 1),
+    ):
+        rows.append([name, *in_new_processes(COLD.format(**case, method=method), runs)])
+    head = ["training", "import", "compile, once", "run", "total"]
+    table(f"Networks: wall seconds (CPU seconds), median of {repeats}, one of Deep NLME", head, rows)
     import jax.numpy as jnp
     import numpyro.distributions as dist
 
@@ -361,10 +367,18 @@ def widgets(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]
+    sys.path.insert(0, "tests")
+    import numpy as np
+    import test_explorers_09 as nine
+
     from workshop import explorers as kit
+    from workshop import saturation
     from workshop.explorers.panel import Slider
 
     fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
+    people = saturation.simulate(100, seed=1)
+    menet = mf.fit(saturation.start(), people, mf.Adam(mf.FOCE(), steps=50), fixed="dials", progress=False)
+    points, curves = [0.1, 1.0, 3.0], np.ones((3, 100))
     explorers = {
         "welcome (lesson 00)": kit.welcome,
         "pooling (01), its fit at hand": lambda: kit.pooling(fit),
@@ -382,6 +396,13 @@ def widgets(repeats: int) -> None:
         "regimen_builder (06)": kit.regimen_builder,
         "which_part_tells (06)": kit.which_part_tells,
         "what_can_be_known (06)": kit.what_can_be_known,
+        "prior_of_curves (07)": kit.prior_of_curves,
+        "ladder (07)": lambda: kit.ladder(points, range(100), curves, {"one": curves + 0.1}, 1.0),
+        "latent_pad (08)": lambda: kit.latent_pad(menet),
+        "generative (08)": lambda: kit.generative(menet, people),
+        "prior_to_posterior (08)": lambda: kit.prior_to_posterior(menet, people),
+        "inside_the_ode (09)": lambda: kit.inside_the_ode(nine.MODEL),
+        "virtual_trial (09)": lambda: kit.virtual_trial(nine.study.true_mechanism(), nine.EFFECTS),
     }
     rows = []
     for name, make in explorers.items():

@@ -79,10 +79,8 @@ class MLP(eqx.Module):
             raise ValueError(f"MLP with layers of {sizes} units: every layer needs one or more.")
         rng = np.random.default_rng(seed)
         deviation = [1.0 / np.sqrt(n) for n in sizes[:-2]] + [last / np.sqrt(sizes[-2])]
-        self.weights = tuple(
-            jnp.asarray(d * rng.standard_normal((m, n)))
-            for d, n, m in zip(deviation, sizes[:-1], sizes[1:], strict=True)
-        )
+        layers = zip(deviation, sizes[:-1], sizes[1:], strict=True)
+        self.weights = tuple(jnp.asarray(d * rng.standard_normal((m, n))) for d, n, m in layers)
         spreads = [0.5] * len(hidden) + [0.0]
         self.biases = tuple(jnp.asarray(s * rng.standard_normal(m)) for s, m in zip(spreads, sizes[1:], strict=True))
         self.centre, self.spread = _fit_to("centre", centre, inputs), _fit_to("spread", spread, inputs)

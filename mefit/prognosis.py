@@ -21,6 +21,7 @@ from .marginal import gaussian_effects
 from .model import Model
 from .networks import L2, MLP, Penalty
 from .objective import Objective, Term
+from .optimise import BFGS
 from .outcomes import plain
 from .parameters import covariance, diagonal_covariance, weights
 
@@ -54,8 +55,7 @@ def learn_effects(
     """
     population, (mean, chol) = fit.population, gaussian_effects(fit.model)
     inputs = _inputs(fit, covariates)
-    size = jax.eval_shape(lambda x: jnp.reshape(network(x), -1), inputs[0]).shape[0]
-    if size != mean.size:
+    if (size := jax.eval_shape(lambda x: jnp.reshape(network(x), -1), inputs[0]).size) != mean.size:
         raise ValueError(f"the network has {size} outputs for {mean.size} random effects: give it one for each.")
     omega = np.asarray(chol @ chol.T)
     before, posterior = np.linalg.inv(omega), np.linalg.inv(np.asarray(fit.eta_covariance))
@@ -93,6 +93,7 @@ class _Summaries(Objective):
     """The objective of `learn_effects`; `summaries` are S (N, K, K), b (N, K) and the covariates (N, C)."""
 
     summaries: Any = None
+    optimiser: BFGS = BFGS(max_iterations=2000)  # weights are many, and an evaluation takes a millisecond
     label: ClassVar[str] = "Effects from covariates"
 
     def extras(self, model, population, key):

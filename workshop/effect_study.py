@@ -134,7 +134,7 @@ class Known(mf.Model):
     typical: Array = mf.positive(names=EFFECTS)
     omega: Array = mf.diagonal_covariance(names=EFFECTS)
     sigma: Array = mf.positive(names=("drug", "response"))
-    net: mf.networks.MLP | None = mf.weights(prior=mf.networks.L2(1.0))
+    net: mf.networks.MLP | None = mf.weights(prior=mf.networks.L2(5.0))
 
     def random_effects(self):
         return dist.Normal(jnp.zeros(5), jnp.sqrt(jnp.diagonal(self.omega)))
