@@ -72,9 +72,10 @@ def compute(
     if not (dose > 0 and interval == int(interval) > 0 and 1 <= people_an_arm <= MOST):
         raise ValueError(f"A trial needs a positive dose and interval, and from 1 to {MOST} people an arm.")
     count = int(min(_MOST_DOSES, np.ceil(72 / interval)))
-    given = np.full(_MOST_DOSES, 1e3)
+    places = 6 * -(-count // 6)  # a dose costs time, and every number of them a program: there are three
+    given = np.full(places, 1e3)
     given[:count] = interval * np.arange(count)
-    amounts = np.outer([0.0, dose, 2 * dose], np.arange(_MOST_DOSES) < count)
+    amounts = np.outer([0.0, dose, 2 * dose], np.arange(places) < count)
     x, z = people(clinic, int(seed))
     curves = np.asarray(_curves(model, effects, x, z, given, amounts))
     outcome = curves[..., LAST_DAY].mean(-1)
