@@ -96,7 +96,7 @@ def say(found: Trial) -> str:
 
 
 def paint(picture: style.Picture, found: Trial) -> Callable[[Trial], None]:
-    left = picture.add_axes((0.075, 0.15, 0.45, 0.74), xlim=(0, 72), ylim=(0.8, 4.2))
+    left = picture.add_axes((0.075, 0.15, 0.45, 0.74), xlim=(0, 72), ylim=(0.8, 5.6))
     right = picture.add_axes((0.6, 0.15, 0.39, 0.74), xlim=(0.8, 4.2), ylim=(-0.6, 2.75))
     left.set(xlabel="time (h)", ylabel="response, times its rest", xticks=range(0, 73, 12))
     right.set(
@@ -114,7 +114,7 @@ def paint(picture: style.Picture, found: Trial) -> Callable[[Trial], None]:
         text = right.text(4.15, arm + 0.34, "", ha="right", size=12, weight="bold")
         parts.append((band, line, dots, text))
     (target,) = right.plot([], [], color="#111111", linewidth=1.6, linestyle="--")
-    left.legend(loc="upper left", ncols=3, fontsize=11, columnspacing=1.0)
+    left.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=3, columnspacing=1.2)
     heights = np.random.default_rng(0).uniform(-0.3, 0.22, MOST)
 
     def update(found: Trial) -> None:
