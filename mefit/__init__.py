@@ -21,7 +21,7 @@ from .empirical_bayes import Newton, empirical_bayes
 from .fit import Fit, Step, fit, iterate, log_likelihood
 from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
 from .kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
-from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo
+from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo, Variational
 from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
 from .optimise import BFGS
 from .outcomes import Event

@@ -263,8 +263,7 @@ def censoring(reader: "frames.Reader", response: Columns, seen: np.ndarray) -> t
     """
     cens = reader.code("CENS", (-1, 0, 1), "neither 1 (below DV) nor -1 (above DV) nor 0; correct it")
     below = reader.code("BLQ", (0, 1), "neither 0 nor 1 (below the limit of quantification); correct it") == 1
-    marked = seen & ((cens != 0) | below)
-    if not marked.any():
+    if not (seen & ((cens != 0) | below)).any():
         return np.zeros(len(seen)), np.zeros(len(seen))
     if list(response) != [""]:
         raise ValueError("CENS and BLQ do not say which of several columns is censored; write a row for each outcome.")

@@ -107,8 +107,7 @@ class Fit:
         """
         if not self.method.likelihood:
             raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
-        problem = Problem(self.model, self.population, self.key, self.fixed)
-        information = self.method.information(problem, self.model)
+        information = self.method.information(Problem(self.model, self.population, self.key, self.fixed), self.model)
         kept = np.flatnonzero([not status for status in self.status])
         covariance = np.full(information.shape, np.nan)
         inner = information[np.ix_(kept, kept)]
@@ -183,9 +182,9 @@ def fit(
     - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
-      `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of these. Where a
-      parameter declares a prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws
-      from the posterior.
+      `Variational()`, `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of
+      these. Where a parameter declares a prior, its log density is added and the estimate is a maximum a posteriori.
+      `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.

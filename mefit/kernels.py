@@ -181,8 +181,7 @@ def sweep(
         take = jnp.isfinite(proposed) & ((chance < proposed - value + correction) | ~jnp.isfinite(value))
         return (jnp.where(take[..., None], proposal, eta), jnp.where(take, proposed, value)), jnp.mean(take)
 
-    inputs = (which, turn, jnp.stack(keys), chance)
-    (eta, value), taken = jax.lax.scan(one, (eta, target.log_density(eta)), inputs)
+    (eta, value), taken = jax.lax.scan(one, (eta, target.log_density(eta)), (which, turn, jnp.stack(keys), chance))
     shares = jnp.split(taken, np.cumsum(moves)[:-1])
     adapted = tuple(k.adapt(known, share, gain) for (k, known), share in zip(pairs, shares, strict=True))
     return eta, value, adapted, jnp.stack([jnp.mean(share) for share in shares])

@@ -1,7 +1,6 @@
 """Marginal likelihoods: log p(y | theta) = log of the integral of p(y | theta, eta) p(eta | theta) over eta.
 
-Each class is one approximation of the integral, for one subject. All keep every constant.
-"""
+Each class is one approximation of the integral for one subject, every constant kept."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
-from .empirical_bayes import Mode, Newton, curvature, subject_mode
+from .empirical_bayes import Mode, Newton, curvature, hold_constant, principal_axes, subject_mode
 from .method import Problem
 from .model import Model, eta_mean, eta_size, log_conditional, log_joint, log_random_effects, observation_density
 from .objective import Objective, Term, no_modes
@@ -111,31 +110,6 @@ def _half_log_det_of_curvature(log_density: Callable[[Array], Array], mode: Mode
     return _half_log_det(lower) + trace - jax.lax.stop_gradient(trace)
 
 
-@jax.custom_jvp
-def principal_axes(precision: Float[Array, "K K"]) -> tuple[Float[Array, "K K"], Float[Array, ""]]:
-    """C with C C' = precision^-1, its columns along the principal axes, and log|C|.
-
-    Of all the square roots, this one puts the grid of a quadrature along the axes of the posterior, where few nodes
-    do best. Its derivative turns the axes too; where two axes are equally long there is none, and they stay.
-    """
-    eigenvalues, axes = jnp.linalg.eigh(precision)
-    return axes / jnp.sqrt(eigenvalues), -0.5 * jnp.sum(jnp.log(eigenvalues))
-
-
-@principal_axes.defjvp
-def _principal_axes_jvp(primals, tangents):
-    (precision,), (change,) = primals, tangents
-    eigenvalues, axes = jnp.linalg.eigh(precision)
-    turned = axes.T @ (0.5 * (change + change.T)) @ axes
-    gap = eigenvalues[None, :] - eigenvalues[:, None]
-    apart = jnp.abs(gap) > 1e-7 * jnp.max(jnp.abs(eigenvalues))
-    turn = jnp.where(apart, turned / jnp.where(apart, gap, 1.0), 0.0)
-    relative = jnp.diagonal(turned) / eigenvalues
-    root = axes / jnp.sqrt(eigenvalues)
-    d_root = (axes @ turn) / jnp.sqrt(eigenvalues) - 0.5 * root * relative
-    return (root, -0.5 * jnp.sum(jnp.log(eigenvalues))), (d_root, -0.5 * jnp.sum(relative))
-
-
 def slope_and_information(
     model: Model, eta: Float[Array, " K"], subject: Subject
 ) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
@@ -186,9 +160,8 @@ class FOCE(_Linearised):
     label: ClassVar[str] = "FOCE"
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        return self._with_interaction(model, subject) if self.interaction else self._without(model, subject)
-
-    def _with_interaction(self, model: Model, subject: Subject) -> Term:
+        if not self.interaction:
+            return self._without(model, subject)
         mode = subject_mode(model, subject, self.newton)
         _, precision = slope_and_information(model, mode.eta, subject)
         half = _half_log_det(jnp.linalg.cholesky(precision))
@@ -242,15 +215,16 @@ class AGQ(Objective):
 
     nodes: int = 9
     largest_grid: int = 100_000
+    fewest: ClassVar[int] = 1
     label: ClassVar[str] = "AGQ"
 
     def check(self, problem: Problem) -> None:
         k = eta_size(problem.model)
-        if self.nodes < 1:
-            raise ValueError(f"AGQ(nodes={self.nodes}) has no points: give 1 (Laplace) or more.")
+        if self.nodes < self.fewest:
+            raise ValueError(f"{self.label} with nodes={self.nodes} has too few points: give {self.fewest} or more.")
         if self.nodes**k > self.largest_grid:
             advice = f"use at most {int(self.largest_grid ** (1.0 / k))} nodes, or ImportanceSampling"
-            many = f"AGQ with {self.nodes} nodes and {k} random effects means {self.nodes**k:,} points a subject"
+            many = f"{self.label} with {self.nodes} nodes and {k} random effects is {self.nodes**k:,} points a subject"
             raise ValueError(f"{many}: {advice}.")
 
     def evaluations(self, model: Model) -> int:
@@ -258,14 +232,58 @@ class AGQ(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode, precision = _mode_with_curvature(model, subject, self.newton)
-        z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
-        k = mode.eta.size
-        node = np.indices((self.nodes,) * k).reshape(k, self.nodes**k).T  # of each point, in each direction
-        z, log_w = z1[node], np.sum(np.log(w1)[node], 1)
-        root, log_det = principal_axes(precision)
-        joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(jnp.asarray(z) @ root.T)
+        (z, log_w), (root, log_det) = self.grid(mode.eta.size), principal_axes(precision)
+        joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(z @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det
         return Term(value, mode.eta, precision, mode.converged, {})
+
+    def grid(self, k: int) -> tuple[Float[np.ndarray, "G {k}"], Float[np.ndarray, " G"]]:
+        """The points of the tensor grid in k directions, and the logarithms of their weights."""
+        z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
+        node = np.indices((self.nodes,) * k).reshape(k, self.nodes**k).T  # of each point, in each direction
+        return z1[node], np.sum(np.log(w1)[node], 1)
+
+
+class Variational(AGQ):
+    """The evidence lower bound: of all Gaussians q = N(m, V) of a subject's eta, the one nearest to its posterior.
+
+    log L_i >= E_q[log p(y, eta)] + (K/2) (1 + log 2 pi) + log|C|, C C' = V, at its maximum over m and the full V, where
+    E_q[gradient] = 0 and V^-1 = -E_q[Hessian]. The divergence of q from the posterior is what is missing: nothing where
+    the joint density is Gaussian in eta. E_q is a quadrature of `nodes` to the power K points, and gradients give the
+    Hessian, E_q[gradient z'] = E_q[Hessian] C. From the Laplace approximation on both equations are solved in turn,
+    at most `updates` times. `eta` of the fit are the means m, `eta_covariance` the V.
+    Source: Opper and Archambeau (2009), The variational Gaussian approximation revisited, Neural Comput. 21.
+    """
+
+    nodes: int = 5
+    updates: int = 200
+    fewest: ClassVar[int] = 2
+    label: ClassVar[str] = "Variational"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        (z, log_w), eye, held = self.grid(mode.eta.size), jnp.eye(mode.eta.size), hold_constant((model, subject))
+        weights = np.exp(log_w) / np.sum(np.exp(log_w))
+
+        def update(at):  # nothing is derived through it: at the maximum the bound is flat in m and C
+            centre, lower, _, count = at
+            root = jax.scipy.linalg.solve_triangular(lower, eye, lower=True, trans="T")
+            slopes = jax.vmap(jax.jacfwd(lambda eta: log_joint(held[0], eta, held[1])))(centre + z @ root.T)
+            bend, move = -root.T @ (slopes.T @ (weights[:, None] * z)), root.T @ (weights @ slopes)
+            bend = jnp.triu(bend) + jnp.triu(bend, 1).T  # as C is: then the bound is flat however few the nodes
+            sound = jnp.all(jnp.linalg.eigvalsh(bend) > 0.1) & jnp.all(jnp.isfinite(move))
+            error = jnp.max(jnp.abs(jnp.append(move, bend - eye)), initial=0.0)
+            new = jnp.where(sound, lower @ jnp.linalg.cholesky(bend), lower)
+            return centre + root @ jnp.where(sound, move, 0.1 * move), new, error, count + 1
+
+        lower = jnp.linalg.cholesky(mode.precision)
+        lower = jnp.where(jnp.all(jnp.isfinite(lower)), lower, eye)
+        begin = (*hold_constant((mode.eta, lower)), jnp.asarray(jnp.inf), jnp.asarray(0))
+        eta, lower, error, _ = jax.lax.while_loop(lambda at: (at[2] > 1e-9) & (at[3] < self.updates), update, begin)
+        root = jax.scipy.linalg.solve_triangular(lower, eye, lower=True, trans="T")
+        joint = jax.vmap(lambda move: log_joint(model, eta + move, subject))(z @ root.T)
+        value = weights @ joint - _half_log_det(lower) + 0.5 * len(eye) * (1.0 + _LOG_2PI)
+        return Term(value, eta, lower @ lower.T, mode.converged & (error < 1e-6), {})
 
 
 def _effective_sample_size(log_weight: Array) -> Array:

@@ -88,16 +88,13 @@ class Objective(Method):
 
     def extras(self, model: Model, population: Population, key: PRNGKeyArray | None) -> PyTree:
         """What `subject` needs for each subject besides its data: arrays with a leading axis, or None."""
-        del model, population, key
 
     def evaluations(self, model: Model) -> int:
         """How many times one subject's density is evaluated at once; it bounds the chunk."""
-        del model
         return 1
 
     def check(self, problem: Problem) -> None:
         """Raise ValueError where the method cannot serve the model; called before anything is compiled."""
-        del problem
 
     def rehearse(self, problem: Problem) -> None:
         """Raise what the first evaluation would raise, for methods that evaluate it at their very end."""
@@ -115,8 +112,7 @@ class Objective(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        loss = partial(self._mean_loss, problem, memory.batches)
-        limits = memory.limits
+        loss, limits = partial(self._mean_loss, problem, memory.batches), memory.limits
         point = self.optimiser.step(loss, memory.point, limits.bounds)
         if limits.reached(point):
             point, limits = limits.stop(self.optimiser, point, loss)
@@ -133,11 +129,10 @@ class Objective(Method):
         memory: Memory = state.memory
         _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, memory.point.x, memory.batches)
         # Where the gradient is exactly zero, the objective does not use the parameter.
-        status = ["" if slope != 0.0 else NOT_ESTIMATED for slope in np.asarray(gradient)]
-        for i in memory.limits.boundary:
-            status[i] = AT_BOUNDARY
+        boundary, slopes = memory.limits.boundary, np.asarray(gradient)
+        status = [AT_BOUNDARY if i in boundary else "" if slope else NOT_ESTIMATED for i, slope in enumerate(slopes)]
         terms = jax.tree.map(lambda leaf: leaf[: len(problem.population)], terms)
-        return self.outcome(problem, state, terms, float(prior), status, tuple(memory.limits.boundary.values()))
+        return self.outcome(problem, state, terms, float(prior), status, tuple(boundary.values()))
 
     def outcome(
         self, problem: Problem, state: State, terms: Term, prior: float, status: Sequence[str], remarks: tuple = ()
@@ -160,12 +155,9 @@ class Objective(Method):
         x = free_vector(model, problem.fixed)
         step = 1e-4 * np.maximum(1.0, 1e-2 * np.abs(x))
         rows = []
-        for i in range(x.size):
-            up, down = x.copy(), x.copy()
-            up[i] += step[i]
-            down[i] -= step[i]
-            gradients = [evaluate(self, model, problem.fixed, at, batches)[1] for at in (up, down)]
-            rows.append(-(np.asarray(gradients[0]) - np.asarray(gradients[1])) / (2 * step[i]))
+        for i, move in enumerate(np.diag(step)):
+            up, down = (evaluate(self, model, problem.fixed, at, batches)[1] for at in (x + move, x - move))
+            rows.append(-(np.asarray(up) - np.asarray(down)) / (2 * step[i]))
         hessian = np.stack(rows) if rows else np.zeros((0, 0))
         return 0.5 * (hessian + hessian.T)
 
@@ -285,10 +277,7 @@ def evaluation(
     def chunk(x, batch):
         return _total(objective, set_free(template, fixed, x), *batch)
 
-    def prior(x):
-        return log_prior(set_free(template, fixed, x), fixed)
-
-    log_p, slope = jax.value_and_grad(prior)(x)
+    log_p, slope = jax.value_and_grad(lambda x: log_prior(set_free(template, fixed, x), fixed))(x)
     with_gradient = jax.value_and_grad(chunk, has_aux=True)
     if x.size <= objective.forward_up_to and objective.evaluations(template) == 1:
         with_gradient = _value_and_forward_gradient(chunk)
@@ -307,15 +296,11 @@ def evaluation(
 def _value_and_forward_gradient(function: Callable) -> Callable:
     """`jax.value_and_grad(function, has_aux=True)` by forward derivatives."""
 
-    def value_and_gradient(x, *args):
-        def twice(x):
-            value, aux = function(x, *args)
-            return value, (value, aux)
+    def twice(x, *args):
+        value, aux = function(x, *args)
+        return value, (value, aux)
 
-        gradient, found = jax.jacfwd(twice, has_aux=True)(x)
-        return found, gradient
-
-    return value_and_gradient
+    return lambda *args: jax.jacfwd(twice, has_aux=True)(*args)[::-1]
 
 
 evaluate = compiled(evaluation)

@@ -67,5 +67,4 @@ def predict(
     if eta.shape != (count, k):
         what = f"{count} subjects with {k} random effects each need ({count}, {k})"
         raise ValueError(f"eta has shape {eta.shape}, but {what}.")
-    subjects = population.subjects if time is None else _on_grid(population, jnp.asarray(time, float))
-    return _means(model, eta, subjects)
+    return _means(model, eta, population.subjects if time is None else _on_grid(population, jnp.asarray(time, float)))

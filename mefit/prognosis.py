@@ -64,8 +64,7 @@ def learn_effects(
     pull = np.einsum("nij,nj->ni", posterior, np.asarray(fit.eta)) - before @ np.asarray(mean)
     kind = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
     summaries = jax.tree.map(jnp.asarray, (strength, pull, inputs))
-    start = kind(network=network, omega=omega)
-    return fit_model(start, population, _Summaries(summaries=summaries), progress=progress)
+    return fit_model(kind(network=network, omega=omega), population, _Summaries(summaries=summaries), progress=progress)
 
 
 def permutation_importance(

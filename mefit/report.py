@@ -193,13 +193,7 @@ def html_report(fit: Fit) -> str:
     colour = "inherit" if fit.converged else "#b3003c"
     parts = [f"<b>{head}</b><br>{criteria}<br><span style='color:{colour}'>{ended}</span>"]
     for title, columns, rows in _sections(fit):
-        align = ["left", *["right"] * len(columns)]
-        body = ""
-        for row in rows:
-            cells = [f"<td style='text-align:{a}'>{html.escape(c)}</td>" for a, c in zip(align, row, strict=False)]
-            body += f"<tr>{''.join(cells)}</tr>"
-        top = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-        caption = f"<caption style='text-align:left'><i>{title}</i></caption>"
-        parts.append(f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>")
+        frame = pd.DataFrame([row[1:] for row in rows], [row[0] for row in rows], columns[1:])
+        parts.append(f"<div><i>{title}</i></div>{frame.to_html(border=0)}")
     parts += [f"<p>{html.escape(remark)}</p>" for remark in fit.remarks]
     return "<div class='mefit-fit'>" + "".join(parts) + "</div>"

@@ -86,12 +86,12 @@ class _Warm(Objective):
 class Adam(Method):
     """Maximise a marginal likelihood (plus log prior) by Adam, many steps to one compiled program.
 
-    `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `JointMAP()` ... A step moves the free coordinates
-    at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is searched by
-    the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from where it was a
-    step ago, or from one of a few points of the prior that change from step to step, where one of them is better.
-    Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value that is not
-    a number is taken back, by three quarters at a time, and counted.
+    `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `Variational()` ... A step moves the free
+    coordinates at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is
+    searched by the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from
+    where it was a step ago, or from one of a few points of the prior that change from step to step, where one of them
+    is better. Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value
+    that is not a number is taken back, by three quarters at a time, and counted.
 
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
@@ -146,7 +146,9 @@ class Adam(Method):
         memory: Memory = state.memory
         model, population, done = problem.model, problem.population, int(memory.progress.done)
         data = population.subjects, self.objective.extras(model, population, problem.key)
-        about = _Warm(inner=self.objective, newton=self._search()), model, problem.fixed, data
+        gauss = isinstance(self.objective, FOCE) and self.objective.interaction
+        newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
+        about = _Warm(inner=self.objective, newton=newton), model, problem.fixed, data
         progress, values = _block(about, memory.progress, *self._schedule(problem, done))
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
@@ -180,10 +182,6 @@ class Adam(Method):
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         return self.objective.information(problem, model)
-
-    def _search(self) -> Newton:
-        gauss = isinstance(self.objective, FOCE) and self.objective.interaction
-        return self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
 
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
@@ -225,8 +223,7 @@ def _block(about: tuple, progress: Progress, rates: Array, chosen: Array, weight
         rate, at = inputs
         subjects, extras = jax.tree.map(lambda leaf: leaf[at], data)
         # A mode may be a lesser peak: every step looks at a few other places, a few more each time.
-        turn = progress.done * _LOOKS % (len(looks) - _LOOKS + 1)
-        others = jax.lax.dynamic_slice_in_dim(looks, turn, _LOOKS)
+        others = jax.lax.dynamic_slice_in_dim(looks, progress.done * _LOOKS % (len(looks) - _LOOKS + 1), _LOOKS)
         others = jnp.broadcast_to(others, (*at.shape, *others.shape))
         starts = jnp.concatenate([progress.starts[at][..., None, :], others], -2)
         batches = Batches(subjects, (extras, starts), weights, jnp.arange(at.size))

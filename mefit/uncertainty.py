@@ -281,8 +281,7 @@ def _priors(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, A
 
 def _prior_information(fit: Fit) -> np.ndarray:
     x = free_vector(fit.model, fit.fixed)
-    moved = 1e-4 * np.eye(x.size)
-    up, down = (np.asarray(_priors(fit.model, fit.fixed, x + sign * moved)[1]) for sign in (1, -1))
+    up, down = (np.asarray(_priors(fit.model, fit.fixed, x + sign * 1e-4 * np.eye(x.size))[1]) for sign in (1, -1))
     return -0.5 * (up - down + (up - down).T) / 2e-4
 
 

@@ -269,7 +269,10 @@ def _refusals():
         "FO on binary data": (lambda: mf.fit(Logistic(b0=0.0, omega=1.0), binary, mf.FOCE()), "returns Bernoulli"),
         "FO with heavy tails": (lambda: mf.fit(Heavy(mu=0.0, omega=1.0, sigma=1.0), binary, mf.FO()), "StudentT"),
         "too large a grid": (lambda: mf.fit(model, population, mf.AGQ(100)), "1,000,000 points.*at most 46 nodes"),
-        "no node": (lambda: mf.fit(model, population, mf.AGQ(0)), "no points"),
+        "no node": (
+            lambda: mf.fit(model, population, mf.AGQ(0)),
+            "nodes=0 has too few points: give 1 or more",
+        ),
         "two-stage without effects": (
             lambda: mf.fit(
                 type("Flat", (Means,), {"random_effects": lambda self: None})(mu=0.0, omega=1.0, sigma=1.0),

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models import FullOmega, Line, Logistic, Means, Proportional, Schools, replaced, theophylline_model
-from scipy.stats import multivariate_normal
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal, norm
 
 import mefit as mf
 from mefit.objective import evaluate, free_vector
@@ -18,6 +19,7 @@ EXACT_FOR_LINEAR = {
     "AGQ(1)": mf.AGQ(1),
     "AGQ(4)": mf.AGQ(4),
     "AGQ(9)": mf.AGQ(9),
+    "variational": mf.Variational(4),
 }
 SAMPLED = {"Monte Carlo": mf.MonteCarlo(50), "importance sampling": mf.ImportanceSampling(50)}
 JOINT = {
@@ -83,6 +85,36 @@ def test_agq_with_one_node_is_laplace(theophylline):
     laplace, laplace_slope = value_and_gradient(mf.Laplace(), model, theophylline)
     assert one == pytest.approx(laplace, abs=1e-9)  # Laplace takes the curvature from the search, which ends there
     np.testing.assert_allclose(one_slope, laplace_slope, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ["theophylline", "binary"])
+def test_the_variational_bound_is_one(case, theophylline):
+    """Below the log-likelihood of every subject, and not by much."""
+    model, people = theophylline_model(), theophylline
+    if case == "binary":
+        model, people = Logistic(b0=0.3, omega=1.2), mf.datasets.clustered_binary(jax.random.key(5), 20, 4)
+    short = mf.log_likelihood(model, people, mf.AGQ(15), by_subject=True)
+    short = short - mf.log_likelihood(model, people, mf.Variational(15), by_subject=True)
+    assert np.all(short > 0) and short.max() < 0.1
+
+
+def test_the_variational_gaussian_is_the_best():
+    """Against SciPy's maximum over mean and SD, with the integrals by fine quadrature."""
+    people = mf.datasets.clustered_binary(jax.random.key(5), 3, 4)
+    found = mf.Variational(25).terms(Logistic(b0=0.3, omega=1.2), people)
+    z, w = np.polynomial.hermite_e.hermegauss(80)
+    for i, person in enumerate(people):
+        y = np.asarray(person.y)[np.asarray(person.mask)]
+
+        def minus_bound(at, y=y):
+            eta = at[0] + np.exp(at[1]) * z
+            log_joint = (y[:, None] * (0.3 + eta) - np.logaddexp(0.0, 0.3 + eta)).sum(0) + norm.logpdf(eta, 0.0, 1.2)
+            return -(w @ log_joint / w.sum() + at[1] + 0.5 * np.log(2 * np.pi * np.e))
+
+        best = minimize(minus_bound, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13})
+        assert float(found.value[i]) == pytest.approx(-best.fun, abs=1e-9)
+        assert float(found.eta[i, 0]) == pytest.approx(best.x[0], abs=1e-6)
+        assert float(found.precision[i, 0, 0]) == pytest.approx(np.exp(-2 * best.x[1]), rel=1e-5)
 
 
 def test_interaction_makes_no_difference_to_an_additive_error(theophylline):
@@ -231,7 +263,7 @@ def test_any_number_of_random_effects(effects, key):
     model = Shifts(mu=0.2, omega=0.5 * jnp.eye(max(effects, 1)), sigma=0.8)
     spread = np.sqrt(0.64 + np.where(np.arange(10) < effects, 0.5, 0.0))
     expected = float(jnp.sum(dist.Normal(0.2, spread).log_prob(y)))
-    for method in (mf.FO(), mf.FOCE(), mf.Laplace(), mf.AGQ(3), mf.AGQ(1)):
+    for method in (mf.FO(), mf.FOCE(), mf.Laplace(), mf.AGQ(3), mf.AGQ(1), mf.Variational(2)):
         assert mf.log_likelihood(model, population, method) == pytest.approx(expected, rel=1e-11)
     fit = mf.fit(replaced(model, mu=1.0), population, mf.Laplace(), fixed=("omega",), progress=False)
     assert fit.converged and fit.eta.shape == (6, effects)
