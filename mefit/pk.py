@@ -192,7 +192,8 @@ def _amount(
         if ka is not None:
             former = interval * jnp.exp(-slow * interval) * _moment_exp(0, gap * interval)
             former = ka * former * jnp.exp(-ka * since) / -jnp.expm1(-ka * interval)
-        return jnp.where(steady, jnp.where(depot, (here + former) * echo, series), here)
+            series = jnp.where(depot, (here + former) * echo, series)
+        return jnp.where(steady, series, here)
 
     left = jnp.tensordot(modes[0], jax.vmap(remains)(modes[1]), axes=1) if isinstance(modes, tuple) else remains(modes)
     return jnp.sum(jnp.where(counts, left, 0.0) * (doses.amount * share), axis=-1)
