@@ -283,7 +283,7 @@ class Variational(AGQ):
         root = jax.scipy.linalg.solve_triangular(lower, eye, lower=True, trans="T")
         joint = jax.vmap(lambda move: log_joint(model, eta + move, subject))(z @ root.T)
         value = weights @ joint - _half_log_det(lower) + 0.5 * len(eye) * (1.0 + _LOG_2PI)
-        return Term(value, eta, lower @ lower.T, mode.converged & (error < 1e-6), {})
+        return Term(value, eta, lower @ lower.T, error < 1e-6, {})
 
 
 def _effective_sample_size(log_weight: Array) -> Array:
