@@ -145,7 +145,9 @@ def test_batches_train_too_and_need_a_key(train):
     assert float(fits[0].model.sigma) == float(fits[1].model.sigma) != float(fits[2].model.sigma)
 
 
-@pytest.mark.parametrize("objective", [mf.NaivePooled(), mf.Laplace(), mf.AGQ(nodes=3), mf.JointMAP()], ids=str)
+@pytest.mark.parametrize(
+    "objective", [mf.NaivePooled(), mf.Laplace(), mf.AGQ(nodes=3), mf.Variational(3), mf.JointMAP()], ids=str
+)
 def test_any_objective_can_be_trained(train, objective):
     model = start()
     fit = mf.fit(model, train, mf.Adam(objective, steps=40, block=20), progress=False)
