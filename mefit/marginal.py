@@ -1,6 +1,7 @@
 """Marginal likelihoods: log p(y | theta) = log of the integral of p(y | theta, eta) p(eta | theta) over eta.
 
-Each class is one approximation of the integral for one subject, every constant kept."""
+Each class is one approximation of the integral, for one subject. All keep every constant.
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
