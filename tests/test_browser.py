@@ -143,8 +143,10 @@ class Opened:
         self.page.on("websocket", lambda websocket: self._asked(websocket.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
-        # On a busy machine JupyterLab may ask for a kernel, or whether to wait for one, over the whole page.
-        self.page.add_locator_handler(self.page.locator("dialog.jp-Dialog"), self._accept)
+        # On a busy machine JupyterLab may ask for a kernel, or whether to wait for one, over the whole page; it may
+        # ask twice in a row, so the second question is answered too instead of being waited for until it goes.
+        dialog = self.page.locator("dialog.jp-Dialog")
+        self.page.add_locator_handler(dialog, lambda _: self.accept(), no_wait_after=True)
         # A workspace for each, or JupyterLab would open what was open before as well, in front.
         self.page.goto(f"{self.address}/lab/workspaces/{self.name}/tree/{notebook.name}?token={TOKEN}")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
@@ -154,9 +156,15 @@ class Opened:
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
             self.left.append(url)
 
-    def _accept(self, dialog) -> None:
-        print(f"{self.name}: JupyterLab asked: {dialog.first.inner_text()!r}")
-        dialog.first.locator(".jp-mod-accept").click()
+    def accept(self) -> None:
+        """Say yes to what JupyterLab asks, if it asks anything."""
+        script = """() => {
+            const dialog = document.querySelector("dialog.jp-Dialog");
+            dialog?.querySelector(".jp-mod-accept")?.click();
+            return dialog?.innerText;
+        }"""
+        if asked := self.page.evaluate(script):
+            print(f"{self.name}: JupyterLab asked: {asked!r}")
 
     def run(self) -> None:
         """Run all cells and wait for the last; fails with the text of the first error."""
@@ -180,7 +188,15 @@ class Opened:
             assert not errors, f"{self.name}: {errors[0][-1500:]}"
             return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
 
-        # Asked to run before it has a kernel, JupyterLab would ask which one to take.
+        def has_kernel() -> bool:
+            # Asked to run before it has a kernel, JupyterLab would ask which one to take. Its own sign is not enough:
+            # it can say "idle" before there is any.
+            self.accept()
+            sessions = json.loads(self._server("GET", "/api/sessions"))
+            mine = [s for s in sessions if s["name"] == f"{self.name}.ipynb" and s["kernel"]]
+            return any(session["kernel"]["execution_state"] == "idle" for session in mine)
+
+        until(has_kernel, f"a kernel for {self.name}", every=0.5)
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         until(started, f"{self.name} to run", every=1)
         until(finished, f"the last cell of {self.name}", every=0.5)
