@@ -233,6 +233,9 @@ MODELS = [
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials * e), lambda m: 1.0)), "do not have the SD", 2),
     (at(variant(observations=lambda self, eta, s: self.net.along(s.time, eta))), "returns a distribution", 1),
     (at(variant(observations=lambda self, eta, s: None)), "returns nothing", 1),
+    (at(observed(lambda m, e, s: m.net(s.time, m.dials * e))), "For every time in turn", 2),
+    (at(observed(lambda m, e, s: m.net.along(m.dials * e, s.time))), "For every time in turn", 2),
+    (at(observed(lambda m, e, s: m.net.along(s.time, m.dials + e))), "is not the network along", 2),
     (at(variant(observations=lambda self, eta, s: self.oops)), "observations stopped with AttributeError", 1),
 ]
 
