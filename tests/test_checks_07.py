@@ -12,7 +12,7 @@ from planted import assert_enough, assert_right, assert_wrong
 
 import mefit as mf
 from workshop import saturable
-from workshop.checks.engine import Checker
+from workshop.checks.engine import Checker, Wrong
 from workshop.checks.lesson_07 import EXERCISES
 
 check = Checker(lambda lesson: EXERCISES, None)
@@ -63,6 +63,13 @@ PLANTED = [
     ("07.1", lambda t, u, c, v, b: (b + np.tanh(table(t, u, c)) * v).sum(1), "once for every unit", 3),
     ("07.1", lambda t, u, c, v, b: b + (np.tanh(table(t, u, c)) * v).mean(1), "the mean of the bends", 3),
     ("07.1", lambda t, u, c, v, b: np.tanh(table(t, u, c)), "is asked for", 1),
+    ("07.1", lambda t, u, c, v, b: b + np.tanh(u * (t[:, None] + c)) @ v, "u multiplies c as well", 2),
+    ("07.1", lambda t, u, c, v, b: np.tanh(table(t, u, c) + b) @ v, "b went into the bends", 2),
+    ("07.1", lambda t, u, c, v, b: np.tanh(table(t, u, 0 * c)) @ v, "Both kinds of biases", 2),
+    ("07.1", lambda t, u, c, v, b: b + np.tanh(table(t, u, v)) @ c, "c and v have changed places", 2),
+    ("07.1", lambda t, u, c, v, b: b + np.tanh(v * table(t, u, c)).sum(1), "v stands inside", 2),
+    ("07.1", lambda t, u, c, v, b: b + jax.nn.sigmoid(table(t, u, c)) @ v, "from 0 to 1", 2),
+    ("07.1", lambda t, u, c, v, b: b + np.tanh(t * u + c) @ v, "stopped on its line", 1),
     ("07.2", counted(lambda n: sum(a * b for a, b in zip(n, n[1:], strict=False))), "biases are missing", 1),
     ("07.2", counted(sum), "These are the units", 1),
     ("07.2", counted(lambda n: sum(n[1:])), "biases alone", 1),
@@ -86,6 +93,41 @@ PLANTED = [
     ),
     ("07.2", counted(lambda n: (n[0] + 1) * n[1] + (n[-2] + 1) * n[-1]), "between the hidden layers", 3),
     ("07.2", counted(lambda n: n[0] * n[1] + n[-2] * n[-1] + sum(n[1:])), "weights between the hidden", 3),
+    ("07.2", lambda i, h, o: mf.networks.MLP(i, h[:2], o).size, "first two hidden layers", 3),
+    ("07.2", lambda i, h, o: mf.networks.MLP(i, h, 1).size, "one number that comes out", 2),
+    ("07.2", lambda i, h, o: mf.networks.MLP(i, h[:-1], h[-1]).size, "The last step is missing", 2),
+    ("07.2", counted(lambda n: sum(a * (b + 1) for a, b in zip(n, n[1:], strict=False))), "where they begin", 1),
+    ("07.2", counted(lambda n: sum((a + 1) * (b + 1) for a, b in zip(n, n[1:], strict=False))), "both sides", 1),
+    ("07.2", counted(lambda n: int(np.prod(n))), "From pair to pair they add up", 2),
+    ("07.3", [lambda s: 1 / 2 * s, None], "half of it", 1),
+    ("07.3", [lambda s: 1 / np.sqrt(2) * s, None], "under the root", 1),
+    ("07.3", [lambda s: s, None], "is no SD", 1),
+    ("07.3", [lambda s: 2 * s, None], "a root is missing", 1),
+    ("07.3", weighed(lambda g, s: g @ g / 2 * s**2, lambda w: w @ w), "Put brackets around it", 2),
+    ("07.3", weighed(lambda g, s: -sum_of_squares(g, s), lambda w: w @ w), "misfit has the wrong sign", 2),
+    ("07.3", weighed(sum_of_squares, lambda w: w @ w / 2), "a half too many", 2),
+    ("07.3", weighed(sum_of_squares, lambda w: w.sum() ** 2), "The weights were added up", 3),
+    ("07.3", weighed(lambda g, s: g.sum() ** 2 / 2 / s**2, lambda w: w @ w), "The gaps were added up", 3),
+    ("07.3", weighed(lambda g, s: -dist.Normal(0.0, s).log_prob(g).sum(), lambda w: w @ w), "but for the constants", 2),
+    ("07.3", weighed(lambda g, s: sum_of_squares(g, s) + len(g) * np.log(s), lambda w: w @ w), "the constants", 2),
+    (
+        "07.3",
+        [
+            lambda s: (2 * s) ** -0.5,
+            lambda y, f, sd, w, s: (
+                -dist.Normal(f, sd).log_prob(y).sum() - dist.Normal(0.0, (2 * s) ** -0.5).log_prob(w).sum()
+            ),
+        ],
+        "but for the constants",
+        2,
+    ),
+    ("07.3", [lambda s: (2 * s) ** -0.5, lambda y, f, sd, w, s: sum_of_squares(y - f, sd) + w @ w], "price of a", 2),
+    (
+        "07.3",
+        [lambda s: (2 * s) ** -0.5, lambda y, f, sd, w, s: sum_of_squares(y - f, sd) + w @ w / 2 / s**2],
+        "taken for the SD",
+        1,
+    ),
     ("07.3", [lambda s: 0.5 / s, None], "prior_sd: This is the variance", 1),
     ("07.3", [lambda s: s**-0.5, None], "over *twice*", 1),
     ("07.3", [lambda s: 1 / s, None], "solve for sd", 1),
@@ -118,6 +160,9 @@ PLANTED = [
     ("07.4", [2, 4, 7], "Statement 1 is true", 3),
     ("07.4", [1, 2, 4, 9], "from 1 to 8", 1),
     ("07.4", "1, 2, 4, 7", "in a list", 1),
+    ("07.4", ["1", "2", "4", "7"], "without quotes", 1),
+    ("07.4", [np.array([1, 2]), 4, 7], "without quotes", 1),
+    ("07.4", np.array([1, 2, 4, 5]), "Statement 5 is false", 2),
     ("07.5", 3.0, "Give two things", 1),
     ("07.5", [3.0, ...], "not what mf.fit returns", 2),
     ("07.6", 6.0, "a network is asked for", 1),
@@ -133,6 +178,9 @@ PLANTED = [
     ("07.6", net(scale=0.05), "much less", 3),
     ("07.6", net(scale=3.0), "much more", 3),
     ("07.6", net(last=10.0), "leave `last`", 3),
+    ("07.6", net(shift=6.0, scale=3.0, link=jax.nn.relu), "exactly zero", 2),
+    ("07.6", net(scale=1.5), "that of the logarithm", 3),
+    ("07.6", net(shift=np.log10(6.0)), "It is 2.2 h", 3),
 ]
 RIGHT = [
     ("07.1", lambda t, u, c, v, b: b + np.tanh(table(t, u, c)) @ v),
@@ -153,6 +201,7 @@ RIGHT = [
     ),
     ("07.4", [7, 4, 2, 1]),
     ("07.4", {1, 2, 4, 7}),
+    ("07.4", np.array([1, 2, 4, 7])),
     ("07.6", net()),
     ("07.6", net(shift=6.0, scale=3.0, link=jax.nn.softplus)),
 ]
@@ -189,16 +238,17 @@ def test_what_comes_next_is_said():
 
 
 class Gap(mf.Model):
-    """The model of the worked solution; what leaves is `sign` times the network, absorbed at `ka`."""
+    """The model of the worked solution; what leaves is `sign` times the network and a `power` of the concentration."""
 
     net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
     ka: float = 1.0
     sign: float = 1.0
+    power: float = 0.0
 
     def observations(self, eta, subject):
         def rhs(t, y):
             depot, c = y
-            return [-self.ka * depot, self.ka * depot - self.sign * self.net(c)]
+            return [-self.ka * depot, self.ka * depot - self.sign * self.net(c) * c**self.power]
 
         states = mf.dynamics.solve(rhs, [0.0, 0.0], subject, solver=mf.dynamics.RK4(2))
         return dist.Normal(states[:, 1], saturable.SIGMA)
@@ -252,6 +302,25 @@ def test_a_gap_that_is_not_filled_gets_its_reason(fitted):
             return dist.Normal(0.0 * subject.time, 1.0)
 
     assert "no network" in said(instead(WithoutNetwork()))
+
+
+@pytest.mark.parametrize("part, changed", [("wrong sign", {"sign": -1.0}), ("multiplied by", {"power": 1.0})])
+def test_right_curves_by_a_network_that_is_something_else(part, changed):
+    scales = {"centre": 1.5, "spread": 1.0, "shift": 0.6, "scale": 0.4}
+    method = mf.NaivePooled(optimiser=mf.BFGS(max_iterations=100))
+    fit = mf.fit(Gap(net=mf.networks.MLP(1, **scales), **changed), saturable.patient_a(), method, progress=False)
+    verdict = check("07.5", [fit, mf.predict(fit.model, NEW)])
+    assert verdict.state == "wrong" and verdict.hint == 1, verdict.text
+    assert "The curves are right" in verdict.reason and part in verdict.reason, verdict.text
+
+
+def test_the_network_sees_the_concentration_only():
+    from workshop.checks import models_07
+
+    with pytest.raises(Wrong, match="more than the concentration"):
+        models_07._judge_elimination(mf.networks.MLP(2))
+    with pytest.raises(Wrong, match="alone is what leaves"):
+        models_07._judge_elimination(mf.networks.MLP(1, shift=3.0, last=0.0))
 
 
 def test_the_judge_of_new_doses(fitted, monkeypatch):

@@ -67,6 +67,36 @@ _NETWORK = Function(
             "This is the mean of the bends; the sum is asked for.",
             3,
         ),
+        Mistake(
+            lambda t, u, c, v, b: b + np.tanh(np.add.outer(t, c) * u) @ v,
+            "u multiplies c as well. It weighs the time alone; c is added to that.",
+            2,
+        ),
+        Mistake(
+            lambda t, u, c, v, b: np.tanh(np.multiply.outer(t, u) + c + b) @ v,
+            "b went into the bends. It is the bias of the output: add it after the sum.",
+            2,
+        ),
+        Mistake(
+            lambda t, u, c, v, b: np.tanh(np.multiply.outer(t, u)) @ v,
+            "Both kinds of biases are missing, c within the bends and b after the sum.",
+            2,
+        ),
+        Mistake(
+            lambda t, u, c, v, b: b + np.tanh(np.multiply.outer(t, u) + v) @ c,
+            "c and v have changed places: c is added within tanh, v weighs what comes out of it.",
+            2,
+        ),
+        Mistake(
+            lambda t, u, c, v, b: b + np.tanh((np.multiply.outer(t, u) + c) * v).sum(-1),
+            "v stands inside of tanh. It is the height of a bend: multiply what comes out.",
+            2,
+        ),
+        Mistake(
+            lambda t, u, c, v, b: b + (1 / (1 + np.exp(-np.multiply.outer(t, u) - c))) @ v,
+            "This is another bend: it runs from 0 to 1, tanh from -1 to 1.",
+            2,
+        ),
     ],
 )
 
@@ -89,8 +119,8 @@ _SIZE = Function(
     truth=size,
     inputs=lambda rng: (
         int(rng.integers(1, 6)),
-        tuple(int(n) for n in rng.integers(2, 9, size=rng.integers(2, 4))),
-        int(rng.integers(1, 4)),
+        tuple(int(n) for n in rng.integers(2, 9, size=rng.integers(3, 5))),  # two are what people take for granted
+        int(rng.integers(2, 5)),
     ),
     praise="Between two wide layers lie most of the numbers: that is why the kit's networks are narrow.",
     mistakes=[
@@ -123,6 +153,36 @@ _SIZE = Function(
             lambda i, h, o: i * h[0] + h[-1] * o + sum(h) + o,
             "The weights between the hidden layers are missing.",
             3,
+        ),
+        Mistake(
+            lambda i, h, o: size(i, h[:2], o),
+            "Only the first two hidden layers are counted. There may be any number of them.",
+            3,
+        ),
+        Mistake(
+            lambda i, h, o: size(i, h, 1),
+            "This counts one number that comes out; there are `outputs` of them.",
+            2,
+        ),
+        Mistake(
+            lambda i, h, o: size(i, h[:-1], h[-1]),
+            "The last step is missing, from the last hidden layer to what comes out.",
+            2,
+        ),
+        Mistake(
+            lambda i, h, o: sum(n * (m + 1) for n, m in _layers(i, h, o)),
+            "A bias belongs to the unit that the arrows lead to, and here it is counted where they begin.",
+            1,
+        ),
+        Mistake(
+            lambda i, h, o: sum((n + 1) * (m + 1) for n, m in _layers(i, h, o)),
+            "One is added on both sides of the product. A bias is one more arrow to every unit of the next layer.",
+            1,
+        ),
+        Mistake(
+            lambda i, h, o: i * int(np.prod(h)) * o,
+            "Between two layers the numbers of units multiply. From pair to pair they add up.",
+            2,
         ),
     ],
 )
@@ -158,6 +218,18 @@ _SD = Function(
         Mistake(lambda s: np.sqrt(2 * s), "It is turned over: a stronger penalty is a narrower prior.", 1),
         Mistake(lambda s: np.sqrt(s), "It is turned over: a stronger penalty is a narrower prior.", 1),
         Mistake(lambda s: np.sqrt(s / 2), "It is turned over: a stronger penalty is a narrower prior.", 1),
+        Mistake(lambda s: s, "The strength is no SD: a stronger penalty is a narrower prior.", 1),
+        Mistake(lambda s: 2 * s, "It is turned over, and a root is missing.", 1),
+        Mistake(
+            lambda s: s / 2,
+            "This grows with the strength. (Python divides from left to right: 1 / 2 * strength is half of it.)",
+            1,
+        ),
+        Mistake(
+            lambda s: s / np.sqrt(2),
+            "This grows with the strength. (Python divides from left to right: the strength belongs under the root.)",
+            1,
+        ),
     ],
 )
 _OBJECTIVE = Function(
@@ -215,6 +287,53 @@ _OBJECTIVE = Function(
             lambda y, f, sd, w, s: _fit(y, f, sd) + s * np.mean(w**2),
             "Every weight has a prior of its own, and their logarithms add up: a sum, not a mean.",
             3,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: _fit(y, f, sd) * sd**4 + s * np.sum(w**2),
+            "Python divides from left to right: / 2 * sigma**2 multiplies by the variance. Put brackets around it.",
+            2,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: -_fit(y, f, sd) + s * np.sum(w**2),
+            "The misfit has the wrong sign: it is a cost, as the penalty is.",
+            2,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: _fit(y, f, sd) + np.sum(w**2),
+            "The strength is missing: it is the price of a weight's square.",
+            2,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: _fit(y, f, sd) + s * np.sum(w**2) / 2,
+            "There is a half too many: the penalty is strength times the sum of squares, no less.",
+            2,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: _fit(y, f, sd) + np.sum(w**2) / (2 * s**2),
+            "The strength was taken for the SD of the prior. It is the factor in front of the squares.",
+            1,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: _fit(y, f, sd) + s * np.sum(w) ** 2,
+            "The weights were added up and then squared, so that they cancel: square first.",
+            3,
+        ),
+        Mistake(
+            lambda y, f, sd, w, s: np.sum(y - f) ** 2 / (2 * sd**2) + s * np.sum(w**2),
+            "The gaps were added up and then squared, so that they cancel: square first.",
+            3,
+        ),
+        *(
+            Mistake(
+                lambda y, f, sd, w, s, c=constant: objective(y, f, sd, w, s) + c(y, sd, w, s),
+                "Right but for the constants: leave out what does not depend on the weights.",
+                2,
+            )
+            for constant in (
+                lambda y, sd, w, s: len(y) * np.log(sd),
+                lambda y, sd, w, s: len(y) * np.log(sd * np.sqrt(2 * np.pi)),
+                lambda y, sd, w, s: len(y) * np.log(sd * np.sqrt(2 * np.pi)) + len(w) * np.log(np.pi / s) / 2,
+            )
         ),
     ],
 )

@@ -25,7 +25,7 @@ def _sizes(effects: int, hidden: tuple[int, ...], first: int = 1, bias: int = 1,
 _SIZE = Function(
     "How many weights, by pencil",
     truth=size,
-    inputs=lambda rng: (int(rng.integers(1, 6)), tuple(int(w) for w in rng.integers(2, 12, rng.integers(1, 4)))),
+    inputs=lambda rng: (int(rng.integers(1, 6)), tuple(int(w) for w in rng.integers(2, 12, rng.integers(3, 5)))),
     praise="The random effects are not among them: they are integrated out, so more people are not more parameters.",
     mistakes=[
         Mistake(lambda k, h: _sizes(k, h, bias=0, last_bias=0), "The biases are missing: one for every unit.", 2),
@@ -37,6 +37,29 @@ _SIZE = Function(
         Mistake(lambda k, h: size(k, h) + 1, "One too many: sigma is a parameter of the model, not of the network.", 1),
         Mistake(
             lambda k, h: sum((1 + k, *h, 1)), "These are the units. Between two layers every unit meets every unit.", 2
+        ),
+        Mistake(lambda k, h: sum(h) + 1, "These are the biases alone.", 2),
+        Mistake(
+            lambda k, h: _sizes(k, h, bias=0, last_bias=0) + len(h) + 1,
+            "One bias a layer is too few: every unit has its own.",
+            2,
+        ),
+        Mistake(lambda k, h: size(k, h) + 1 + k, "Inputs have no biases: they begin with the first hidden layer.", 2),
+        Mistake(lambda k, h: size(k, h[:2]), "Only the first two hidden layers are counted; there may be more.", 2),
+        Mistake(
+            lambda k, h: (k + 2) * h[0] + h[-1] + 1,
+            "What lies between the hidden layers is missing, and is the most.",
+            2,
+        ),
+        Mistake(
+            lambda k, h: size(k, h[:-1]) - 1 - h[-2] + (h[-2] + 1) * h[-1],
+            "The last step is missing, from the last hidden layer to the output.",
+            2,
+        ),
+        Mistake(
+            lambda k, h: (1 + k) * int(np.prod(h)),
+            "Between two layers the numbers of units multiply. From pair to pair they add up.",
+            2,
         ),
     ],
 )
@@ -55,10 +78,16 @@ def _values(curves: np.ndarray, centred: bool = True) -> np.ndarray:
     return np.linalg.eigvalsh(c.T @ c / len(c))[::-1]
 
 
+def _between_people(curves: np.ndarray) -> np.ndarray:
+    """The eigenvalues of np.cov(curves), without the transpose, but for those that are zero: the largest first."""
+    c = curves - curves.mean(1, keepdims=True)
+    return np.linalg.eigvalsh(c.T @ c / (c.shape[1] - 1))[::-1]
+
+
 def _draw_curves(rng: np.random.Generator) -> tuple[np.ndarray, int, float]:
     count, times = int(rng.integers(400, 600)), int(rng.integers(6, 12))
-    shapes = rng.normal(size=(4, times)) * np.array([1.0, 0.6, 0.4, 0.2])[:, None]
-    curves = rng.normal(1.0, 1.0, (1, times)) + rng.normal(size=(count, 4)) @ shapes
+    shapes = rng.normal(size=(5, times)) * np.array([1.0, 0.6, 0.4, 0.3, 0.2])[:, None]
+    curves = rng.normal(1.0, 1.0, (1, times)) + rng.normal(size=(count, 5)) @ shapes
     return curves, int(rng.integers(1, 4)), float(rng.uniform(0.2, 0.5))
 
 
@@ -112,6 +141,44 @@ _LEFT = Function(
             "One direction too many was taken off: Python counts from 0.",
             2,
         ),
+        Mistake(
+            lambda c, k, s: np.sqrt(_values(c)[k] / c.shape[1] + s**2),
+            "This is the next direction alone. All that are not described are left.",
+            2,
+        ),
+        Mistake(
+            lambda c, k, s: np.sqrt(_values(c)[::-1][:k].sum() / c.shape[1] + s**2),
+            "These are the smallest eigenvalues, as many as are kept. Left are all but the largest.",
+            2,
+        ),
+        Mistake(
+            lambda c, k, s: np.sqrt(_values(c)[k:].mean() + s**2),
+            "The mean over the directions left was taken. Add them up, and divide by the number of times.",
+            2,
+        ),
+        Mistake(
+            lambda c, k, s: np.sqrt(_values(c)[k:].sum() / _values(c).sum() + s**2),
+            "This is the share of the variance that is left. Asked for is the variance itself, for one time.",
+            2,
+        ),
+        Mistake(
+            lambda c, k, s: np.sqrt((_values(c)[k:].sum() + s**2) / c.shape[1]),
+            "The noise was divided by the number of times, too. It is there at each of them.",
+            3,
+        ),
+        Mistake(
+            lambda c, k, s: np.sqrt(_values(c)[k:].sum() / c.shape[1] + s),
+            "sigma is an SD: its square is what adds up.",
+            3,
+        ),
+        *(
+            Mistake(
+                lambda c, k, s, per=per: np.sqrt(_between_people(c)[k:].sum() / c.shape[per] + s**2),
+                "np.cov wants a row for every time, and here a row is a person: transpose the curves.",
+                1,
+            )
+            for per in (1, 0)
+        ),
     ],
 )
 
@@ -149,6 +216,16 @@ _TURNED = Function(
         Mistake(
             lambda w, r: w[:, 1:] @ r.T, "Only the columns of eta are returned: time's belongs in front, unchanged.", 3
         ),
+        Mistake(
+            lambda w, r: np.column_stack([w[:, 1:] @ r.T, w[:, 0]]),
+            "The columns are right and in the wrong order: time's is the first.",
+            3,
+        ),
+        Mistake(
+            lambda w, r: np.column_stack([0 * w[:, 0], w[:, 1:] @ r.T]),
+            "Time's weights are gone: keep them as they are.",
+            1,
+        ),
     ],
 )
 
@@ -171,6 +248,10 @@ def _posterior(
 ) -> np.ndarray:
     log = with_prior(log_likelihood(curves - y, sigma), prior)
     return end(np.exp(log))
+
+
+def _weighed(w: np.ndarray) -> np.ndarray:
+    return w / w.sum()
 
 
 def _other(**parts: Callable) -> Callable:
@@ -218,6 +299,47 @@ _POSTERIOR = Function(
             2,
         ),
         Mistake(_other(with_prior=lambda log, p: log + p), "The prior itself was added to a logarithm.", 1),
+        Mistake(
+            lambda curves, prior, y, sigma: prior,
+            "This is the prior again: if the sum goes over the points as well, all are equally likely. axis=1.",
+            2,
+        ),
+        Mistake(
+            lambda curves, prior, y, sigma: prior * _posterior(curves, 1 + 0 * prior, y, sigma),
+            "The likelihood alone was made to add up to one. Do that at the end, with the prior in it.",
+            3,
+        ),
+        Mistake(
+            _other(log_likelihood=lambda d, s: 0.5 * np.sum((d / s) ** 2, axis=1)),
+            "The sign in the exponent is wrong: the further off a curve is, the less it should count.",
+            2,
+        ),
+        Mistake(
+            _other(log_likelihood=lambda d, s: -np.sum((d / (2 * s)) ** 2, axis=1)),
+            "The 2 was squared with sigma: the half stands outside of the square.",
+            2,
+        ),
+        Mistake(
+            _other(log_likelihood=lambda d, s: -0.5 * np.sum(d**2, axis=1) * s**2),
+            "Multiplied by the variance. (Python divides from left to right: d**2 / 2 * sigma**2 needs brackets.)",
+            2,
+        ),
+        Mistake(
+            _other(log_likelihood=lambda d, s: -0.5 * np.sum(np.abs(d) / s, axis=1)),
+            "The distances are not squared.",
+            2,
+        ),
+        Mistake(
+            _other(log_likelihood=lambda d, s: np.log(np.sum(np.exp(-0.5 * (d / s) ** 2), axis=1))),
+            "The densities of the observations were added up. Of independent observations they multiply.",
+            1,
+        ),
+        Mistake(
+            lambda curves, prior, y, sigma: _weighed(prior * np.sum(((curves - y) / sigma) ** 2, axis=1)),
+            "The logarithm of the likelihood was multiplied by the prior: take its exponential first.",
+            3,
+        ),
+        Mistake(_other(end=lambda w: w / w.max()), "Divided by the largest weight. Divide by their sum.", 3),
     ],
 )
 
@@ -239,6 +361,11 @@ def _joint(power: float = 0.25, half: float = 2.0, mean: bool = False, sd: Calla
     return wrong
 
 
+def _by_sum(p: np.ndarray, strength: float) -> np.ndarray:
+    w = (np.sum(p) ** 2 / (2 * strength)) ** 0.25
+    return np.array([w, np.sqrt(np.mean(p**2)) / w])
+
+
 _JOINT = Function(
     "Why the joint mode shrinks everybody",
     truth=joint_scale,
@@ -254,6 +381,26 @@ _JOINT = Function(
         Mistake(_joint(sd=lambda root, w, p: root), "This is the SD of the products; that of eta is smaller by w.", 3),
         Mistake(_joint(sd=lambda root, w, p: (root / w) ** 2), "The second number is a variance: take its root.", 3),
         Mistake(lambda p, s: joint_scale(p, s)[::-1], "The two have changed places: the weight first, then the SD.", 3),
+        *(
+            Mistake(
+                _joint(sd=lambda root, w, p, n=n: np.std(p, ddof=n) / w),
+                "The mean was taken off the products (np.std does so). Asked for is the root of the mean of squares.",
+                3,
+            )
+            for n in (0, 1)
+        ),
+        Mistake(
+            _joint(sd=lambda root, w, p: np.sqrt(np.sum(p**2)) / w),
+            "The second number is the root of the sum of squares: it is their mean that makes an SD.",
+            3,
+        ),
+        Mistake(_joint(power=1 / 3), "Multiply the slope by w cubed: which power of w is then on the left?", 2),
+        Mistake(lambda p, s: joint_scale(p, 1.0), "The strength is left out: it says what a large weight costs.", 2),
+        Mistake(
+            lambda p, s: _by_sum(p, s),
+            "The products were added up and then squared, so that they cancel: square first.",
+            1,
+        ),
     ],
 )
 

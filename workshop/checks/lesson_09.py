@@ -8,7 +8,7 @@ import numpy as np
 
 import mefit as mf
 from workshop import effect_study as study
-from workshop.checks.engine import Exercise, Function, Judged, Mistake, StillOpen, Value, Wrong
+from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts, StillOpen, Value, Wrong
 
 # ------------------------------------------------------------------------------------ 1: follow a rate
 
@@ -59,6 +59,25 @@ _FOLLOW = Function(
             2,
         ),
         Mistake(_moving(lambda f, r, c, k, h, s: r + h * f(r, c[k])), "The rate takes c first, and R second.", 2),
+        Mistake(
+            _moving(lambda f, r, c, k, h, s: r - h * f(c[k], r)), "The rate is taken off; it says what comes on.", 3
+        ),
+        Mistake(_moving(lambda f, r, c, k, h, s: r + f(c[k], r) / h), "A rate per hour times hours: multiply by h.", 3),
+        Mistake(
+            _moving(lambda f, r, c, k, h, s: r + h * f(c[0], r)),
+            "Every step looks at the first concentration. Each has its own.",
+            2,
+        ),
+        Mistake(
+            _moving(lambda f, r, c, k, h, s: r + h * f((c[k] + c[k + 1]) / 2, r)),
+            "This takes the concentration in the middle of a step; Euler's method takes that at its beginning.",
+            2,
+        ),
+        Mistake(
+            lambda f, s, c, h: _follow(f, s, np.append(c, 0.0), h)[1:],
+            "The values are right, one place too early: the first of them is the start itself.",
+            1,
+        ),
     ],
 )
 
@@ -96,6 +115,32 @@ _ALONE = Function(
             lambda mu, v, w: [1 / (1 / v - 1 / w), mu / v / (1 / v - 1 / w)],
             "The centre is right. The first number is the variance; asked for is the precision.",
             2,
+        ),
+        Mistake(lambda mu, v, w: data_alone(mu, v, w)[::-1], "The two have changed places: first S, then m.", 3),
+        Mistake(
+            lambda mu, v, w: [1 / v - 1 / w, mu / v],
+            "The precision is right. The second number is precision times centre: one division is missing.",
+            3,
+        ),
+        Mistake(
+            lambda mu, v, w: [1 / v - 1 / w, mu / (1 / v - 1 / w)],
+            "The precision is right. In the centre the mode counts with its own precision, 1/C.",
+            2,
+        ),
+        Mistake(
+            lambda mu, v, w: [1 / (v - w), mu / v / (1 / v - 1 / w)],
+            "The centre is right. For the first number precisions are subtracted, not variances.",
+            1,
+        ),
+        Mistake(
+            lambda mu, v, w: [1 / v - 1 / w, (mu / v - 1 / w) / (1 / v - 1 / w)],
+            "The precision is right. The prior's centre is zero: of precision times centre it takes nothing away.",
+            2,
+        ),
+        Mistake(
+            lambda mu, v, w: data_alone(mu, v**2, w**2),
+            "C and Ω were squared, and they are variances already.",
+            1,
         ),
     ],
 )
@@ -143,33 +188,84 @@ _COUNTED = Function(
         ),
         Mistake(lambda m, s, g, w: np.exp(_normal(m - g, w + 1 / s)), "This is the density, not its logarithm.", 3),
         Mistake(lambda m, s, g, w: _normal(m, w + 1 / s), "The network's g is left out: it is the mean.", 1),
+        Mistake(
+            lambda m, s, g, w: _normal(m - g, (w + 1 / s) ** 2),
+            "The variance stands where an SD belongs (norm.logpdf and dist.Normal take an SD): take its root.",
+            3,
+        ),
+        Mistake(lambda m, s, g, w: _normal(m - g, w**2 + 1 / s), "W is a variance already, and was squared again.", 2),
+        Mistake(
+            lambda m, s, g, w: _normal(m - g, w + 1 / s**2), "1 / S is a variance already, and was squared again.", 2
+        ),
+        Mistake(
+            lambda m, s, g, w: _normal(m - g, w) + _normal(m - g, 1 / s),
+            "Two densities were multiplied. It is two variances that add up, in one density.",
+            1,
+        ),
+        Mistake(
+            lambda m, s, g, w: _normal(m - g, 1 / (s + 1 / w)),
+            "Precisions were added, as when a prior meets data. Here two errors come together: variances add up.",
+            1,
+        ),
+        Mistake(
+            lambda m, s, g, w: _normal(m - g, w + 1 / s) + 0.5 * np.log(2 * np.pi),
+            "The 2π is missing: every constant is asked for.",
+            3,
+        ),
+        Mistake(
+            lambda m, s, g, w: -np.log(2 * np.pi * (w + 1 / s)) - 0.5 * (m - g) ** 2 / (w + 1 / s),
+            "The half belongs to the logarithm as well: brackets around both.",
+            3,
+        ),
     ],
 )
 
 # ------------------------------------------------------------------------------------ 4: importance
 
-_IMPORTANCE = Value(
+_IMPORTANCE = Parts(
     "Importance, by pencil",
-    truth=np.array([0.2, 1.0, 2.0]),
-    rtol=1e-6,
-    praise="Where covariates act together, each is needed for all of it, and the column adds up to more than one.",
-    mistakes=[
-        Mistake(np.array([1 / 3, 1.0, 2.0]), "In g1 the shares go by variances: 1 and 2², not by 1 and 2.", 1),
-        Mistake(np.array([0.8, 1.0, 2.0]), "The first number is the share of b in g1; asked for is that of a.", 1),
-        Mistake(np.array([0.4, 1.0, 2.0]), "In g1 the half in front of the mean is missing, or half is lost.", 1),
-        Mistake(
-            np.array([0.2, 0.5, 1.0]),
-            "In g2 neither of the two can be shared out: with a exchanged the product knows nothing of the old one.",
-            2,
+    [
+        Value(
+            "a in g1",
+            truth=0.2,
+            rtol=1e-6,
+            mistakes=[
+                Mistake(1 / 3, "In g1 the shares go by variances: 1 and 2², not by 1 and 2.", 1),
+                Mistake(0.25, "This is a's variance over b's. Divide by the variance of the whole.", 1),
+                Mistake(0.8, "This is the share of b in g1; asked for is that of a.", 1),
+                Mistake(0.4, "In g1 the half in front of the mean is missing.", 1),
+                Mistake(0.1, "In g1 a half is too many: the mean of (a − a')² is 2, for both have a variance of 1.", 1),
+                Mistake(1.0, "This is the mean square itself. Divide by the variance of g1.", 1),
+                Mistake(np.sqrt(0.2), "Shares are of variances, not of SDs: no root.", 1),
+            ],
         ),
-        Mistake(
-            np.array([0.2, 0.0, 0.0]),
-            "On its own a does not move the mean of g2, true. But exchanged, it changes every value of it.",
-            2,
+        Value(
+            "a in g2",
+            truth=1.0,
+            rtol=1e-6,
+            mistakes=[
+                Mistake(
+                    0.5,
+                    "In g2 neither of the two can be shared out: with a exchanged nothing is left of the product.",
+                    2,
+                ),
+                Mistake(
+                    0.0, "On its own a does not move the mean of g2, true. But exchanged, it changes every value.", 2
+                ),
+                Mistake(2.0, "Of g2 the half in front of the mean is missing.", 2),
+            ],
         ),
-        Mistake(np.array([0.2, 1.0, 1.0]), "The third number is the sum over a and b.", 3),
-        Mistake(np.array([0.2, 2.0, 4.0]), "Of g2 the half in front of the mean is missing.", 2),
+        Value(
+            "a and b in g2",
+            truth=2.0,
+            rtol=1e-6,
+            mistakes=[
+                Mistake(1.0, "The third number is the sum over a and b. It need not be one.", 3),
+                Mistake(4.0, "Each of the two has the importance that you have just found.", 3),
+            ],
+        ),
     ],
+    praise="Where covariates act together, each is needed for all of it, and the column adds up to more than one.",
 )
 
 # ------------------------------------------------------------------------------------ 5: energy distance
@@ -182,6 +278,14 @@ def energy(x: np.ndarray, y: np.ndarray) -> float:
 
 def _apart(x: np.ndarray, y: np.ndarray, power: int = 1) -> float:
     return float(np.mean(np.sqrt(np.sum((x[:, None] - y[None]) ** 2, -1)) ** power))
+
+
+def _root(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sqrt(_apart(x, y, 2)))
+
+
+def _absolute(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(np.sum(np.abs(x[:, None] - y[None]), -1)))
 
 
 _ENERGY = Function(
@@ -214,6 +318,32 @@ _ENERGY = Function(
             "The pairs of a curve with itself were left out. Here they count, with their distance of zero.",
             3,
         ),
+        Mistake(
+            lambda x, y: energy(x, y) / np.sqrt(x.shape[1]),
+            "The mean over the times was taken. A length has the sum of squares under its root.",
+            2,
+        ),
+        Mistake(
+            lambda x, y: 2 * _apart(x, y) + _apart(x, x) + _apart(y, y),
+            "The distances within the groups are added. They are to be taken off.",
+            3,
+        ),
+        Mistake(lambda x, y: 2 * _apart(x, y) - _apart(x, x), "The second group has a distance within, too.", 3),
+        Mistake(
+            lambda x, y: 2 * _apart(x, y) * 20 - _apart(x, x) * 25 - _apart(y, y) * 16,
+            "The distances were added up. Groups may differ in size: take the mean over all pairs.",
+            2,
+        ),
+        Mistake(
+            lambda x, y: 2 * _root(x, y) - _root(x, x) - _root(y, y),
+            "The root was taken last, of the mean square. Every pair has a distance, and of these take the mean.",
+            2,
+        ),
+        Mistake(
+            lambda x, y: (2 * _absolute(x, y) - _absolute(x, x) - _absolute(y, y)) / x.shape[1],
+            "The mean went over the times as well, of absolute differences. First comes each pair's length.",
+            2,
+        ),
     ],
 )
 
@@ -243,6 +373,7 @@ def share_reaching(dose: float, interval: int) -> float:
 
 def judge_regimen(answer: Any) -> None:
     """[dose in mg, interval in h]."""
+    answer = answer.tolist() if isinstance(answer, np.ndarray) else answer
     if not isinstance(answer, list | tuple) or len(answer) != 2:
         raise Wrong("Give two numbers: [dose in mg, hours from one dose to the next].")
     if any(x is ... for x in answer):
@@ -253,10 +384,12 @@ def judge_regimen(answer: Any) -> None:
         raise Wrong("Both have to be numbers.") from None
     if not (dose > 0 and np.isfinite(dose)):
         raise Wrong("A dose is a positive number of mg.")
+    if dose in (6, 8, 12, 24) and interval < 6:
+        raise Wrong("The two have changed places: first the dose, then the hours.", 1)
     if interval not in (6, 8, 12, 24):
         raise Wrong("People can be asked to take it every 6, 8, 12 or 24 h.", 1)
     if dose * 24 / interval > MOST_A_DAY + 1e-9:
-        raise Wrong(f"That is {dose * 24 / interval:.2g} mg a day, and {MOST_A_DAY:g} mg is the most.", 2)
+        raise Wrong(f"That is {dose * 24 / interval:,.4g} mg a day, and {MOST_A_DAY:g} mg is the most.", 2)
     share = share_reaching(dose, int(interval))
     if share < SHARE:
         why = "The same amount in smaller portions would do more." if interval > 6 else "Give more in each dose."

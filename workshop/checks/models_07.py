@@ -25,12 +25,14 @@ REASONS = {
 
 
 def judge_statements(answer: Any) -> None:
-    if isinstance(answer, str) or not isinstance(answer, list | tuple | set):
+    if not isinstance(answer, list | tuple | set | np.ndarray):
         raise Wrong("Give the numbers of four statements in a list: [1, 2, 3, 4].")
-    given = list(answer)
+    given = list(np.ravel(answer)) if isinstance(answer, np.ndarray) else list(answer)
     if any(one is ... for one in given):
         raise StillOpen("" if all(one is ... for one in given) else "Name the other statements, too.")
-    if any(isinstance(one, bool) or one not in range(1, 9) for one in given):
+    if any(isinstance(one, bool) or not isinstance(one, int | float | np.number) for one in given):
+        raise Wrong("Give the statements' numbers, without quotes or further brackets: [1, 2, 3, 4].")
+    if any(one not in range(1, 9) for one in given):
         raise Wrong("The statements are numbered from 1 to 8.")
     chosen = set(given)
     for one in sorted(chosen - TRUE):
@@ -57,7 +59,8 @@ def judge_gap(answer: Any) -> None:
         raise StillOpen()
     if not isinstance(fit, mf.Fit):
         raise Wrong(f"fit is a {type(fit).__name__}, not what mf.fit returns.", 2)
-    if not any(isinstance(getattr(fit.model, name), mf.networks.MLP) for name in vars(fit.model)):
+    net = getattr(fit.model, "net", None)
+    if not isinstance(net, mf.networks.MLP):
         raise Wrong("The model has no network: give it a field net: mf.networks.MLP = mf.weights(...).", 1)
     at_training = np.asarray(mf.predict(fit.model, saturable.patients([5.0])))[0]
     if not np.all(np.isfinite(at_training)):
@@ -84,6 +87,7 @@ def judge_gap(answer: Any) -> None:
                 "known, and does the network see the concentration and nothing else?",
                 1,
             )
+    _judge_elimination(net)
     if curves is ...:
         raise StillOpen("fit right. Next is curves: replace its dots, run it and this cell.")
     curves = np.asarray(curves, float)
@@ -91,6 +95,23 @@ def judge_gap(answer: Any) -> None:
         raise Wrong(f"curves has shape {curves.shape}; two patients at 21 times are (2, 21).", 3)
     if not np.allclose(curves, own, atol=1e-6):
         raise Wrong("curves are not what this fit predicts for the two new patients: mf.predict(fit.model, new).", 3)
+
+
+def _judge_elimination(net: Any) -> None:
+    """Curves can be right with a network that is something else: minus the elimination, or a rate constant."""
+    if len(net.centre) != 1:
+        raise Wrong("The network sees more than the concentration, and elimination depends on nothing else.", 1)
+    c = np.linspace(0.5, 3.0, 26)
+    found, eliminated = np.asarray(net.along(c)), saturable.VMAX * c / (saturable.KM + c)
+    if _rms(found, eliminated) < 0.2:
+        return
+    for other, reason in (
+        (-eliminated, "The network is minus the elimination: it stands in the equation with the wrong sign."),
+        (eliminated / c, "The network is multiplied by the concentration: asked for is the elimination itself."),
+    ):
+        if _rms(found, other) < 0.2:
+            raise Wrong(f"The curves are right. {reason}", 1)
+    raise Wrong("The curves are right, but the network is not the elimination: NN(C) alone is what leaves.", 1)
 
 
 # ------------------------------------------------------------------------------------ 07.6: scales
@@ -118,16 +139,22 @@ def judge_scales(net: Any) -> None:
     low = np.asarray(net.link(jnp.asarray(net.shift) - 50.0 * jnp.asarray(net.scale)))[0]
     if not np.isfinite(low) or low < 0:
         raise Wrong("Far from the data this half-life can be negative: give the network a link that cannot.", 2)
+    if low == 0:
+        raise Wrong(
+            "Far from the data this half-life is exactly zero, and there no slope leads back: a link above 0.", 2
+        )
     first, up = (float(np.asarray(net.link(jnp.asarray(net.shift) + k * jnp.asarray(net.scale)))[0]) for k in (0, 1))
     if not 0.8 * HALF_LIFE < first < 1.25 * HALF_LIFE:
         reason = "The first guess, link(shift), is not the typical half-life"
         if np.isclose(net.shift[0], HALF_LIFE, rtol=0.1):
             raise Wrong(f"{reason}: shift is what the link is taken of, so undo the link.", 3)
-        raise Wrong(f"{reason}.", 3)
+        raise Wrong(f"{reason}. It is {first:.2g} h.", 3)
     share = up / first - 1
     if not 0.3 < share < 0.8:
         size = "less" if share <= 0.3 else "more"
-        raise Wrong(f"One scale up the half-life changes by much {size} than people differ.", 3)
+        multiplies = np.allclose(np.asarray(net.link(jnp.array([1.0, 2.0]))), np.exp([1.0, 2.0]))
+        why = " With jnp.exp the scale is that of the logarithm." if multiplies else ""
+        raise Wrong(f"One scale up the half-life changes by much {size} than people differ.{why}", 3)
     rng = np.random.default_rng(1)
     people = mean + sd * rng.normal(size=(50, 2))
     starts = np.array([float(net(p)) for p in people])

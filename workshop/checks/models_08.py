@@ -54,7 +54,12 @@ def _judge_observations(model: Any) -> None:
     net = jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape)), model.net)
     values = {"net": net, "sigma": jnp.asarray(0.3), "dials": dials}
     tried = _with(model, values)
-    density = called("observations", observation_density, tried, eta, person)
+    try:
+        density = called("observations", observation_density, tried, eta, person)
+    except Wrong as wrong:
+        if "this network takes" in wrong.reason:  # all times went in at once, or in the wrong order
+            raise Wrong(f"{wrong.reason} For every time in turn: self.net.along(subject.time, ...).", 2) from None
+        raise
     if not hasattr(density, "mean") or not hasattr(density, "variance"):
         raise Wrong("observations returns a distribution: dist.Normal(mean, self.sigma).", 1)
     mean, sd = np.asarray(density.mean), np.sqrt(np.asarray(density.variance))

@@ -93,7 +93,7 @@ def say(found: Drawn) -> str:
 def paint(crowd: Crowd, picture: style.Picture, found: Drawn) -> Callable[[Drawn], None]:
     low, high = crowd.real.min(), crowd.real.max()
     limits = (low - 0.08 * (high - low), high + 0.08 * (high - low))
-    left = picture.add_axes((0.075, 0.14, 0.4, 0.72), xlim=(crowd.time[0], crowd.time[-1]), ylim=limits)
+    left = picture.add_axes((0.09, 0.14, 0.385, 0.72), xlim=(crowd.time[0], crowd.time[-1]), ylim=limits)
     right = picture.add_axes((0.56, 0.14, 0.425, 0.72), xlim=(crowd.time[0], crowd.time[-1]), ylim=limits)
     for axes in (left, right):
         axes.set_xlabel(crowd.labels[0])

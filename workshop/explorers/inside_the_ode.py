@@ -29,7 +29,7 @@ class Inside(NamedTuple):
     typical: Float[np.ndarray, " n"]
     surface: Float[np.ndarray, "r c"]
     inside: float
-    """The share of the path that lies among states that the study has seen."""
+    """The share of the path on which c and R are no higher than the highest that the study has seen."""
 
 
 @compiled
@@ -71,9 +71,10 @@ def say(found: Inside) -> str:
     peak, typical = found.response.max(), found.typical.max()
     above = np.flatnonzero(found.response >= 0.5 * (found.response[0] + peak))  # the peak, if nothing else
     back = TIME[above[-1]]
+    returns = f"is half-way back at hour {back:.1f}" if back < TIME[-1] else "is not half-way back after a day"
     return (
-        f"R begins at {found.response[0]:.2f}, rises to {peak:.2f} (typical: {typical:.2f}) and is half-way back at "
-        f"hour {back:.1f}. {found.inside:.0%} of the path goes through states that the study has seen."
+        f"R begins at {found.response[0]:.2f}, rises to {peak:.2f} (typical: {typical:.2f}) and {returns}. "
+        f"{found.inside:.0%} of the path lies below the highest c and the highest R that the study has seen."
     )
 
 
@@ -84,7 +85,7 @@ def paint(picture: style.Picture, found: Inside) -> Callable[[Inside], None]:
     right.set(xlabel="concentration c (mg/L)", ylabel="R", title="dR/dt: red rises, blue falls")
     (typical,) = left.plot(TIME, found.typical, **style.LINE["population"], label="typical person")
     (mine,) = left.plot(TIME, found.response, **style.LINE["individual"] | {"linewidth": 3}, label="these dials")
-    left.legend(loc="upper right")
+    left.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, columnspacing=1.4)
     extent = (C[0], C[-1], R[0], R[-1])
     image = right.imshow(
         found.surface, extent=extent, origin="lower", aspect="auto", vmin=-LIMIT, vmax=LIMIT, cmap="RdBu_r"
@@ -96,6 +97,7 @@ def paint(picture: style.Picture, found: Inside) -> Callable[[Inside], None]:
     def update(found: Inside) -> None:
         typical.set_ydata(found.typical)
         mine.set_ydata(found.response)
+        left.set_ylim(0, max(R[-1], 1.05 * found.response.max(), 1.05 * found.typical.max()))
         image.set_data(found.surface)
         path.set_data(found.drug, found.response)
         rest.set_data(C, _zero(found.surface))

@@ -87,7 +87,7 @@ def paint(picture: style.Picture, seen: Seen) -> Callable[[Seen], None]:
     right = picture.add_axes((0.665, 0.14, 0.325, 0.66), xscale="log", yscale="log", ylim=(0.004, 3.0))
     left.set(xlabel="time (h)", ylabel="response")
     right.set(xlabel="dose, at 0 and 5 h", ylabel="error (root mean square)")
-    right.set_xlim(rungs.doses.min(), rungs.doses.max())
+    right.set_xlim(rungs.doses.min() / 1.1, 1.1 * rungs.doses.max())  # room for the dots at both ends
     right.set_xticks([0.03, 0.1, 0.3, 1.0, 3.0], ["0.03", "0.1", "0.3", "1", "3"])
     right.set_yticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
     right.minorticks_off()

@@ -112,7 +112,7 @@ def say(found: Place) -> str:
 
 
 def paint(pad: Pad, picture: style.Picture, found: Place) -> Callable[[Place], None]:
-    left = picture.add_axes((0.075, 0.14, 0.37, 0.76), xlim=(-REACH, REACH), ylim=(-REACH, REACH))
+    left = picture.add_axes((0.075, 0.14, 0.37, 0.7), xlim=(-REACH, REACH), ylim=(-REACH, REACH))
     left.set(xlabel="$\\eta_1$ (SDs)", ylabel="$\\eta_2$ (SDs)", xticks=range(-3, 4), yticks=range(-3, 4))
     edge = REACH + STEP / 2
     shade = left.imshow(
@@ -125,7 +125,7 @@ def paint(pad: Pad, picture: style.Picture, found: Place) -> Callable[[Place], N
     (cross,) = left.plot([], [], **here)
     left.set_title("dots: everybody; darker: suits this subject", fontsize=12, weight="normal")
 
-    right = picture.add_axes((0.535, 0.14, 0.45, 0.76), xlim=(pad.time[0], pad.time[-1]))
+    right = picture.add_axes((0.535, 0.14, 0.45, 0.7), xlim=(pad.time[0], pad.time[-1]))
     middle = AXIS.size // 2
     rows = [np.asarray(observed(pad.fit.population, i)[1]) for i in pad.subjects]
     low, high = min(r.min() for r in rows), max(r.max() for r in rows)
@@ -136,7 +136,8 @@ def paint(pad: Pad, picture: style.Picture, found: Place) -> Callable[[Place], N
     (curve,) = right.plot([], [], **thick, label="at the sliders")
     (dots,) = right.plot([], [], **(style.POINT["data"] | {"markersize": 5.5}), label="measured")
     (true,) = right.plot([], [], **style.LINE["truth"], label="truth" if pad.truth is not None else None)
-    right.legend(loc="upper left", ncols=2 + (pad.truth is not None), columnspacing=1.2, handlelength=1.6)
+    names = {"ncols": 2, "columnspacing": 1.2, "handlelength": 1.6}
+    right.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), **names)  # above: curves go anywhere
 
     def update(found: Place) -> None:
         log_posterior = pad.log_likelihood[found.row] + pad.log_prior

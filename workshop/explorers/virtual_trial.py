@@ -111,7 +111,8 @@ def paint(picture: style.Picture, found: Trial) -> Callable[[Trial], None]:
         band = left.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA[meaning])
         (line,) = left.plot([], [], **style.LINE[meaning] | {"linewidth": 2.4}, label=ARMS[arm])
         (dots,) = right.plot([], [], "o", color=style.COLOUR[meaning], markersize=3.5, alpha=0.5)
-        text = right.text(4.15, arm + 0.34, "", ha="right", size=12, weight="bold")
+        text = right.text(4.15, arm + 0.34, "", ha="right", size=12, weight="bold", zorder=5)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # the target may pass behind it
         parts.append((band, line, dots, text))
     (target,) = right.plot([], [], color="#111111", linewidth=1.6, linestyle="--")
     left.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=3, columnspacing=1.2)
