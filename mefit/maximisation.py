@@ -14,8 +14,7 @@ from .compiling import compiled
 from .empirical_bayes import curvature
 from .kernels import Kernel, Target, log_effects, sweep
 from .model import Model, eta_mean, eta_size, sample_random_effects
-from .objective import set_free
-from .parameters import coordinates, free_parameters, log_prior, unconstrain
+from .parameters import coordinates, free_parameters, get_free, log_prior, set_free
 from .report import numbers
 from .structure import Structure, as_covariance, closest
 from .subject import Subject
@@ -64,7 +63,7 @@ def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[
     """The first draws, the first row, the log joint density of every subject at the mean of eta, and the log prior."""
     kernels, structure, model, fixed, subjects = setting
     count, k, keys = subjects.time.shape[0], eta_size(model), jax.random.split(key)
-    prior, x = log_prior(model, fixed), ravel_pytree(unconstrain(model, fixed))[0]
+    prior, x = log_prior(model, fixed), get_free(model, fixed)
     typical = Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
     eta = sample_random_effects(model, chains * count, keys[1]).reshape(chains, count, k)
     tuning = tuple(kernel.init(model, count) for kernel in kernels)

@@ -60,9 +60,10 @@ class Outcome:
     eta_covariance: Float[np.ndarray, "N K K"]
     converged: bool
     message: str
-    status: tuple[str, ...]  # for each free coordinate: "" where it was estimated, or one of the words above
+    # for each free coordinate: "" where it was estimated, or one of the words above
+    status: tuple[str, ...] = dataclasses.field(repr=False)
     remarks: tuple[str, ...] = ()
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
 
 class Method(eqx.Module):

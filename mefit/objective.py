@@ -15,7 +15,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.distribution import validation_enabled
 
@@ -25,7 +24,7 @@ from .limits import Limits
 from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, observation_density
 from .optimise import BFGS, Point
-from .parameters import constrain, coordinates, log_prior, unconstrain
+from .parameters import coordinates, free_vector, log_prior, model_at, set_free
 from .population import Population
 from .report import entries
 from .subject import Subject
@@ -247,25 +246,6 @@ def _length(population: Population) -> Int[np.ndarray, " N"]:
 def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
     terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
     return jnp.sum(weights * terms.value), terms
-
-
-def set_free(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
-    """The template with these free coordinates: the inverse of `free_vector`, for use inside a program."""
-    _, unravel = ravel_pytree(unconstrain(template, fixed))
-    return constrain(template, unravel(x))
-
-
-model_at, prior_of = compiled(set_free), compiled(log_prior)
-
-
-@compiled
-def _ravel(model: Model, fixed: tuple[str, ...]) -> Array:
-    return ravel_pytree(unconstrain(model, fixed))[0]
-
-
-def free_vector(model: Model, fixed: tuple[str, ...]) -> np.ndarray:
-    """The free coordinates of a model's parameters, in the order of `parameters.coordinates`."""
-    return np.asarray(_ravel(model, fixed), float)
 
 
 def evaluation(

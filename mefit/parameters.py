@@ -18,8 +18,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to, constraints
+
+from .compiling import compiled
 
 ModelT = TypeVar("ModelT", bound=eqx.Module)
 _KEY = "mefit"  # the place of a declaration in a dataclass field's metadata
@@ -77,21 +80,16 @@ class Bijected(Domain):
         return [self.constraint is constraints.positive] * self.size(value)
 
 
-class FullCovariance(Domain):
-    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below
-    its diagonal, followed by the K logarithms of its diagonal."""
+class FullCovariance(Bijected):
+    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below its
+    diagonal, followed by the K logarithms of its diagonal. The Jacobian is measured over the K(K+1)/2 entries of the
+    matrix on and below its diagonal."""
 
     is_covariance = True
 
-    def free(self, value):
-        return biject_to(constraints.positive_definite).inv(value)
-
-    def value(self, free, like):
-        return biject_to(constraints.positive_definite)(free)
-
-    def log_jacobian(self, free, like):
-        """With Omega = L L', measured over its K(K+1)/2 entries on and below the diagonal."""
-        return biject_to(constraints.positive_definite).log_abs_det_jacobian(free, self.value(free, like))
+    def __init__(self):
+        words = "positive definite: every variance above zero, every correlation between -1 and 1"
+        super().__init__(constraints.positive_definite, words)
 
     def problem(self, value):
         value = np.asarray(value)
@@ -100,7 +98,7 @@ class FullCovariance(Domain):
         if not np.allclose(value, value.T):
             return "must be symmetric"
         if not np.all(np.linalg.eigvalsh(value) > 0):
-            return "must be positive definite: every variance above zero, every correlation between -1 and 1"
+            return f"must be {self.words}"
         return None
 
     def log_scale(self, value):
@@ -157,8 +155,7 @@ class Weights(Domain):
         return jnp.zeros(())
 
     def problem(self, value):
-        finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(self.free(value)))
-        return None if finite else "must be finite"
+        return None  # `check_values` sees to it that all are finite, as of every domain
 
 
 class Parameter(NamedTuple):
@@ -260,6 +257,21 @@ def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
 
 
+def get_free(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, " P"]:
+    """The free coordinates of a model's parameters as one vector, in the order of `coordinates`."""
+    return ravel_pytree(unconstrain(model, fixed))[0]
+
+
+def by_name(template: eqx.Module, fixed: Iterable[str], x: Array) -> dict[str, PyTree]:
+    """The free values by name, as `unconstrain` gives them, from one vector of all free coordinates."""
+    return ravel_pytree(unconstrain(template, fixed))[1](x)
+
+
+def set_free(template: ModelT, fixed: Iterable[str], x: Array) -> ModelT:
+    """The template with these free coordinates: the inverse of `get_free`."""
+    return constrain(template, by_name(template, fixed, x))
+
+
 def has_network(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
     """Does one of the model's parameters that are not held fixed declare weights?"""
     return any(isinstance(parameter.domain, Weights) for parameter in free_parameters(model, fixed).values())
@@ -286,12 +298,27 @@ def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
     return total
 
 
+model_at, prior_of, _vector_of = compiled(set_free), compiled(log_prior), compiled(get_free)
+
+
+def free_vector(model: eqx.Module, fixed: tuple[str, ...]) -> np.ndarray:
+    """`get_free` outside of a program."""
+    return np.asarray(_vector_of(model, fixed), float)
+
+
 def log_jacobian(model: eqx.Module, free: dict[str, PyTree]) -> Float[Array, ""]:
     """log |d natural / d free| of the parameters in `free`: a log density on the natural scale plus this is one of
     the free values. Maximum a posteriori leaves it out; a sampler of the free values needs it."""
     declared = parameters(model)
     found = [declared[name].domain.log_jacobian(f, getattr(model, name)) for name, f in free.items()]
     return sum(found, start=jnp.zeros(()))
+
+
+def prior_of_free(template: ModelT, fixed: tuple[str, ...], x: Array) -> tuple[ModelT, Float[Array, ""]]:
+    """The model at free coordinates x, and their log prior density: that on the natural scale plus log Jacobian."""
+    free = by_name(template, fixed, x)
+    model = constrain(template, free)
+    return model, log_prior(model, fixed) + log_jacobian(template, free)
 
 
 def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
@@ -313,7 +340,7 @@ class Coordinate(NamedTuple):
 
 
 def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate]:
-    """One entry for each number of `ravel_pytree(unconstrain(model, fixed))`, in its order (names sorted)."""
+    """One entry for each number of `get_free`, in its order (names sorted)."""
     found = []
     for name, parameter in sorted(free_parameters(model, fixed).items()):
         value, effects = getattr(model, name), parameter.domain.is_covariance
@@ -324,19 +351,3 @@ def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate
         labels = [name] if len(scales) == 1 else below + labels
         found += [Coordinate(name, label, scale) for label, scale in zip(labels, scales, strict=True)]
     return found
-
-
-def check_values(model: eqx.Module) -> None:
-    """Raise ValueError, naming the parameter, where a value lies outside its declared domain."""
-    for name, parameter in parameters(model).items():
-        value = getattr(model, name)
-        leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            continue
-        where = f"{type(model).__name__}.{name}"
-        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
-            raise ValueError(f"{where} is not finite: give a number to start from.")
-        problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
-        if problem:
-            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
-            raise ValueError(f"{where} {problem}; it is {shown}.")

@@ -13,8 +13,8 @@ from .marginal import ImportanceSampling
 from .maximisation import Draws, Setting, Trace, begin, block
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
-from .objective import Objective, free_vector, prior_of
-from .parameters import coordinates
+from .objective import Objective
+from .parameters import coordinates, free_vector, prior_of
 from .report import entries
 from .structure import find_structure
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 from numpyro.diagnostics import effective_sample_size, gelman_rubin
 from numpyro.distributions import biject_to
@@ -22,10 +21,10 @@ from .compiling import compiled
 from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
-from .objective import Objective, free_vector, prior_of
-from .parameters import free_parameters, has_network, unconstrain
-from .propriety import prior_of_free, refuse_improper
-from .report import entries
+from .objective import Objective
+from .parameters import free_parameters, free_vector, get_free, has_network, prior_of, prior_of_free
+from .propriety import refuse_improper
+from .report import entries, numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +192,7 @@ class NUTS(Method):
 
 
 def _labels(problem: Problem) -> list[str]:
-    return [entry.label for entry in entries(problem.model) if entry.parameter not in problem.fixed]
+    return [entry.label for entry in entries(problem.model, problem.fixed)]
 
 
 def _with(model: Model, values: dict[str, PyTree]) -> Model:
@@ -239,8 +238,7 @@ def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
     """What is kept of one state of a chain."""
     model, eta = _density(about, state.z)[1]
     values = {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, about[2])}
-    numbers = jnp.array([entry.value(model) for entry in entries(model) if entry.parameter in values], float)
-    seen = {"values": values, "eta": eta, "numbers": numbers, "log_density": -state.potential_energy}
+    seen = {"values": values, "eta": eta, "numbers": numbers(model, about[2]), "log_density": -state.potential_energy}
     return seen | {"diverged": state.diverging, "leapfrogs": state.num_steps}
 
 
@@ -248,7 +246,7 @@ def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
 def _begin(about: tuple[Any, ...], keys: Any) -> Any:
     """A state of every chain near the starting values, and its record."""
     method, template, fixed, subjects = about
-    x0, count = ravel_pytree(unconstrain(template, fixed))[0], subjects.time.shape[0]
+    x0, count = get_free(template, fixed), subjects.time.shape[0]
 
     def one(key):
         key, key_x, key_z = jax.random.split(key, 3)

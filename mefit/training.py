@@ -15,7 +15,8 @@ from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_ste
 from .marginal import FOCE, slope_and_information
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean
-from .objective import Batches, Objective, evaluation, free_vector, model_at, prior_of
+from .objective import Batches, Objective, evaluation
+from .parameters import free_vector, model_at, prior_of
 from .population import Population
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
