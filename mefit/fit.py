@@ -140,19 +140,11 @@ def _problem(model: Model, population: Population, method: Method, key: Any, fix
     return Problem(model, population, key, fixed)
 
 
-def _states(problem: Problem, method: Method) -> Iterator[State]:
-    state = method.init(problem)
-    yield state
-    while not state.done:
-        state = method.step(problem, state)
-        yield state
-
-
 def iterate(
     model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, fixed: Iterable[str] = ()
 ) -> Iterator[tuple[Model, Step]]:
     """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
-    for state in _states(_problem(model, population, method, key, fixed), method):
+    for state in method.states(_problem(model, population, method, key, fixed)):
         yield state.model, _step(state)
 
 
@@ -186,7 +178,7 @@ def fit(
     problem = _problem(model, population, method, key, fixed)
     interrupted, name = False, "-2LL" if isinstance(method, Objective) else "-2 x objective"
     with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
-        states = _states(problem, method)
+        states = method.states(problem)
         try:
             state = next(states)
         except KeyboardInterrupt:

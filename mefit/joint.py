@@ -174,9 +174,7 @@ class TwoStage(Method):
     def step(self, problem: Problem, state: State) -> State:
         eta = np.asarray(state.memory.eta)
         method = CompleteData(eta=jnp.asarray(eta - eta.mean(0)), optimiser=self.optimiser, newton=self.newton)
-        inner = method.init(dataclasses.replace(problem, model=state.model))
-        while not inner.done:
-            inner = method.step(problem, inner)
+        *_, inner = method.states(dataclasses.replace(problem, model=state.model))
         distance = float(np.max(np.abs(eta.mean(0)) / (eta.std(0) + 1e-12)))
         return self._state(problem, state.iteration + 1, inner.model, state.evaluations + inner.evaluations, distance)
 

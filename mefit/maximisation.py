@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,7 @@ from .compiling import compiled
 from .empirical_bayes import curvature
 from .kernels import Kernel, Target, log_effects, sweep
 from .model import Model, eta_mean, eta_size, sample_random_effects
-from .parameters import coordinates, free_parameters, get_free, log_prior, set_free
+from .parameters import coordinates, free_parameters, get_free, log_prior, set_free, with_values
 from .report import numbers
 from .structure import Structure, as_covariance, closest
 from .subject import Subject
@@ -118,11 +117,7 @@ def block(
     def model_with(x, places, values):
         """The model at x with other values at some places; derivatives see the parameters there, and no others."""
         here, there = (set_free(template, fixed, at) for at in (x, x.at[places].set(values)))
-
-        def pick(model):
-            return [getattr(model, name) for name in dict.fromkeys(kinds[i].parameter for i in places)]
-
-        return eqx.tree_at(pick, here, pick(there))
+        return with_values(here, {name: getattr(there, name) for name in (kinds[i].parameter for i in places)})
 
     def q(model, eta, density):
         return jnp.sum(jnp.mean(density(model, eta), 0)) + log_prior(model, fixed)

@@ -20,10 +20,9 @@ from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
 from .empirical_bayes import Newton, empirical_bayes
-from .limits import Limits
 from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, observation_density
-from .optimise import BFGS, Point
+from .optimise import BFGS, Limits, Point
 from .parameters import coordinates, free_vector, log_prior, model_at, set_free
 from .population import Population
 from .report import entries
@@ -212,24 +211,30 @@ class Objective(Method):
     def _refuse_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> NoReturn:
         """Say why the objective is not finite at the starting values."""
         _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
-        if not np.isfinite(prior):
-            raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
-        bad = np.flatnonzero(~np.isfinite(np.asarray(terms.value)[: len(problem.population)]))
-        if bad.size:
-            who, subject = problem.population.ids[bad[0]], problem.population[int(bad[0])]
-            try:  # outside of a compiled program, a solver of differential equations says what went wrong
-                with validation_enabled(False):
-                    observation_density(problem.model, eta_mean(problem.model), subject)
-            except ValueError as error:
-                values = ", ".join(f"{e.label} = {float(e.value(problem.model)):.4g}" for e in entries(problem.model))
-                raise ValueError(f"subject {who}, at {values}: {error}") from None
-            causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
-            causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
-            where = f"the log-likelihood of subject {who} is not finite at the starting values"
-            raise ValueError(f"{where}: look for {causes}.")
+        refuse_start(problem, prior, terms.value[: len(problem.population)])
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
         where = f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values"
         raise ValueError(f"{where}: look for a square root, a logarithm or a power at exactly zero in the model.")
+
+
+def refuse_start(problem: Problem, prior: Array, values: Float[Array, " N"]) -> None:
+    """Raise ValueError, saying why, where the log prior or a subject's log-likelihood is not finite at the start."""
+    if not np.isfinite(prior):
+        raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return
+    who, subject = problem.population.ids[bad[0]], problem.population[int(bad[0])]
+    try:  # outside of a compiled program, a solver of differential equations says what went wrong
+        with validation_enabled(False):
+            observation_density(problem.model, eta_mean(problem.model), subject)
+    except ValueError as error:
+        at = ", ".join(f"{entry.label} = {float(entry.value(problem.model)):.4g}" for entry in entries(problem.model))
+        raise ValueError(f"subject {who}, at {at}: {error}") from None
+    causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
+    causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
+    where = f"the log-likelihood of subject {who} is not finite at the starting values"
+    raise ValueError(f"{where}: look for {causes}.")
 
 
 def name_subjects(population: Population, which: Bool[np.ndarray, " N"]) -> str:

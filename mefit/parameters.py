@@ -43,7 +43,7 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def problem(self, value: PyTree) -> str | None:
-        """Why a value lies outside the domain, or None where it does not."""
+        """Why a value, of NumPy arrays, lies outside the domain, or None where it does not."""
 
     @abc.abstractmethod
     def log_jacobian(self, free: PyTree, like: PyTree) -> Float[Array, ""]:
@@ -92,7 +92,6 @@ class FullCovariance(Bijected):
         super().__init__(constraints.positive_definite, words)
 
     def problem(self, value):
-        value = np.asarray(value)
         if value.ndim != 2 or value.shape[0] != value.shape[1]:
             return f"must be a square matrix, not an array of shape {value.shape}"
         if not np.allclose(value, value.T):
@@ -120,7 +119,6 @@ class DiagonalCovariance(FullCovariance):
         return jnp.sum(jnp.log(2.0) + 2.0 * free)
 
     def problem(self, value):
-        value = np.asarray(value)
         if value.ndim == 2 and np.any(value != np.diag(np.diagonal(value))):
             return "is declared diagonal, so every entry off the diagonal must be zero"
         return super().problem(value)
@@ -137,7 +135,7 @@ class ScalarCovariance(DiagonalCovariance):
 
     def problem(self, value):
         problem = super().problem(value)
-        if problem is None and np.ptp(np.diagonal(np.asarray(value))) > 0:
+        if problem is None and np.ptp(np.diagonal(value)) > 0:
             return "is declared as one variance times the identity, so all its variances must be equal"
         return problem
 
@@ -250,11 +248,15 @@ def unconstrain(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, PyTre
     return {name: p.domain.free(getattr(model, name)) for name, p in free_parameters(model, fixed).items()}
 
 
+def with_values(model: ModelT, values: dict[str, PyTree]) -> ModelT:
+    """The model with other values of these fields, on the natural scale."""
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, [*values.values()]) if values else model
+
+
 def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     """The model with the parameters that `free` holds; the inverse of `unconstrain`."""
     declared = parameters(model)
-    values = [declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
+    return with_values(model, {name: declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()})
 
 
 def get_free(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, " P"]:

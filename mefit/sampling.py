@@ -22,7 +22,7 @@ from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
 from .objective import Objective
-from .parameters import free_parameters, free_vector, get_free, has_network, prior_of, prior_of_free
+from .parameters import free_parameters, free_vector, get_free, has_network, prior_of, prior_of_free, with_values
 from .propriety import refuse_improper
 from .report import entries, numbers
 
@@ -123,8 +123,7 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        keys: Any = jax.random.split(problem.key, self.chains)  # type: ignore[arg-type]  # `fit` saw to a key
-        states, seen = _begin(self._about(problem), keys)
+        states, seen = _begin(self._about(problem), jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(seen["log_density"])):
             causes = "a start outside a prior's support, a residual error of zero, or a response outside the density's"
             raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
@@ -197,10 +196,8 @@ def _labels(problem: Problem) -> list[str]:
 
 def _with(model: Model, values: dict[str, PyTree]) -> Model:
     """The model with other values of some parameters, as they are in `_record`."""
-    if not values:
-        return model
-    new = [eqx.combine(jax.tree.map(jnp.asarray, v), getattr(model, name)) for name, v in values.items()]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, new)
+    arrays = jax.tree.map(jnp.asarray, values)
+    return with_values(model, {name: eqx.combine(v, getattr(model, name)) for name, v in arrays.items()})
 
 
 def _is_centred(method: NUTS, model: Model) -> bool:

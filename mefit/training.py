@@ -191,8 +191,7 @@ class Adam(Method):
         rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
-            key: Any = problem.key  # `fit` has seen to it that there is one
-            seed, a_pass = np.ravel(jax.random.key_data(key)), count // size
+            seed, a_pass = np.ravel(jax.random.key_data(problem.key)), count // size
             orders = {p: np.random.default_rng([*seed, p]).permutation(count) for p in {*(ahead // a_pass)}}
             chosen = np.stack([orders[s // a_pass][(s % a_pass) * size :][:size] for s in ahead])
         shape = self.objective.chunks(problem.model, problem.population, size)
