@@ -41,9 +41,9 @@ class Domain(abc.ABC):
     def value(self, free: PyTree, like: PyTree) -> PyTree:
         """Free value to natural value; `like` is a natural value of the same shape."""
 
-    @abc.abstractmethod
     def problem(self, value: PyTree) -> str | None:
-        """Why a value, of NumPy arrays, lies outside the domain, or None where it does not."""
+        """Why a value, of finite numbers in NumPy arrays, lies outside the domain, or None where it does not."""
+        return None
 
     @abc.abstractmethod
     def log_jacobian(self, free: PyTree, like: PyTree) -> Float[Array, ""]:
@@ -151,9 +151,6 @@ class Weights(Domain):
 
     def log_jacobian(self, free, like):
         return jnp.zeros(())
-
-    def problem(self, value):
-        return None  # `check_values` sees to it that all are finite, as of every domain
 
 
 class Parameter(NamedTuple):

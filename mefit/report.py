@@ -62,6 +62,11 @@ def entries(model: Model, fixed: Iterable[str] = ()) -> list[Entry]:
     return found
 
 
+def labels_of(model: Model, fixed: Iterable[str] = ()) -> list[str]:
+    """The names of `entries`."""
+    return [entry.label for entry in entries(model, fixed)]
+
+
 def numbers(model: Model, fixed: Iterable[str] = ()) -> Float[Array, " E"]:
     """The values of `entries`."""
     return jnp.array([entry.value(model) for entry in entries(model, fixed)], float)

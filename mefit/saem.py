@@ -15,7 +15,7 @@ from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
 from .objective import Objective, refuse_start
 from .parameters import coordinates, free_vector, prior_of
-from .report import entries
+from .report import labels_of
 from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
@@ -137,7 +137,7 @@ class SAEM(Method):
         trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
         mean, square = (np.asarray(moment) for moment in memory.draws.moments)
         still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        trajectory = pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)])
+        trajectory = pd.DataFrame(trace.numbers, rows, labels_of(state.model))
         acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
         details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
         details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}

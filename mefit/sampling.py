@@ -24,7 +24,7 @@ from .model import Model, eta_size, log_conditional, log_random_effects
 from .objective import Objective
 from .parameters import free_parameters, free_vector, get_free, has_network, prior_of, prior_of_free, with_values
 from .propriety import refuse_improper
-from .report import entries, numbers
+from .report import labels_of, numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,7 @@ class NUTS(Method):
     def finish(self, problem: Problem, state: State) -> Outcome:
         remarks, flat = state.memory.remarks, jax.tree.map(np.concatenate, state.memory.seen)
         count, eta = len(flat["eta"]), flat["eta"]
-        frame = pd.DataFrame(flat["numbers"], columns=_labels(problem))
+        frame = pd.DataFrame(flat["numbers"], columns=labels_of(problem.model, problem.fixed))
         frame.insert(0, "chain", np.repeat(np.arange(self.chains) + 1, count // self.chains))
         if state.iteration <= self.warmup:
             remarks += ("these draws are from the warm-up: they are not yet draws from the posterior.",)
@@ -166,7 +166,8 @@ class NUTS(Method):
         seen, ids, k = memory.seen, problem.population.ids, eta_size(problem.model)
         chains, count = seen["diverged"].shape
         diverged, over = int(np.sum(seen["diverged"])), iteration >= self.warmup + self.samples
-        names = [*_labels(problem), *(f"eta[{j + 1}] of {i}" for i in ids for j in range(k)), "the log density"]
+        effects = [f"eta[{j + 1}] of {i}" for i in ids for j in range(k)]
+        names = [*labels_of(problem.model, problem.fixed), *effects, "the log density"]
         parts = (seen["numbers"], seen["eta"].reshape(chains, count, -1), seen["log_density"][..., None])
         r_hat, ess = diagnose(np.concatenate(parts, axis=2)) if over else 2 * (np.full(len(names), np.nan),)
         worst, least = np.argmax(np.nan_to_num(r_hat, nan=np.inf)), np.argmin(np.nan_to_num(ess))
@@ -188,10 +189,6 @@ class NUTS(Method):
 
     def _about(self, problem: Problem) -> tuple[Any, ...]:
         return self, problem.model, problem.fixed, problem.population.subjects
-
-
-def _labels(problem: Problem) -> list[str]:
-    return [entry.label for entry in entries(problem.model, problem.fixed)]
 
 
 def _with(model: Model, values: dict[str, PyTree]) -> Model:

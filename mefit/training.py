@@ -172,10 +172,12 @@ class Adam(Method):
         memory: Memory = state.memory
         terms = self.objective.terms(state.model, problem.population, problem.key)
         unmoved = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
-        status, prior = np.where(unmoved, NOT_ESTIMATED, ""), float(prior_of(state.model, problem.fixed))
-        outcome = self.objective.outcome(problem, state, terms, prior, [str(word) for word in status])
+        status = [NOT_ESTIMATED if still else "" for still in unmoved]
+        prior = float(prior_of(state.model, problem.fixed))
+        outcome = self.objective.outcome(problem, state, terms, prior, status)
         curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-        remarks, details = outcome.remarks, outcome.details | {"curve": curve, "training": memory}
+        details = outcome.details | {"curve": curve, "training": memory}
+        remarks = outcome.remarks
         if memory.skipped:
             steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
             remarks += (f"{steps}: lower learning_rate if they are many.",)

@@ -128,7 +128,8 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
 
     best = float(evaluate(objective, fit.model, fit.fixed, x, batches)[0])
     centre, ahead = working(origin)
-    error, cut, solved = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1)), {centre: (origin, 0.0)}
+    error, cut = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1))
+    solved = {centre: (origin, 0.0)}
 
     def difference(w):
         if w not in solved:
@@ -283,7 +284,9 @@ class Pairs:
     """Values and scores for any pairs of theta and subject, through one program of fixed size."""
 
     def __init__(self, fit: Fit):
-        self.objective, self.fit, self.prior = likelihood_of(fit), fit, has_prior(fit.model, fit.fixed)
+        self.fit = fit
+        self.objective = likelihood_of(fit)
+        self.prior = has_prior(fit.model, fit.fixed)
         self.data = (fit.population.subjects, self.objective.extras(fit.model, fit.population, fit.key))
         self.size = max(1, _PAIRS // max(1, self.objective.evaluations(fit.model) // 2000))
 
