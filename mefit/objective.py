@@ -1,7 +1,7 @@
 """Methods that maximise one function of theta: a sum over subjects plus the log prior.
 
 A final class says, for one subject, what is added to the log-likelihood and where eta ended (`subject`). The base
-sums over subjects by `vmap`, in chunks where there are many, and is the one place where free values become a model.
+sums over subjects by `vmap`, in chunks where there are many.
 """
 
 import abc
@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
@@ -129,7 +129,6 @@ class Objective(Method):
         # Where the gradient is exactly zero, the objective does not use the parameter.
         boundary, slopes = memory.limits.boundary, np.asarray(gradient)
         status = [AT_BOUNDARY if i in boundary else "" if slope else NOT_ESTIMATED for i, slope in enumerate(slopes)]
-        terms = jax.tree.map(lambda leaf: leaf[: len(problem.population)], terms)
         return self.outcome(problem, state, terms, float(prior), status, tuple(boundary.values()))
 
     def outcome(
@@ -162,8 +161,7 @@ class Objective(Method):
     def terms(self, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
         """The terms of every subject at given parameters, without derivatives."""
         self.check(Problem(model, population, key, ()))
-        terms = _terms(self, model, self.batches(model, population, key))
-        return jax.tree.map(lambda leaf: leaf[: len(population)], terms)
+        return _terms(self, model, self.batches(model, population, key))
 
     def modes(self, model: Model, population: Population, terms: Term) -> tuple[np.ndarray, np.ndarray]:
         """Empirical Bayes estimates and their covariance: from the terms where they hold them."""
@@ -211,7 +209,7 @@ class Objective(Method):
     def _refuse_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> NoReturn:
         """Say why the objective is not finite at the starting values."""
         _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
-        refuse_start(problem, prior, terms.value[: len(problem.population)])
+        refuse_start(problem, prior, terms.value)
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
         where = f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values"
         raise ValueError(f"{where}: look for a square root, a logarithm or a power at exactly zero in the model.")
@@ -254,10 +252,9 @@ def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree
 
 
 def evaluation(
-    objective: Objective, template: Model, fixed: tuple[str, ...], x: ArrayLike, batches: Batches
+    objective: Objective, template: Model, fixed: tuple[str, ...], x: Array, batches: Batches
 ) -> tuple[Array, Array, Array, Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
-    x = jnp.asarray(x)
 
     def chunk(x, batch):
         return _total(objective, set_free(template, fixed, x), *batch)
@@ -309,7 +306,7 @@ def inverse_precision(precision: np.ndarray) -> np.ndarray:
 
 
 def _join_chunks(terms: PyTree, place: Array) -> PyTree:
-    """The terms in the order of the population."""
+    """The terms in the order of the population, without those that fill up the last chunk."""
     return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[place], terms)
 
 

@@ -1,7 +1,7 @@
 """Training: Adam on a marginal likelihood, for models with a network in them."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,6 @@ class _Warm(Objective):
     """The objective with every mode searched by few steps; `extras` are its own, and the points to begin at one of."""
 
     inner: Objective
-    label: ClassVar[str] = "warm start"
 
     def subject(self, model, subject, extra):
         own, starts = extra

@@ -224,7 +224,7 @@ def _both(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Arr
 @compiled
 def _numbers(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array, Array, Array]:
     """Both of `_both`, and their derivatives."""
-    return (*_both(template, fixed, x), *jax.jacfwd(lambda x: _both(template, fixed, x))(jnp.asarray(x)))
+    return (*_both(template, fixed, x), *jax.jacfwd(lambda x: _both(template, fixed, x))(x))
 
 
 @compiled
@@ -265,7 +265,6 @@ def _pair_scores(about: tuple[Any, ...], blocks: Array, x: Array, subject: Array
         part = jax.vmap(jax.value_and_grad(one))(at, jax.tree.map(lambda leaf: leaf[i], data))
         return tuple(jax.lax.dynamic_update_slice_in_dim(a, p, k * size, 0) for a, p in zip(found, part, strict=True))
 
-    x = jnp.asarray(x)
     return jax.lax.fori_loop(0, blocks, block, (jnp.zeros(len(x)), jnp.zeros(x.shape)))
 
 
