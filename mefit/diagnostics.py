@@ -40,8 +40,9 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
     eta = fit.eta if eta is None and population is None else eta
     population = one_outcome(fit.population if population is None else population)
     pred, ipred = (np.asarray(predict(fit.model, population, e, time)) for e in (None, eta))
-    at, dv, rows, subjects = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool), population.subjects
+    at, dv, rows = time, np.full(pred.shape, np.nan), np.ones(pred.shape, bool)
     if time is None:
+        subjects = population.subjects
         at, dv = subjects.time, np.where(subjects.mask, subjects.y, np.nan)
         rows = np.arange(pred.shape[1]) < population.rows[:, None]
     return frame_of(population, rows, TIME=np.broadcast_to(np.asarray(at), pred.shape), DV=dv, PRED=pred, IPRED=ipred)
@@ -143,9 +144,11 @@ def simulations(fit: Fit, samples: int, key: Any, posterior: bool = False) -> Fl
     _check(fit, False, key)
     if samples < 2:
         raise ValueError(f"{samples} simulated data sets do not make a distribution: take hundreds.")
-    keys, draws, done = jax.random.split(key, samples), fit.draws if posterior else None, []
+    keys = jax.random.split(key, samples)
+    draws = fit.draws if posterior else None
     turn = None if draws is None else np.resize(np.asarray(jax.random.permutation(key, len(draws))), (samples,))
     models = draws.models if draws else fit.model
+    done = []
     for begin in tqdm(range(0, samples, _BLOCK), desc="simulating", leave=False, delay=1.0):
         block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
         some = keys[block], None if turn is None else turn[block]

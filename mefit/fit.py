@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
-from .method import AT_BOUNDARY, Method, Problem, State
+from .method import AT_BOUNDARY, Method, Outcome, Problem, State
 from .model import Model, eta_sd, outcome_of
 from .objective import Objective
 from .parameters import free_parameters, has_network
@@ -30,8 +30,8 @@ class Step:
     model: Model = dataclasses.field(repr=False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Fit:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit(Outcome):
     """A fitted model, and how it came about.
 
     `model` is the model at the estimates: a model like any other. `eta` (N, K) are the empirical Bayes estimates and
@@ -41,22 +41,12 @@ class Fit:
     `print(fit)` says the same in a terminal.
     """
 
-    model: Model
     population: Population
     method: Method
-    eta: Float[np.ndarray, "N K"]
-    eta_covariance: Float[np.ndarray, "N K K"]
-    log_likelihood: float
-    log_prior: float
-    converged: bool
-    message: str
-    remarks: tuple[str, ...]
     history: tuple[Step, ...]
     evaluations: int
     fixed: tuple[str, ...]
-    status: tuple[str, ...] = dataclasses.field(repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
-    details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def draws(self) -> Draws | None:
@@ -150,19 +140,11 @@ def _problem(model: Model, population: Population, method: Method, key: Any, fix
     return Problem(model, population, key, fixed)
 
 
-def _states(problem: Problem, method: Method) -> Iterator[State]:
-    state = method.init(problem)
-    yield state
-    while not state.done:
-        state = method.step(problem, state)
-        yield state
-
-
 def iterate(
     model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, fixed: Iterable[str] = ()
 ) -> Iterator[tuple[Model, Step]]:
     """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
-    for state in _states(_problem(model, population, method, key, fixed), method):
+    for state in method.states(_problem(model, population, method, key, fixed)):
         yield state.model, _step(state)
 
 
@@ -196,7 +178,7 @@ def fit(
     problem = _problem(model, population, method, key, fixed)
     interrupted, name = False, "-2LL" if isinstance(method, Objective) else "-2 x objective"
     with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
-        states = _states(problem, method)
+        states = method.states(problem)
         try:
             state = next(states)
         except KeyboardInterrupt:
@@ -216,8 +198,8 @@ def fit(
         now = "these are the best values so far, not the estimates" if draws is None else f"{len(draws)} draws are kept"
         message = f"interrupted after {state.iteration} iterations: {now}"
         outcome = dataclasses.replace(outcome, converged=False, message=message)
-    facts: dict[str, Any] = {"evaluations": state.evaluations, "fixed": problem.fixed, "key": key}
-    return Fit(population=population, method=method, history=tuple(history), **facts, **vars(outcome))
+    about: dict[str, Any] = {"population": population, "method": method, "key": key, "fixed": problem.fixed}
+    return Fit(history=tuple(history), evaluations=state.evaluations, **about, **vars(outcome))
 
 
 def _step(state: State) -> Step:

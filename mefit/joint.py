@@ -19,8 +19,6 @@ from .optimise import BFGS
 from .parameters import coordinates
 from .subject import Subject
 
-_LOG_2PI = float(np.log(2.0 * np.pi))
-
 
 class NaivePooled(Objective):
     """Naive pooling: every subject is the typical one, eta = 0. Maximises sum_i log p(y_i | theta, eta = 0).
@@ -87,7 +85,7 @@ class JointMAP(Objective):
         if not self.centred:
             # Where theta moves, z stays: eta = mean + L z moves along. By the envelope theorem the gradient at the
             # maximum over z is that of log p(y | eta*) + log p(eta* | theta) - log p(mean | theta).
-            value = value - log_random_effects(model, eta_mean(model)) - 0.5 * mode.eta.size * _LOG_2PI
+            value = value - log_random_effects(model, eta_mean(model)) - 0.5 * mode.eta.size * np.log(2.0 * np.pi)
         return Term(value, *mode, {})
 
     def finish(self, problem: Problem, state: State) -> Outcome:
@@ -174,9 +172,7 @@ class TwoStage(Method):
     def step(self, problem: Problem, state: State) -> State:
         eta = np.asarray(state.memory.eta)
         method = CompleteData(eta=jnp.asarray(eta - eta.mean(0)), optimiser=self.optimiser, newton=self.newton)
-        inner = method.init(dataclasses.replace(problem, model=state.model))
-        while not inner.done:
-            inner = method.step(problem, inner)
+        *_, inner = method.states(dataclasses.replace(problem, model=state.model))
         distance = float(np.max(np.abs(eta.mean(0)) / (eta.std(0) + 1e-12)))
         return self._state(problem, state.iteration + 1, inner.model, state.evaluations + inner.evaluations, distance)
 

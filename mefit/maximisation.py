@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +13,7 @@ from .compiling import compiled
 from .empirical_bayes import curvature
 from .kernels import Kernel, Target, log_effects, sweep
 from .model import Model, eta_mean, eta_size, sample_random_effects
-from .objective import set_free
-from .parameters import coordinates, free_parameters, log_prior, unconstrain
+from .parameters import coordinates, free_parameters, get_free, log_prior, set_free, with_values
 from .report import numbers
 from .structure import Structure, as_covariance, closest
 from .subject import Subject
@@ -64,7 +62,7 @@ def begin(setting: Setting, chains: int, key: Any) -> tuple[Draws, Trace, Float[
     """The first draws, the first row, the log joint density of every subject at the mean of eta, and the log prior."""
     kernels, structure, model, fixed, subjects = setting
     count, k, keys = subjects.time.shape[0], eta_size(model), jax.random.split(key)
-    prior, x = log_prior(model, fixed), ravel_pytree(unconstrain(model, fixed))[0]
+    prior, x = log_prior(model, fixed), get_free(model, fixed)
     typical = Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
     eta = sample_random_effects(model, chains * count, keys[1]).reshape(chains, count, k)
     tuning = tuple(kernel.init(model, count) for kernel in kernels)
@@ -119,11 +117,7 @@ def block(
     def model_with(x, places, values):
         """The model at x with other values at some places; derivatives see the parameters there, and no others."""
         here, there = (set_free(template, fixed, at) for at in (x, x.at[places].set(values)))
-
-        def pick(model):
-            return [getattr(model, name) for name in dict.fromkeys(kinds[i].parameter for i in places)]
-
-        return eqx.tree_at(pick, here, pick(there))
+        return with_values(here, {name: getattr(there, name) for name in (kinds[i].parameter for i in places)})
 
     def q(model, eta, density):
         return jnp.sum(jnp.mean(density(model, eta), 0)) + log_prior(model, fixed)

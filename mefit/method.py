@@ -2,11 +2,12 @@
 
 import abc
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float
 
 from .model import Model
 from .population import Population
@@ -22,7 +23,7 @@ class Problem:
 
     model: Model
     population: Population
-    key: PRNGKeyArray | None
+    key: Any  # of `jax.random`, or None; `fit` sees to it that a method that draws at random has one
     fixed: tuple[str, ...]
 
 
@@ -60,9 +61,10 @@ class Outcome:
     eta_covariance: Float[np.ndarray, "N K K"]
     converged: bool
     message: str
-    status: tuple[str, ...]  # for each free coordinate: "" where it was estimated, or one of the words above
+    # for each free coordinate: "" where it was estimated, or one of the words above
+    status: tuple[str, ...] = dataclasses.field(repr=False)
     remarks: tuple[str, ...] = ()
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
 
 class Method(eqx.Module):
@@ -87,6 +89,14 @@ class Method(eqx.Module):
     @abc.abstractmethod
     def finish(self, problem: Problem, state: State) -> Outcome:
         """What is reported of the last state."""
+
+    def states(self, problem: Problem) -> Iterator[State]:
+        """The state at the starting values, then that after each iteration, to the last."""
+        state = self.init(problem)
+        yield state
+        while not state.done:
+            state = self.step(problem, state)
+            yield state
 
     def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
         """Minus the Hessian of the log-likelihood (plus log prior) in the free coordinates; ValueError without one."""

@@ -8,15 +8,32 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
 from .outcomes import log_observed
-from .parameters import check_values
+from .parameters import parameters
 from .population import Population
 from .subject import Subject, as_dict
+
+
+def check_values(model: eqx.Module) -> None:
+    """Raise ValueError, naming the parameter, where a value lies outside its declared domain."""
+    for name, parameter in parameters(model).items():
+        value = getattr(model, name)
+        leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            continue
+        where = f"{type(model).__name__}.{name}"
+        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
+            raise ValueError(f"{where} is not finite: give a number to start from.")
+        problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
+        if problem:
+            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
+            raise ValueError(f"{where} {problem}; it is {shown}.")
 
 
 class Model(eqx.Module):
@@ -62,10 +79,12 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
     return view  # type: ignore[return-value]
 
 
-def _effects(model: Model) -> Any:
+def effects_of(model: Model) -> Any:
+    """p(eta | theta) as a distribution: of nothing, where the model has no random effects."""
     try:
         with validation_enabled(False):
-            return model.random_effects()
+            effects = model.random_effects()
+        return dist.Normal(jnp.zeros(0), 1.0, validate_args=False) if effects is None else effects
     except ValueError as error:
         what = f"{type(model).__name__}.random_effects cannot make its distribution ({str(error).splitlines()[0]})"
         raise ValueError(f"{what}: give its mean and its covariance the same size.") from None
@@ -73,8 +92,7 @@ def _effects(model: Model) -> Any:
 
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
-    effects = eqx.filter_eval_shape(_effects, model)
-    return (0,) if effects is None else tuple(effects.shape())
+    return tuple(eqx.filter_eval_shape(effects_of, model).shape())
 
 
 def eta_size(model: Model) -> int:
@@ -86,22 +104,20 @@ def eta_size(model: Model) -> int:
 @eqx.filter_jit
 def eta_mean(model: Model) -> Float[Array, " K"]:
     """The mean of the random effects: zero in most models."""
-    effects = _effects(model)
-    return jnp.zeros(0) if effects is None else jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
+    effects = effects_of(model)
+    return jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
 
 
 @eqx.filter_jit
 def eta_sd(model: Model) -> Float[Array, " K"]:
     """The SD of each random effect in p(eta | theta); infinite where it has none."""
-    effects = _effects(model)
-    return jnp.zeros(0) if effects is None else jnp.broadcast_to(effects.variance**0.5, effects.shape()).reshape(-1)
+    effects = effects_of(model)
+    return jnp.reshape(jnp.broadcast_to(effects.variance**0.5, effects.shape()), -1)
 
 
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
     """log p(eta | theta), its normalising constant included."""
-    effects = model.random_effects()
-    if effects is None:
-        return jnp.zeros(())
+    effects = effects_of(model)
     return jnp.sum(effects.log_prob(jnp.reshape(eta, effects.shape())))
 
 
@@ -146,10 +162,7 @@ def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[
 
 def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[Array, "count K"]:
     """Draws of eta ~ p(eta | theta) for `count` new subjects."""
-    effects = model.random_effects()
-    if effects is None:
-        return jnp.zeros((count, 0))
-    return jnp.reshape(effects.sample(key, (count,)), (count, -1))
+    return jnp.reshape(effects_of(model).sample(key, (count,)), (count, -1))
 
 
 @compiled

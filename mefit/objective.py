@@ -1,7 +1,7 @@
 """Methods that maximise one function of theta: a sum over subjects plus the log prior.
 
 A final class says, for one subject, what is added to the log-likelihood and where eta ended (`subject`). The base
-sums over subjects by `vmap`, in chunks where there are many, and is the one place where free values become a model.
+sums over subjects by `vmap`, in chunks where there are many.
 """
 
 import abc
@@ -15,17 +15,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.distribution import validation_enabled
 
 from .compiling import compiled
 from .empirical_bayes import Newton, empirical_bayes
-from .limits import Limits
 from .method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean, eta_size, observation_density
-from .optimise import BFGS, Point
-from .parameters import constrain, coordinates, log_prior, unconstrain
+from .optimise import BFGS, Limits, Point
+from .parameters import coordinates, free_vector, log_prior, model_at, set_free
 from .population import Population
 from .report import entries
 from .subject import Subject
@@ -131,7 +129,6 @@ class Objective(Method):
         # Where the gradient is exactly zero, the objective does not use the parameter.
         boundary, slopes = memory.limits.boundary, np.asarray(gradient)
         status = [AT_BOUNDARY if i in boundary else "" if slope else NOT_ESTIMATED for i, slope in enumerate(slopes)]
-        terms = jax.tree.map(lambda leaf: leaf[: len(problem.population)], terms)
         return self.outcome(problem, state, terms, float(prior), status, tuple(boundary.values()))
 
     def outcome(
@@ -164,8 +161,7 @@ class Objective(Method):
     def terms(self, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
         """The terms of every subject at given parameters, without derivatives."""
         self.check(Problem(model, population, key, ()))
-        terms = _terms(self, model, self.batches(model, population, key))
-        return jax.tree.map(lambda leaf: leaf[: len(population)], terms)
+        return _terms(self, model, self.batches(model, population, key))
 
     def modes(self, model: Model, population: Population, terms: Term) -> tuple[np.ndarray, np.ndarray]:
         """Empirical Bayes estimates and their covariance: from the terms where they hold them."""
@@ -213,24 +209,30 @@ class Objective(Method):
     def _refuse_start(self, problem: Problem, batches: Batches, x: np.ndarray) -> NoReturn:
         """Say why the objective is not finite at the starting values."""
         _, gradient, prior, terms = evaluate(self, problem.model, problem.fixed, x, batches)
-        if not np.isfinite(prior):
-            raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
-        bad = np.flatnonzero(~np.isfinite(np.asarray(terms.value)[: len(problem.population)]))
-        if bad.size:
-            who, subject = problem.population.ids[bad[0]], problem.population[int(bad[0])]
-            try:  # outside of a compiled program, a solver of differential equations says what went wrong
-                with validation_enabled(False):
-                    observation_density(problem.model, eta_mean(problem.model), subject)
-            except ValueError as error:
-                values = ", ".join(f"{e.label} = {float(e.value(problem.model)):.4g}" for e in entries(problem.model))
-                raise ValueError(f"subject {who}, at {values}: {error}") from None
-            causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
-            causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
-            where = f"the log-likelihood of subject {who} is not finite at the starting values"
-            raise ValueError(f"{where}: look for {causes}.")
+        refuse_start(problem, prior, terms.value)
         worst = coordinates(problem.model, problem.fixed)[int(np.flatnonzero(~np.isfinite(gradient))[0])].label
         where = f"the derivative of the log-likelihood with respect to {worst} is not finite at the starting values"
         raise ValueError(f"{where}: look for a square root, a logarithm or a power at exactly zero in the model.")
+
+
+def refuse_start(problem: Problem, prior: Array, values: Float[Array, " N"]) -> None:
+    """Raise ValueError, saying why, where the log prior or a subject's log-likelihood is not finite at the start."""
+    if not np.isfinite(prior):
+        raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if not bad.size:
+        return
+    who, subject = problem.population.ids[bad[0]], problem.population[int(bad[0])]
+    try:  # outside of a compiled program, a solver of differential equations says what went wrong
+        with validation_enabled(False):
+            observation_density(problem.model, eta_mean(problem.model), subject)
+    except ValueError as error:
+        at = ", ".join(f"{entry.label} = {float(entry.value(problem.model)):.4g}" for entry in entries(problem.model))
+        raise ValueError(f"subject {who}, at {at}: {error}") from None
+    causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
+    causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
+    where = f"the log-likelihood of subject {who} is not finite at the starting values"
+    raise ValueError(f"{where}: look for {causes}.")
 
 
 def name_subjects(population: Population, which: Bool[np.ndarray, " N"]) -> str:
@@ -249,30 +251,10 @@ def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree
     return jnp.sum(weights * terms.value), terms
 
 
-def set_free(template: Model, fixed: tuple[str, ...], x: Array) -> Model:
-    """The template with these free coordinates: the inverse of `free_vector`, for use inside a program."""
-    _, unravel = ravel_pytree(unconstrain(template, fixed))
-    return constrain(template, unravel(x))
-
-
-model_at, prior_of = compiled(set_free), compiled(log_prior)
-
-
-@compiled
-def _ravel(model: Model, fixed: tuple[str, ...]) -> Array:
-    return ravel_pytree(unconstrain(model, fixed))[0]
-
-
-def free_vector(model: Model, fixed: tuple[str, ...]) -> np.ndarray:
-    """The free coordinates of a model's parameters, in the order of `parameters.coordinates`."""
-    return np.asarray(_ravel(model, fixed), float)
-
-
 def evaluation(
-    objective: Objective, template: Model, fixed: tuple[str, ...], x: ArrayLike, batches: Batches
+    objective: Objective, template: Model, fixed: tuple[str, ...], x: Array, batches: Batches
 ) -> tuple[Array, Array, Array, Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
-    x = jnp.asarray(x)
 
     def chunk(x, batch):
         return _total(objective, set_free(template, fixed, x), *batch)
@@ -324,7 +306,7 @@ def inverse_precision(precision: np.ndarray) -> np.ndarray:
 
 
 def _join_chunks(terms: PyTree, place: Array) -> PyTree:
-    """The terms in the order of the population."""
+    """The terms in the order of the population, without those that fill up the last chunk."""
     return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[place], terms)
 
 

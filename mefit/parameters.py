@@ -18,8 +18,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to, constraints
+
+from .compiling import compiled
 
 ModelT = TypeVar("ModelT", bound=eqx.Module)
 _KEY = "mefit"  # the place of a declaration in a dataclass field's metadata
@@ -38,9 +41,9 @@ class Domain(abc.ABC):
     def value(self, free: PyTree, like: PyTree) -> PyTree:
         """Free value to natural value; `like` is a natural value of the same shape."""
 
-    @abc.abstractmethod
     def problem(self, value: PyTree) -> str | None:
-        """Why a value lies outside the domain, or None where it does not."""
+        """Why a value, of finite numbers in NumPy arrays, lies outside the domain, or None where it does not."""
+        return None
 
     @abc.abstractmethod
     def log_jacobian(self, free: PyTree, like: PyTree) -> Float[Array, ""]:
@@ -77,30 +80,24 @@ class Bijected(Domain):
         return [self.constraint is constraints.positive] * self.size(value)
 
 
-class FullCovariance(Domain):
-    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below
-    its diagonal, followed by the K logarithms of its diagonal."""
+class FullCovariance(Bijected):
+    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below its
+    diagonal, followed by the K logarithms of its diagonal. The Jacobian is measured over the K(K+1)/2 entries of the
+    matrix on and below its diagonal."""
 
     is_covariance = True
 
-    def free(self, value):
-        return biject_to(constraints.positive_definite).inv(value)
-
-    def value(self, free, like):
-        return biject_to(constraints.positive_definite)(free)
-
-    def log_jacobian(self, free, like):
-        """With Omega = L L', measured over its K(K+1)/2 entries on and below the diagonal."""
-        return biject_to(constraints.positive_definite).log_abs_det_jacobian(free, self.value(free, like))
+    def __init__(self):
+        words = "positive definite: every variance above zero, every correlation between -1 and 1"
+        super().__init__(constraints.positive_definite, words)
 
     def problem(self, value):
-        value = np.asarray(value)
         if value.ndim != 2 or value.shape[0] != value.shape[1]:
             return f"must be a square matrix, not an array of shape {value.shape}"
         if not np.allclose(value, value.T):
             return "must be symmetric"
         if not np.all(np.linalg.eigvalsh(value) > 0):
-            return "must be positive definite: every variance above zero, every correlation between -1 and 1"
+            return f"must be {self.words}"
         return None
 
     def log_scale(self, value):
@@ -122,7 +119,6 @@ class DiagonalCovariance(FullCovariance):
         return jnp.sum(jnp.log(2.0) + 2.0 * free)
 
     def problem(self, value):
-        value = np.asarray(value)
         if value.ndim == 2 and np.any(value != np.diag(np.diagonal(value))):
             return "is declared diagonal, so every entry off the diagonal must be zero"
         return super().problem(value)
@@ -139,7 +135,7 @@ class ScalarCovariance(DiagonalCovariance):
 
     def problem(self, value):
         problem = super().problem(value)
-        if problem is None and np.ptp(np.diagonal(np.asarray(value))) > 0:
+        if problem is None and np.ptp(np.diagonal(value)) > 0:
             return "is declared as one variance times the identity, so all its variances must be equal"
         return problem
 
@@ -155,10 +151,6 @@ class Weights(Domain):
 
     def log_jacobian(self, free, like):
         return jnp.zeros(())
-
-    def problem(self, value):
-        finite = all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(self.free(value)))
-        return None if finite else "must be finite"
 
 
 class Parameter(NamedTuple):
@@ -253,11 +245,30 @@ def unconstrain(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, PyTre
     return {name: p.domain.free(getattr(model, name)) for name, p in free_parameters(model, fixed).items()}
 
 
+def with_values(model: ModelT, values: dict[str, PyTree]) -> ModelT:
+    """The model with other values of these fields, on the natural scale."""
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, [*values.values()]) if values else model
+
+
 def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
     """The model with the parameters that `free` holds; the inverse of `unconstrain`."""
     declared = parameters(model)
-    values = [declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in free], model, values) if free else model
+    return with_values(model, {name: declared[name].domain.value(f, getattr(model, name)) for name, f in free.items()})
+
+
+def get_free(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, " P"]:
+    """The free coordinates of a model's parameters as one vector, in the order of `coordinates`."""
+    return ravel_pytree(unconstrain(model, fixed))[0]
+
+
+def by_name(template: eqx.Module, fixed: Iterable[str], x: Array) -> dict[str, PyTree]:
+    """The free values by name, as `unconstrain` gives them, from one vector of all free coordinates."""
+    return ravel_pytree(unconstrain(template, fixed))[1](x)
+
+
+def set_free(template: ModelT, fixed: Iterable[str], x: Array) -> ModelT:
+    """The template with these free coordinates: the inverse of `get_free`."""
+    return constrain(template, by_name(template, fixed, x))
 
 
 def has_network(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
@@ -286,12 +297,27 @@ def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
     return total
 
 
+model_at, prior_of, _vector_of = compiled(set_free), compiled(log_prior), compiled(get_free)
+
+
+def free_vector(model: eqx.Module, fixed: tuple[str, ...]) -> np.ndarray:
+    """`get_free` outside of a program."""
+    return np.asarray(_vector_of(model, fixed), float)
+
+
 def log_jacobian(model: eqx.Module, free: dict[str, PyTree]) -> Float[Array, ""]:
     """log |d natural / d free| of the parameters in `free`: a log density on the natural scale plus this is one of
     the free values. Maximum a posteriori leaves it out; a sampler of the free values needs it."""
     declared = parameters(model)
     found = [declared[name].domain.log_jacobian(f, getattr(model, name)) for name, f in free.items()]
     return sum(found, start=jnp.zeros(()))
+
+
+def prior_of_free(template: ModelT, fixed: tuple[str, ...], x: Array) -> tuple[ModelT, Float[Array, ""]]:
+    """The model at free coordinates x, and their log prior density: that on the natural scale plus log Jacobian."""
+    free = by_name(template, fixed, x)
+    model = constrain(template, free)
+    return model, log_prior(model, fixed) + log_jacobian(template, free)
 
 
 def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
@@ -313,7 +339,7 @@ class Coordinate(NamedTuple):
 
 
 def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate]:
-    """One entry for each number of `ravel_pytree(unconstrain(model, fixed))`, in its order (names sorted)."""
+    """One entry for each number of `get_free`, in its order (names sorted)."""
     found = []
     for name, parameter in sorted(free_parameters(model, fixed).items()):
         value, effects = getattr(model, name), parameter.domain.is_covariance
@@ -324,19 +350,3 @@ def coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate
         labels = [name] if len(scales) == 1 else below + labels
         found += [Coordinate(name, label, scale) for label, scale in zip(labels, scales, strict=True)]
     return found
-
-
-def check_values(model: eqx.Module) -> None:
-    """Raise ValueError, naming the parameter, where a value lies outside its declared domain."""
-    for name, parameter in parameters(model).items():
-        value = getattr(model, name)
-        leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            continue
-        where = f"{type(model).__name__}.{name}"
-        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
-            raise ValueError(f"{where} is not finite: give a number to start from.")
-        problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
-        if problem:
-            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
-            raise ValueError(f"{where} {problem}; it is {shown}.")

@@ -26,7 +26,8 @@ from .written import Notes, Report
 def one_outcome(population: "Population") -> "Population":
     """The population itself; ValueError where it has several outcomes, for what looks at one."""
     if names := population.outcomes:
-        what, take = f"There are several outcomes ({', '.join(names)}), and this looks at one", f"outcome({names[0]!r})"
+        what = f"There are several outcomes ({', '.join(names)}), and this looks at one"
+        take = f"outcome({names[0]!r})"
         raise ValueError(f"{what}: take one by fit.{take}, or of data alone by population.{take}.")
     return population
 

@@ -2,33 +2,20 @@
 
 import numpy as np
 import numpyro.distributions as dist
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array
 from numpyro.distributions import constraints
 
 from .compiling import compiled
 from .method import Problem
-from .model import Model
-from .objective import Objective, free_vector
-from .parameters import FullCovariance, Weights, constrain, coordinates, free_parameters, unconstrain
+from .objective import Objective
+from .parameters import FullCovariance, Weights, coordinates, free_parameters, free_vector, prior_of_free
 
-# isort: split
-from .parameters import log_jacobian, log_prior
+_prior_of_free = compiled(prior_of_free)
+_UNBOUNDED = (constraints.real, constraints.positive, constraints.positive_definite)
 
 
 def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
     """Remarks on the parameters without a proper prior; ValueError where the posterior is found to be improper."""
     return _tails(problem, likelihood, names) if (names := _open_ended(problem)) else ()
-
-
-def prior_of_free(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Model, Array]:
-    """The model at free coordinates x, and their log prior density: that on the natural scale plus log Jacobian."""
-    free = ravel_pytree(unconstrain(template, fixed))[1](x)
-    model = constrain(template, free)
-    return model, log_prior(model, fixed) + log_jacobian(template, free)
-
-
-_prior_of_free = compiled(prior_of_free)
 
 
 def _open_ended(problem: Problem) -> list[str]:
@@ -45,7 +32,7 @@ def _open_ended(problem: Problem) -> list[str]:
         known = type(base).__module__.startswith("numpyro.") and not isinstance(base, dist.ImproperUniform)
         # Priors of the variances leave the covariances of a full matrix flat.
         whole = known and (prior.event_dim == 2 or type(domain) is not FullCovariance)
-        bounded = getattr(domain, "constraint", None) not in (None, constraints.real, constraints.positive)
+        bounded = getattr(domain, "constraint", None) not in (None, *_UNBOUNDED)
         if not (whole or bounded or isinstance(domain, Weights)):
             found.append(name)
     return found

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .model import Model, eta_size
-from .parameters import DiagonalCovariance, Weights, constrain, effect_names, has_prior, parameters, unconstrain
+from .parameters import DiagonalCovariance, Weights, effect_names, free_parameters, get_free, has_prior, set_free
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -41,10 +41,13 @@ class Entry(NamedTuple):
         return array[i, j] / jnp.sqrt(variances[i] * variances[j])
 
 
-def entries(model: Model) -> list[Entry]:
-    """The numbers a person reads, in the order of declaration: values, standard deviations, correlations."""
+def entries(model: Model, fixed: Iterable[str] = ()) -> list[Entry]:
+    """The numbers a person reads, in the order of declaration: values, standard deviations, correlations.
+
+    Those of parameters that are held fixed are left out.
+    """
     found = []
-    for name, parameter in parameters(model).items():
+    for name, parameter in free_parameters(model, fixed).items():
         value = getattr(model, name)
         if parameter.domain.is_covariance:
             effects = effect_names(parameter.names, len(value))
@@ -59,15 +62,19 @@ def entries(model: Model) -> list[Entry]:
     return found
 
 
-def numbers(model: Model) -> Float[Array, " E"]:
+def labels_of(model: Model, fixed: Iterable[str] = ()) -> list[str]:
+    """The names of `entries`."""
+    return [entry.label for entry in entries(model, fixed)]
+
+
+def numbers(model: Model, fixed: Iterable[str] = ()) -> Float[Array, " E"]:
     """The values of `entries`."""
-    return jnp.array([entry.value(model) for entry in entries(model)])
+    return jnp.array([entry.value(model) for entry in entries(model, fixed)], float)
 
 
 @compiled
 def _slopes(model: Model, fixed: tuple[str, ...]) -> tuple[Array, Array]:
-    x, unravel = ravel_pytree(unconstrain(model, fixed))
-    return numbers(model), jax.jacrev(lambda x: numbers(constrain(model, unravel(x))))(x)
+    return numbers(model), jax.jacrev(lambda x: numbers(set_free(model, fixed, x)))(get_free(model, fixed))
 
 
 def parameter_table(fit: Fit) -> pd.DataFrame:
@@ -114,7 +121,7 @@ def _sections(fit: Fit) -> list[tuple[str, list[str], list[list[str]]]]:
     values, sds, correlations = (table[table.kind == kind] for kind in ("value", "sd", "correlation"))
     rows = [[n, _number(r.estimate), r.unit, _number(r.se, 2), _percent(r.rse), r.remark] for n, r in values.iterrows()]
     sections = [("Parameters", ["", "estimate", "unit", "SE", "RSE", ""], rows)]
-    for name, parameter in parameters(fit.model).items():
+    for name, parameter in free_parameters(fit.model).items():
         if isinstance(parameter.domain, Weights):
             count = sum(np.size(leaf) for leaf in jax.tree.leaves(parameter.domain.free(getattr(fit.model, name))))
             rows.append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])

@@ -13,8 +13,9 @@ from jaxtyping import PRNGKeyArray
 from tqdm.auto import tqdm
 
 from .fit import Fit
-from .objective import free_vector
-from .uncertainty import Pairs, Uncertainty, covariance, estimated, natural, tabulate
+from .parameters import free_vector
+from .report import labels_of
+from .uncertainty import Pairs, Uncertainty, covariance, natural, tabulate
 
 _PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar
 
@@ -115,7 +116,7 @@ def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tup
     estimate = np.asarray(natural(fit.model, fit.fixed, free_vector(fit.model, fit.fixed)[None]))[0]
     draws = np.asarray(natural(fit.model, fit.fixed, x))
     low, high = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
-    frame = pd.DataFrame(draws, columns=[entry.label for entry in estimated(fit.model, fit.fixed)])
+    frame = pd.DataFrame(draws, columns=labels_of(fit.model, fit.fixed))
     facts = {"draws": frame, "remarks": remarks, "details": details}
     return tabulate(fit, method, estimate, np.atleast_2d(np.cov(draws, rowvar=False)), low, high, **facts)
 

@@ -13,9 +13,9 @@ from .marginal import ImportanceSampling
 from .maximisation import Draws, Setting, Trace, begin, block
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_size
-from .objective import Objective, free_vector, prior_of
-from .parameters import coordinates
-from .report import entries
+from .objective import Objective, refuse_start
+from .parameters import coordinates, free_vector, prior_of
+from .report import labels_of
 from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
@@ -92,18 +92,11 @@ class SAEM(Method):
         if not (isinstance(self.marginal, Objective) and self.marginal.likelihood):
             raise ValueError("SAEM's marginal must be a likelihood of theta, such as ImportanceSampling() or AGQ(9).")
         self.marginal.rehearse(problem)
-        key: Any = problem.key  # `fit` has seen to it that there is one
-        keys, x = jax.random.split(key), free_vector(problem.model, problem.fixed)
+        keys, x = jax.random.split(problem.key), free_vector(problem.model, problem.fixed)
         structure = find_structure(problem, x, keys[0])
         setting = Setting(self.kernels, structure, problem.model, problem.fixed, problem.population.subjects)
         draws, first, typical, prior = begin(setting, self.chains, keys[1])
-        if not np.isfinite(prior):
-            raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
-        bad = np.flatnonzero(~np.isfinite(typical))
-        if bad.size:
-            where = f"of subject {problem.population.ids[bad[0]]} is not finite at the starting values"
-            causes = "a residual error of zero, a response outside the density's support, or a start far off"
-            raise ValueError(f"the log-likelihood {where}: look for {causes}.")
+        refuse_start(problem, prior, typical)
         memory = Memory(setting, draws, Trace(*map(np.asarray, first)), np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
@@ -144,7 +137,7 @@ class SAEM(Method):
         trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
         mean, square = (np.asarray(moment) for moment in memory.draws.moments)
         still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        trajectory = pd.DataFrame(trace.numbers, rows, [entry.label for entry in entries(state.model)])
+        trajectory = pd.DataFrame(trace.numbers, rows, labels_of(state.model))
         acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
         details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
         details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}

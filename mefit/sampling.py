@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 from numpyro.diagnostics import effective_sample_size, gelman_rubin
 from numpyro.distributions import biject_to
@@ -22,10 +21,10 @@ from .compiling import compiled
 from .marginal import Laplace, gaussian_effects
 from .method import Method, Outcome, Problem, State
 from .model import Model, eta_size, log_conditional, log_random_effects
-from .objective import Objective, free_vector, prior_of
-from .parameters import free_parameters, has_network, unconstrain
-from .propriety import prior_of_free, refuse_improper
-from .report import entries
+from .objective import Objective
+from .parameters import free_parameters, free_vector, get_free, has_network, prior_of, prior_of_free, with_values
+from .propriety import refuse_improper
+from .report import labels_of, numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +123,7 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        keys: Any = jax.random.split(problem.key, self.chains)  # type: ignore[arg-type]  # `fit` saw to a key
-        states, seen = _begin(self._about(problem), keys)
+        states, seen = _begin(self._about(problem), jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(seen["log_density"])):
             causes = "a start outside a prior's support, a residual error of zero, or a response outside the density's"
             raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
@@ -149,7 +147,7 @@ class NUTS(Method):
     def finish(self, problem: Problem, state: State) -> Outcome:
         remarks, flat = state.memory.remarks, jax.tree.map(np.concatenate, state.memory.seen)
         count, eta = len(flat["eta"]), flat["eta"]
-        frame = pd.DataFrame(flat["numbers"], columns=_labels(problem))
+        frame = pd.DataFrame(flat["numbers"], columns=labels_of(problem.model, problem.fixed))
         frame.insert(0, "chain", np.repeat(np.arange(self.chains) + 1, count // self.chains))
         if state.iteration <= self.warmup:
             remarks += ("these draws are from the warm-up: they are not yet draws from the posterior.",)
@@ -168,7 +166,8 @@ class NUTS(Method):
         seen, ids, k = memory.seen, problem.population.ids, eta_size(problem.model)
         chains, count = seen["diverged"].shape
         diverged, over = int(np.sum(seen["diverged"])), iteration >= self.warmup + self.samples
-        names = [*_labels(problem), *(f"eta[{j + 1}] of {i}" for i in ids for j in range(k)), "the log density"]
+        effects = [f"eta[{j + 1}] of {i}" for i in ids for j in range(k)]
+        names = [*labels_of(problem.model, problem.fixed), *effects, "the log density"]
         parts = (seen["numbers"], seen["eta"].reshape(chains, count, -1), seen["log_density"][..., None])
         r_hat, ess = diagnose(np.concatenate(parts, axis=2)) if over else 2 * (np.full(len(names), np.nan),)
         worst, least = np.argmax(np.nan_to_num(r_hat, nan=np.inf)), np.argmin(np.nan_to_num(ess))
@@ -192,16 +191,10 @@ class NUTS(Method):
         return self, problem.model, problem.fixed, problem.population.subjects
 
 
-def _labels(problem: Problem) -> list[str]:
-    return [entry.label for entry in entries(problem.model) if entry.parameter not in problem.fixed]
-
-
 def _with(model: Model, values: dict[str, PyTree]) -> Model:
     """The model with other values of some parameters, as they are in `_record`."""
-    if not values:
-        return model
-    new = [eqx.combine(jax.tree.map(jnp.asarray, v), getattr(model, name)) for name, v in values.items()]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, new)
+    arrays = jax.tree.map(jnp.asarray, values)
+    return with_values(model, {name: eqx.combine(v, getattr(model, name)) for name, v in arrays.items()})
 
 
 def _is_centred(method: NUTS, model: Model) -> bool:
@@ -239,8 +232,7 @@ def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
     """What is kept of one state of a chain."""
     model, eta = _density(about, state.z)[1]
     values = {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, about[2])}
-    numbers = jnp.array([entry.value(model) for entry in entries(model) if entry.parameter in values], float)
-    seen = {"values": values, "eta": eta, "numbers": numbers, "log_density": -state.potential_energy}
+    seen = {"values": values, "eta": eta, "numbers": numbers(model, about[2]), "log_density": -state.potential_energy}
     return seen | {"diverged": state.diverging, "leapfrogs": state.num_steps}
 
 
@@ -248,7 +240,7 @@ def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
 def _begin(about: tuple[Any, ...], keys: Any) -> Any:
     """A state of every chain near the starting values, and its record."""
     method, template, fixed, subjects = about
-    x0, count = ravel_pytree(unconstrain(template, fixed))[0], subjects.time.shape[0]
+    x0, count = get_free(template, fixed), subjects.time.shape[0]
 
     def one(key):
         key, key_x, key_z = jax.random.split(key, 3)

@@ -11,9 +11,8 @@ from jaxtyping import Array, Float
 from .compiling import compiled
 from .method import Problem
 from .model import eta_sd, eta_size, log_conditional, log_random_effects, sample_random_effects
-from .objective import set_free
 from .outcomes import plain
-from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters
+from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters, set_free
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 

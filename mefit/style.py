@@ -103,28 +103,27 @@ def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") 
     return picture
 
 
-def panels(axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any) -> list[Axes]:
-    """`count` axes: those given, or those of a new picture with that many rows, described by `alt`."""
-    if axes is not None:
-        given = list(np.ravel(axes))
-        if len(given) < count:
-            raise ValueError(f"This plot has {count} panels and was given {len(given)} axes; give one for each.")
-        return given[:count]
-    columns = math.ceil(count / rows)
-    picture = figure(width, height)
-    picture.alt = alt
-    made = picture.subplots(rows, columns, squeeze=False, **shape).ravel()
-    for place in range(count, len(made)):  # the last row may be short: then the panel above shows the times
-        made[place].remove()
-        made[place - columns].tick_params(labelbottom=True)
-    return list(made[:count])
-
-
 @contextmanager
-def drawing(axes: Any, alt: str, *size: int, **shape: Any) -> Iterator[list[Axes]]:
-    """`panels` to draw on in the kit's style, inside the `with`."""
+def drawing(
+    axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any
+) -> Iterator[list[Axes]]:
+    """`count` axes to draw on in the kit's style, inside the `with`: those given, or those of a new picture with that
+    many rows, described by `alt`.
+    """
     with use():
-        yield panels(axes, alt, *size, **shape)
+        if axes is not None:
+            panels = list(np.ravel(axes))
+            if len(panels) < count:
+                raise ValueError(f"This plot has {count} panels and was given {len(panels)} axes; give one for each.")
+        else:
+            columns = math.ceil(count / rows)
+            picture = figure(width, height)
+            picture.alt = alt
+            panels = list(picture.subplots(rows, columns, squeeze=False, **shape).ravel())
+            for place in range(count, len(panels)):  # the last row may be short: then the panel above shows the times
+                panels[place].remove()
+                panels[place - columns].tick_params(labelbottom=True)
+        yield panels[:count]
 
 
 def png(picture: Figure) -> bytes:

@@ -1,7 +1,7 @@
 """Training: Adam on a marginal likelihood, for models with a network in them."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,8 @@ from .empirical_bayes import Mode, Newton, best_of, hold_constant, posterior_ste
 from .marginal import FOCE, slope_and_information
 from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
 from .model import Model, eta_mean
-from .objective import Batches, Objective, evaluation, free_vector, model_at, prior_of
+from .objective import Batches, Objective, evaluation
+from .parameters import free_vector, model_at, prior_of
 from .population import Population
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
@@ -75,7 +76,6 @@ class _Warm(Objective):
     """The objective with every mode searched by few steps; `extras` are its own, and the points to begin at one of."""
 
     inner: Objective
-    label: ClassVar[str] = "warm start"
 
     def subject(self, model, subject, extra):
         own, starts = extra
@@ -171,10 +171,12 @@ class Adam(Method):
         memory: Memory = state.memory
         terms = self.objective.terms(state.model, problem.population, problem.key)
         unmoved = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
-        status, prior = np.where(unmoved, NOT_ESTIMATED, ""), float(prior_of(state.model, problem.fixed))
-        outcome = self.objective.outcome(problem, state, terms, prior, [str(word) for word in status])
+        status = [NOT_ESTIMATED if still else "" for still in unmoved]
+        prior = float(prior_of(state.model, problem.fixed))
+        outcome = self.objective.outcome(problem, state, terms, prior, status)
         curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-        remarks, details = outcome.remarks, outcome.details | {"curve": curve, "training": memory}
+        details = outcome.details | {"curve": curve, "training": memory}
+        remarks = outcome.remarks
         if memory.skipped:
             steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
             remarks += (f"{steps}: lower learning_rate if they are many.",)
@@ -190,8 +192,7 @@ class Adam(Method):
         rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
-            key: Any = problem.key  # `fit` has seen to it that there is one
-            seed, a_pass = np.ravel(jax.random.key_data(key)), count // size
+            seed, a_pass = np.ravel(jax.random.key_data(problem.key)), count // size
             orders = {p: np.random.default_rng([*seed, p]).permutation(count) for p in {*(ahead // a_pass)}}
             chosen = np.stack([orders[s // a_pass][(s % a_pass) * size :][:size] for s in ahead])
         shape = self.objective.chunks(problem.model, problem.population, size)

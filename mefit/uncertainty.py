@@ -22,9 +22,9 @@ from .compiling import compiled
 from .fit import Fit
 from .method import Problem
 from .model import Model
-from .objective import Objective, evaluate, free_vector, set_free
-from .parameters import coordinates, has_prior, log_prior, parameters
-from .report import Entry, entries
+from .objective import Objective, evaluate
+from .parameters import coordinates, free_vector, has_prior, log_prior, parameters, set_free
+from .report import Entry, entries, numbers
 
 _PAIRS = 64  # (theta, subject) pairs evaluated at once: measured fastest, 27 microseconds a pair by Laplace
 _BLOCKS = 32  # and so many times in one call of the program, at most
@@ -109,7 +109,7 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     the `level` quantile of chi-squared with one degree of freedom above the minimum. Each point is a maximisation
     under one constraint by SciPy's SLSQP, from its neighbour, through the program that the fit compiled.
     """
-    objective, rows = likelihood_of(fit), estimated(fit.model, fit.fixed)
+    objective, rows = likelihood_of(fit), entries(fit.model, fit.fixed)
     labels = [entry.label for entry in rows]
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
@@ -128,7 +128,8 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
 
     best = float(evaluate(objective, fit.model, fit.fixed, x, batches)[0])
     centre, ahead = working(origin)
-    error, cut, solved = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1)), {centre: (origin, 0.0)}
+    error, cut = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1))
+    solved = {centre: (origin, 0.0)}
 
     def difference(w):
         if w not in solved:
@@ -205,11 +206,6 @@ def _inverse(fit: Fit, information: np.ndarray) -> np.ndarray:
     return (axes / strength) @ axes.T / np.outer(scale, scale)
 
 
-def estimated(model: Model, fixed: tuple[str, ...]) -> list[Entry]:
-    """The numbers of the table that were estimated."""
-    return [entry for entry in entries(model) if entry.parameter not in fixed]
-
-
 def _link(model: Model, entry: Entry) -> Any:
     """The bijection from the real numbers to the domain of one number of the table."""
     if entry.kind != "value":
@@ -220,36 +216,35 @@ def _link(model: Model, entry: Entry) -> Any:
 
 def _both(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array]:
     """The estimated numbers of the table, on the natural scale and on an unbounded one."""
-    model, rows = set_free(template, fixed, x), estimated(template, fixed)
-    values = [entry.value(model) for entry in rows]
-    free = [_link(template, entry).inv(value) for entry, value in zip(rows, values, strict=True)]
-    return jnp.stack(values), jnp.stack(free)
+    values = numbers(set_free(template, fixed, x), fixed)
+    links = [_link(template, entry) for entry in entries(template, fixed)]
+    return values, jnp.stack([link.inv(value) for link, value in zip(links, values, strict=True)])
 
 
 @compiled
 def _numbers(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, Array, Array, Array]:
     """Both of `_both`, and their derivatives."""
-    return (*_both(template, fixed, x), *jax.jacfwd(lambda x: _both(template, fixed, x))(jnp.asarray(x)))
+    return (*_both(template, fixed, x), *jax.jacfwd(lambda x: _both(template, fixed, x))(x))
 
 
 @compiled
 def natural(template: Model, fixed: tuple[str, ...], x: Array) -> Array:
     """The estimated numbers of the table at each x (R, P)."""
-    return jax.vmap(lambda x: _both(template, fixed, x)[0])(x)
+    return jax.vmap(lambda x: numbers(set_free(template, fixed, x), fixed))(x)
 
 
 def _wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncertainty:
     estimate, working, slope, working_slope = _numbers(fit.model, fit.fixed, free_vector(fit.model, fit.fixed))
     natural = np.asarray(slope) @ covariance @ np.asarray(slope).T
     half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(np.einsum("ep,pq,eq->e", working_slope, covariance, working_slope))
-    links = [_link(fit.model, entry) for entry in estimated(fit.model, fit.fixed)]
+    links = [_link(fit.model, entry) for entry in entries(fit.model, fit.fixed)]
     low, high = ([float(t(w)) for t, w in zip(links, working + s * half, strict=True)] for s in (-1.0, 1.0))
     return tabulate(fit, method, np.asarray(estimate), natural, low, high)
 
 
 def tabulate(fit: Fit, method: str, estimate: Any, covariance: Any, low: Any, high: Any, **facts: Any) -> Uncertainty:
     """The result, from the estimates, their covariance and their intervals."""
-    rows, se = estimated(fit.model, fit.fixed), np.sqrt(np.diagonal(covariance))
+    rows, se = entries(fit.model, fit.fixed), np.sqrt(np.diagonal(covariance))
     labels = pd.Index([entry.label for entry in rows], name="parameter")
     with np.errstate(divide="ignore"):
         columns = {"estimate": estimate, "unit": [e.unit for e in rows], "se": se, "rse": 100 * se / np.abs(estimate)}
@@ -270,7 +265,6 @@ def _pair_scores(about: tuple[Any, ...], blocks: Array, x: Array, subject: Array
         part = jax.vmap(jax.value_and_grad(one))(at, jax.tree.map(lambda leaf: leaf[i], data))
         return tuple(jax.lax.dynamic_update_slice_in_dim(a, p, k * size, 0) for a, p in zip(found, part, strict=True))
 
-    x = jnp.asarray(x)
     return jax.lax.fori_loop(0, blocks, block, (jnp.zeros(len(x)), jnp.zeros(x.shape)))
 
 
@@ -289,7 +283,9 @@ class Pairs:
     """Values and scores for any pairs of theta and subject, through one program of fixed size."""
 
     def __init__(self, fit: Fit):
-        self.objective, self.fit, self.prior = likelihood_of(fit), fit, has_prior(fit.model, fit.fixed)
+        self.fit = fit
+        self.objective = likelihood_of(fit)
+        self.prior = has_prior(fit.model, fit.fixed)
         self.data = (fit.population.subjects, self.objective.extras(fit.model, fit.population, fit.key))
         self.size = max(1, _PAIRS // max(1, self.objective.evaluations(fit.model) // 2000))
 

@@ -60,7 +60,9 @@ def vpc(
     """
     if not (0 < level < 1 and all(0 <= p <= 100 for p in percentiles) and (not isinstance(bins, int) or bins > 0)):
         raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
-    population, subjects, remarks = one_outcome(fit.population), fit.population.subjects, tuple[str, ...]()
+    population = one_outcome(fit.population)
+    subjects = population.subjects
+    remarks: tuple[str, ...] = ()
     mask, time, pred = (np.asarray(a) for a in (subjects.mask, subjects.time, predict(fit.model, fit.population)))
     if prediction_corrected and np.any(pred[mask] < 0):
         who = population.ids[int(np.argmax((mask & (pred < 0)).any(1)))]
@@ -77,11 +79,13 @@ def vpc(
     followed = () if discrete and np.isin(y, (0, 1)).all() and np.isin(simulated, (0, 1)).all() else percentiles
     statistics: dict[str, Any] = {f"{p:g}%": partial(np.percentile, q=p, axis=-1) for p in followed}
     statistics |= {"mean": partial(np.mean, axis=-1)} if discrete else {}
-    observed, bands, tails = [], [], (50.0 * (1.0 - level), 50.0, 50.0 * (1.0 + level))
+    tails = (50.0 * (1.0 - level), 50.0, 50.0 * (1.0 + level))
+    observed, bands = [], []
     for (s, b), rows in points.groupby(["stratum", "bin"]).indices.items():
         if prediction_corrected:
             factor = np.median(points.PRED.iloc[rows]) / points.PRED.to_numpy()[rows]
-            y[rows], simulated[:, rows] = y[rows] * factor, simulated[:, rows] * factor
+            y[rows] *= factor
+            simulated[:, rows] *= factor
         about = {"stratum": names[s], "bin": b, "time": points.TIME.iloc[rows].median()}
         for name, statistic in statistics.items():
             observed.append(about | {"statistic": name, "value": float(statistic(y[rows])), "count": len(rows)})
