@@ -16,6 +16,7 @@ from numpyro.distributions.distribution import validation_enabled
 from .compiling import compiled
 from .outcomes import log_observed
 from .parameters import parameters
+from .plainly import told
 from .population import Population
 from .subject import Subject, as_dict
 
@@ -79,15 +80,19 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
     return view  # type: ignore[return-value]
 
 
+def _asked(model: Model, what: str, *given: Any) -> Any:
+    """What a model's own code returns; where it stops on what JAX cannot do, a sentence says so."""
+    try:
+        return getattr(model, what)(*given)
+    except Exception as error:
+        raise told(error, f"{type(model).__name__}.{what}") from None
+
+
 def effects_of(model: Model) -> Any:
     """p(eta | theta) as a distribution: of nothing, where the model has no random effects."""
-    try:
-        with validation_enabled(False):
-            effects = model.random_effects()
-        return dist.Normal(jnp.zeros(0), 1.0, validate_args=False) if effects is None else effects
-    except ValueError as error:
-        what = f"{type(model).__name__}.random_effects cannot make its distribution ({str(error).splitlines()[0]})"
-        raise ValueError(f"{what}: give its mean and its covariance the same size.") from None
+    with validation_enabled(False):
+        effects = _asked(model, "random_effects")
+    return dist.Normal(jnp.zeros(0), 1.0, validate_args=False) if effects is None else effects
 
 
 def eta_shape(model: Model) -> tuple[int, ...]:
@@ -97,8 +102,7 @@ def eta_shape(model: Model) -> tuple[int, ...]:
 
 def eta_size(model: Model) -> int:
     """K, the number of random effects of one subject."""
-    shape = eta_shape(model)
-    return shape[0] if shape else 1
+    return int(np.prod(eta_shape(model)))
 
 
 @eqx.filter_jit
@@ -124,21 +128,29 @@ def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""
 def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject) -> Any:
     """`model.observations` for eta given as a plain vector: a distribution, or a dict of them by outcome.
 
-    ValueError where the model's outcomes are not those of the data.
+    ValueError where its code stops on what JAX cannot do, what it returns is no distribution with an entry for each
+    time, or its outcomes are not those of the data.
     """
+    who = f"{type(model).__name__}.observations"
     try:
-        density = model.observations(jnp.reshape(eta, eta_shape(model)), subject)
+        density = _asked(model, "observations", jnp.reshape(eta, eta_shape(model)), subject)
     except KeyError as error:
         if (name := error.args[0]) in subject.covariates:
             raise
         known = ", ".join(subject.covariates) or "none"
-        asks = f"{type(model).__name__}.observations asks for the covariate {name!r}, and the population has {known}"
+        asks = f"{who} asks for the covariate {name!r}, and the population has {known}"
         raise ValueError(f"{asks}: name it in covariates= when the data are read.") from None
+    for one in density.values() if isinstance(density, dict) else [density]:
+        if not isinstance(one, dist.Distribution):
+            found = "nothing" if one is None else "no distribution"
+            raise ValueError(f"{who} returns {found}: end it with one, such as return dist.Normal(mean, sigma).")
+        if one.shape() not in ((), (1,), subject.time.shape):
+            raise ValueError(f"{who} returns shape {one.shape()} for {subject.time.size} times: give one entry a time.")
     mine, data = (sorted(x) if isinstance(x, dict) else ["one without a name"] for x in (density, subject.y))
     if mine != data:
         names = f"the outcomes {', '.join(mine)}, and the data have {', '.join(data)}"
         advice = "use the same names, or one outcome of the data by population.outcome(name)"
-        raise ValueError(f"{type(model).__name__}.observations returns {names}: {advice}.")
+        raise ValueError(f"{who} returns {names}: {advice}.")
     return density
 
 
@@ -189,8 +201,7 @@ def simulate(
         raise ValueError("simulate draws at random: give it a key, for instance key=jax.random.key(1).")
     count = len(population)
     key_eta, key_y = jax.random.split(key)
-    if eta is None:
-        eta = sample_random_effects(model, count, key_eta)
+    eta = sample_random_effects(model, count, key_eta) if eta is None else eta
     eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
     if eta.shape[1] != eta_size(model):
         raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")

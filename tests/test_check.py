@@ -1,6 +1,7 @@
 """The engine of the checks: kinds of exercises, kinds of wrong answers, progress, and stubs made from solutions."""
 
 import json
+import math
 import sys
 
 import nbformat
@@ -82,6 +83,9 @@ def test_right(check, number, answer):
         ("07.2", lambda a, b, x: 1.0, "shape (3,)", 1),
         ("07.2", lambda a, b: a + b, "called with 3 arguments, stopped with TypeError", 1),
         ("07.2", lambda a, b, x: a + b * x + missing, "NameError", 1),  # noqa: F821
+        ("07.2", lambda a, b, x: a + b * x + x[:2], ": arrays of shapes (3,) and (2,) do not go together", 1),
+        ("07.2", lambda a, b, x: a + b * x if x > 0 else a, ": `if`, `and` or `max` is given a whole array", 1),
+        ("07.2", lambda a, b, x: a + b * math.exp(x), "math.exp takes numbers, np.exp arrays.", 1),
         ("07.2", 5.0, "this is a number", 1),
         ("07.3", [1, 2, 4], "1 of its 3 entries", 1),
         ("07.4", "no", "Say yes", 3),

@@ -17,6 +17,7 @@ import html
 import inspect
 import json
 import os
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mefit.plainly import plainly
 
 OPEN, WRONG, DONE = "open", "wrong", "done"
 _SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone
@@ -44,13 +47,21 @@ class Wrong(Exception):
         self.reason, self.hint = reason, hint
 
 
+def _in_words(failure: Exception) -> str:
+    """The end of a sentence that says what stopped a learner's code."""
+    if plain := plainly(failure):
+        return f": {plain}."
+    return " with " + f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".") + "."
+
+
 def called(what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """What `call` returns; whatever a learner's code raises is said in a sentence."""
     try:
         result = call(*arguments, **named)
     except Exception as failure:
-        plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
-        raise Wrong(f"{what} stopped with {plain}.") from failure
+        said = str(failure)  # mefit has a sentence of its own for a model, which names the model and the line
+        known = isinstance(failure, ValueError) and re.match(r"\w+\.(observations|random_effects) ", said)
+        raise Wrong(said if known else f"{what} stopped{_in_words(failure)}") from failure
     if result is None:
         raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
     return result
@@ -199,11 +210,10 @@ class Function(Exercise):
             result = answer(*arguments)
         except Exception as failure:  # whatever a learner's code raises is said, with the line it came from
             name, count = getattr(answer, "__name__", "your function"), len(arguments)
-            plain = f"{type(failure).__name__}: {failure}".splitlines()[0].rstrip(".")
             inside = traceback.extract_tb(failure.__traceback__)[1:2]
             where = f" on its line `{inside[0].line}`" if inside and inside[0].line else ""
             called = f"called with {count} argument{'s' * (count > 1)}"
-            raise Wrong(f"{name}, {called}, stopped{where} with {plain}.") from failure
+            raise Wrong(f"{name}, {called}, stopped{where}{_in_words(failure)}") from failure
         if result is ...:
             raise StillOpen
         if result is None:

@@ -56,12 +56,10 @@ def _judge_observations(model: Any) -> None:
     tried = _with(model, values)
     try:
         density = called("observations", observation_density, tried, eta, person)
-    except Wrong as wrong:
-        if "this network takes" in wrong.reason:  # all times went in at once, or in the wrong order
-            raise Wrong(f"{wrong.reason} For every time in turn: self.net.along(subject.time, ...).", 2) from None
+    except Wrong as stopped:
+        if "this network takes" in stopped.reason:  # all times went in at once, or in the wrong order
+            raise Wrong(f"{stopped.reason} For every time in turn: self.net.along(subject.time, ...).", 2) from None
         raise
-    if not hasattr(density, "mean") or not hasattr(density, "variance"):
-        raise Wrong("observations returns a distribution: dist.Normal(mean, self.sigma).", 1)
     mean, sd = np.asarray(density.mean), np.sqrt(np.asarray(density.variance))
     if mean.shape != person.time.shape:
         raise Wrong("A mean for each time is asked for: net.along(subject.time, ...).", 2)
