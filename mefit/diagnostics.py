@@ -20,7 +20,7 @@ from .fit import Fit
 from .joint import NaivePooled
 from .kernels import LaplaceProposal, RandomWalk, Target, sweep
 from .method import NOT_ESTIMATED
-from .model import Model, _simulate_responses, eta_mean, eta_size, observation_density, sample_random_effects
+from .model import Model, _simulate_responses, eta_cov, eta_mean, eta_size, observation_density, sample_random_effects
 from .parameters import coordinates, parameters
 from .population import Population, one_outcome
 from .predict import predict
@@ -172,9 +172,7 @@ def _replicates(models: Model, subjects: Subject, keys: Any, turns: Array | None
 @compiled
 def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> tuple[Array, Array, Array, Array]:
     """Mean and variance of the observation density, 0 and 1 where nothing was observed; IWRES and CWRES, (N, n)."""
-    effects: Any = None if pooled else model.random_effects()
-    variances = jnp.broadcast_to(0.0 if effects is None else effects.variance, eta.shape[1])
-    omega = getattr(effects, "covariance_matrix", jnp.diag(variances))
+    omega = jnp.zeros((eta.shape[1],) * 2) if pooled else eta_cov(model)
 
     def one(eta, subject):
         def moments(eta):

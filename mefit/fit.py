@@ -124,8 +124,9 @@ class Fit(Outcome):
 
 
 def _problem(model: Model, population: Population, method: Method, key: Any, fixed: Iterable[str]) -> Problem:
-    if inspect.isclass(method):
-        raise ValueError(f"the method must be made first: write mf.{method.__name__}() with its brackets.")
+    for made in (method, getattr(method, "objective", None), getattr(method, "marginal", None)):
+        if inspect.isclass(made):
+            raise ValueError(f"the method must be made first: write mf.{made.__name__}() with its brackets.")
     for value, kind, example in (
         (model, Model, "a model such as MyModel(ka=1.5, ...)"),
         (population, Population, "a population such as mf.datasets.theophylline()"),

@@ -22,7 +22,13 @@ from .subject import Subject, as_dict
 
 
 def check_values(model: eqx.Module) -> None:
-    """Raise ValueError, naming the parameter, where a value lies outside its declared domain."""
+    """Raise ValueError, naming the field, for a value outside its domain, or a network not declared."""
+    for field in dataclasses.fields(model):
+        value, bare = getattr(model, field.name), getattr(field.default, "__module__", "") == parameters.__module__
+        network = isinstance(value, eqx.Module) and jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array))
+        if (network or bare) and field.name not in parameters(model):
+            how = f"{field.name}: ... = mf.{getattr(field.default, '__name__', 'weights')}(), and fixed= to hold it"
+            raise ValueError(f"{type(model).__name__}.{field.name} is not declared, and no fit moves it: write {how}.")
     for name, parameter in parameters(model).items():
         value = getattr(model, name)
         leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
@@ -117,6 +123,11 @@ def eta_sd(model: Model) -> Float[Array, " K"]:
     """The SD of each random effect in p(eta | theta); infinite where it has none."""
     effects = effects_of(model)
     return jnp.reshape(jnp.broadcast_to(effects.variance**0.5, effects.shape()), -1)
+
+
+def eta_cov(model: Model) -> Float[Array, "K K"]:
+    """The covariance of the random effects in p(eta | theta)."""
+    return getattr(effects_of(model), "covariance_matrix", jnp.diag(eta_sd(model) ** 2))
 
 
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:

@@ -8,7 +8,7 @@ all of them through `jax.vmap(f)(population.subjects)`.
 import dataclasses
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -145,9 +145,6 @@ class Population(eqx.Module):
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def __iter__(self) -> Iterator[Subject]:
-        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
         """One `Subject` with its own rows and doses for an integer; a `Population` for a slice, list or array of them.

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .compiling import compiled
 from .method import Problem
-from .model import eta_sd, eta_size, log_conditional, log_random_effects, sample_random_effects
+from .model import effects_of, eta_cov, eta_size, log_conditional, log_random_effects, sample_random_effects
 from .outcomes import plain
 from .parameters import DiagonalCovariance, ScalarCovariance, Weights, coordinates, free_parameters, set_free
 
@@ -58,12 +58,8 @@ def _survey(about: tuple[Any, ...], x: Array, places: Any, names: tuple[str, ...
         def conditional(point, eta):
             return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
 
-        base: Any = plain(moved(point).random_effects())  # type: ignore[arg-type]
-        covariance = jnp.full((k, k), jnp.nan)
-        if isinstance(base, dist.MultivariateNormal):
-            covariance = base.covariance_matrix
-        elif isinstance(base, dist.Normal):
-            covariance = jnp.diag(eta_sd(moved(point)) ** 2)
+        gaussian = isinstance(plain(effects_of(moved(point))), dist.Normal | dist.MultivariateNormal)
+        covariance = eta_cov(moved(point)) if gaussian else jnp.full((k, k), jnp.nan)
         said = [as_covariance(free_parameters(model)[n].domain, getattr(moved(point), n), k) for n in names]
         by_point, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
         return by_point, by_eta, jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point), covariance, said

@@ -274,9 +274,8 @@ def _priors(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[Array, A
 
 
 def _prior_information(fit: Fit) -> np.ndarray:
-    x = free_vector(fit.model, fit.fixed)
-    up, down = (np.asarray(_priors(fit.model, fit.fixed, x + sign * 1e-4 * np.eye(x.size))[1]) for sign in (1, -1))
-    return -0.5 * (up - down + (up - down).T) / 2e-4
+    prior = jax.hessian(lambda x: log_prior(set_free(fit.model, fit.fixed, x), fit.fixed))
+    return -np.asarray(jax.jit(prior)(free_vector(fit.model, fit.fixed)))
 
 
 class Pairs:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from jaxtyping import Array
 from models import Additive
 
 import mefit as mf
@@ -100,6 +101,33 @@ def test_mistakes_that_python_tells_well_stay_as_they_are():
     mistaken = type("Mistaken", (Additive,), {"observations": density(lambda self, eta, s: self.kaa * s.time)})
     with pytest.raises(AttributeError, match="kaa"):
         mf.fit(mistaken(**START), mf.datasets.theophylline(), mf.Laplace(), progress=False)
+
+
+def test_what_no_fit_would_move_is_refused():
+    class Bare(Additive):
+        slope: Array = mf.positive
+
+    class Loose(Additive):
+        net: mf.networks.MLP
+
+    with pytest.raises(ValueError, match=r"Bare\.slope is not declared, .* write slope: \.\.\. = mf\.positive\(\)"):
+        Bare(slope=1.0, **START)
+    with pytest.raises(ValueError, match=r"Loose\.net is not declared, .* write net: \.\.\. = mf\.weights\(\)"):
+        Loose(net=mf.networks.MLP(1), **START)
+
+    class Data(Additive):
+        solver: mf.dynamics.Tsit5
+        grid: Array
+
+    assert Data(solver=mf.dynamics.Tsit5(), grid=jnp.ones(3), **START).grid.shape == (3,)  # constants stay welcome
+
+
+@pytest.mark.parametrize("part", ["objective", "marginal"])
+def test_a_method_inside_a_method_needs_its_brackets_too(part):
+    method = mf.Adam() if part == "objective" else mf.SAEM()
+    object.__setattr__(method, part, mf.FOCE)  # in these tests the type of an argument is looked at before
+    with pytest.raises(ValueError, match=r"must be made first: write mf\.FOCE\(\) with its brackets"):
+        mf.fit(Additive(**START), mf.datasets.theophylline(), method, key=jax.random.key(1), progress=False)
 
 
 @pytest.mark.parametrize("np_", [np, jnp], ids=["NumPy", "JAX"])
