@@ -93,6 +93,32 @@ def without_an_axis(y, m, v):
     return y - m, m, v
 
 
+def share(omega2, sigma2, y):
+    return omega2 / (omega2 + sigma2 / len(y))
+
+
+def residuals(left):
+    """An M-step whose third number is made of `left(y, mu, m)`."""
+
+    def m_step(y, m, v):
+        mu, omega2, _ = maximise()(y, m, v)
+        return mu, omega2, (left(y, mu, m[:, None]) ** 2 + v[:, None]).mean()
+
+    return m_step
+
+
+def forgetful(log_density, start, steps, u):
+    moved = [math.log(c) < log_density(start + s) - log_density(start) for s, c in zip(steps, u, strict=True)]
+    return np.where(moved, start + steps, start)
+
+
+def jumping(log_density, start, steps, u):
+    chain = [start]
+    for step, chance in zip(steps, u, strict=True):
+        chain.append(step if math.log(chance) < log_density(step) - log_density(chain[-1]) else chain[-1])
+    return chain[1:]
+
+
 def em_but(**changes):
     return [loop(**changes), digits]
 
@@ -177,6 +203,72 @@ PLANTED = [
     ("04.5", gains(lambda k, e: 0.0 if k <= e else 1 - 1 / (k - e)), "are exchanged", 3),
     ("04.5", lambda s, e: np.r_[s[:e], np.cumsum(s[e:])], "an average is divided", 3),
     ("04.5", lambda s, e: s[e:].mean(), "one number", 1),
+    ("04.1", lambda y, mu, w, s: (share(w, s, y) * y.mean() - mu, w - w * share(w, s, y)), "taken off too late", 1),
+    ("04.1", lambda y, mu, w, s: (share(w, s, y) * (y - mu).sum(), w - w * share(w, s, y)), "are added up", 1),
+    ("04.1", expect(noise=lambda s, n: s * n), "n times *smaller*", 2),
+    ("04.1", lambda y, mu, w, s: expect()(y, mu, w * w, s * s), "squared omega2 and sigma2", 2),
+    ("04.1", lambda y, mu, w, s: ((b := w / w + s / len(y)) * (y.mean() - mu), w * (1 - b)), "Put brackets", 2),
+    ("04.1", expect(variance=lambda b, d, w, a: 1 - b), "*share* of the prior's variance", 3),
+    ("04.1", expect(variance=lambda b, d, w, a: w * (1 - b * b)), "the rate of EM", 3),
+    ("04.1", lambda y, mu, w, s: (expect()(y, mu, w, s)[0], w * s / (w + s)), "after a single measurement", 3),
+    ("04.1", expect(variance=lambda b, d, w, a: a * (1 - b)), "The mean is right; the variance is not", 3),
+    ("04.1", expect(mean=lambda b, d, w, a: -b * d), "The variance is right. The mean: the sign", 1),
+    ("04.1", lambda *given: expect()(*given)[::-1], "asked for is the mean, then the variance", 1),
+    ("04.2", maximise(omega2=lambda m, v: math.sqrt((m**2 + v).mean())), "omega2 is an SD", 3),
+    ("04.2", maximise(sigma2=lambda r, v: math.sqrt((r**2).mean() + v.mean())), "sigma2 is an SD", 3),
+    ("04.2", maximise(omega2=lambda m, v: m.mean() ** 2 + v.mean()), "square each, then average", 1),
+    (
+        "04.2",
+        maximise(omega2=lambda m, v: (m**2 + v**2).mean(), sigma2=lambda r, v: (r**2).mean() + (v**2).mean()),
+        "they are squares already",
+        1,
+    ),
+    ("04.2", maximise(omega2=lambda m, v: (m**2 - v).mean()), "In omega2 the conditional variance is taken off", 1),
+    ("04.2", residuals(lambda y, mu, m: y - m), "mu has not been taken off", 2),
+    ("04.2", residuals(lambda y, mu, m: y - mu), "the eta have not been taken off", 2),
+    ("04.2", residuals(lambda y, mu, m: y - y.mean() - m), "in place of the new mu", 2),
+    ("04.2", lambda y, m, v: np.array(maximise()(y, m, v)) * [y.size, m.size, y.size], "averages are asked for", 1),
+    ("04.2", maximise(sigma2=lambda r, v: (r.mean(1) ** 2 + v).mean()), "so that they cancel", 2),
+    ("04.2", maximise(sigma2=lambda r, v: (r**2).sum() / (r.size - 1) + v.mean()), "one less than the number", 2),
+    ("04.2", lambda y, m, v: (lambda mu, w, s: (mu, s, w))(*maximise()(y, m, v)), "in the wrong order", 1),
+    ("04.2", maximise(mu=lambda y, m: (y.mean(1) + m).mean()), "omega2 is right; mu and sigma2 are not", 1),
+    ("04.3", em_but(update=lambda b, d, w: (b * d).var(ddof=1) + w * (1 - b)), "about their mean", 1),
+    ("04.3", em_but(weight=lambda w, start, a: a / (w + a)), "B is turned over", 1),
+    ("04.3", em_but(update=lambda b, d, w: (b * d * d).mean() + w * (1 - b)), "B is not squared", 1),
+    ("04.3", em_but(update=lambda b, d, w: ((b * d) ** 2).sum() + w * (1 - b)), "added up, not averaged", 1),
+    ("04.3", em_but(update=lambda b, d, w: ((b * d) ** 2).mean() - w * (1 - b)), "is taken off", 1),
+    ("04.3", em_but(update=lambda b, d, w: ((b * d) ** 2).mean() + 1 - b), "times the present omega2", 1),
+    ("04.3", em_but(weight=lambda w, start, a: w / (w + a * a)), "a variance already", 1),
+    ("04.3", em_but(weight=lambda w, start, a: w / (w + math.sqrt(a))), "the root of a", 1),
+    ("04.3", em_but(update=lambda b, d, w: ((b * d) ** 2).mean() + 2 * w), "the very first step", 1),
+    ("04.3", rate_but(lambda b: math.log(0.9) / math.log(1 - b * b)), "nine tenths", 3),
+    ("04.3", rate_but(lambda b: math.log(10) / -math.log((1 - b) ** 2)), "the square stands outside", 2),
+    ("04.3", rate_but(lambda b: round(digits(b))), "not rounded", 3),
+    ("04.3", rate_but(lambda b: math.ceil(digits(b))), "not rounded", 3),
+    ("04.3", rate_but(lambda b: math.log10(1 - b * b)), "turned over", 3),
+    ("04.3", rate_but(lambda b: math.log(0.1) * math.log(1 - b * b)), "divided by", 3),
+    ("04.3", rate_but(lambda b: math.log(10) / b**2), "nearly right for a small B", 3),
+    ("04.4", walk(lambda new, old, u: math.log(u) < new / old), "compared with a *difference*", 1),
+    ("04.4", walk(lambda new, old, u: np.log(u) < np.log(new) - np.log(old)), "No proposal is ever accepted", 2),
+    ("04.4", walk(lambda new, old, u: math.log(1 - u) < new - old), "1 - u in place of u", 2),
+    ("04.4", walk(lambda new, old, u: new > old or u < 0.5), "accepted by half", 1),
+    ("04.4", lambda f, start, steps, u: [start, *walk()(f, start, steps, u)[:-1]], "one iteration late", 3),
+    ("04.4", forgetful, "forgets where it moved", 1),
+    ("04.4", jumping, "taken for the place", 1),
+    ("04.5", gains(lambda k, e: 1.0 if k <= e else 1 / k - e), "is not 1 / (k - explore)", 2),
+    ("04.5", gains(lambda k, e: 1 / k if k <= e else 1.0), "two phases have changed places", 1),
+    ("04.5", lambda s, e: [v / max(k - e, 1) for k, v in enumerate(s, 1)], "gamma times the new value alone", 3),
+    ("04.5", lambda s, e: [*s[:e], *(s[e - 1] + np.cumsum(s[e:] / np.arange(1, len(s) - e + 1)))], "*difference*", 3),
+    ("04.5", lambda s, e: [*s[:e], *[s[e:].mean()] * (len(s) - e)], "its mean at the end", 3),
+    ("04.5", lambda s, e: [1 / max(k - e, 1) for k in range(1, len(s) + 1)], "These are the gammas", 1),
+    ("04.5", gains(lambda k, e: 1.0 if k <= e else 1 / math.sqrt(k - e)), "not over its root", 2),
+    ("04.5", gains(lambda k, e: 1.0 if k <= e else 0.1), "The exploration is right", 2),
+    (
+        "04.5",
+        lambda s, e: np.r_[0 * s[:e], [s[e : k + 1].mean() for k in range(e, len(s))]],
+        "The smoothing is right",
+        1,
+    ),
 ]
 
 RIGHT = [

@@ -4,6 +4,7 @@ import math
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from planted import assert_enough, assert_right, assert_wrong
 from scipy.linalg import solve_triangular, sqrtm
@@ -158,6 +159,79 @@ PLANTED = [
     ("05.6", {"P": "covariate"}, "There are three studies", 1),
     ("05.6", "covariate", "one fault for each", 1),
     ("05.6", None, "None", 1),
+    ("05.1", forms(lambda n, w, s: 1 + s**2), "Python divides first", 1),
+    ("05.1", forms(lambda n, w, s: n * w**2 / s**2), "in the *sum* of both", 1),
+    ("05.1", forms(lambda n, w, s: share(n, w, s) ** 0.5), "This is the root of B", 1),
+    ("05.1", forms(lambda n, w, s: w**2 / (w**2 + s / n)), "sigma is an SD", 1),
+    ("05.1", forms(lambda n, w, s: n * w / (n * w + s**2)), "it is B that is not", 1),
+    ("05.1", forms(share, sd=lambda b: b**0.5 - 1, variance=lambda b: b - 1), "sign is the wrong way", 2),
+    ("05.1", forms(share, sd=lambda b: 100 - 100 * b**0.5, variance=lambda b: 100 - 100 * b), "are in per cent", 3),
+    ("05.1", lambda n, w, s: ((b := share(n, w, s)), b**0.5 * w, b * w * w), "SD and the variance of the estimates", 2),
+    ("05.1", lambda n, w, s: ((b := share(n, w, s)), 1 - b**0.5, (1 - b) * w * w), "posterior variance itself", 2),
+    ("05.1", forms(share, sd=lambda b: 1 - b), "B and the variance form are right; the SD form is not", 3),
+    ("05.2", bands(q=(0.05, 0.95)), "np.quantile that takes shares", 3),
+    ("05.2", bands(inner=lambda p: p / 100), "do not divide by 100", 1),
+    (
+        "05.2",
+        lambda simulated, bin_of, p: [np.percentile(np.percentile(simulated, p, axis=1), [5, 95])] * 4,
+        "thrown together",
+        1,
+    ),
+    ("05.2", per_bin(lambda rows, p: np.percentile(rows.mean(1), [5, 95])), "each study's *mean*", 2),
+    (
+        "05.2",
+        per_bin(lambda rows, p: [np.percentile(np.percentile(rows, e, axis=1), p) for e in (5, 95)]),
+        "The two percentiles have changed places",
+        2,
+    ),
+    ("05.2", bands(q=(0, 90)), "upper tenth only", 3),
+    ("05.2", bands(q=(25, 75)), "holds one half", 3),
+    ("05.2", bands(q=(1, 99)), "holds 98%", 3),
+    (
+        "05.2",
+        per_bin(lambda rows, p: (e := np.percentile(rows, p, axis=1)).mean() + 2 * np.array([-e.std(), e.std()])),
+        "so many SDs",
+        3,
+    ),
+    ("05.2", bands(q=(5, 50)), "The low ends are right; the high ends are not", 3),
+    ("05.3", lambda y, mean, z, omega, sigma: y - mean, "raw residuals", 1),
+    ("05.3", whitened(cov=lambda z, o, s: z @ o @ z.T + np.eye(len(z))), "identity by sigma squared", 2),
+    ("05.3", whitened(cov=lambda z, o, s: z @ z.T + s**2 * np.eye(len(z))), "omega is missing", 2),
+    ("05.3", whitened(cov=lambda z, o, s: z @ np.linalg.inv(o) @ z.T + s**2 * np.eye(len(z))), "omega is inverted", 2),
+    ("05.3", whitened(use=lambda v, r: r / np.diag(v)), "by variances, not by SDs", 1),
+    ("05.3", whitened(use=lambda v, r: r / np.diag(np.linalg.cholesky(v))), "the diagonal of L", 3),
+    ("05.3", lambda y, mean, *rest: whitened(residual=lambda y, m: y)(y, mean, *rest) - mean, "taken off too late", 1),
+    ("05.3", lambda y, mean, z, omega, sigma: (y - mean) / sigma**2, "variance in place of an SD", 1),
+    ("05.4", root(lambda bread, s, a: a @ s.T @ s @ a), "its *inverse* that does", 1),
+    ("05.4", root(lambda bread, s, a: bread @ np.cov(s.T) @ bread), "np.cov divides", 3),
+    ("05.4", root(lambda bread, s, a: bread @ s.T @ s @ bread * len(s)), "in the sums already", 3),
+    ("05.4", lambda s, a: 1 / np.sqrt(np.diag(a)), "the scores play no part", 1),
+    ("05.4", lambda s, a: np.sqrt((s**2).sum(0)) / np.diag(a), "the diagonal of the information", 1),
+    ("05.4", lambda s, a: np.sqrt(abs(np.diag((1 / a) @ s.T @ s @ (1 / a)))), "one over every entry", 1),
+    ("05.4", lambda s, a: np.sqrt(abs(np.diag(np.linalg.inv(a) * (s.T @ s) * np.linalg.inv(a)))), "entry by entry", 2),
+    (
+        "05.4",
+        lambda s, a: np.sqrt(np.linalg.eigvalsh(np.linalg.inv(a) @ s.T @ s @ np.linalg.inv(a))),
+        "roots of eigenvalues",
+        3,
+    ),
+    ("05.5", mixture(lambda x, q: (chi2.sf(x, q) + chi2.sf(x, q + 1)) / 2), "has no answer (NaN)", 2),
+    ("05.5", mixture(lambda x, q: ((chi2.sf(x, q) if q else 1) + chi2.sf(x, q + 1)) / 2), "as if it were always", 2),
+    (
+        "05.5",
+        mixture(lambda x, q: (chi2.sf(x, q) + chi2.sf(x, q + 1)) / 2 if q else chi2.sf(x, 1)),
+        "keeps its weight",
+        2,
+    ),
+    ("05.5", mixture(lambda x, q: ((chi2.cdf(x, q) if q else 0) + chi2.cdf(x, q + 1)) / 2), "*smaller* statistic", 3),
+    ("05.5", mixture(lambda x, q: ((chi2.pdf(x, q) if q else 0) + chi2.pdf(x, q + 1)) / 2), "are densities", 3),
+    ("05.5", mixture(lambda x, q: (zero_or(-x, q) + chi2.sf(-x, q + 1)) / 2), "statistic is negative", 1),
+    ("05.5", mixture(lambda x, q: (zero_or(x, q) + chi2.sf(x, q + 2)) / 2), "one degree of freedom apart", 2),
+    ("05.5", mixture(lambda x, q: (zero_or(x, q - 1) + zero_or(x, q)) / 2), "too few in both halves", 2),
+    ("05.5", mixture(lambda x, q: x), "This is the statistic", 1),
+    ("05.6", ["covariate", "error", "random effects", "shape"], "There are three studies", 1),
+    ("05.6", {"P": ["covariate"], "Q": "error", "R": np.array(["shape"])}, "is none of", 1),
+    ("05.6", np.array(["covariate", "shape", "random effects"]), "2 of 3 are right. Study Q", 2),
 ]
 
 RIGHT = [
@@ -190,6 +264,8 @@ RIGHT = [
     ("05.5", mixture(lambda x, q: norm.sf(x**0.5) if q == 0 else 1 - (chi2.cdf(x, q) + chi2.cdf(x, q + 1)) / 2)),
     ("05.6", {"P": "covariate", "Q": "error", "R": "random effects"}),
     ("05.6", ("covariate", "error", "random effects")),
+    ("05.6", np.array(["Covariate", "error", "random_effects"])),
+    ("05.6", pd.Series({"P": "covariate", "Q": "error", "R": "random effects"})),
 ]
 
 

@@ -45,6 +45,21 @@ def top(when=None, height=None):
     return peak
 
 
+def piled(pile, exponent=lambda d, t, cl, v: cl / v * t):
+    """The right average, and the rest by another pile of what is left."""
+
+    def long_run(*given):
+        d, t, cl, v = given
+        p = pile(math.exp(-exponent(*given)))
+        return d / t / cl, d * p / v, d * p
+
+    return long_run
+
+
+def curve(dose, ka, ke, v, t):
+    return dose * ka / v / (ka - ke) * (np.exp(-ke * t) - np.exp(-ka * t))
+
+
 def by_grid(step):
     def peak(dose, ka, cl, v):
         t = np.arange(0, 80, step)
@@ -106,6 +121,26 @@ def at(kind=Tablet, **changed):
     return kind(**VALUES | changed)
 
 
+class TypicalVolume(Tablet):
+    def observations(self, eta, subject):
+        cl, v = self.own(eta)
+        return dist.Normal(self.curve(subject, cl, v) * v / self.v, self.sigma)
+
+
+def blood(rate):
+    """The slide's equations with another second one: rate(depot, amount, ka, CL / V)."""
+
+    class Another(Tablet):
+        def curve(self, subject, cl, v):
+            def rhs(t, y):
+                return [-self.ka * y[0], rate(y[0], y[1], self.ka, cl / v)]
+
+            lag, solver = jnp.stack([self.lag, 0.0]), mf.dynamics.RK4(40)
+            return mf.dynamics.solve(rhs, [0.0, 0.0], subject, lag=lag, solver=solver)[:, 1] / v
+
+    return Another
+
+
 class WithPeripheral(Tablet):
     vp: Array = mf.positive()
 
@@ -125,7 +160,8 @@ MODELS = [  # a truth, and part of what is said of it
     (at(WithPeripheral, vp=60.0), "vp appears in no equation", 1),
     (WithoutLag(**{k: v for k, v in VALUES.items() if k != "lag"}), "lag is not declared", 1),
     (at(omega=np.diag([0.3, 0.2])), "has the SDs of the slide", 2),
-    (at(omega=np.diag([0.04, 0.09])), "omega is not the covariance", 2),
+    (at(omega=np.diag([0.04, 0.09])), "30% is for clearance", 2),
+    (at(omega=np.diag([0.1, 0.1])), "omega is not the covariance", 2),
     (at(ka=0.5), "ka is a rate", 2),
     (at(ka=2.0), "One over the half-life", 2),
     (at(ka=0.5 / math.log(2)), "the mean one spent", 2),
@@ -186,6 +222,20 @@ MODELS = [  # a truth, and part of what is said of it
         1,
     ),
     (at(variant(observations=lambda self, eta, subject: None)), "returns nothing", 1),
+    (at(variant(observations=lambda self, eta, s: self.curve(s, *self.own(eta)))), "the curve alone", 3),
+    (at(variant(own=lambda self, eta: (self.cl + eta[0], self.v + eta[1]))), "not plus eta", 2),
+    (at(variant(own=lambda self, eta: (self.cl * jnp.exp(-eta[0]), self.v * jnp.exp(-eta[1])))), "wrong sign", 2),
+    (at(variant(own=lambda self, eta: (self.cl * jnp.exp(eta[0]), self.v))), "second random effect is not used", 2),
+    (at(variant(own=lambda self, eta: (self.cl, self.v * jnp.exp(eta[1])))), "first random effect is not used", 2),
+    (at(observed(mean=lambda c, v: c / v)), "divided by twice", 2),
+    (at(TypicalVolume), "line 12 has the person's own", 2),
+    (at(blood(lambda depot, amount, ka, ke: depot - ke * amount)), "the ka is missing there", 2),
+    (at(blood(lambda depot, amount, ka, ke: ka * depot + ke * amount)), "that term has a minus", 2),
+    (at(blood(lambda depot, amount, ka, ke: ka * depot - amount / ke)), "it is turned over", 2),
+    (at(omega=np.diag([30.0, 20.0])), "omega is in per cent", 2),
+    (at(omega=np.diag([900.0, 400.0])), "omega is in per cent", 2),
+    (at(omega=np.diag([0.3, 0.2]) ** 0.5), "square *roots*", 2),
+    (at(omega=np.diag(np.log1p([0.09, 0.04]))), "coefficient of variation", 2),
     (at(variant(observations=lambda self, eta, subject: self.oops)), "observations stopped with AttributeError", 1),
 ]
 
@@ -244,7 +294,7 @@ PLANTED = [
     ("06.5", lambda: [stat(), 2, chi2.cdf(stat(), 2)], "*smaller* statistic", 3),
     ("06.5", lambda: [stat(), 2, chi2.sf(stat(), 1)], "one degree of freedom", 3),
     ("06.5", lambda: [stat(), 2, chi2.sf(stat() / 2, 2)], "half the statistic", 3),
-    ("06.5", lambda: [stat(), 2, chi2.pdf(stat(), 2)], "This is a density", 3),
+    ("06.5", lambda: [stat(), 2, chi2.pdf(stat(), 2)], "This is half the p-value", 3),
     ("06.5", lambda: [stat(), 2, (chi2.sf(stat(), 1) + chi2.sf(stat(), 2)) / 2], "at its boundary", 3),
     ("06.6", [60.0, 1.9, 6.0], "more than the ward can do", 1),
     ("06.6", [3.7, 3.7, 12.0], "it takes weeks", 1),
@@ -258,6 +308,75 @@ PLANTED = [
     ("06.6", [60.0, -3.0, 12.0], "above zero", 1),
     ("06.6", "60 mg", "Give three numbers", 1),
     ("06.6", None, "None", 1),
+    ("06.1", piled(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / v), "interval is missing", 2),
+    ("06.1", piled(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / (v * t)), "below the line in the exponential", 2),
+    ("06.1", piled(lambda q: 1 / (1 - q), lambda d, t, cl, v: math.log(2) * cl / v * t), "a log 2", 2),
+    ("06.1", piled(lambda q: 1 - q), "You multiplied by 1 - q", 2),
+    ("06.1", piled(lambda q: 1 / (1 + q)), "with a minus", 2),
+    ("06.1", piled(lambda q: 1 / q), "divided by what is left", 2),
+    (
+        "06.1",
+        run(peak=lambda d, v, q: d / v * 1 / 1 - q, loading=lambda d, v, q, a: d * 1 / 1 - q),
+        "lacks the brac",
+        2,
+    ),
+    ("06.1", run(peak=lambda d, v, q: 0, loading=lambda d, v, q, a: a / (1 - q) * v), "The average is right; the p", 2),
+    (
+        "06.1",
+        lambda d, t, cl, v: (a := d / t / cl, p := a / (1 - math.exp(-cl / v * t)), p * v),
+        "multiplies the av",
+        2,
+    ),
+    ("06.1", run(average=lambda d, t, cl, v: d / t * cl), "from left to right", 1),
+    ("06.1", lambda *g: (lambda a, p, dose: ((2 * p - g[0] / g[3]) / 2, p, dose))(*run()(*g)), "halfway between", 1),
+    ("06.1", lambda *g: (run()(*g)[1], *run()(*g)[1:]), "The average is the peak", 1),
+    ("06.1", run(loading=lambda d, v, q, a: a), "a concentration, the average", 3),
+    ("06.1", run(loading=lambda d, v, q, a: d + d / (1 - q)), "counted twice", 3),
+    ("06.1", run(loading=lambda d, v, q, a: d / (1 - q) * v), "by the volume once more", 3),
+    (
+        "06.1",
+        run(peak=lambda d, v, q: d / (1 - q), loading=lambda d, v, q, a: d / v / (1 - q)),
+        "have changed places",
+        3,
+    ),
+    (
+        "06.1",
+        run(peak=lambda d, v, q: d / v * q / (1 - q), loading=lambda d, v, q, a: d * q / (1 - q)),
+        "and what would reach it",
+        2,
+    ),
+    ("06.1", lambda *given: (lambda a, p, dose: (p, a, dose))(*run()(*given)), "in the wrong order", 1),
+    ("06.2", top(when=lambda ka, ke, cl: np.log(ka / ke) / ka - ke), "brackets around ka - ke", 2),
+    ("06.2", top(when=lambda ka, ke, cl: np.log10(ka / ke) / (ka - ke)), "base ten", 2),
+    ("06.2", top(when=lambda ka, ke, cl: np.log(ka / ke) / (ka + ke)), "added below the line", 2),
+    ("06.2", top(when=lambda ka, ke, cl: np.log(ka / ke) / (ka - cl)), "stands in the difference", 2),
+    ("06.2", top(when=lambda ka, ke, cl: np.log(ka * ke) / (ka - ke)), "the rates are divided", 2),
+    ("06.2", top(when=lambda ka, ke, cl: 0.1 / ka), "not where the peak is", 2),
+    ("06.2", lambda d, ka, cl, v: (t := np.log(ka * cl / v) / (ka - v / cl), curve(d, ka, v / cl, v, t)), "turned", 1),
+    ("06.2", top(height=lambda d, ka, ke, v, t: -curve(d, ka, ke, v, t)), "Cmax is negative", 3),
+    ("06.2", top(height=lambda d, ka, ke, v, t: curve(d, ka, ke, v, t) * (ka - ke) ** 2), "from left to right", 3),
+    ("06.2", top(height=lambda d, ka, ke, v, t: curve(1, ka, ke, v, t)), "The dose is missing", 3),
+    ("06.2", top(height=lambda d, ka, ke, v, t: curve(d, ka, ke, v, t) / ka), "lacks a ka", 3),
+    ("06.2", top(height=lambda d, ka, ke, v, t: d * ka / v / (ka - ke) * np.exp(-ke * t)), "second exponential", 3),
+    ("06.2", top(height=lambda d, ka, ke, v, t: 3.0), "tmax is right; Cmax is not", 3),
+    ("06.2", lambda *given: (60 * top()(*given)[0], top()(*given)[1]), "in minutes", 2),
+    ("06.3", ["3", "5", "10", "14"], "without quotes", 1),
+    ("06.3", [np.array([3, 5]), 10, 14], "without quotes", 1),
+    ("06.3", np.array([3, 5, 10, 13]), "3 of four found. Nothing is wrong with line 13", 1),
+    ("06.3", [3, 3, 5, 10], "named twice", 1),
+    ("06.4", [at(), 2.8687, ..., ...], "lag counts twice", 2),
+    ("06.4", [at(), 1.3687, ..., ...], "not taken off", 2),
+    ("06.4", [at(), 60 * 2.3687, ..., ...], "in minutes", 2),
+    ("06.4", [at(), 0.5 + math.log(0.5 * 7.5) / (0.5 - 4 / 30), ..., ...], "half an hour is the half-life", 2),
+    ("06.4", [at(), 0.5 + math.log(2 * 7.5) / (2 - 4 / 30), ..., ...], "One over the half-life", 2),
+    ("06.4", [at(), 0.5 + math.log(models_06.KA / 4) / (models_06.KA - 4), ..., ...], "where a rate belongs", 2),
+    ("06.4", [at(), {"tmax": 2.3687, "cmax": 2.6}, ..., ...], "the one that says *when*", 2),
+    ("06.5", lambda: [stat((1.0, 0.75)), ..., ...], "powers have changed places", 1),
+    ("06.5", lambda: [models_06.fitted((0.75, 1.0), True).minus_two_log_likelihood, ..., ...], "how much it falls", 1),
+    ("06.5", lambda: [chi2.sf(stat(), 2), 2, stat()], "This is the p-value", 1),
+    ("06.6", [60.0, 3.7, 0.5], "meant in days", 1),
+    ("06.6", [0.06, 0.0037, 12.0], "meant in grams", 2),
+    ("06.6", {60.0, 3.7, 12.0}, "A set has no order", 1),
 ]
 
 RIGHT = [
@@ -267,6 +386,7 @@ RIGHT = [
     ("06.2", top(when=lambda ka, ke, cl: (np.log(ke) - np.log(ka)) / (ke - ka))),
     ("06.3", [3, 5, 10, 14]),
     ("06.3", {14, 10, 5, 3}),
+    ("06.3", np.array([3, 5, 10, 14])),
     ("06.5", lambda: [stat(), 2, chi2.sf(stat(), 2)]),
     ("06.5", lambda: (stat() + 1e-3, 2.0, math.exp(-stat() / 2))),
     ("06.6", [60.0, 3.7, 12.0]),

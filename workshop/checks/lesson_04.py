@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from workshop.checks.engine import Exercise, Function, Mistake, Parts
+from workshop.checks.several import by_number
 
 
 def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
@@ -114,7 +115,48 @@ _E_STEP = Function(
             "The mean is right. The variances of prior and data do not add up here: that is the variance of the data's "
             "mean over subjects, not that of eta given them.",
         ),
+        _slip(
+            lambda y, mu, w, s: e_step(y, mu, w, s) * [0, 1] + [w / (w + s / y.size) * np.mean(y) - mu, 0],
+            1,
+            "The variance is right. In the mean mu is taken off too late: B multiplies the whole difference.",
+        ),
+        _slip(
+            lambda y, mu, w, s: e_step(y, mu, w, s) * [y.size, 1],
+            1,
+            "The variance is right. In the mean the deviations are added up: it is their mean that is shrunken.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * (1 - b)), lambda s, n: s * n),
+            2,
+            "In B the noise is multiplied by n: the mean of n measurements has a variance n times *smaller*.",
+        ),
+        _slip(
+            lambda y, mu, w, s: e_step(y, mu, w**2, s**2),
+            2,
+            "You squared omega2 and sigma2, and they are variances already.",
+        ),
+        _slip(
+            lambda y, mu, w, s: np.array([(b := 1 + s / y.size) * (np.mean(y) - mu), w * (1 - b)]),
+            2,
+            "Python divides first: omega2 / omega2 + ... is 1 + ... Put brackets around the sum below the line.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, 1 - b)),
+            3,
+            "The mean is right. 1 - B is the *share* of the prior's variance that is left: times omega2.",
+        ),
+        _slip(
+            _shrink(lambda b, d, w, a: (b * d, w * (1 - b**2))),
+            3,
+            "The mean is right. In the variance B is squared; 1 minus the square of B is the rate of EM, not this.",
+        ),
+        _slip(
+            lambda y, mu, w, s: e_step(y, mu, w, s) * [1, 0] + [0, 1 / (1 / w + 1 / s)],
+            3,
+            "The mean is right. The variance is that after a single measurement: n have the precision n / sigma2.",
+        ),
     ],
+    otherwise=by_number("the mean", "the variance", hints=(1, 3)),
 )
 
 # ------------------------------------------------------------------------------------ 2: the M-step
@@ -213,7 +255,68 @@ _M_STEP = Function(
             2,
             "In sigma2 the conditional variance is taken off; not knowing the eta adds to a mean square.",
         ),
+        _slip(
+            _instead(omega2=lambda m, v: np.sqrt(np.mean(m**2 + v))),
+            3,
+            "mu and sigma2 are right. omega2 is an SD; a variance is asked for.",
+        ),
+        _slip(
+            _instead(sigma2=lambda r, v: np.sqrt(np.mean(r**2) + v.mean())),
+            3,
+            "mu and omega2 are right. sigma2 is an SD; a variance is asked for.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.mean(m) ** 2 + np.mean(v)),
+            1,
+            "In omega2 you squared the mean of the conditional means: square each, then average.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.mean(m**2 + v**2), sigma2=lambda r, v: np.mean(r**2) + np.mean(v**2)),
+            1,
+            "You squared the conditional variances: they are squares already.",
+        ),
+        _slip(
+            _instead(omega2=lambda m, v: np.mean(m**2 - v)),
+            1,
+            "In omega2 the conditional variance is taken off; not knowing the eta adds to a mean square.",
+        ),
+        _slip(
+            lambda y, m, v: m_step(y, m, v) * [1, 1, 0] + [0, 0, np.mean((y - m[:, None]) ** 2 + v[:, None])],
+            2,
+            "mu and omega2 are right. In sigma2 mu has not been taken off: a residual is what mu and eta leave.",
+        ),
+        _slip(
+            lambda y, m, v: (
+                m_step(y, m, v) * [1, 1, 0] + [0, 0, np.mean((y - np.mean(y - m[:, None])) ** 2) + v.mean()]
+            ),
+            2,
+            "mu and omega2 are right. In sigma2 the eta have not been taken off: a residual is what mu and eta leave.",
+        ),
+        _slip(
+            lambda y, m, v: (
+                m_step(y, m, v) * [1, 1, 0] + [0, 0, np.mean((y - np.mean(y) - m[:, None]) ** 2) + v.mean()]
+            ),
+            2,
+            "mu and omega2 are right. In sigma2 the mean of the data is taken off, in place of the new mu.",
+        ),
+        _slip(
+            lambda y, m, v: m_step(y, m, v) * [y.size, m.size, y.size],
+            1,
+            "These are sums; averages are asked for.",
+        ),
+        _slip(
+            _instead(sigma2=lambda r, v: np.mean(r.mean(1) ** 2 + v)),
+            2,
+            "In sigma2 the residuals of a subject are averaged before they are squared, so that they cancel.",
+        ),
+        _slip(
+            _instead(sigma2=lambda r, v: np.sum(r**2) / (r.size - 1) + np.mean(v)),
+            2,
+            "The mean square in sigma2 is divided by one less than the number of residuals. Maximum likelihood "
+            "divides by their number.",
+        ),
     ],
+    otherwise=by_number("mu", "omega2", "sigma2", hints=(1, 1, 2)),
 )
 
 # ------------------------------------------------------------------------------------ 3: the loop and its rate
@@ -281,7 +384,48 @@ _PATH = Function(
             1,
             "you took the variance of the modes about their mean; the eta have mean 0, so average their squares.",
         ),
+        _slip(
+            _loop(lambda b, d, w: np.var(b * d, ddof=1) + w * (1 - b)),
+            1,
+            "you took the variance of the modes about their mean; the eta have mean 0, so average their squares.",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.mean(((1 - b) * d) ** 2) + w * b),
+            1,
+            "B is turned over: it is the share of omega2 in the variance of a deviation, omega2 / (omega2 + a).",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.mean(b * d**2) + w * (1 - b)),
+            1,
+            "B is not squared with the deviation: the conditional mean is B d, and its square is asked for.",
+        ),
+        _slip(_loop(lambda b, d, w: np.sum((b * d) ** 2) + w * (1 - b)), 1, "the squares are added up, not averaged."),
+        _slip(
+            _loop(lambda b, d, w: np.mean((b * d) ** 2) - w * (1 - b)),
+            1,
+            "the conditional variance is taken off; not knowing the eta adds to a mean square.",
+        ),
+        _slip(
+            _loop(lambda b, d, w: np.mean((b * d) ** 2) + 1 - b),
+            1,
+            "1 - B is only the share of the variance that is left: times the present omega2.",
+        ),
+        _slip(
+            lambda d, a, omega2, iterations: em_path(d, a**2, omega2, iterations),
+            1,
+            "you squared a, and it is a variance already.",
+        ),
+        _slip(
+            lambda d, a, omega2, iterations: em_path(d, a**0.5, omega2, iterations),
+            1,
+            "you took the root of a: B is a ratio of variances.",
+        ),
     ],
+    otherwise=lambda arguments, given, wanted: (
+        ("the start is right, and the very first step is not. By hand: B, then the mean of squares.", 1)
+        if all(np.isclose(g[0], w[0]) and not np.isclose(g[1], w[1]) for g, w in zip(given, wanted, strict=True))
+        else None
+    ),
 )
 
 
@@ -318,6 +462,28 @@ _DIGIT = Function(
             "a factor for each iteration multiplies: after k of them the error is its k-th power.",
         ),
         _slip(lambda b: np.log(2) / -np.log(1 - b**2), 3, "this is for half of the error; a digit is a tenth."),
+        _slip(
+            lambda b: np.log(0.9) / np.log(1 - b**2),
+            3,
+            "this is for nine tenths of the error; one tenth is to be left.",
+        ),
+        _slip(
+            _digit(lambda b: (1 - b) ** 2), 2, "the square stands outside: the factor is 1 minus the square of B alone."
+        ),
+        *(
+            _slip(lambda b, to=to: to(iterations_a_digit(b)), 3, "a number that is not rounded is asked for.")
+            for to in (np.round, np.ceil, np.floor)
+        ),
+        *(
+            _slip(lambda b, c=sign: c * np.log(1 - b**2) / np.log(10), 3, "the ratio of the logarithms is turned over.")
+            for sign in (-1, 1)
+        ),
+        _slip(lambda b: np.log(0.1) * np.log(1 - b**2), 3, "solve for k: the logarithm beside it is to be divided by."),
+        _slip(
+            lambda b: np.log(10) / b**2,
+            3,
+            "nearly right for a small B, where -log(1 - x) is nearly x. The exact one has the logarithm.",
+        ),
     ],
 )
 _RATE = Parts("The loop and its rate", [_PATH, _DIGIT], praise=_DIGIT.praise)
@@ -354,6 +520,14 @@ def _walk(accept: Callable, *, remember: str = "now", from_start: bool = False) 
 
 def _rule(new: float, old: float, u: float) -> bool:
     return bool(np.log(u) < new - old)
+
+
+def _jumps(log_density, start, steps, u):
+    now, found = start, []
+    for step, chance in zip(steps, u, strict=True):
+        now = step if np.log(chance) < log_density(step) - log_density(now) else now
+        found.append(now)
+    return np.array(found)
 
 
 metropolis = _walk(_rule)
@@ -394,7 +568,41 @@ _METROPOLIS = Function(
             1,
             "It only ever climbs: this is a search for the mode. Steps down are accepted too, with a probability.",
         ),
-        _slip(_walk(lambda new, old, u: True), 1, "Every proposal is accepted: then the density plays no part in it."),
+        _slip(
+            _walk(lambda new, old, u: True),
+            1,
+            "Every proposal is accepted: then the density plays no part in it. (The log of u is always below zero: it "
+            "is to be compared with a *difference* of log densities.)",
+        ),
+        _slip(
+            _walk(lambda new, old, u: False),
+            2,
+            "No proposal is ever accepted. (The density comes as its logarithm: to take the log once more, of a "
+            "negative number, gives NaN, and no comparison with that is true.)",
+        ),
+        _slip(_jumps, 1, "The step is taken for the place: propose now + step."),
+        _slip(
+            lambda f, start, steps, u: np.array(
+                [start + s if np.log(c) < f(start + s) - f(start) else start for s, c in zip(steps, u, strict=True)]
+            ),
+            1,
+            "The chain forgets where it moved to: after a move `now` has to become the new value.",
+        ),
+        _slip(
+            lambda f, start, steps, u: np.r_[start, metropolis(f, start, steps, u)[:-1]],
+            3,
+            "Every value comes one iteration late: note where the chain stands *after* it has moved or stayed.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: np.log(1 - u) < new - old),
+            2,
+            "You used 1 - u in place of u: as good a chain, but not the one that these numbers make.",
+        ),
+        _slip(
+            _walk(lambda new, old, u: new > old or u < 0.5),
+            1,
+            "A step down is accepted by half, however deep. Its chance is the ratio of the two densities.",
+        ),
         _slip(
             _walk(_rule, remember="new"),
             3,
@@ -431,6 +639,23 @@ def _average(gain: Callable[[int, int], float]) -> Callable:
 
 def _gain(k: int, explore: int) -> float:
     return 1.0 if k <= explore else 1 / (k - explore)
+
+
+def _plus(s: np.ndarray, explore: int) -> np.ndarray:
+    values = [s[0]]
+    for k in range(2, s.size + 1):
+        values.append((values[-1] if k > explore else 0.0) + _gain(k, explore) * s[k - 1])
+    return np.array(values)
+
+
+def _phase(arguments: list, given: list, wanted: list) -> tuple[str, int] | None:
+    """Is one of the two phases right?"""
+    pieces = [(g, w, explore) for (_, explore), g, w in zip(arguments, given, wanted, strict=True)]
+    if all(np.allclose(g[:e], w[:e]) for g, w, e in pieces):
+        return "The exploration is right; what follows it is not.", 2
+    if all(np.allclose(g[e:], w[e:]) for g, w, e in pieces):
+        return "The smoothing is right; the exploration before it is not.", 1
+    return None
 
 
 approximate = _average(_gain)
@@ -478,7 +703,43 @@ _APPROXIMATION = Function(
             3,
             "While smoothing you add up; an average is divided by the number of its terms.",
         ),
+        _slip(
+            _average(lambda k, e: 1.0 if k <= e else 1 / k - e),
+            2,
+            "Python divides first: 1 / k - explore is not 1 / (k - explore).",
+        ),
+        _slip(
+            _average(lambda k, e: 1 / k if k <= e else 1.0),
+            1,
+            "The two phases have changed places: gamma is 1 first, and falls afterwards.",
+        ),
+        _slip(
+            lambda s, e: np.array([_gain(k, e) * v for k, v in enumerate(s, 1)]),
+            3,
+            "This is gamma times the new value alone: what was known before keeps the weight 1 - gamma.",
+        ),
+        _slip(
+            _plus,
+            3,
+            "gamma times the new value is added, and nothing is taken off: it is added gamma times the *difference*.",
+        ),
+        _slip(
+            lambda s, e: np.r_[s[:e], np.full(s.size - e, s[e:].mean())],
+            3,
+            "From the smoothing on you return its mean at the end, for every iteration: S_k knows the first k only.",
+        ),
+        _slip(
+            lambda s, e: np.array([_gain(k, e) for k in range(1, s.size + 1)]),
+            1,
+            "These are the gammas. Asked for are the S that they make.",
+        ),
+        _slip(
+            _average(lambda k, e: 1.0 if k <= e else (k - e) ** -0.5),
+            2,
+            "While smoothing gamma is one over k - K_1, not over its root.",
+        ),
     ],
+    otherwise=_phase,
 )
 
 EXERCISES: dict[str, Exercise] = {

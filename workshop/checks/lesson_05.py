@@ -1,5 +1,6 @@
 """Exercises of lesson 05, can you trust the fit: what people take for right, and what each mistake is called."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from scipy.stats import chi2
 
 from workshop import faults
 from workshop.checks.engine import Exercise, Function, Judged, Mistake, StillOpen, Wrong
+from workshop.checks.several import by_number
 
 
 def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
@@ -34,6 +36,16 @@ def _three(b: float) -> np.ndarray:
 
 def _by(b: Callable[[int, float, float], float]) -> Callable:
     return lambda n, omega, sigma: _three(b(n, omega, sigma))
+
+
+_which = by_number("B", "the SD form", "the variance form", hints=(1, 3, 2))
+
+
+def _forms(arguments: list, given: list, wanted: list) -> tuple[str, int] | None:
+    """Both forms may be right for a B that is not."""
+    if all(np.allclose(g, _three(g[0])) and not np.isclose(g[0], w[0]) for g, w in zip(given, wanted, strict=True)):
+        return "Both forms are right for your B; it is B that is not: which part of omega**2 + sigma**2 / n is it?", 1
+    return _which(arguments, given, wanted)
 
 
 _SHRINKAGE = Function(
@@ -88,7 +100,44 @@ _SHRINKAGE = Function(
             3,
             "One minus the root, not the root of one minus: shrinkage of the SD is 1 - SD(estimates) / omega.",
         ),
+        _slip(
+            _by(lambda n, w, s: 1 + s**2),
+            1,
+            "Python divides first: n w**2 / n w**2 + ... is 1 + ... Put brackets around the sum below the line.",
+        ),
+        _slip(
+            _by(lambda n, w, s: n * w**2 / s**2),
+            1,
+            "This is the ratio of the two variances. B is the share of the one in the *sum* of both.",
+        ),
+        _slip(
+            _by(lambda n, w, s: np.sqrt(reliability(n, w, s))),
+            1,
+            "This is the root of B. B is a share of variance as it stands.",
+        ),
+        _slip(_by(lambda n, w, s: w**2 / (w**2 + s / n)), 1, "sigma is an SD: its square is what is divided by n."),
+        _slip(
+            lambda n, w, s: _three(reliability(n, w, s)) * [1, -1, -1],
+            2,
+            "The sign is the wrong way round: shrinkage is what is missing, one minus the ratio.",
+        ),
+        _slip(
+            lambda n, w, s: _three(reliability(n, w, s)) * [1, 100, 100],
+            3,
+            "The shrinkages are in per cent; give the shares themselves.",
+        ),
+        _slip(
+            lambda n, w, s: (b := reliability(n, w, s)) * np.array([1, 0, 0]) + [0, np.sqrt(b) * w, b * w**2],
+            2,
+            "These are the SD and the variance of the estimates. Shrinkage is what they lack, as a share of omega's.",
+        ),
+        _slip(
+            lambda n, w, s: _three(b := reliability(n, w, s)) * [1, 1, 0] + [0, 0, (1 - b) * w**2],
+            2,
+            "The third number is the posterior variance itself. As a share of omega**2 it is the shrinkage.",
+        ),
     ],
+    otherwise=_forms,
 )
 
 # ------------------------------------------------------------------------------------ 2: a VPC
@@ -185,7 +234,65 @@ _VPC = Function(
             3,
             "Low and high have changed places.",
         ),
+        _slip(
+            _ends(lambda found: np.percentile(found, [0.05, 0.95], axis=0).T),
+            3,
+            "np.percentile takes per cent, from 0 to 100: 5 and 95. (It is np.quantile that takes shares.)",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: band(simulated, bin_of, p / 100),
+            1,
+            "`percentile` is in per cent already, as np.percentile takes it: do not divide by 100.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: np.tile(
+                np.percentile(np.percentile(simulated, p, axis=1), [5, 95]), (np.unique(bin_of).size, 1)
+            ),
+            1,
+            "All bins are thrown together: this is the same band for each. Take the columns of one bin at a time.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: np.array(
+                [np.percentile(simulated[:, bin_of == b].mean(1), [5, 95]) for b in np.unique(bin_of)]
+            ),
+            2,
+            "This is the band of each study's *mean*. The percentile that is asked for takes its place.",
+        ),
+        _slip(
+            lambda simulated, bin_of, p: np.array(
+                [
+                    np.percentile(np.percentile(simulated[:, bin_of == b], [5, 95], axis=1), p, axis=1)
+                    for b in np.unique(bin_of)
+                ]
+            ),
+            2,
+            "The two percentiles have changed places: the one that is asked for belongs within a study, 5 and 95 over "
+            "studies.",
+        ),
+        _slip(
+            _ends(lambda found: np.percentile(found, [0, 90], axis=0).T),
+            3,
+            "This cuts off the upper tenth only. 90% in the middle are what lies between the 5th and the 95th.",
+        ),
+        _slip(_ends(lambda found: np.percentile(found, [25, 75], axis=0).T), 3, "This band holds one half, not 90%."),
+        _slip(_ends(lambda found: np.percentile(found, [1, 99], axis=0).T), 3, "This band holds 98%, not 90%."),
+        *(
+            _slip(
+                _ends(lambda found, k=times: found.mean(0)[:, None] + k * found.std(0)[:, None] * np.array([-1, 1])),
+                3,
+                "Mean and so many SDs hold 95% of normal numbers. Asked for is 90%, and percentiles need no normality.",
+            )
+            for times in (1.96, 2.0)
+        ),
     ],
+    otherwise=lambda arguments, given, wanted: next(
+        (
+            (f"The {right} ends are right; the {wrong} ends are not.", 3)
+            for k, (right, wrong) in enumerate((("low", "high"), ("high", "low")))
+            if all(np.allclose(g[:, k], w[:, k]) for g, w in zip(given, wanted, strict=True))
+        ),
+        None,
+    ),
 )
 
 # ------------------------------------------------------------------------------------ 3: CWRES
@@ -218,7 +325,14 @@ def _standardise(f: Callable[[np.ndarray, np.ndarray], Any]) -> Callable:
 
 def _with(covariance: Callable) -> Callable:
     """The right residuals with another covariance."""
-    return lambda y, mean, z, omega, sigma: np.linalg.solve(np.linalg.cholesky(covariance(z, omega, sigma)), y - mean)
+
+    def wrong(y, mean, z, omega, sigma):
+        try:
+            return np.linalg.solve(np.linalg.cholesky(covariance(z, omega, sigma)), y - mean)
+        except np.linalg.LinAlgError:  # no covariance, and so nobody's answer
+            return np.full(len(y), -np.inf)
+
+    return wrong
 
 
 def _symmetric(v: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -290,6 +404,49 @@ _CWRES = Function(
             1,
             "The sign is the wrong way round: a residual is what was measured minus what was expected.",
         ),
+        _slip(
+            lambda y, mean, z, omega, sigma: y - mean, 1, "These are the raw residuals, correlated and in units of y."
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ omega @ z.T + np.eye(len(z))),
+            2,
+            "The error has variance 1 in your covariance: multiply the identity by sigma squared.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ z.T + sigma**2 * np.eye(len(z))),
+            2,
+            "omega is missing: the covariance of z eta is z omega z', not z z'.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ np.linalg.cholesky(omega) @ z.T + sigma**2 * np.eye(len(z))),
+            2,
+            "A root of omega stands where omega belongs: the root is taken once, of the covariance of y.",
+        ),
+        _slip(
+            _with(lambda z, omega, sigma: z @ np.linalg.inv(omega) @ z.T + sigma**2 * np.eye(len(z))),
+            2,
+            "omega is inverted: it is a covariance already, and stands between z and z' as it is.",
+        ),
+        _slip(
+            _standardise(lambda v, r: r / np.diagonal(v)),
+            1,
+            "Divided by variances, not by SDs, and still correlated: solve with the Cholesky factor of the whole.",
+        ),
+        _slip(
+            _standardise(lambda v, r: r / np.diagonal(np.linalg.cholesky(v))),
+            3,
+            "You divided by the diagonal of L. What stands below it takes off what the earlier residuals explain.",
+        ),
+        _slip(
+            lambda y, mean, z, omega, sigma: cwres(y, 0 * y, z, omega, sigma) - mean,
+            1,
+            "The mean is taken off too late: first y - mean, then solve.",
+        ),
+        _slip(
+            lambda y, mean, z, omega, sigma: (y - mean) / sigma**2,
+            1,
+            "This leaves out the random effects, and divides by a variance in place of an SD.",
+        ),
     ],
 )
 
@@ -300,6 +457,11 @@ def sandwich(scores: Any, information: Any) -> np.ndarray:
     """SEs (P,) from scores (N, P) and the observed information (P, P)."""
     bread = np.linalg.inv(np.asarray(information))
     return np.sqrt(np.diagonal(bread @ np.asarray(scores).T @ np.asarray(scores) @ bread))
+
+
+def _sandwiched(scores: np.ndarray, information: np.ndarray) -> np.ndarray:
+    bread = np.linalg.inv(information)
+    return bread @ scores.T @ scores @ bread
 
 
 def _scores(rng: np.random.Generator) -> tuple:
@@ -378,6 +540,56 @@ _SANDWICH = Function(
             3,
             "The root comes last, of the diagonal of the whole product.",
         ),
+        _slip(
+            _roots(lambda a, c, n: a @ c @ a),
+            1,
+            "The information itself stands on both sides: it is its *inverse* that does.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(np.diagonal(_inv(information) @ np.cov(scores.T) @ _inv(information))),
+            3,
+            "np.cov divides by the number of subjects (less one); the scores' products are summed.",
+        ),
+        _slip(
+            lambda scores, information: sandwich(scores, information) * len(scores) ** 0.5,
+            3,
+            "Multiplied by the root of N, which is in the sums already.",
+        ),
+        _slip(
+            lambda scores, information: 1 / np.sqrt(np.diagonal(information)),
+            1,
+            "This takes one over the diagonal of the information: the whole matrix is to be inverted, and the scores "
+            "play no part here.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(np.sum(scores**2, 0)) / np.diagonal(information),
+            1,
+            "You divided by the diagonal of the information: the whole matrix is to be inverted.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(np.abs(np.diagonal(1 / information @ scores.T @ scores / information))),
+            1,
+            "1 / information takes one over every entry. The inverse of a matrix is `np.linalg.inv(information)`.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(
+                np.abs(np.diagonal((1 / information) @ scores.T @ scores @ (1 / information)))
+            ),
+            1,
+            "1 / information takes one over every entry. The inverse of a matrix is `np.linalg.inv(information)`.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(
+                np.abs(np.diagonal(_inv(information) * (scores.T @ scores) * _inv(information)))
+            ),
+            2,
+            "`*` multiplies entry by entry: matrices are multiplied by `@`.",
+        ),
+        _slip(
+            lambda scores, information: np.sqrt(np.linalg.eigvalsh(_sandwiched(scores, information))),
+            3,
+            "These are roots of eigenvalues. The variances of the parameters stand on the diagonal.",
+        ),
     ],
 )
 
@@ -394,9 +606,12 @@ def _mixture(x: float, q: int) -> float:
     return 0.5 * below + 0.5 * chi2.sf(x, q + 1)
 
 
+_covariances = itertools.cycle((0, 1, 2))  # each of them, whatever is drawn
+
+
 def _two_fits(rng: np.random.Generator) -> tuple:
     low = -rng.uniform(100, 900)
-    return low, low + rng.uniform(0.6, 3.0), int(rng.integers(0, 3))
+    return low, low + rng.uniform(0.6, 3.0), next(_covariances)
 
 
 def _of(f: Callable[[float, int], float]) -> Callable:
@@ -453,6 +668,53 @@ _BOUNDARY = Function(
             2,
             "You halve for a variance alone and not with covariances: the mixture holds for both.",
         ),
+        _slip(
+            _of(lambda x, q: 0.5 * chi2.sf(x, q if q else np.nan) + 0.5 * chi2.sf(x, q + 1)),
+            2,
+            "Right with covariances. With q = 0 chi2.sf has no answer (NaN): that half is always zero, so it is never "
+            "as large as a positive statistic.",
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * (chi2.sf(x, q) if q else 1.0) + 0.5 * chi2.sf(x, q + 1)),
+            2,
+            "Right with covariances. With q = 0 you count the half that is always zero as if it were always larger.",
+        ),
+        _slip(
+            _of(lambda x, q: _mixture(x, q) if q else chi2.sf(x, 1)),
+            2,
+            "Right with covariances. With q = 0 the other half is zero, and this half keeps its weight one half.",
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * (chi2.cdf(x, q) if q else 0.0) + 0.5 * chi2.cdf(x, q + 1)),
+            3,
+            "These are chances of a *smaller* statistic. The p-value is that of one as large or larger: `chi2.sf`.",
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * (chi2.pdf(x, q) if q else 0.0) + 0.5 * chi2.pdf(x, q + 1)),
+            3,
+            "These are densities; a p-value is the area of a tail, `chi2.sf`.",
+        ),
+        *(
+            _slip(
+                lambda low, high, q, none=at_zero: (
+                    0.5 * (chi2.sf(2 * (low - high), q) if q else none) + 0.5 * chi2.sf(2 * (low - high), q + 1)
+                ),
+                1,
+                "The statistic is negative: it is the larger log-likelihood minus the smaller, twice.",
+            )
+            for at_zero in (0.0, 1.0)
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * _plain(x, q) + 0.5 * chi2.sf(x, q + 2)),
+            2,
+            "The two halves are one degree of freedom apart, not two.",
+        ),
+        _slip(
+            _of(lambda x, q: 0.5 * (chi2.sf(x, q - 1) if q > 1 else 0.0) + 0.5 * _plain(x, q)),
+            2,
+            "One degree of freedom too few in both halves: the covariances alone count in the first.",
+        ),
+        _slip(_of(lambda x, q: x), 1, "This is the statistic. The p-value is how often it is as large or larger."),
     ],
 )
 
@@ -469,13 +731,18 @@ _WHY = {
 
 def _judge_faults(answer: Any) -> None:
     names = list(faults.MYSTERIES)
+    if hasattr(answer, "to_dict"):  # a pandas Series
+        answer = answer.to_dict()
+    if isinstance(answer, np.ndarray):
+        answer = answer.tolist()
     if isinstance(answer, str) or not isinstance(answer, dict | list | tuple):
         raise Wrong('Give one fault for each study: {"P": ..., "Q": ..., "R": ...}.')
     given = answer if isinstance(answer, dict) else dict(zip(names, answer, strict=False))
-    if len(given) != len(names) or set(given) != set(names):
+    if len(answer) != len(names) or set(given) != set(names):
         raise Wrong(f"There are three studies, {', '.join(names)}, and each has one fault: give all of them.")
     if any(value is ... for value in given.values()):
         raise StillOpen("" if all(value is ... for value in given.values()) else "Name the faults of the others, too.")
+    given = {name: str(value).strip().lower().replace("_", " ") for name, value in given.items()}
     for name, value in given.items():
         if value not in faults.FAULTS:
             raise Wrong(f"{value!r}, for study {name}, is none of {', '.join(map(repr, faults.FAULTS))}.")

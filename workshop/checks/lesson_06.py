@@ -9,6 +9,7 @@ from scipy.stats import chi2
 import mefit as mf
 from workshop.checks import models_06
 from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts, StillOpen, Value, Wrong
+from workshop.checks.several import by_number
 
 
 def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
@@ -46,6 +47,16 @@ def _long_run(
 
 def _other(**parts: Callable) -> Callable:
     return lambda dose, interval, cl, v: _long_run(dose, interval, cl, v, **parts)
+
+
+def _with_pile(pile: Callable[[float], float], exponent: Callable = lambda dose, interval, cl, v: cl / v * interval):
+    """The right average, with peak and loading dose by another accumulation of what is left, exp(-exponent)."""
+
+    def wrong(dose, interval, cl, v):
+        p = pile(np.exp(-exponent(dose, interval, cl, v)))
+        return np.array([dose / (interval * cl), dose * p / v, dose * p])
+
+    return wrong
 
 
 _LONG_RUN = Function(
@@ -119,7 +130,79 @@ _LONG_RUN = Function(
         _slip(
             _other(loading=lambda d, v, pile, mean: d), 3, "The third number is the usual dose, without any loading."
         ),
+        _slip(
+            _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / v),
+            2,
+            "The interval is missing in the exponential: what is left after an interval is exp(-ke * interval).",
+        ),
+        _slip(
+            _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / (v * t)),
+            2,
+            "The interval stands below the line in the exponential: it multiplies the rate, cl / v * interval.",
+        ),
+        _slip(
+            _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: np.log(2) * cl / v * t),
+            2,
+            "There is a log 2 in the exponential that belongs to half-lives: exp(-ke * interval), or one half to the "
+            "power of interval over half-life.",
+        ),
+        _slip(_with_pile(lambda q: 1 - q), 2, "You multiplied by 1 - q where the sum of the series divides by it."),
+        _slip(
+            _with_pile(lambda q: 1 / (1 + q)),
+            2,
+            "The sum of 1 + q + q^2 + ... is 1 / (1 - q), with a minus: what is left makes the peak higher.",
+        ),
+        _slip(_with_pile(lambda q: 1 / q), 2, "You divided by what is left, q. The sum of the series is 1 / (1 - q)."),
+        _slip(
+            lambda d, t, cl, v: np.array([d / (t * cl), d / v - (q := np.exp(-cl / v * t)), d - q]),
+            2,
+            "Python divides first: dose / v * 1 / 1 - q lacks the brackets around 1 - q.",
+        ),
+        _slip(
+            lambda d, t, cl, v: d / (t * cl) * np.array([1, (pile := 1 / (1 - np.exp(-cl / v * t))), pile * v]),
+            2,
+            "The accumulation multiplies the average. It belongs to the rise by one dose, dose / v.",
+        ),
+        *(
+            _slip(_other(average=wrong), 1, said)
+            for wrong, said in (
+                (
+                    lambda d, t, cl, v: d / t * cl,
+                    "Python divides from left to right: dose / interval * cl multiplies by the clearance.",
+                ),
+                (
+                    lambda d, t, cl, v: d / v / 2 / np.tanh(cl / v * t / 2),  # half of (1 + q) / (1 - q)
+                    "The average is not halfway between peak and trough: the curve spends more time low than high.",
+                ),
+                (
+                    lambda d, t, cl, v: d / v / (1 - np.exp(-cl / v * t)),
+                    "The average is the peak. In the long run what goes in comes out, and that is CL times C.",
+                ),
+            )
+        ),
+        _slip(_other(loading=lambda d, v, pile, mean: mean), 3, "The third number is a concentration, the average."),
+        _slip(
+            _other(loading=lambda d, v, pile, mean: d + d * pile),
+            3,
+            "The usual dose is counted twice: the peak times the volume has the first dose in it.",
+        ),
+        _slip(
+            _other(loading=lambda d, v, pile, mean: d * pile * v),
+            3,
+            "The loading dose is multiplied by the volume once more: it is the peak times the volume.",
+        ),
+        _slip(
+            _other(peak=lambda d, v, pile, left: d * pile, loading=lambda d, v, pile, mean: d * pile / v),
+            3,
+            "Peak and loading dose have changed places: one is mg/L, the other mg.",
+        ),
+        _slip(
+            _other(peak=lambda d, v, pile, left: d * pile * left / v, loading=lambda d, v, pile, mean: d * (pile - 1)),
+            2,
+            "This is the trough, just before the next dose, and what would reach it. The peak is just after.",
+        ),
     ],
+    otherwise=by_number("the average", "the peak", "the loading dose", hints=(1, 2, 3)),
 )
 
 # ------------------------------------------------------------------------------------ 2: the peak
@@ -155,12 +238,18 @@ def _only_time(when: Callable) -> Callable:
     return lambda dose, ka, cl, v: np.array([when(ka, cl / v, cl), peak(dose, ka, cl, v)[1]])
 
 
+_which = by_number("tmax", "Cmax", hints=(2, 3))
+
+
 def _by_grid(arguments: list, given: list, wanted: list) -> tuple[str, int] | None:
     """An answer read off a grid of times is near in time, and nearer in height, where the curve is flat."""
     apart = [np.abs(g / w - 1) for g, w in zip(given, wanted, strict=True)]
     if all(a[1] < 0.05 and a[0] < 0.6 for a in apart) and any(a[0] > 1e-6 for a in apart):
         return "Cmax is nearly right and tmax is not: was it read off a grid of times? The formula needs none.", 2
-    return None
+    height = [_at(g[0], d, ka, cl / v, v) for g, (d, ka, cl, v) in zip(given, arguments, strict=True)]
+    if np.allclose([g[1] for g in given], height):
+        return "Cmax is the height of the curve at your tmax, as it should be; but that is not where the peak is.", 2
+    return _which(arguments, given, wanted)
 
 
 _PEAK = Function(
@@ -215,6 +304,67 @@ _PEAK = Function(
             3,
             "Cmax is an amount: divide by the volume.",
         ),
+        *(
+            _slip(make(when=wrong), 2, said)
+            for wrong, said in (
+                (
+                    lambda ka, ke, cl: np.log(ka / ke) / ka - ke,
+                    "Python divides first: log(ka / ke) / ka - ke lacks the brackets around ka - ke.",
+                ),
+                (lambda ka, ke, cl: np.log10(ka / ke) / (ka - ke), "That is the logarithm to base ten: `np.log`."),
+                (lambda ka, ke, cl: np.log(ka / ke) / (ka + ke), "The rates are added below the line: ka - ke."),
+                (
+                    lambda ka, ke, cl: np.log(ka) / np.log(ke) / (ka - ke),
+                    "The log of a ratio is a *difference* of logarithms, not their ratio.",
+                ),
+                (
+                    lambda ka, ke, cl: np.log(np.abs(ka - ke)) / (ka - ke),
+                    "The log of a ratio is asked for, log(ka / ke), not that of the difference.",
+                ),
+                (
+                    lambda ka, ke, cl: np.log(ka / ke) / (ka - cl),
+                    "The clearance stands in the difference where a rate belongs: ka - ke, with ke = CL / V.",
+                ),
+                (lambda ka, ke, cl: np.log(ka * ke) / (ka - ke), "In the logarithm the rates are divided: ka / ke."),
+            )
+            for make in (_peak_with, _only_time)
+        ),
+        _slip(
+            lambda dose, ka, cl, v: np.array([t := np.log(ka * cl / v) / (ka - v / cl), _at(t, dose, ka, v / cl, v)]),
+            1,
+            "ke is turned over: it is CL / V, one over hours.",
+        ),
+        *(
+            _slip(_peak_with(height=wrong), 3, said)
+            for wrong, said in (
+                (
+                    lambda t, d, ka, ke, v: -_at(t, d, ka, ke, v),
+                    "Cmax is negative: the slower exponential, exp(-ke t), comes first.",
+                ),
+                (
+                    lambda t, d, ka, ke, v: d * ka / v * (ka - ke) * (np.exp(-ke * t) - np.exp(-ka * t)),
+                    "Python divides from left to right: in Cmax the factor ka - ke belongs below the line.",
+                ),
+                (lambda t, d, ka, ke, v: _at(t, 1.0, ka, ke, v), "The dose is missing in Cmax."),
+                (
+                    lambda t, d, ka, ke, v: _at(t, d, ka, ke, v) / ka,
+                    "Cmax lacks a ka: the factor in front is D ka over V (ka - ke).",
+                ),
+                (
+                    lambda t, d, ka, ke, v: d * ka / v / (ka - ke) * np.exp(-ke * t),
+                    "Cmax lacks the second exponential: it is the difference of the two.",
+                ),
+                (
+                    lambda t, d, ka, ke, v: d * ka / v / (ka - ke) * (np.exp(-ke * t) + np.exp(-ka * t)),
+                    "In Cmax the exponentials are added; the formula has their difference.",
+                ),
+                (
+                    lambda t, d, ka, ke, v: d * ka / v / (ka - ke) * (np.exp(-ke * v * t) - np.exp(-ka * t)),
+                    "The clearance stands in an exponential of Cmax where a rate belongs: ke = CL / V.",
+                ),
+            )
+        ),
+        _slip(lambda dose, ka, cl, v: peak(dose, ka, cl, v) * [60, 1], 2, "tmax is in minutes; hours are asked for."),
     ],
 )
 
@@ -237,13 +387,19 @@ _SLIPS = {3: "a parameter that nothing uses", 5: "SDs called a covariance", 10: 
 
 
 def _judge_lines(answer: Any) -> None:
-    if isinstance(answer, str) or not isinstance(answer, list | tuple | set):
+    if isinstance(answer, np.ndarray):
+        answer = answer.tolist()
+    if isinstance(answer, str) or not isinstance(answer, list | tuple | set | frozenset):
         raise Wrong("Give the numbers of four lines in a list: [1, 2, 3, 4].")
     lines = list(answer)
     if any(line is ... for line in lines):
         raise StillOpen("" if all(line is ... for line in lines) else "Name the other lines, too.")
+    if not all(isinstance(line, int | float | np.number) for line in lines):
+        raise Wrong("Give line numbers, one beside the other and without quotes: [1, 2, 3, 4].")
     if any(isinstance(line, bool) or line not in range(1, 16) for line in lines):
         raise Wrong("The lines are numbered from 1 to 15.")
+    if len(set(lines)) < len(lines):
+        raise Wrong("A line is named twice: there are four of them.")
     right = sorted(set(lines) & set(_SLIPS))
     fine = [line for line in lines if line in _FINE]
     found = f"{len(right)} of four found. "
@@ -271,7 +427,13 @@ def _typical_peak() -> float:
     return models_06.tmax(models_06.KA, *(models_06.SLIDE[k] for k in ("lag", "cl", "v")))
 
 
-_TMAX = Value(
+def _peak_at(ka: float, ke: float) -> float:
+    """The time of the peak by other rates, the lag included."""
+    return models_06.SLIDE["lag"] + np.log(ka / ke) / (ka - ke)
+
+
+_KE = models_06.SLIDE["cl"] / models_06.SLIDE["v"]
+_TIME = Value(
     "tmax",
     truth=_typical_peak,
     rtol=0.015,  # 2 minutes: a fine grid of times will do
@@ -295,8 +457,31 @@ _TMAX = Value(
             2,
         ),
         Mistake(2.0, "This is the sampling time nearest to the peak: use a finer grid, or the formula.", 2),
+        Mistake(
+            lambda: _typical_peak() + models_06.SLIDE["lag"],
+            "The lag counts twice: a curve that has it in it peaks that much later already.",
+            2,
+        ),
+        Mistake(lambda: _typical_peak() - 2 * models_06.SLIDE["lag"], "The lag is added, not taken off.", 2),
+        Mistake(lambda: 60 * _typical_peak(), "This is in minutes; hours are asked for.", 2),
+        Mistake(lambda: _peak_at(0.5, _KE), "ka is a rate; half an hour is the half-life.", 2),
+        Mistake(lambda: _peak_at(2.0, _KE), "One over the half-life is not the rate: that is log 2 over it.", 2),
+        Mistake(
+            lambda: _peak_at(models_06.KA, models_06.SLIDE["cl"]),
+            "The clearance stands where a rate belongs: ke = CL / V.",
+            2,
+        ),
     ],
 )
+
+
+def _judge_tmax(answer: Any) -> None:
+    if isinstance(answer, dict):
+        raise Wrong("mf.exposure gives several numbers by name: take the one that says *when*.", 2)
+    _TIME.judge(answer)
+
+
+_TMAX = Judged("tmax", _judge_tmax)
 _WRITTEN = Parts(
     "The slide, written properly",
     [
@@ -337,6 +522,15 @@ _STATISTIC = Value(
         Mistake(
             lambda: _statistic((0.75, 0.75)), "That power is for clearances; allometry has another one for volumes.", 1
         ),
+        Mistake(lambda: _statistic((1.0, 0.75)), "The powers have changed places: that of CL comes first.", 1),
+        Mistake(
+            lambda: models_06.fitted((0.75, 1.0), True).minus_two_log_likelihood,
+            "This is the -2LL of the small model alone. The statistic is how much it falls with free powers.",
+            1,
+        ),
+        Mistake(
+            lambda: chi2.sf(_statistic(), 2), "This is the p-value. The order is: statistic, degrees of freedom, p.", 1
+        ),
     ],
 )
 _DF = Value(
@@ -365,7 +559,12 @@ _P = Value(
             "The mixture is for a variance at its boundary. A power may be smaller and larger: plain chi-squared.",
             3,
         ),
-        Mistake(lambda: chi2.pdf(_statistic(), 2), "This is a density; a p-value is the area of a tail.", 3),
+        Mistake(
+            lambda: 0.5 * chi2.sf(_statistic(), 2),
+            "This is half the p-value. No variance is at a boundary here: the powers are plain numbers. (The density, "
+            "chi2.pdf, happens to be the same with two degrees of freedom.)",
+            3,
+        ),
     ],
 )
 _ALLOMETRY = Parts(

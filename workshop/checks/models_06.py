@@ -35,13 +35,21 @@ def _curve(t: np.ndarray, m: dict[str, Any], eta: Any, slip: str = "") -> Any:
     a, b = eta[::-1] if slip == "swapped" else (eta[0], eta[0]) if slip == "one" else eta
     if slip == "plain":
         a, b = np.log1p(a), np.log1p(b)
+    elif slip == "added":
+        a, b = np.log1p(a / m["cl"]), np.log1p(b / m["v"])
+    elif slip == "minus":
+        a, b = -a, -b
+    elif slip in ("only cl", "only v"):
+        a, b = (a, 0.0) if slip == "only cl" else (0.0, b)
     cl, v = (m["cl"], m["v"]) if slip == "typical" else (m["cl"] * np.exp(a), m["v"] * np.exp(b))
     lag = {"no lag": 0.0, "twice": 2 * m["lag"]}.get(slip, m["lag"])
-    ke = cl if slip == "rate" else cl / v
+    ke = {"rate": cl, "turned": v / cl, "sign": -cl / v}.get(slip, cl / v)
     s = np.maximum(t - lag, 0.0)
     depot = DOSE * np.exp(-m["ka"] * s) * (t >= lag)
     amount = DOSE * m["ka"] / (m["ka"] - ke) * (np.exp(-ke * s) - np.exp(-m["ka"] * s))
-    return {"amount": amount, "depot": depot, "depot / v": depot / v}.get(slip, amount / v)
+    other = {"amount": amount, "depot": depot, "depot / v": depot / v, "typical v": amount / m["v"]}
+    other |= {"twice v": amount / v**2, "source": amount / m["ka"] / v}
+    return other.get(slip, amount / v)
 
 
 _CURVES = {
@@ -55,6 +63,15 @@ _CURVES = {
     "one": "One random effect serves both CL and V, and the other one is not used.",
     "typical": "observations does not use eta: everybody is typical.",
     "plain": "The effects are log-normal: the typical value times exp(eta), not times 1 + eta.",
+    "added": "The effects are log-normal: the typical value times exp(eta), not plus eta.",
+    "minus": "The effects have the wrong sign: the typical value times exp(eta), as on lines 8 and 9.",
+    "only cl": "The second random effect is not used: the volume, too, is a person's own.",
+    "only v": "The first random effect is not used: the clearance, too, is a person's own.",
+    "typical v": "The amount is divided by the typical volume: line 12 has the person's own.",
+    "twice v": "The volume is divided by twice: the blood holds an amount, and the amount over V is the concentration.",
+    "source": "What leaves the depot, ka times its amount, is what arrives in the blood: the ka is missing there.",
+    "turned": "The amount falls at the rate V / CL: it is turned over.",
+    "sign": "The amount in the blood grows by what is eliminated: that term has a minus.",
 }
 
 
@@ -82,6 +99,8 @@ def judge_model(answer: Any) -> None:
     _judge_effects(model, eta)
     density = called("observations", model.observations, jnp.asarray(eta), PERSON)
     if not isinstance(density, dist.Normal) or jnp.shape(density.loc) != TIMES.shape:
+        if not isinstance(density, dist.Distribution):
+            raise Wrong("observations returns the curve alone: dist.Normal(curve, self.sigma) is what was observed.", 3)
         kind = type(density).__name__
         raise Wrong(f"observations returns a {kind}; a `dist.Normal` with a mean for each time is asked for.", 3)
 
@@ -140,6 +159,22 @@ def _judge_values(answer: Any) -> None:
             "of a third. Square them.",
             2,
         )
+    for wrong, reason in (
+        (100 * SDS, "omega is in per cent: a covariance has the squares of the shares, thirty hundredths and twenty."),
+        (
+            (100 * SDS) ** 2,
+            "omega is in per cent: a covariance has the squares of the shares, thirty hundredths and twenty.",
+        ),
+        (np.sqrt(SDS), "omega has the square *roots* of the SDs on its diagonal. A variance is the SD squared."),
+        (SDS[::-1] ** 2, "The two have changed places: 30% is for clearance, the first of the two effects."),
+        (
+            np.log1p(SDS**2),
+            "That turns 30% into a coefficient of variation of CL itself, more exactly than the slide: take it as the "
+            "SD of eta, and square it.",
+        ),
+    ):
+        if np.allclose(omega, np.diag(wrong)):
+            raise Wrong(reason, 2)
     if not np.allclose(omega, np.diag(SDS**2)):
         raise Wrong("omega is not the covariance of two independent effects with SDs of 30% and 20%.", 2)
 
@@ -207,14 +242,20 @@ def share_within(loading: float, dose: float, every: float) -> float:
 
 def judge_regimen(answer: Any) -> None:
     """Three numbers: loading dose and dose in mg, and hours from one to the next."""
+    if isinstance(answer, np.ndarray):
+        answer = answer.tolist()
     if isinstance(answer, list | tuple) and any(x is ... for x in answer):
         raise StillOpen("" if all(x is ... for x in answer) else "Give the other numbers, too.")
+    if isinstance(answer, set | frozenset):
+        raise Wrong("A set has no order: give loading dose, dose and hours in a list.")
     try:
         loading, dose, every = (float(x) for x in answer)
     except (TypeError, ValueError):
         raise Wrong("Give three numbers: loading dose (mg), dose (mg), hours from one dose to the next.") from None
     if min(loading, dose, every) <= 0 or not np.isfinite([loading, dose, every]).all():
         raise Wrong("All three are to be above zero.")
+    if every <= 1:
+        raise Wrong("The third number is in hours from one dose to the next. Was this meant in days?", 1)
     if every < 12:
         raise Wrong("That is more than twice a day, more than the ward can do.", 1)
     model: Any = fitted((1.0, 1.0), False).model
@@ -226,6 +267,8 @@ def judge_regimen(answer: Any) -> None:
     told = f"{share:.0%} of them stay within the range. "
     if first < 0.5 * LOW and loading == dose:
         raise Wrong(told + "Without a larger first dose it takes weeks to get there: the half-life is six days.", 1)
+    if max(first, later) < 0.01 * LOW:
+        raise Wrong(told + "The typical child is a thousandfold below. Were these doses meant in grams?", 2)
     if max(first, later) < 0.7 * LOW:
         raise Wrong(told + "Even the typical child is far below. Were these doses meant per kg?", 2)
     for level, what, hint in ((first, "The first dose", 2), (later, "What follows", 3)):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mefit import style
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
@@ -108,10 +108,16 @@ def say(found: Path) -> str:
     return text
 
 
+def _tick(height: float, place: int) -> str:
+    """Short enough to leave room for the label beside it, where the curve is nearly flat."""
+    return f"{height:.0e}".replace("e-0", "e−") if 0 < height < 0.01 else f"{height:g}"
+
+
 def paint(picture: style.Picture, found: Path) -> Callable[[Path], None]:
     left = picture.add_axes((0.095, 0.14, 0.255, 0.74), xlim=(0, _X[-1]), xticks=[0, 1, 4])
     left.set(xlabel="ω², its best value = 1", ylabel="−2 log L a group, above its minimum")
-    left.yaxis.set_major_locator(MaxNLocator(3))
+    left.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    left.yaxis.set_major_formatter(FuncFormatter(_tick))
     left.yaxis.set_label_coords(-0.25, 0.5)
     left.axvline(1, **style.LINE["truth"], label="best ω²")
     (curve,) = left.plot(_X, 0 * _X, **style.LINE["marginal"], label="−2 log L")

@@ -22,7 +22,7 @@ from workshop.explorers.panel import Control, Explorer, Slider
 
 SUBJECTS, EDGES = 2000, np.linspace(-3.5, 3.5, 36)  # the edges in units of omega
 _CURVE = np.linspace(-3.5, 3.5, 141)
-_RATIO = np.geomspace(0.01, 1000, 101)
+_RATIO = np.geomspace(3e-4, 5e4, 201)  # what the sliders reach
 _WARNING = 0.3  # the usual line: above it, plots of estimates are not to be trusted
 _rng = np.random.default_rng(5)
 _ETA, _ERROR, _DRAW = (z / z.std() for z in _rng.normal(size=(3, SUBJECTS)))
@@ -88,15 +88,17 @@ def paint(picture: style.Picture, found: Shrinkage) -> Callable[[Shrinkage], Non
     bars.axvline(1, **style.LINE["truth"])
     bars.set_xticks([0, 1], ["0", "ω²"])
 
-    right = picture.add_axes((0.62, 0.13, 0.365, 0.4), xscale="log", xlim=(0.01, 1000), ylim=(0, 1))
+    right = picture.add_axes((0.62, 0.13, 0.365, 0.4), xscale="log", xlim=(_RATIO[0], _RATIO[-1]), ylim=(0, 1))
     right.set(xlabel="n ω² / σ²", ylabel="shrinkage", yticks=[0, 0.3, 1])
-    right.set_xticks([0.01, 1, 100], ["0.01", "1", "100"])
+    right.set_xticks([0.001, 1, 1000], ["0.001", "1", "1000"])
     right.xaxis.set_minor_locator(NullLocator())
     reliability = _RATIO / (1 + _RATIO)
     right.plot(_RATIO, 1 - np.sqrt(reliability), **style.LINE["individual"] | {"linewidth": 2.6}, label="1 − √B")
     right.plot(_RATIO, 1 - reliability, **style.LINE["prior"], label="1 − B")
     right.axhline(_WARNING, color="#999999", linewidth=1.2, zorder=1)
-    (dots,) = right.plot([], [], **style.POINT["individual"] | {"markersize": 10}, label="these estimates")
+    (dots,) = right.plot(
+        [], [], **style.POINT["individual"] | {"markersize": 10, "clip_on": False}, label="these estimates"
+    )
     right.legend(loc="upper right", borderaxespad=0.1)
 
     def update(found: Shrinkage) -> None:
@@ -115,7 +117,8 @@ def paint(picture: style.Picture, found: Shrinkage) -> Callable[[Shrinkage], Non
         known.set_width(share)
         hidden.set_x(share)
         hidden.set_width(rest)
-        parts.set_text(f"EBEs {share:.2f} + posterior {rest:.2f} = {share + rest:.2f}")
+        total = round(share, 2) + round(rest, 2)  # so that the sum is right as it is written
+        parts.set_text(f"EBEs {share:.2f} + posterior {rest:.2f} = {total:.2f}")
         dots.set_data([found.ratio] * 2, [1 - share**0.5, 1 - share])
 
     update(found)

@@ -156,14 +156,15 @@ def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
     log.legend(handles=tails, loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, columnspacing=1.4)
     strips = []
     for j, name in enumerate(NAMES):
-        axes = picture.add_axes((0.07 + 0.3225 * j, 0.1, 0.27, 0.27), xlim=(0, 36), ylim=(-4, 4))
-        axes.set(xticks=[0, 12, 24, 36], yticks=[-4, -2, 0, 2, 4], xlabel="hours since the dose")
+        axes = picture.add_axes((0.07 + 0.3225 * j, 0.1, 0.27, 0.27), xlim=(0, 36))
+        axes.set(xticks=[0, 12, 24, 36], xlabel="hours since the dose")
         axes.axhline(0, color="#111111", linewidth=0.8)
         (was,), (now,) = axes.plot([], [], **_GREY), axes.plot([], [], **line)
         fill = axes.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA["population"])
         strips.append((was, now, fill))
         axes.set_title(f"what it tells about {name}", size=13)
     picture.axes[2].set_ylabel("% of C per 1%")
+    picture.axes[2].yaxis.set_label_coords(-0.19, 0.5)  # where it stays when the axis gets longer
 
     def update(found: Change) -> None:
         before, after = found.before, found.after
@@ -176,7 +177,10 @@ def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
         linear.set_ylim(0, next(top for top in (3, 4, 5, 8, 1e9) if top >= 1.05 * highest))
         for tail, values in zip(tails, after.parts, strict=True):
             tail.set_data(TIME, values)
+        steepest = max(np.abs(before.sensitivity).max(), np.abs(after.sensitivity).max())
+        reach = next(top for top in (4, 8, 16, 1e9) if top >= steepest)  # the same for the three, to compare them
         for j, (was, now, fill) in enumerate(strips):
+            picture.axes[2 + j].set(ylim=(-reach, reach), yticks=[-reach, 0, reach])
             was.set_data(TIME, before.sensitivity[:, j])
             now.set_data(TIME, after.sensitivity[:, j])
             fill.set_data(TIME, 0 * TIME, after.sensitivity[:, j])
