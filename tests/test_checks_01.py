@@ -90,6 +90,11 @@ def only_weight(m, eta, subject):
     return oral(subject, m.ka, m.cl * subject.covariates["wt"] ** 0.75 * jnp.exp(eta[0]), m.v * jnp.exp(eta[1]))
 
 
+def counted_from_one(m, eta, subject):
+    own = m.cl * (subject.covariates["wt"] / 70) ** 0.75 * jnp.exp(eta[1])
+    return oral(subject, m.ka, own, m.v * jnp.exp(eta[2]))
+
+
 def linear_weight(m, eta, subject):
     return oral(subject, m.ka, m.cl * subject.covariates["wt"] / 70 * jnp.exp(eta[0]), m.v * jnp.exp(eta[1]))
 
@@ -122,6 +127,14 @@ def on_a_grid(m, eta, subject, f):
     grid = jnp.linspace(0, 24, 1000)
     fine = mf.pk.oral_one_compartment(subject, ka=m.ka, cl=m.cl * jnp.exp(eta[0]), v=m.v * jnp.exp(eta[1]), time=grid)
     return grid[jnp.argmax(fine)]
+
+
+def cl(m, eta):
+    return m.cl * jnp.exp(eta[0])
+
+
+def ke(m, eta):
+    return cl(m, eta) / (m.v * jnp.exp(eta[1]))
 
 
 def on_a_coarse_grid(m, eta, subject, f):
@@ -269,6 +282,10 @@ def needed(limit, o, s):
     return n
 
 
+def unrounded(limit, o, s):
+    return (s / o) ** 2 * (1 - limit) ** 2 / (1 - (1 - limit) ** 2)
+
+
 def cv(v):
     return sqrt(exp(v) - 1)
 
@@ -312,6 +329,10 @@ def share_of_points(model, person, limit, key):
     return jnp.mean(mf.predict(model, person[[0] * 1000], drawn(model, key), GRID) > limit)
 
 
+def share_of_the_mean(model, person, limit, key):
+    return float(mf.predict(model, person[[0] * 1000], drawn(model, key), GRID).mean(axis=0).max() > limit)
+
+
 def share_variances(model, person, limit, key):
     eta = jax.random.normal(key, (1000, 3)) * jnp.diagonal(model.omega)
     return jnp.mean(mf.predict(model, person[[0] * 1000], eta, GRID).max(axis=1) > limit)
@@ -332,6 +353,12 @@ PLANTED = [
     ("01.1", 8, "Give 4 answers", 1),
     ("01.1", None, "None", 1),
     ("01.1", [6, 8, 60, 8], "how far a measurement lies", 1),
+    ("01.1", [6, 8, 60, 8], "what sex does", 1),
+    ("01.1", [3, 8, 60, 8], "more theta than", 1),
+    ("01.1", [7, 11, 60, 8], "added it whole", 2),
+    ("01.1", [7, 8, 120, 8], "bear an eta", 2),
+    ("01.1", [7, 8, 62, 8], "Their distribution, Omega", 2),
+    ("01.1", [7, 8, 60, 68], "added random effects", 3),
     ("01.1", [4, 8, 60, 8], "typical values alone", 1),
     ("01.1", [5, 8, 60, 8], "How much people differ", 1),
     ("01.1", [8, 9, 60, 8], "exponent", 2),
@@ -353,6 +380,18 @@ PLANTED = [
     ("01.2", [lambda v: sqrt(exp(sqrt(v)) - 1), ends], "SD of eta where its variance", 2),
     ("01.2", [lambda v: exp(v / 2) * cv(v), ends], "over the median", 2),
     ("01.2", [lambda v: 100 * cv(v), ends], "per cent", 1),
+    ("01.2", [lambda v: exp(v) * (exp(v) - 1), ends], "squared median", 3),
+    ("01.2", [lambda v: sqrt(exp(v) * (exp(v) - 1)) / exp(v), ends], "half of v in its exponent", 2),
+    ("01.2", [lambda v: exp(v) * (exp(v) - 1) / exp(v / 2), ends], "the SD is its root", 2),
+    ("01.2", [lambda v: sqrt(exp(v)) - 1, ends], "under the root", 3),
+    ("01.2", [lambda v: sqrt(exp(v - 1)), ends], "not in the exponent", 3),
+    ("01.2", [cv, lambda cl, v: [cl * exp(-2 * sqrt(v)), cl * exp(2 * sqrt(v))]], "two SDs", 3),
+    ("01.2", [cv, lambda cl, v: [cl - 1.645 * v, cl + 1.645 * v]], "as far down as up", 2),
+    ("01.2", [cv, lambda cl, v: [cl * (1 - 1.645 * v), cl * (1 + 1.645 * v)]], "as far down as up", 2),
+    ("01.2", [cv, lambda cl, v: [cl * exp(v / 2) * (1 + z * cv(v)) for z in (-1.645, 1.645)]], "as far down as up", 2),
+    ("01.2", [cv, lambda cl, v: np.array(ends(cl, v)) / cl], "multiply by it", 2),
+    ("01.2", [cv, lambda cl, v: [-1.645 * sqrt(v), 1.645 * sqrt(v)]], "range of eta", 2),
+    ("01.2", [cv, lambda cl, v: [cl * exp(-0.9 * sqrt(v)), cl * exp(0.9 * sqrt(v))]], "share of people", 3),
     ("01.2", [lambda v: sqrt(1 - exp(v)), ends], "ValueError", 1),
     ("01.2", [cv, lambda cl, v: cl], "one number", 1),
     ("01.2", [cv, lambda cl, v: None], "returns nothing", 1),
@@ -375,6 +414,9 @@ PLANTED = [
     ("01.3", written(effects=lambda m: dist.MultivariateNormal(jnp.array([m.cl, m.v]), m.omega)), "departures", 1),
     ("01.3", written(effects=lambda m: dist.MultivariateNormal(jnp.zeros(3), jnp.eye(3))), "two random effects", 1),
     ("01.3", written(effects=lambda m: dist.LogNormal(zeros, jnp.diag(m.omega) ** 0.5)), "at negative values", 1),
+    ("01.3", written(effects=lambda m: dist.MultivariateNormal(zeros, m.omega @ m.omega)), "omega is squared", 1),
+    ("01.3", written(effects=lambda m: dist.MultivariateNormal(zeros, m.omega**2)), "omega is squared", 1),
+    ("01.3", written(effects=lambda m: dist.Normal(zeros, m.sigma)), "sigma is the SD of a measurement", 1),
     ("01.3", written(effects=lambda m: m.omega), "a distribution is asked for", 1),
     ("01.3", written(effects=lambda m: print(end="")), "returns nothing", 1),
     ("01.3", written(effects=lambda m: dist.MultivariateNormal(zeros, 2 * m.omega)), "not the normal", 1),
@@ -387,6 +429,16 @@ PLANTED = [
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w * (1 + jnp.log(a)), v * (1 + jnp.log(b)))), "exponential", 2),
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w + jnp.log(a), v + jnp.log(b))), "exponential", 2),
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * a, v * b)), "Weight does nothing", 1),
+    ("01.3", written(counted_from_one), "Python counts from 0", 2),  # JAX takes the last entry for one beyond the end
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka * a, cl * w * b, v * b)), "the volume has that of CL", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka * a, cl * w * a, v * b)), "sits on ka", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w / a, v / b)), "signs of the random effects", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w + a, v + b)), "exp(eta) is added", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w * a**0.75, v * b)), "close the brackets", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w * a, v * w ** (4 / 3) * b)), "the volume too", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl**0.75 * w * a, v * b)), "typical clearance along", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, 0.75 * cl * w ** (4 / 3) * a, v * b)), "as a factor", 2),
+    ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, (cl + w) * a, v * b)), "What weight does is added", 2),
     ("01.3", written(linear_weight), "exponent of the weight", 2),
     ("01.3", written(only_weight), "not divided by 70", 2),
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl / w * a, v * b)), "turn the ratio", 2),
@@ -403,6 +455,11 @@ PLANTED = [
     ("01.3", written(observed=lambda m, f: dist.Normal(f, m.sigma * f)), "grows with the curve", 3),
     ("01.3", written(observed=lambda m, f: dist.Normal(f, 1.0)), "not depend on sigma", 3),
     ("01.3", written(observed=lambda m, f: dist.LogNormal(f, m.sigma)), "LogNormal", 3),
+    ("01.3", written(observed=lambda m, f: dist.Normal(m.sigma, f)), "are exchanged", 3),
+    ("01.3", written(observed=lambda m, f: dist.Normal(0.0, m.sigma)), "lie around 0", 3),
+    ("01.3", written(observed=lambda m, f: dist.Normal(f + m.sigma, m.sigma)), "added to the curve", 3),
+    ("01.3", written(observed=lambda m, f: dist.Normal(jnp.log(f), m.sigma)), "logarithm of the curve", 3),
+    ("01.3", written(observed=lambda m, f: dist.MultivariateNormal(f, jnp.eye(f.size))), "by itself", 3),
     ("01.3", written(observed=lambda m, f: f), "a distribution is asked for", 1),
     ("01.3", written(observed=lambda m, f: dist.Normal(f[:3], m.sigma)), "each sampling time", 3),
     # 01.4
@@ -419,6 +476,20 @@ PLANTED = [
     ("01.4", mended(1, 1, lambda m, e, s, f: s.time[jnp.argmax(f)]), "between two samples", 3),
     ("01.4", mended(1, 1, lambda m, e, s, f: s.time[jnp.argmax(s.y)]), "highest measurement", 3),
     ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log(m.ka * m.v / m.cl) / (m.ka - m.cl / m.v)), "typical person", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log(m.ka / ke(m, e)) / m.ka - ke(m, e)), "in brackets", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log10(m.ka / ke(m, e)) / (m.ka - ke(m, e))), "natural logarithm", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: m.ka / ke(m, e) / (m.ka - ke(m, e))), "lacks its logarithm", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log(m.ka / ke(m, e))), "has no unit", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log(m.ka - ke(m, e)) / (m.ka - ke(m, e))), "log of a ratio", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: jnp.log(m.ka / cl(m, e)) / (m.ka - cl(m, e))), "volume is missing", 3),
+    (
+        "01.4",
+        mended(1, 1, lambda m, e, s, f: jnp.log(m.ka / cl(m, e) * m.v) / (m.ka - cl(m, e) / m.v)),
+        "V typical",
+        3,
+    ),
+    ("01.4", mended(1, 1, lambda m, e, s, f: 1 / m.ka), "on average", 3),
+    ("01.4", mended(1, 1, lambda m, e, s, f: "two hours"), "returns a str", 3),
     ("01.4", mended(1, 1, on_a_coarse_grid), "not the time at which", 3),
     ("01.4", mended(1, 1, lambda m, e, s, f: jnp.nan), "not the time at which", 3),
     ("01.4", mended(1, 1, lambda m, e, s, f: s.time), "an array", 3),
@@ -429,6 +500,12 @@ PLANTED = [
     ("01.5", [lambda n, o, s: o**2 / (o**2 + n * s**2), lost, needed], "wrong place", 2),
     ("01.5", [lambda n, o, s: n * (o / s) ** 2, lost, needed], "ratio of two precisions", 3),
     ("01.5", [lambda n, o, s: o / sqrt(o**2 + s**2 / n), lost, needed], "root of B", 3),
+    ("01.5", [lambda n, o, s: n * o**2 / (n * o**2 + s), lost, needed], "sigma stands there without", 2),
+    ("01.5", [lambda n, o, s: n * o / (n * o + s**2), lost, needed], "omega stands there without", 2),
+    ("01.5", [lambda n, o, s: n * o**2 / n * o**2 + s**2, lost, needed], "in brackets", 3),
+    ("01.5", [lambda n, o, s: 1 / (n / s**2 + 1 / o**2), lost, needed], "left unknown", 3),
+    ("01.5", [lambda n, o, s: b(n - 1, o, s), lost, needed], "one measurement too few", 2),
+    ("01.5", [lambda n, o, s: s**2 / (n * o**2), lost, needed], "ratio of two variances", 3),
     ("01.5", [lambda n, o, s: 0.8, lost, needed], "same result whatever", 1),
     ("01.5", [b, lambda n, o, s: 1 - b(n, o, s), needed], "variance form; the one", 3),
     ("01.5", [b, lambda n, o, s: b(n, o, s) ** 0.5, needed], "what is left", 3),
@@ -436,6 +513,13 @@ PLANTED = [
     ("01.5", [b, b, needed], "B itself", 3),
     ("01.5", [b, lambda n, o, s: 1 - b(n, o, s) ** 2, needed], "no square", 3),
     ("01.5", [b, lambda n, o, s: 100 * lost(n, o, s), needed], "per cent", 1),
+    ("01.5", [b, lambda n, o, s: 1 - sqrt(b(n, o, s)) * o, needed], "Divide the SD by omega", 3),
+    ("01.5", [b, lambda n, o, s: 1 - b(n, o, s) * o, needed], "SD over omega", 3),
+    ("01.5", [b, lambda n, o, s: 1 - b(n, o, s) * sqrt(o**2 + s**2) / o, needed], "divided by n", 3),
+    ("01.5", [b, lost, lambda x, o, s: round(unrounded(x, o, s))], "too few", 3),
+    ("01.5", [b, lost, lambda x, o, s: ceil((s / o) ** 2 * x / (1 - x))], "set B to the limit", 3),
+    ("01.5", [b, lost, lambda x, o, s: ceil((s / o) ** 2 * (1 - x) ** 0.5 / (1 - (1 - x) ** 0.5))], "a square", 3),
+    ("01.5", [b, lost, lambda x, o, s: ceil(unrounded(x, o, s) * o / s)], "are SDs", 3),
     ("01.5", [b, lost, lambda x, o, s: needed(x, o, s) - 1], "still above", 3),
     ("01.5", [b, lost, lambda x, o, s: needed(x, o, s) + 1], "One fewer", 3),
     ("01.5", [b, lost, lambda x, o, s: (s / o) ** 2 * (1 - x) ** 2 / (1 - (1 - x) ** 2)], "part of a sample", 3),
@@ -451,8 +535,15 @@ PLANTED = [
     ("01.7", share_variances, "variances", 1),
     ("01.7", share_standard, "differ too much", 1),
     ("01.7", share_by_axis, "one number is asked for", 1),
-    ("01.7", share_of_points, "It ", 1),
+    ("01.7", share_of_points, "too small every time", 3),
+    ("01.7", lambda *a: 1000 * share(*a), "at most 1", 3),
+    ("01.7", share_of_the_mean, "or alike", 1),
 ]
+
+
+def test_shares_of_nothing_but_0_and_1_are_named():
+    slips = lesson_01._crowd_slips([()] * 4, [1.0, 0.0, 0.0, 1.0], [0.2, 0.4, 0.6, 0.8])
+    assert slips is not None and "0 or 1" in slips[0]
 
 
 GIVEN_AWAY = {

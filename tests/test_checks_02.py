@@ -190,6 +190,13 @@ def argmax_of_grid(a, omega0):
     return grid[np.argmax(profile(grid, a, omega0))]
 
 
+def first_top_or_first_point(a, omega0):
+    """np.argmax of nothing but False is 0."""
+    grid = np.linspace(0.05, 3, 20001) * omega0
+    height = profile(grid, a, omega0)
+    return grid[1:-1][np.argmax((height[1:-1] > height[:-2]) & (height[1:-1] > height[2:]))]
+
+
 def valley(a, omega0):
     total = omega0**2 + a
     inside = total * (total - 4 * a)
@@ -266,7 +273,30 @@ PLANTED = [
     ("02.1", C, undefined_name, "stopped on its line", 1),
     ("02.1", C, -4.2, "A function is asked for", 1),
     ("02.1", C, None, "This is None", 1),
+    ("02.1", C, lambda y, e, m, s: norm.logpdf(y, e, s).sum(), "mu is not used", 1),
+    ("02.1", C, lambda y, e, m, s: norm.logpdf(y, m - e, s).sum(), "eta is taken off", 1),
+    ("02.1", C, lambda y, e, m, s: np.sum(-(((y - m - e) / s) ** 2) - np.log(s) - LN / 2), "not halved", 2),
+    ("02.1", C, lambda y, e, m, s: np.sum(-((y - m - e) ** 2) / (2 * s) - np.log(s) - LN / 2), "squared too", 2),
+    ("02.1", C, lambda y, e, m, s: np.sum(-((y - m - e) ** 2) / 2 * s**2 - np.log(s) - LN / 2), "in brackets", 2),
+    ("02.1", C, lambda y, e, m, s: np.sum(-(((y - m - e) / s) ** 2) / 2 - np.log(2 * np.pi * s) / 2), "half of the", 2),
+    ("02.1", C, lambda y, e, m, s: np.sum(-(((y - m - e) / s) ** 2) / 2 + np.log(s) - LN / 2), "sign of log sigma", 2),
+    ("02.1", C, lambda y, e, m, s: np.sum(-(((y - m - e) / s) ** 2) / 2 - np.log(s) - LN), "log 2 pi is not", 2),
+    ("02.1", C, lambda y, e, m, s: norm.logpdf(np.mean(y), m + e, s), "density of the mean of y", 1),
     # 02.1: joint
+    ("02.1", J, lambda y, e, m, o, s: joint(y, e, m, s, o), "are exchanged", 2),
+    ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, o) + norm.logpdf(e, 0, o), "that of eta", 2),
+    ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s) + norm.logpdf(e, 0, o**2), "It is the variance", 2),
+    ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s) - norm.logpdf(e, 0, o), "is taken off", 1),
+    ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s) - e**2 / o**2 / 2 + np.log(o) - LN / 2, "sign of log omega", 2),
+    ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s) - e**2 / o**2 - np.log(o) - LN / 2, "not halved", 2),
+    ("02.1", J, lambda y, e, m, o, s: norm.logpdf(e, 0, o), "the other factor", 1),
+    (
+        "02.1",
+        J,
+        lambda y, e, m, o, s: np.log(np.exp(cond(y, e, m, s)) + norm.pdf(e, 0, o)),
+        "log of a sum of two densities",
+        1,
+    ),
     ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s), "the conditional one", 1),
     ("02.1", J, lambda y, e, m, o, s: cond(y, e, m, s) - e**2 / (2 * o**2), "normaliser of p(eta) is missing", 2),
     ("02.1", J, lambda y, e, m, o, s: joint(y, e, m, o, s) + np.log(o), "lacks omega", 2),
@@ -283,6 +313,9 @@ PLANTED = [
     ("02.1", M, without_prior, "p(eta) is not in the integral", 2),
     ("02.1", M, over_mu, "integrated over theta", 2),
     ("02.1", M, peak, "peak of the joint density", 1),
+    ("02.1", M, lambda y, m, o, s: marg(y, m, s, o), "are exchanged", 3),
+    ("02.1", M, lambda y, m, o, s: norm.logpdf(y.mean(), m, np.sqrt(o**2 + s**2 / y.size)), "of all of y", 3),
+    ("02.1", M, lambda y, m, o, s: norm.logpdf(y, m, o + s).sum(), "SDs do not add up", 2),
     ("02.1", M, lambda y, m, o, s: cond(y, 0, m, s), "the typical subject", 1),
     ("02.1", M, lambda y, m, o, s: np.exp(marg(y, m, o, s)), "the area itself", 1),
     ("02.1", M, lambda y, m, o, s: marg(y, m, o**0.5, s**0.5), "they are SDs", 2),
@@ -304,6 +337,14 @@ PLANTED = [
     ("02.2", C, lambda m, e, x: cond_of(m, jnp.zeros(()), x), "the typical patient", 1),
     ("02.2", C, lambda m, e, x: m.observations(e, x).log_prob(x.y)[x.mask].mean(), "mean over the rows", 1),
     ("02.2", C, lambda m, e, x: m.observations(e, x).log_prob(x.y), "an array of shape (5,)", 1),
+    ("02.2", C, lambda m, e, x: jnp.sum(m.observations(e, x).log_prob(x.y) * ~x.mask), "were not seen", 2),
+    ("02.2", C, lambda m, e, x: jnp.where(x.mask, m.observations(e, x).log_prob(x.y), 1.0).sum(), "adds 0", 2),
+    ("02.2", C, lambda m, e, x: m.random_effects().log_prob(e), "how well eta explains", 1),
+    ("02.2", J, lambda m, e, x: cond_of(m, e, x) - m.random_effects().log_prob(e), "is taken off", 1),
+    ("02.2", J, lambda m, e, x: cond_of(m, e, x) * m.random_effects().log_prob(e), "been multiplied", 1),
+    ("02.2", J, lambda m, e, x: cond_of(m, e, x) + m.random_effects().log_prob(0.0), "taken at 0", 1),
+    ("02.2", J, lambda m, e, x: cond_of(m, e, x) + dist.Normal(0, m.sigma).log_prob(e), "SD of eta is omega", 2),
+    ("02.2", J, lambda m, e, x: cond_of(m, e, x) - (e / m.omega) ** 2 / 2, "normaliser of p(eta)", 2),
     ("02.2", C, joint_of, "p(eta) is in it already", 1),
     ("02.2", J, cond_of, "density of eta is missing", 1),
     (
@@ -338,6 +379,21 @@ PLANTED = [
     ("02.3", C, lambda n, s: -1 / n, "as a share of sigma squared", 1),
     ("02.3", C, lambda n, s: 0, "the marginal estimate", 1),
     ("02.3", C, lambda n, s: -0.5 * s**2, "That holds for pairs", 2),
+    ("02.3", C, lambda n, s: -(s**2) * (1 - 1 / n), "minus the limit itself", 1),
+    ("02.3", C, lambda n, s: -((s / n) ** 2), "not in n squared", 2),
+    ("02.3", C, lambda n, s: 1 - 1 / n, "not yet a bias", 1),
+    ("02.3", C, lambda n, s: s**2 * (1 - 1 / n) - s, "sigma is an SD", 1),
+    (
+        "02.3",
+        J,
+        fixed_point(lambda n, o, s, v, b: (1 - 1 / n) * s**2 + (1 - b) * (o**2 + s**2 / n)),
+        "1 - B is squared",
+        1,
+    ),
+    ("02.3", J, fixed_point(lambda n, o, s, v, b: (1 - 1 / n) * s**2 + (1 - b) ** 2 * (o**2 + v / n)), "Only B", 3),
+    ("02.3", J, fixed_point(lambda n, o, s, v, b: (1 - 1 / n) * s**2 + (1 - b) ** 2 * (o**2 + s**2)), "by n", 3),
+    ("02.3", J, fixed_point(lambda n, o, s, v, b: (1 - 1 / n) * s**2 + (1 - b**2) * (o**2 + s**2 / n)), "brackets", 3),
+    ("02.3", J, lambda n, o, s: limit(n, o, s) - s**2, "the limit itself is asked for", 1),
     ("02.3", J, lambda n, o, s: (1 - 1 / n) * s**2, "joint maximum likelihood", 2),
     ("02.3", J, lambda n, o, s: s**2, "That is the truth", 1),
     (
@@ -361,6 +417,11 @@ PLANTED = [
     ("02.4", None, lambda n, s: 3**0.5 / n * s, "has left out n", 2),
     ("02.4", None, lambda n, s: 3 * s / n**0.5, "of a part only", 3),
     ("02.4", None, lambda n, s: (3 / n) ** 0.5, "sigma is missing", 2),
+    ("02.4", None, lambda n, s: s * (5 / n) ** 0.5, "take it off", 3),
+    ("02.4", None, lambda n, s: 2 * s / n, "Two slips", 3),
+    ("02.4", None, lambda n, s: 3 * s / n, "sigma is squared", 3),
+    ("02.4", None, lambda n, s: s**2 / n, "how large must T be", 3),
+    ("02.4", None, lambda n, s: s * (3 / (n - 1)) ** 0.5, "not n - 1", 1),
     ("02.4", None, lambda n, s: n + s, "does not give the right numbers", 1),
     ("02.4", None, lambda n, s: 0.75, "a value of B", 3),
     ("02.4", None, lambda n, s: 3, "a value of the ratio", 3),
@@ -376,6 +437,16 @@ PLANTED = [
     ("02.5", C, lambda w, a, o: -(o**2 + a) / (w**2 + a) / 2 - 2 * np.log(w), "counts twice", 2),
     ("02.5", C, lambda w, a, o: -(o**2 + a) / (w**2 + a) - np.log(w), "factor 1/2", 2),
     ("02.5", C, lambda w, a, o: -(o + a) / (w + a) / 2 - np.log(w), "need their squares", 2),
+    ("02.5", C, lambda w, a, o: -(o**2 + a) / 2 / w**2 + a - np.log(w), "in brackets", 1),
+    ("02.5", C, lambda w, a, o: -(o**2 + a) / 2 * (w**2 + a) - np.log(w), "in place of dividing", 1),
+    ("02.5", C, lambda w, a, o: -(o**2 + a) / 2 / w**2 - np.log(w), "a is missing", 1),
+    ("02.5", C, lambda w, a, o: -(w**2 + a) / 2 / (o**2 + a) - np.log(w), "are exchanged", 1),
+    ("02.5", C, lambda w, a, o: -(o**2 + a) / 2 / (w**2 + a) - np.log10(w), "natural logarithm", 1),
+    ("02.5", C, lambda w, a, o: -(o**2 + a) / 2 / (w + a) - np.log(w), "it is squared", 1),
+    ("02.5", C, lambda w, a, o: (o**2 + a) / 2 / (w**2 + a) - np.log(w), "sign of the fraction", 1),
+    ("02.5", J, lambda a, o: profile(mode_by_formula(a, o), a, o), "the omega there", 3),
+    ("02.5", J, lambda a, o: mode_by_formula(a, o) / o, "share of omega0", 3),
+    ("02.5", J, first_top_or_first_point, "the edge of the range", 3),
     ("02.5", C, lambda w, a, o: profile(w, a, o) - 0.5 * LN, "off by the same amount", 2),
     ("02.5", C, lambda w, a, o: profile(w, a, o).max(), "one number", 1),
     ("02.5", J, lambda a, o: mode_by_formula(a, o) ** 2, "the variance at the mode", 1),
@@ -405,6 +476,12 @@ PLANTED = [
     ("02.6", M, lambda: [[-8, -8], [0, 8], [0, -8]], "at both ends it is flat", 2),
     ("02.6", M, lambda: [[-8, -8], [0, 0], [0, -4]], "2 log tau", 3),
     ("02.6", M, lambda: [[-8, -8], [0, 0], [-8, -8]], "tiny tau makes no difference", 3),
+    ("02.6", M, lambda: [[-16, -16], [0, 0], [0, -8]], "as an SD", 2),
+    ("02.6", M, lambda: [[-8, -16], [0, 0], [0, -8]], "the same as at the left end", 2),
+    ("02.6", M, lambda: [[-8, -8], [8, 0], [0, -8]], "also at the left", 2),
+    ("02.6", M, lambda: [[-8, -8], [0, -8], [0, -8]], "also far out", 2),
+    ("02.6", M, lambda: [[-8, -8], [0, 0], [0, 8]], "not believed", 3),
+    ("02.6", M, lambda: [[-8, -8], [0, 0], [8, -8]], "tiny tau makes no difference", 3),
     ("02.6", M, lambda: [-8, 0, -8], "asks for an array of shape (2,)", 1),
     ("02.6", M, lambda: SLOPES[:2], "Give 3 answers as a list", 1),
 ]

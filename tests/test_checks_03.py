@@ -102,6 +102,30 @@ def error(compare, data=1.0, prior=1.0, power=0.5, factor=1.0):
     return laplace_error
 
 
+def precise(precision):
+    """The relative error with a precision made of n, k, omega and p, the probability at the mode."""
+
+    def laplace_error(n, k, omega):
+        grid, mode = np.linspace(-30, 30, 60_001), integrals.peak(n, k, omega)[0]
+        width = np.sqrt(2 * np.pi / precision(n, k, omega, 1 / (1 + np.exp(-mode))))
+        return (
+            np.exp(log_visits(mode, n, k, omega)) * width / np.trapezoid(np.exp(log_visits(grid, n, k, omega)), grid)
+            - 1
+        )
+
+    return laplace_error
+
+
+def no_height(n, k, omega):
+    grid, precision = np.linspace(-30, 30, 60_001), integrals.peak(n, k, omega)[1]
+    return np.sqrt(2 * np.pi / precision) / np.trapezoid(np.exp(log_visits(grid, n, k, omega)), grid) - 1
+
+
+def summed_logs(log_density, mode, precision, nodes):
+    z, w = hermite_e(nodes)
+    return jnp.sum(log_density(mode + z / np.sqrt(precision)) + z**2 / 2 + np.log(w)) - np.log(precision) / 2
+
+
 def relative(a, b):
     return a / b - 1
 
@@ -144,6 +168,21 @@ PLANTED = [
         "divided by the mean squared",
         1,
     ),
+    ("03.1", lambda s, d: 100 * (((1 + s * s) / s * math.sqrt(2 + s * s)) ** d - 1), "in brackets", 3),
+    (
+        "03.1",
+        lambda s, d: 100 * ((math.sqrt(1 + s * s) / (s * math.sqrt(2 + s * s))) ** d - 1),
+        "mean is squared in r",
+        2,
+    ),
+    ("03.1", lambda s, d: 100 * ((ratio(s) * s) ** d - 1), "has s in it", 2),
+    ("03.1", lambda s, d: 100 * (ratio(s) ** (d / 2) - 1), "took a root", 2),
+    ("03.1", lambda s, d: 100 * d * (ratio(s) - 1), "relative variance by d", 2),
+    ("03.1", lambda s, d: 100 * (ratio(s) - 1), "d does not come in", 2),
+    ("03.1", lambda s, d: 100 * math.sqrt(ratio(s) ** d - 1), "square it before", 3),
+    ("03.1", lambda s, d: (ratio(s) ** d - 1) * 0.1**2, "where it divides", 3),
+    ("03.1", lambda s, d: (ratio(s) ** d - 1) / 0.01**2, "error 1%", 3),
+    ("03.1", lambda s, d: 100 * d * math.log(ratio(s)), "not give the right numbers", 1),
     ("03.1", lambda s, d: 1188.0, "whatever goes in", 1),
     ("03.1", lambda s, d: None, "returns nothing", 1),
     ("03.1", lambda s, d: np.full(d, 3.0), "one number is asked for", 1),
@@ -160,6 +199,18 @@ PLANTED = [
     ("03.2", lambda m, s, e: weights(m, s, e).max(), "best of the draws", 1),
     ("03.2", lambda m, s, e: jnp.exp(logsumexp(weights(m, s, e))) / len(e), "asks for the logarithm", 1),
     ("03.2", weights, "shape", 1),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) / len(e), "divided a logarithm", 3),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) - len(e), "its logarithm is", 3),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) - jnp.log(e.shape[1]), "number of random effects", 3),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) - jnp.log(e.size), "its rows are the draws", 3),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) + jnp.log(len(e)), "is added", 3),
+    ("03.2", lambda m, s, e: logsumexp(weights(m, s, e) / len(e)), "divided before the sum", 3),
+    ("03.2", lambda m, s, e: weights(m, s, e).sum(), "sum of the logs", 1),
+    ("03.2", lambda m, s, e: mf.log_conditional(m, e[0], s), "Only the first draw", 1),
+    ("03.2", lambda m, s, e: mf.log_conditional(m, e.mean(0), s), "draws were averaged", 1),
+    ("03.2", lambda m, s, e: jnp.log(jnp.mean(jnp.exp((a := weights(m, s, e)) - a.max()))), "not added again", 2),
+    ("03.2", lambda m, s, e: plain_mean((a := weights(m, s, e)) - a.max()) - a.max(), "a second time", 2),
+    ("03.2", lambda m, s, e: logsumexp(joints(m, s, e)), "added up the joint density", 1),
     ("03.2", lambda m, s, e: -9.5, "whatever goes in", 1),
     ("03.2", first_three, "not give the right numbers", 1),
     ("03.2", lambda m, s: 0.0, "called with 3 arguments, stopped", 1),
@@ -177,6 +228,22 @@ PLANTED = [
     ("03.3", but(exact=lambda d, s: d * norm.logpdf(0, 0, np.sqrt(1 + s))), "s is an SD", 2),
     ("03.3", but(exact=lambda d, s: norm.logpdf(0, 0, np.sqrt(1 + s**2))), "that of one", 2),
     ("03.3", but(weight=lambda x, s: norm.logpdf(0, x, s).ravel()), "one weight of each coordinate", 1),
+    ("03.3", but(exact=lambda d, s: d * norm.logpdf(0, 0, 1 + s**2)), "used as an SD", 2),
+    ("03.3", but(exact=lambda d, s: d * norm.logpdf(0, 0, s)), "prior's variance, 1, is missing", 2),
+    ("03.3", but(exact=lambda d, s: d * norm.logpdf(0)), "as well as by the prior", 2),
+    ("03.3", but(exact=lambda d, s: 0.0), "minus the exact one", 2),
+    ("03.3", but(size=lambda lw: 2 * logsumexp(lw) - logsumexp(2 * lw)), "logarithm of the effective", 3),
+    ("03.3", lambda x, s: run(x, s)[::-1], "are exchanged", 1),
+    ("03.3", lambda x, s: (np.exp(run(x, s)[0]) - 1, run(x, s)[1]), "relative error of the likelihood", 1),
+    ("03.3", lambda x, s: (np.exp(run(x, s)[0]), run(x, s)[1]), "is a ratio", 1),
+    ("03.3", but(weight=lambda x, s: norm.logpdf(0, x, s**2).sum(1)), "s is an SD already", 1),
+    ("03.3", but(weight=lambda x, s: norm.logpdf(0, x, s).mean(1)), "not their mean", 1),
+    ("03.3", but(weight=lambda x, s: (norm.logpdf(0, x, s) + norm.logpdf(x)).sum(1)), "counts twice", 1),
+    ("03.3", but(weight=lambda x, s: norm.logpdf(0, x, s).sum(0)), "added up over the draws", 1),
+    ("03.3", but(total=lambda lw: logsumexp(lw) / len(lw)), "divided the log of the sum", 1),
+    ("03.3", but(size=lambda lw: float(len(lw))), "how many of them count", 3),
+    ("03.3", but(size=lambda lw: jnp.exp(logsumexp(lw) - logsumexp(2 * lw) / 2)), "root of the effective", 3),
+    ("03.3", but(size=lambda lw: jnp.exp(2 * logsumexp(lw) - 2 * logsumexp(lw))), "not the square of the sum", 3),
     ("03.3", lambda x, s: run(x, s)[0], "one number", 1),
     ("03.3", lambda x, s: (0.0, 1000.0), "whatever goes in", 1),
     ("03.4", by_hand(pi=0.0), "Gaussian's own constant", 1),
@@ -184,6 +251,14 @@ PLANTED = [
     ("03.4", by_hand(pi=3 * np.log(2 * np.pi)), "Too much of log 2 pi", 1),
     ("03.4", by_hand(half=-1.0), "not halved", 1),
     ("03.4", by_hand(half=0.5), "wrong way round", 2),
+    ("03.4", by_hand(pi=-1.5 * np.log(2 * np.pi)), "more than 1", 1),
+    ("03.4", by_hand(pi=1.5 * 2 * np.pi), "as it stands", 2),
+    ("03.4", by_hand(pi=0.5 * np.log(2 * np.pi * 3)), "inside the logarithm", 2),
+    ("03.4", by_hand(det=lambda h: jnp.linalg.slogdet(-h)[0]), "returns two things", 2),
+    ("03.4", by_hand(det=lambda h: jnp.linalg.det(-h)), "determinant itself", 2),
+    ("03.4", by_hand(det=lambda h: jnp.log(jnp.trace(-h))), "the trace", 2),
+    ("03.4", by_hand(height=lambda *a: jnp.exp(mf.log_joint(*a))), "the density itself", 1),
+    ("03.4", by_hand(height=lambda *a: 0.0), "how high", 1),
     ("03.4", by_hand(pi=0.0, half=0.0), "the peak, not yet the area", 1),
     ("03.4", by_hand(det=lambda h: jnp.log(jnp.linalg.det(h))), "*minus* the Hessian", 2),
     ("03.4", by_hand(det=lambda h: 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(h))).sum()), "*minus* the Hessian", 2),
@@ -204,6 +279,18 @@ PLANTED = [
     ("03.5", error(lambda a, b: a - b), "divide it by the exact one", 1),
     ("03.5", error(relative, prior=0.0), "curvature of the prior is missing", 2),
     ("03.5", error(relative, data=0.0), "curvature of the data is missing", 2),
+    ("03.5", precise(lambda n, k, o, p: p * (1 - p) + 1 / o**2), "Each of the n visits", 2),
+    ("03.5", precise(lambda n, k, o, p: k * p * (1 - p) + 1 / o**2), "as much about eta", 2),
+    ("03.5", precise(lambda n, k, o, p: n * p + 1 / o**2), "p (1 - p), not p", 2),
+    ("03.5", precise(lambda n, k, o, p: n * p * (1 - p) + 1 / o), "omega is an SD", 2),
+    ("03.5", precise(lambda n, k, o, p: n * p * (1 - p) + o**2), "prior's variance", 2),
+    ("03.5", precise(lambda n, k, o, p: n / 4 + 1 / o**2), "not one half", 2),
+    ("03.5", precise(lambda n, k, o, p: n * (k / n) * (1 - k / n) + 1 / o**2), "not k/n", 2),
+    ("03.5", error(lambda a, b: a / (100 * b) - 1), "step of the grid", 1),
+    ("03.5", error(relative, factor=(2 * np.pi) ** 0.5), "under the root", 3),
+    ("03.5", error(relative, factor=0.5**0.5), "A 2 is missing", 3),
+    ("03.5", precise(lambda n, k, o, p: 2 * np.pi), "by the width", 3),
+    ("03.5", no_height, "height at the mode is missing", 3),
     ("03.5", error(relative, power=1.0), "square root", 3),
     ("03.5", error(relative, power=-0.5), "sharp peak has a small area", 3),
     ("03.5", error(relative, factor=(2 * np.pi) ** -0.5), "square root of 2 pi", 3),
@@ -212,6 +299,15 @@ PLANTED = [
     ("03.5", lambda n, k, omega: np.nan, "not finite", 1),
     ("03.6", quadrature(stable=False), "the sum underflows", 3),
     ("03.6", quadrature(undo=0.0), "has to be divided out", 2),
+    ("03.6", quadrature(undo=1.0), "physicists' rule", 2),
+    ("03.6", quadrature(scale=lambda p: np.sqrt(2 / p), jacobian=lambda p: 1 / np.sqrt(p)), "wide enough without", 1),
+    ("03.6", quadrature(jacobian=lambda p: 1 / p), "half of its logarithm", 3),
+    ("03.6", quadrature(jacobian=lambda p: np.sqrt(2 * np.pi / p)), "have it already", 3),
+    ("03.6", quadrature(rule=lambda n: (hermite_e(n)[0], np.ones(n))), "are missing", 3),
+    ("03.6", quadrature(rule=lambda n: (hermite_e(n)[0], np.exp(hermite_e(n)[1]))), "added to the logs", 3),
+    ("03.6", quadrature(rule=lambda n: (hermite_e(n)[0], hermite_e(n)[1] / n)), "number of nodes", 3),
+    ("03.6", summed_logs, "multiplies the heights", 3),
+    ("03.6", quadrature(scale=lambda p: p), "stretched by the precision", 2),
     ("03.6", quadrature(undo=-0.5), "to be undone", 2),
     ("03.6", quadrature(rule=hermite), "(physicists'), the correction", 1),
     ("03.6", quadrature(rule=hermite, undo=1.0), "too close together", 1),

@@ -21,12 +21,13 @@ from .models_01 import judge_mended, judge_written
 # 01.1 Count
 
 _DIAGONAL = [
-    Mistake(6, "A number that says how far a measurement lies from its curve is estimated too."),
+    Mistake(6, "One too few: is there sigma, how far a measurement lies from its curve? And theta 4, what sex does?"),
     Mistake(5, "How much people differ is estimated too: each random effect brings a variance."),
     Mistake(4, "These are the typical values alone. How much people differ, and the noise, are estimated too."),
     Mistake(8, "One too many: is the exponent of the weight estimated? Is there a covariance in it?", 2),
     Mistake(9, "Two too many: random effects, weight and sex are not parameters."),
     Mistake(10, "Three too many: weight, sex and the exponent are given, not estimated."),
+    Mistake(3, "There are more theta than the three typical values; spread and noise are estimated too."),
     Mistake(67, "You counted the random effects of all people. Their distribution is what is estimated."),
 ]
 _FULL = [
@@ -34,17 +35,21 @@ _FULL = [
     Mistake(7, "So many with a diagonal matrix. A full one has something off its diagonal.", 2),
     Mistake(10, "With two random effects the matrix has two rows and two columns, no more.", 2),
     Mistake(3, "So many has the matrix alone; count everything that is estimated.", 2),
+    Mistake(11, "A matrix of two rows holds two variances and a covariance: you added it whole to the first count.", 2),
 ]
 _EFFECTS = [
     Mistake(2, "So many has each person; how many have all thirty together?", 2),
     Mistake(30, "Each person has more than one random effect.", 2),
     Mistake(90, "Of the three numbers of a curve, only two have a random effect in this model.", 2),
+    Mistake(120, "Which numbers of a person bear an eta? The theta are the same for everybody.", 2),
+    Mistake(62, "How many random effects are there? Their distribution, Omega, is not among them.", 2),
     Mistake(150, "These are the measurements; count the random effects.", 2),
 ]
 _THREE_HUNDRED = [
     Mistake(80, "Ten times the people bring ten times the random effects. What is there once for all?", 3),
     Mistake(608, "You added everybody's random effects: they are averaged over, not estimated.", 3),
     Mistake(600, "These are the random effects; the numbers that a fit estimates are asked for.", 3),
+    Mistake(68, "You added random effects: they are averaged over, not estimated.", 3),
     Mistake(7, "With the full covariance matrix, please, as in your second answer.", 3),
 ]
 _COUNT = [
@@ -81,9 +86,17 @@ _CV = [
     Mistake(lambda v: np.expm1(v), "This is the squared CV, a variance over a squared mean.", 3),
     Mistake(lambda v: np.sqrt(np.exp(v)), "Where nobody differs, v = 0, yours is 1: what is missing?", 3),
     Mistake(lambda v: np.expm1(np.sqrt(v)), "This is how far up one SD of eta takes you, no SD of clearances.", 2),
+    Mistake(lambda v: np.exp(v) * np.expm1(v), "This is a variance over a squared median: a root, and the mean.", 3),
+    Mistake(
+        lambda v: np.sqrt(np.exp(-v) * np.expm1(v)), "The mean holds half of v in its exponent: you took all of it.", 2
+    ),
+    Mistake(lambda v: np.exp(v / 2) * np.expm1(v), "You divided the variance by the mean; the SD is its root.", 2),
+    Mistake(lambda v: np.expm1(v / 2), "The 1 stands under the root: first e^v - 1, then the root.", 3),
+    Mistake(lambda v: np.exp((v - 1) / 2), "The 1 is not in the exponent: mind the brackets.", 3),
     Mistake(lambda v: np.sqrt(np.exp(v) * np.expm1(v)), "This is the SD over the median; divide by the mean.", 2),
 ]
 _INTERVAL = [
+    Mistake(_range(2.0), "You went two SDs, which holds 95% of people; 90% are asked for.", 3),
     Mistake(_range(_Z, 1.0), "You took the variance for the SD: what comes in is an entry of Omega."),
     Mistake(_range(1.959964), "This range holds 95% of people; 90% are asked for.", 3),
     Mistake(_range(1.281552), "This range leaves 10% out at each end, so it holds 80% of people.", 3),
@@ -91,6 +104,14 @@ _INTERVAL = [
     Mistake(lambda cl, v: cl * (1 + _BOTH * np.sqrt(v)), _SYMMETRIC, 2),
     Mistake(lambda cl, v: cl * (1 + _BOTH * np.sqrt(np.expm1(v))), _SYMMETRIC, 2),
     Mistake(lambda cl, v: cl + _BOTH * np.sqrt(v), _SYMMETRIC, 2),
+    Mistake(lambda cl, v: cl + _BOTH * v, _SYMMETRIC, 2),
+    Mistake(lambda cl, v: cl * (1 + _BOTH * v), _SYMMETRIC, 2),
+    Mistake(lambda cl, v: cl * np.exp(v / 2) * (1 + _BOTH * np.sqrt(np.expm1(v))), _SYMMETRIC, 2),
+    Mistake(lambda cl, v: np.exp(_BOTH * np.sqrt(v)), "These are shares of the typical clearance: multiply by it.", 2),
+    Mistake(lambda cl, v: _BOTH * np.sqrt(v), "This is the range of eta; carry its ends over to the clearances.", 2),
+    Mistake(
+        lambda cl, v: cl * np.exp(_BOTH * 0.9 / _Z * np.sqrt(v)), "0.9 is the share of people, not how many SDs.", 3
+    ),
     Mistake(lambda cl, v: cl * np.exp(v / 2 + _BOTH * np.sqrt(v)), "You started from the mean, not the median.", 2),
     Mistake(lambda cl, v: cl * np.exp(_BOTH * np.sqrt(np.expm1(v))), "The CV is no SD of eta: use omega.", 2),
     Mistake(_range(-_Z), "The two ends are exchanged: the lower one comes first.", 3),
@@ -117,10 +138,15 @@ def _samples(left: float, o: float, s: float) -> float:
     return s**2 / o**2 * left / (1 - left)
 
 
+_BELOW_A_HALF = cycle((True, False))  # so that rounding to the nearest whole number is wrong in every check
+
+
 def _wanted(rng: np.random.Generator) -> tuple:
+    below = next(_BELOW_A_HALF)
     while True:  # away from whole numbers, where rounding would be a matter of the last digit
         limit, o, s = rng.uniform(0.06, 0.2), rng.uniform(0.2, 0.4), rng.uniform(0.6, 1.2)
-        if all(0.1 < _samples(left, o, s) % 1 < 0.9 for left in ((1 - limit) ** 2, 1 - limit, limit**2)):
+        parts = [_samples(left, o, s) % 1 for left in ((1 - limit) ** 2, 1 - limit, limit**2)]
+        if all(0.1 < part < 0.9 for part in parts) and (parts[0] < 0.5) == below:
             return limit, o, s
 
 
@@ -130,6 +156,16 @@ _WEIGHT = [
     Mistake(lambda n, o, s: _b(1, o, s), "It is the same for 1 measurement and for 100.", 2),
     Mistake(lambda n, o, s: n * o / (n * o + s), _SDS, 2),
     Mistake(lambda n, o, s: np.sqrt(n) * o / (np.sqrt(n) * o + s), _SDS, 2),
+    Mistake(lambda n, o, s: n * o**2 / (n * o**2 + s), "sigma stands there without its square: it is an SD.", 2),
+    Mistake(lambda n, o, s: n * o / (n * o + s**2), "omega stands there without its square: it is an SD.", 2),
+    Mistake(
+        lambda n, o, s: o**4 + s**2, "The sum has to stand in brackets: without them only the first term divides.", 3
+    ),
+    Mistake(
+        lambda n, o, s: 1 / (n / s**2 + 1 / o**2), "This is the variance of what is left unknown, no share yet.", 3
+    ),
+    Mistake(lambda n, o, s: _b(n - 1, o, s), "It counts one measurement too few: no mean is estimated here.", 2),
+    Mistake(lambda n, o, s: s**2 / (n * o**2), "A share lies between 0 and 1; this is the ratio of two variances.", 3),
     Mistake(lambda n, o, s: _b(1 / n, o, s), "More measurements make it smaller: n is in the wrong place.", 2),
     Mistake(lambda n, o, s: n * o**2 / s**2, "A share lies between 0 and 1; this is the ratio of two precisions.", 3),
     Mistake(lambda n, o, s: _b(n**2, o, s), "The variance of a mean falls with n, not with its square.", 2),
@@ -142,6 +178,11 @@ _SD_FORM = [
     Mistake(lambda n, o, s: np.sqrt(1 - _b(n, o, s)), "The root of the variance form is not the SD form.", 3),
     Mistake(lambda n, o, s: 1 - _b(n, o, s) ** 2, "B is a ratio of variances: from it to SDs is a root, no square.", 3),
     Mistake(lambda n, o, s: 1 - np.sqrt(_b(1, o, s)), "It is the same for 1 measurement and for 100.", 2),
+    Mistake(lambda n, o, s: 1 - np.sqrt(_b(n, o, s)) * o, "Divide the SD by omega before you take it off 1.", 3),
+    Mistake(
+        lambda n, o, s: 1 - _b(n, o, s) * o, "SD over omega, please; and B squared times the variance of a mean.", 3
+    ),
+    Mistake(lambda n, o, s: 1 - _b(n, o, s) * np.sqrt(1 + s**2 / o**2), "The noise of a mean is divided by n.", 3),
     Mistake(lambda n, o, s: 1 - np.sqrt(1 + s**2 / n / o**2), "This is the spread of the separate estimates.", 3),
 ]
 _VARIANCE_FORM = "So many keep the variance form below the limit, and fewer do for the one with SDs."
@@ -153,6 +194,12 @@ _NEEDED = [
     Mistake(lambda x, o, s: np.ceil(_samples(1 - x, o, s)), _VARIANCE_FORM, 3),
     Mistake(lambda x, o, s: _samples(1 - x, o, s), _VARIANCE_FORM, 3),
     Mistake(lambda x, o, s: np.floor(_samples(1 - x, o, s)), _VARIANCE_FORM, 3),
+    Mistake(lambda x, o, s: np.round(_samples((1 - x) ** 2, o, s)), "Rounded to the nearest, it may be too few.", 3),
+    Mistake(
+        lambda x, o, s: np.ceil(_samples(x, o, s)), "You set B to the limit: it is what stays, and under a root.", 3
+    ),
+    Mistake(lambda x, o, s: np.ceil(_samples(np.sqrt(1 - x), o, s)), "From the root to B is a square, not a root.", 3),
+    Mistake(lambda x, o, s: np.ceil(s / o * (1 - x) ** 2 / (1 - (1 - x) ** 2)), _SDS, 3),
     Mistake(lambda x, o, s: np.ceil(_samples(x**2, o, s)), "You set sqrt(B) to the limit: it is 1 - sqrt(B).", 3),
 ]
 _SHRINKAGE = [
@@ -281,7 +328,7 @@ def _share_measured(model: Any, person: Any, limit: float, key: Any) -> Any:
 
 
 _NOISE = "You took the highest measurement. Noise lifts the highest of many, so this is too large: ask the curves."
-_TYPICAL = "All of your people are typical: draw a random effect for each."
+_TYPICAL = "All of your people are typical, or alike: give each a random effect, and average after the comparison."
 _PEOPLE = [
     Mistake(_share_measured, _NOISE, 2),
     Mistake(lambda m, p, limit, key: np.mean(_peaks(m, p) <= limit), "This is the share of those who stay below.", 3),
@@ -289,6 +336,17 @@ _PEOPLE = [
     Mistake(lambda m, p, limit, key: np.mean(_peaks(m, p, 0.0) > limit), "Your people differ too much: use omega.", 1),
     Mistake(lambda m, p, limit, key: 1.0 * (_peaks(m, p, 99.0)[0] > limit), _TYPICAL, 1),
 ]
+
+
+def _crowd_slips(arguments: list, given: list, wanted: list) -> tuple[str, int] | None:
+    """What can be told of a share by its size alone."""
+    if all(g in (0.0, 1.0) for g in given):
+        return "Each of your shares is 0 or 1: compare every person's peak with the limit, then take the mean.", 3
+    if any(g > 1 for g in given):
+        return "A share is at most 1: count those above the limit, and divide by how many people there are.", 3
+    if all(g < w for g, w in zip(given, wanted, strict=True)):
+        return "It is too small every time: take the highest point of each person's curve first, then compare.", 3
+    return None
 
 
 def _share(model: Any, person: Any, limit: float, key: Any) -> Any:
@@ -308,6 +366,7 @@ EXERCISES = {
         _crowd,
         _PEOPLE,
         rtol=0.0,
+        otherwise=_crowd_slips,
         atol=0.065,  # more than four standard errors of a share among 1,000
         praise="A dose can be chosen by such a share, and no single curve could have told it.",
     ),

@@ -88,6 +88,22 @@ _NEYMAN_SCOTT = Parts(
                     "That would be the marginal estimate. Joint likelihood also fits one mean in every group.",
                 ),
                 Mistake(
+                    lambda n, s: -(1 - 1 / n) * s**2,
+                    "This is minus the limit itself; the bias is the limit minus the truth.",
+                ),
+                Mistake(
+                    lambda n, s: -(s**2) / n**2, "One mean in each group takes one part in n, not in n squared.", 2
+                ),
+                Mistake(
+                    lambda n, s: s**2 / (n - 1), "Which is larger, the truth or its estimate? And what divides?", 1
+                ),
+                Mistake(lambda n, s: 1 - 1 / n, "This is the limit as a share of the truth, not yet a bias.", 1),
+                Mistake(
+                    lambda n, s: (1 - 1 / n) * s**2 - s,
+                    "The truth to take off is the variance; sigma is an SD.",
+                    1,
+                ),
+                Mistake(
                     lambda n, s: -(s**2) / 2,
                     "That holds for pairs; how does it go on with n?",
                     2,
@@ -106,7 +122,44 @@ _NEYMAN_SCOTT = Parts(
                     "which adds to the residuals.",
                     2,
                 ),
-                Mistake(lambda n, o, s: s**2, "That is the truth; joint MAP misses it even when omega is known."),
+                Mistake(
+                    lambda n, o, s: s**2,
+                    "That is the truth; joint MAP misses it even when omega is known. (In it, 1 - B is squared.)",
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: _residual(n, o, s, 1 - o**2 / (o**2 + v))),
+                    "In B the estimate s is divided by n: a group's mean is surer than one measurement.",
+                    3,
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: _residual(n, o, s, 1 - _kept(n, o, v**2))),
+                    "s is a variance already: do not square it in B.",
+                    3,
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: _residual(n, o, s, 1 - o / (o + v / n))),
+                    "B weighs variances: omega comes in squared.",
+                    3,
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: (1 - 1 / n) * s**2 + (1 - _kept(n, o, v)) ** 2 * (o**2 + v / n)),
+                    "The groups' means vary by the true variance over n. Only B has the estimate s in it.",
+                    3,
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: (1 - 1 / n) * s**2 + (1 - _kept(n, o, v)) ** 2 * (o**2 + s**2)),
+                    "The sampling variance of a group's mean is sigma^2 divided by n.",
+                    3,
+                ),
+                Mistake(
+                    _iterate(lambda n, o, s, v: (1 - 1 / n) * s**2 + (1 - _kept(n, o, v) ** 2) * (o**2 + s**2 / n)),
+                    "B is taken from 1 first, then squared: mind the brackets.",
+                    3,
+                ),
+                Mistake(
+                    lambda n, o, s: limit_map(n, o, s) - s**2,
+                    "This is the bias; here the limit itself is asked for.",
+                ),
                 Mistake(
                     lambda n, o, s: _residual(n, o, s, 1 - _kept(n, o, s**2)),
                     "The pull has been computed with the true sigma. Joint MAP has only its own estimate s: put s "
@@ -151,6 +204,29 @@ _THRESHOLD = Function(
     inputs=lambda rng: (int(rng.integers(2, 12)), rng.uniform(1.3, 3)),
     rtol=1e-3,
     mistakes=[
+        Mistake(
+            lambda n, s: np.sqrt(5 / n) * s,
+            "The sampling variance has been added to the means' variance; it is a part of it, so take it off.",
+            3,
+        ),
+        Mistake(
+            lambda n, s: np.sqrt(2 / n) * s,
+            "The discriminant is that of (w + a)^2 = w T: the middle term has T - 2a in it, squared.",
+            3,
+        ),
+        Mistake(
+            lambda n, s: 2 * s / n,
+            "Two slips: the SD of a mean has sqrt(n), and the means vary by sampling error as well as by omega0.",
+            3,
+        ),
+        Mistake(lambda n, s: 3 * s / n, "Where a stands, sigma is squared; and then take the root.", 3),
+        Mistake(
+            lambda n, s: s**2 / n, "This is a, the sampling variance of a mean; how large must T be against it?", 3
+        ),
+        Mistake(
+            lambda n, s: np.sqrt(3 / (n - 1)) * s,
+            "A mean of n has the sampling variance sigma^2 / n, with n, not n - 1.",
+        ),
         Mistake(
             lambda n, s: 2 * s / np.sqrt(n),
             "This is the smallest SD of the groups' means. They vary by sampling error as well as by omega0: take that "
@@ -272,6 +348,41 @@ _MODES = Parts(
                     2,
                 ),
                 Mistake(
+                    lambda w, a, o: -0.5 * (o**2 + a) / w**2 + a - np.log(w),
+                    "The sum under the fraction has to stand in brackets.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: -(o**2 + a) / 2 * (w**2 + a) - np.log(w),
+                    "The fraction multiplies by omega^2 + a in place of dividing: 2 * (...) in brackets.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: -0.5 * (o**2 + a) / w**2 - np.log(w),
+                    "Under the fraction a is missing: there stands the variance of a mean by the model, omega^2 + a.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: -0.5 * (w**2 + a) / (o**2 + a) - np.log(w),
+                    "omega and omega0 are exchanged: omega0, the truth, makes the data; omega is tried.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: -0.5 * (o**2 + a) / (w**2 + a) - np.log10(w),
+                    "The natural logarithm, please: np.log.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: -0.5 * (o**2 + a) / (w + a) - np.log(w),
+                    "omega is an SD: under the fraction it is squared.",
+                    1,
+                ),
+                Mistake(
+                    lambda w, a, o: 0.5 * (o**2 + a) / (w**2 + a) - np.log(w),
+                    "The sign of the fraction is the wrong way round: it comes from the exponent of a density.",
+                    1,
+                ),
+                Mistake(
                     lambda w, a, o: -(o**2 + a) / (w**2 + a) - np.log(w),
                     "The factor 1/2 in front of the square is missing.",
                     2,
@@ -324,6 +435,16 @@ _MODES = Parts(
                     1,
                 ),
                 Mistake(lambda a, o: np.nan, "It says NaN even where there is a mode.", 2),
+                Mistake(
+                    _or_else(lambda a, o: profile(local_mode(a, o), a, o), lambda a, o: np.nan),
+                    "This is how high the profile is at its mode; the omega there is asked for.",
+                    3,
+                ),
+                Mistake(
+                    _or_else(lambda a, o: local_mode(a, o) / o, lambda a, o: np.nan),
+                    "This is the mode as a share of omega0.",
+                    3,
+                ),
                 Mistake(_or_else(local_mode, lambda a, o: 0.0), _NONE.format("0"), 3),
                 Mistake(_or_else(local_mode, lambda a, o: o), _NONE.format("omega0"), 3),
                 Mistake(_or_else(local_mode, _highest), _NONE.format("the edge of the range"), 3),
@@ -396,6 +517,13 @@ _SCHOOLS = Parts(
                         Mistake([8, 8], "A slope is for growing tau, also at the left end: does J rise or fall?", 1),
                         Mistake([8, -8], "A slope is for growing tau, also at the left end: does J rise or fall?", 1),
                         Mistake([0, 0], _EXCHANGED, 2),
+                        Mistake(
+                            [-16, -16], "tau stands there by itself, as an SD: its logarithm comes eight times.", 2
+                        ),
+                        Mistake([-4, -4], "No one half stands in front of log tau: it is the logarithm of an SD.", 2),
+                        Mistake(
+                            [-8, -16], "Far out the squares are flat: what is left is the same as at the left end.", 2
+                        ),
                         Mistake([-8, 0], "Far out the squares are flat, but the normaliser goes on falling.", 2),
                         Mistake(
                             [-1, -1], "That is for one school, and there are eight etas, each with its normaliser.", 2
@@ -411,6 +539,10 @@ _SCHOOLS = Parts(
                         Mistake([-8, -8], _EXCHANGED, 2),
                         Mistake([8, 8], "8 log tau makes up for the normaliser: add it to the centred slope.", 2),
                         Mistake([0, 8], "It climbs ever more slowly: at both ends it is flat.", 2),
+                        Mistake([8, 0], "8 log tau takes the normaliser away at both ends, also at the left.", 2),
+                        Mistake([1, 0], "It climbs ever more slowly: at both ends it is flat.", 2),
+                        Mistake([0, -8], "8 log tau takes the normaliser away at both ends, also far out.", 2),
+                        Mistake([-8, 0], "8 log tau takes the normaliser away at both ends, also at the left.", 2),
                         Mistake([0, 1], "It climbs ever more slowly: at both ends it is flat.", 2),
                     ],
                 ),
@@ -424,6 +556,11 @@ _SCHOOLS = Parts(
                         ),
                         Mistake([0, 0], "At the far end log(s^2 + tau^2) goes on growing, for every school.", 3),
                         Mistake([0, -4], "For large tau log(s^2 + tau^2) is log tau^2, and that is 2 log tau.", 3),
+                        Mistake([0, 8], "Far out the marginal likelihood falls: too wide a prior is not believed.", 3),
+                        Mistake([0, 4], "Far out it falls; and log(s^2 + tau^2) is 2 log tau there.", 3),
+                        Mistake([0, -2], "That is for one log(s^2 + tau^2) without its one half; there are eight.", 3),
+                        Mistake([8, -8], "In s^2 + tau^2 a tiny tau makes no difference.", 3),
+                        Mistake([-4, -8], "In s^2 + tau^2 a tiny tau makes no difference.", 3),
                         Mistake([0, -16], "In front of log(s^2 + tau^2) stands one half.", 3),
                         Mistake([0, -1], "That is for one school, and there are eight.", 3),
                         Mistake([-8, 0], "The ends are exchanged: the first number is for tau to 0.", 3),

@@ -35,12 +35,21 @@ def _unequal(s: float) -> float:
 
 
 _r = right.second_moment
+
+
+def _some_draws(rng: np.random.Generator) -> tuple[float, int]:
+    """s and d that need some thousands of draws: so many that rounding is small, so few that a forgotten 1 is not."""
+    while True:
+        s, d = rng.uniform(0.15, 0.8), int(rng.integers(2, 9))
+        if 600 < right.draws_needed(s, d) < 20_000:
+            return s, d
+
+
 _DRAWS = Function(
     "Draws, by pencil",
     truth=right.draws_needed,
-    inputs=lambda rng: (rng.uniform(0.15, 0.8), int(rng.integers(2, 9))),
-    rtol=1e-6,
-    atol=1.0,  # a learner may round up to whole draws
+    inputs=_some_draws,
+    rtol=2e-3,  # a learner may round to whole draws
     praise="The price is a power of the dimension.",
     mistakes=[
         _slip(
@@ -59,6 +68,47 @@ _DRAWS = Function(
             2,
             "You raised the relative variance to the power d. What multiplies over independent factors is the second "
             "moment; the square of the mean is taken off at the end.",
+        ),
+        _slip(
+            _draws(lambda s: (1 + s**2) / s * np.sqrt(2 + s**2)),
+            3,
+            "The root belongs under the fraction: put what divides in brackets.",
+        ),
+        _slip(
+            _draws(lambda s: np.sqrt(1 + s**2) / (s * np.sqrt(2 + s**2))),
+            2,
+            "The mean is squared in r: in one dimension E w has a root in it, which goes away.",
+        ),
+        _slip(
+            _draws(lambda s: (1 + s**2) / np.sqrt(2 + s**2)),
+            2,
+            "The constant in front of the squared normal density has s in it, and so has r.",
+        ),
+        _slip(
+            _draws(lambda s: np.sqrt(_r(s))),
+            2,
+            "You took a root: a relative variance has E[w^2] over the square of E w.",
+        ),
+        _slip(
+            lambda s, d: 100 * d * (_r(s) - 1),
+            2,
+            "You multiplied the relative variance by d. The weight is a product of d factors: what multiplies then?",
+        ),
+        _slip(lambda s, d: 100 * (_r(s) - 1), 2, "This is for one random effect: d does not come in."),
+        _slip(
+            lambda s, d: 100 * np.sqrt(_r(s) ** d - 1),
+            3,
+            "The relative error is a root of something over M: square it before you solve for M.",
+        ),
+        _slip(
+            lambda s, d: (_r(s) ** d - 1) / 100,
+            3,
+            "You multiplied by the square of the error where it divides: a smaller error takes more draws.",
+        ),
+        _slip(
+            lambda s, d: 10_000 * (_r(s) ** d - 1),
+            3,
+            "So many make the error 1%.",
         ),
         _slip(
             lambda s, d: 10 * (_r(s) ** d - 1),
@@ -168,6 +218,62 @@ _MONTE_CARLO = Function(
             "be dropped.",
         ),
         _slip(
+            _of_weights(lambda lw: logsumexp(lw) / len(lw)),
+            3,
+            "You divided a logarithm by the number of draws. Dividing is for the sum itself: take off a logarithm.",
+        ),
+        _slip(
+            _of_weights(lambda lw: logsumexp(lw) - len(lw)),
+            3,
+            "The number of draws itself is taken off; on the log scale its logarithm is.",
+        ),
+        _slip(
+            _of_weights(lambda lw: logsumexp(lw) - np.log(3)),
+            3,
+            "The sum was divided by the number of random effects; a mean over draws is divided by how many draws.",
+        ),
+        _slip(
+            _of_weights(lambda lw: logsumexp(lw) - np.log(3 * len(lw))),
+            3,
+            "`draws.size` counts every entry of the table; its rows are the draws.",
+        ),
+        _slip(
+            _of_weights(lambda lw: logsumexp(lw) + np.log(len(lw))),
+            3,
+            "The logarithm of the number of draws is added; a mean is the sum divided by it.",
+        ),
+        _slip(
+            _of_weights(lambda lw: logsumexp(lw / len(lw))),
+            3,
+            "The logs were divided before the sum: it is the densities whose mean is taken.",
+        ),
+        _slip(
+            _of_weights(np.sum),
+            1,
+            "This is the sum of the logs, the log of a product over draws. The likelihood is a mean over them.",
+        ),
+        _slip(
+            _of_weights(lambda lw: lw[0]),
+            1,
+            "Only the first draw is in it: an average over all of them is asked for.",
+        ),
+        _slip(
+            lambda model, subject, draws: right.log_weights(model, subject, np.mean(np.asarray(draws), 0)),
+            1,
+            "The draws were averaged. What is averaged is p(y | eta), one number for each draw.",
+        ),
+        _slip(
+            _of_weights(lambda lw: _log_mean(lw) - np.max(lw)),
+            2,
+            "The largest log weight was taken off and not added again.",
+        ),
+        _slip(
+            _of_weights(lambda lw: _log_mean(lw) - 2 * np.max(lw)),
+            2,
+            "The largest log weight is taken off a second time; it has to be added again.",
+        ),
+        _slip(_of_joint(logsumexp), 1, "You added up the joint density: the draws bring the prior with them already."),
+        _slip(
             _of_weights(np.max),
             1,
             "This is the best of the draws: a peak. The marginal likelihood is an average over all of them.",
@@ -263,6 +369,95 @@ _FAILURE = Function(
             "The exact likelihood has the variance 1 + s squared in each dimension: s is an SD.",
         ),
         _slip(
+            _against(lambda d, s: -0.5 * d * (LOG_2PI + 2 * np.log(1 + s**2))),
+            2,
+            "For the exact likelihood the variance 1 + s squared was used as an SD: take its root.",
+        ),
+        _slip(
+            _against(lambda d, s: -0.5 * d * (LOG_2PI + 2 * np.log(s))),
+            2,
+            "In the exact likelihood, y varies by the spread of eta as well: the prior's variance, 1, is missing.",
+        ),
+        _slip(
+            _against(lambda d, s: -0.5 * d * LOG_2PI),
+            2,
+            "In the exact likelihood, y varies by the width s of the likelihood as well as by the prior.",
+        ),
+        _slip(
+            _against(lambda d, s: 0.0),
+            2,
+            "The first number is the estimate of log p; its error is that minus the exact one.",
+        ),
+        _slip(
+            _either(None, _log_size),
+            3,
+            "The second number is the logarithm of the effective sample size.",
+        ),
+        _slip(
+            lambda draws, s: right.one_run(draws, s)[::-1],
+            1,
+            "The two numbers are exchanged: first the error, then the effective sample size.",
+        ),
+        _slip(
+            lambda draws, s: np.array([np.expm1(right.one_run(draws, s)[0]), right.one_run(draws, s)[1]]),
+            1,
+            "The first number is the relative error of the likelihood; asked for is the error of its logarithm.",
+        ),
+        _slip(
+            lambda draws, s: np.array([np.exp(right.one_run(draws, s)[0]), right.one_run(draws, s)[1]]),
+            1,
+            "The first number is a ratio, estimate over truth; asked for is the difference of the logs.",
+        ),
+        _slip(
+            lambda draws, s: right.error_and_size(
+                -0.5 * np.sum(draws**2, 1) / s**4 - draws.shape[1] * (2 * np.log(s) + 0.5 * LOG_2PI),
+                right.centre_exact(draws, s),
+            ),
+            1,
+            "The weights have the SD s squared: s is an SD already.",
+        ),
+        _slip(
+            lambda draws, s: right.error_and_size(
+                right.centre_weights(draws, s) / draws.shape[1], right.centre_exact(draws, s)
+            ),
+            1,
+            "The log weight of a draw is the sum over its coordinates, not their mean.",
+        ),
+        _slip(
+            lambda draws, s: right.error_and_size(
+                right.centre_weights(draws, s) + right.centre_weights(draws, 1.0), right.centre_exact(draws, s)
+            ),
+            1,
+            "The weights have the prior density in them. The draws come from the prior already: it counts twice.",
+        ),
+        _slip(
+            lambda draws, s: right.error_and_size(
+                np.sum(-0.5 * (draws / s) ** 2 - np.log(s) - 0.5 * LOG_2PI, 0), right.centre_exact(draws, s)
+            ),
+            1,
+            "You added up over the draws. A draw is a row: its log weight is the sum along the row (`axis=1`).",
+        ),
+        _slip(
+            _either(lambda lw: logsumexp(lw) / len(lw)),
+            1,
+            "You divided the log of the sum by the number of draws: the log of that number is taken off.",
+        ),
+        _slip(
+            _either(None, lambda lw: float(len(lw))),
+            3,
+            "So many draws there are; the effective sample size says how many of them count.",
+        ),
+        _slip(
+            _either(None, lambda lw: np.exp(0.5 * _log_size(lw))),
+            3,
+            "The second number is the root of the effective sample size: the sum is squared, each weight too.",
+        ),
+        _slip(
+            _either(None, lambda lw: 1.0),
+            3,
+            "The sum of the squares is not the square of the sum: w^2 has the log weight 2 log w.",
+        ),
+        _slip(
             _against(lambda d, s: -0.5 * (LOG_2PI + np.log(1 + s**2))),
             2,
             "The weights are those of all dimensions, the exact likelihood is that of one.",
@@ -338,6 +533,46 @@ _LAPLACE = Function(
             "The sign of log|P| is the wrong way round: the sharper the peak, the smaller its area.",
         ),
         _slip(
+            _laplace(lambda c, p, h, _: c + p - 3 * LOG_2PI - _half(h)),
+            1,
+            "The sign of log 2 pi is the wrong way round: the area under exp(-x^2/2) is more than 1.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: c + p - 1.5 * LOG_2PI + 3 * np.pi - _half(h)),
+            2,
+            "2 pi is in the sum as it stands; it is its logarithm that is added.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: c + p - 1.5 * LOG_2PI + 0.5 * np.log(6 * np.pi) - _half(h)),
+            2,
+            "K stands inside the logarithm; it multiplies it.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: c + p - 0.5),
+            2,
+            "`slogdet` returns two things: the sign, which you took, and the logarithm, [1].",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: c + p - 0.5 * np.linalg.det(h)),
+            2,
+            "The determinant itself is in the sum; it is its logarithm that is taken off.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: c + p - 0.5 * np.log(np.trace(h))),
+            2,
+            "This is the sum of the diagonal, the trace. The determinant is asked for: `slogdet`.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: np.exp(c + p) - _half(h)),
+            1,
+            "The height is the density itself; in a sum of logarithms stands its logarithm.",
+        ),
+        _slip(
+            _laplace(lambda c, p, h, _: -_half(h)),
+            1,
+            "The height of the peak is missing: a Gaussian as wide as this one, but how high?",
+        ),
+        _slip(
             _laplace(lambda c, p, h, _: c + p - 1.5 * LOG_2PI),
             1,
             "This is the height of the joint density at its mode: the peak, not yet the area.",
@@ -389,6 +624,26 @@ def _relative(laplace: float, exact: float) -> float:
     return laplace / exact - 1
 
 
+def _precise(precision: Callable[[int, int, float, float], float]) -> Callable:
+    """The error with another precision, from n, k, omega and the probability p at the mode."""
+
+    def wrong(n, k, omega):
+        p = 1 / (1 + np.exp(-right.peak(n, k, omega)[0]))
+        return _relative(*right.areas(n, k, omega, lambda data, prior: precision(n, k, omega, p)))
+
+    return wrong
+
+
+def _without_height(n: int, k: int, omega: float) -> float:
+    mode = right.peak(n, k, omega)[0]
+    laplace, exact = right.areas(n, k, omega)
+    return laplace / np.exp(right.log_joint(mode, n, k, omega)) / exact - 1
+
+
+def _without_width(n: int, k: int, omega: float) -> float:
+    return _relative(*right.areas(n, k, omega, lambda data, prior: 2 * np.pi))
+
+
 _EXACT = Function(
     "Where Laplace is exact",
     truth=_compared(_relative),
@@ -423,6 +678,66 @@ _EXACT = Function(
             "The curvature of the data is missing from the precision: each visit adds to it.",
         ),
         _slip(
+            _precise(lambda n, k, omega, p: p * (1 - p) + omega**-2),
+            2,
+            "Each of the n visits adds to the precision; yours has one.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: k * p * (1 - p) + omega**-2),
+            2,
+            "A visit with a no says as much about eta as one with a yes: all n visits add to the precision.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: n * p + omega**-2),
+            2,
+            "A visit adds p (1 - p), not p: a probability near 1 is as flat as one near 0.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: n * p * (1 - p) + 1 / omega),
+            2,
+            "omega is an SD: the prior's precision is one over its square.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: n * p * (1 - p) + omega**2),
+            2,
+            "omega squared is the prior's variance; its precision is one over that.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: n / 4 + omega**-2),
+            2,
+            "The p in the precision is that at the mode, not one half.",
+        ),
+        _slip(
+            _precise(lambda n, k, omega, p: k * (1 - k / n) + omega**-2),
+            2,
+            "The p in the precision is that at the mode, which the prior pulls: it is not k/n.",
+        ),
+        _slip(
+            _compared(lambda a, b: a / (100 * b) - 1),
+            1,
+            "The exact area lacks the step of the grid: `np.trapezoid` takes the grid too.",
+        ),
+        _slip(
+            _compared(lambda a, b: np.sqrt(2 * np.pi) * a / b - 1),
+            3,
+            "2 pi stands under the root, with the precision.",
+        ),
+        _slip(
+            _compared(lambda a, b: a / b / np.sqrt(2) - 1),
+            3,
+            "A 2 is missing: the area of a Gaussian has the root of 2 pi.",
+        ),
+        _slip(
+            _without_height,
+            3,
+            "The height at the mode is missing: the width of a Gaussian alone is no area.",
+        ),
+        _slip(
+            _without_width,
+            3,
+            "This compares the height at the mode with an area: multiply it by the width of the Gaussian.",
+        ),
+        _slip(
             _compared(_relative, lambda data, prior: (data + prior) ** 2),
             3,
             "You divided by the precision; the area of a Gaussian has its square root.",
@@ -447,6 +762,20 @@ _physicist = np.polynomial.hermite.hermgauss
 
 def _wide(precision: float) -> float:
     return np.sqrt(2 / precision)
+
+
+def _unweighted(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.hermite_e.hermegauss(count)[0], np.ones(count)
+
+
+def _exponentiated(count: int) -> tuple[np.ndarray, np.ndarray]:
+    z, w = np.polynomial.hermite_e.hermegauss(count)
+    return z, np.exp(w)
+
+
+def _averaged(count: int) -> tuple[np.ndarray, np.ndarray]:
+    z, w = np.polynomial.hermite_e.hermegauss(count)
+    return z, w / count
 
 
 _QUADRATURE = Function(
@@ -530,6 +859,51 @@ _QUADRATURE = Function(
             right.rule(scale=lambda precision: 1.0, centred=False),
             2,
             "The nodes are neither centred at the mode nor scaled: this is quadrature that does not adapt.",
+        ),
+        _slip(
+            right.rule(correct=lambda z: z**2),
+            2,
+            "The weight is exp(-z^2/2), so z^2/2 undoes it: you added z^2, as for the physicists' rule.",
+        ),
+        _slip(
+            right.rule(scale=_wide, width=lambda precision: precision**-0.5),
+            1,
+            "sqrt(2) belongs to the physicists' nodes; those for exp(-z^2/2) are wide enough without.",
+        ),
+        _slip(
+            right.rule(width=lambda precision: 1 / precision),
+            3,
+            "The factor of the change of variables is one over the root of the precision: half of its logarithm.",
+        ),
+        _slip(
+            right.rule(width=lambda precision: np.sqrt(2 * np.pi / precision)),
+            3,
+            "Too large by the constant log sqrt(2 pi): these weights have it already, they add up to it.",
+        ),
+        _slip(
+            right.rule(nodes=_unweighted),
+            3,
+            "The weights of the rule are missing: each node counts as much as the next.",
+        ),
+        _slip(
+            right.rule(nodes=_exponentiated),
+            3,
+            "The weights are added to the logs; it is their logarithms that are added.",
+        ),
+        _slip(
+            right.rule(nodes=_averaged),
+            3,
+            "You divided by the number of nodes: the weights say already how much each one counts.",
+        ),
+        _slip(
+            right.rule(total=np.sum),
+            3,
+            "The logs were added up, which multiplies the heights: take the logarithm of their sum.",
+        ),
+        _slip(
+            right.rule(scale=lambda precision: precision),
+            2,
+            "The nodes are stretched by the precision; the sharper the peak, the closer together they must lie.",
         ),
         _slip(
             right.rule(width=lambda precision: (2 * np.pi * precision) ** -0.5),

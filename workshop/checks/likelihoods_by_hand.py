@@ -26,6 +26,10 @@ def _log_normal(x, mean, sd):
 # ------------------------------------------------------------------ 02.1 one subject, linear and Gaussian
 
 
+def _squares(y, eta, mu, sigma):
+    return 0.5 * np.sum(((y - mu - eta) / sigma) ** 2)
+
+
 def conditional(y, eta, mu, sigma):
     return _log_normal(y, mu + eta, sigma).sum()
 
@@ -122,6 +126,42 @@ _CONDITIONAL = [
         lambda y, e, m, s: conditional(y, 0, m, s),
         "eta is not used: given eta, the subject's mean is not mu alone.",
     ),
+    Mistake(lambda y, e, m, s: conditional(y, e, 0, s), "mu is not used: given eta, the mean is mu + eta."),
+    Mistake(lambda y, e, m, s: conditional(y, -e, m, s), "eta is taken off mu; the mean is mu + eta."),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) - 0.5 * np.sum(((y - m - e) / s) ** 2),
+        "The square is not halved: a normal density has -1/2 in its exponent.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) + _squares(y, e, m, s) - _squares(y, e, m, np.sqrt(s)),
+        "Under the square stands sigma; it is squared too.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) + _squares(y, e, m, s) - s**2 * _squares(y, e, m, 1.0),
+        "The square is multiplied by sigma squared: put 2 * sigma**2 in brackets.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) + 0.5 * y.size * np.log(s),
+        "In the normaliser stands the root of 2 pi sigma squared: half of the logarithm of sigma is missing.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) + 2 * y.size * np.log(s),
+        "The sign of log sigma is the wrong way round: a wide density is a low one.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: conditional(y, e, m, s) - 0.5 * y.size * _LOG_2PI,
+        "log 2 pi is not halved: in the normaliser stands the root of 2 pi.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, s: _log_normal(y.mean(), m + e, s),
+        "This is the density of the mean of y: every measurement has one of its own, and their logs are added.",
+    ),
 ]
 _JOINT = [
     Mistake(
@@ -166,8 +206,60 @@ _JOINT = [
         "The SD of eta is omega; sigma belongs to the measurements.",
         2,
     ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, o) + _log_normal(e, 0, s),
+        "omega and sigma are exchanged: mind the order in which the function gets them.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, o) + _log_normal(e, 0, o),
+        "The measurements have the SD sigma; omega is that of eta.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, s) + _log_normal(e, 0, o**2),
+        "omega squared is used as if it were the SD of eta. It is the variance.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, s) - _log_normal(e, 0, o),
+        "The log density of eta is taken off; where densities multiply, logs are added.",
+    ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, s) + _log_normal(e, 0, o) + 2 * np.log(o),
+        "The sign of log omega is the wrong way round: a wide density is a low one.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, o, s: conditional(y, e, m, s) + _log_normal(e, 0, o) - 0.5 * (e / o) ** 2,
+        "The square of eta is not halved.",
+        2,
+    ),
+    Mistake(
+        lambda y, e, m, o, s: _log_normal(e, 0, o),
+        "This is log p(eta) alone: p(y | eta) is the other factor.",
+    ),
+    Mistake(
+        lambda y, e, m, o, s: np.logaddexp(conditional(y, e, m, s), _log_normal(e, 0, o)),
+        "This is the log of a sum of two densities. They multiply, so their logs are added.",
+    ),
 ]
 _MARGINAL = [
+    Mistake(
+        lambda y, m, o, s: marginal(y, m, s, o),
+        "omega and sigma are exchanged: what all of a subject's y share is eta, of variance omega squared.",
+        3,
+    ),
+    Mistake(
+        lambda y, m, o, s: _log_normal(y.mean(), m, np.sqrt(o**2 + s**2 / y.size)),
+        "This is the density of the mean of y; the density of all of y is asked for.",
+        3,
+    ),
+    Mistake(
+        lambda y, m, o, s: _log_normal(y, m, o + s).sum(),
+        "SDs do not add up, variances do; and the measurements are not independent: they share one eta.",
+        2,
+    ),
     Mistake(
         lambda y, m, o, s: _log_normal(y, m, np.sqrt(o**2 + s**2)).sum(),
         "Every measurement has been integrated by itself, as if they were independent. They share one eta: integrate "
@@ -325,6 +417,17 @@ LIBRARY = Parts(
                     lambda m, e, x: _conditional(m, e, x)[0] + _prior(m, e),
                     "p(eta) is in it already: conditional means given eta.",
                 ),
+                Mistake(
+                    lambda m, e, x: np.sum(_rows(m, e, x) * ~np.asarray(x.mask)),
+                    "These are the rows that were not seen: subject.mask is True where there is a response.",
+                    2,
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] + np.sum(~np.asarray(x.mask)),
+                    "A row that was not seen adds 0 to a sum of logs, not 1.",
+                    2,
+                ),
+                Mistake(lambda m, e, x: _prior(m, e), "This is p(eta); what says how well eta explains y?"),
             ],
         ),
         Function(
@@ -345,6 +448,28 @@ LIBRARY = Parts(
                 Mistake(
                     lambda m, e, x: _conditional(m, e, x)[0] + np.sum(x.mask) * _prior(m, e),
                     "p(eta) is counted once for every row. A patient has one eta, so add it after the sum.",
+                    2,
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] - _prior(m, e),
+                    "The log density of eta is taken off; where densities multiply, logs are added.",
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] * _prior(m, e),
+                    "Two logs have been multiplied. Where densities multiply, logs are added.",
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] + _prior(m, 0.0),
+                    "The density of eta is taken at 0, not at the eta that was handed in.",
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] + _log_normal(np.asarray(e), 0, float(m.sigma)),
+                    "The SD of eta is omega; sigma belongs to the measurements.",
+                    2,
+                ),
+                Mistake(
+                    lambda m, e, x: _conditional(m, e, x)[0] - 0.5 * (np.asarray(e) / float(m.omega)) ** 2,
+                    "The normaliser of p(eta) is missing: model.random_effects() has it in its log_prob.",
                     2,
                 ),
                 Mistake(

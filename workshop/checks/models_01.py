@@ -70,11 +70,28 @@ def _reused(ka, cl, v, w, a, b):
     return ka, cl * w * a, v * a
 
 
+def _weight_on_eta(ka, cl, v, w, a, b):
+    return ka, cl * w * a**0.75, v * b
+
+
+_FROM_ONE = "The volume has the second random effect, and so has the clearance: Python counts from 0."
 _NO_EXP = "A random effect is not in an exponential: a departure of -1.2 would make the clearance negative."
 _ETA = [
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * w, v), "The random effects do nothing: everybody is typical.", 1),
     Slip(_reused, "One random effect moves both clearance and volume, and the other one does nothing."),
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * w * b, v * a), "The two random effects are exchanged: count from 0."),
+    Slip(lambda ka, cl, v, w, a, b: (ka, cl * w * b, v * b), _FROM_ONE),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka * a, cl * w * b, v * b), "ka has a random effect, and the volume has that of CL."
+    ),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka * a, cl * w * a, v * b), "A random effect sits on ka, which is the same for all."
+    ),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka, cl * w / a, v / b), "The signs of the random effects are the wrong way round."
+    ),
+    Slip(lambda ka, cl, v, w, a, b: (ka, cl * w + a, v + b), "exp(eta) is added; the formula multiplies by it."),
+    Slip(_weight_on_eta, "The exponent takes the random effect along: close the brackets behind the weight."),
     Slip(lambda ka, cl, v, w, a, b: (ka * a, cl * w, v * b), "A random effect sits on ka, which is the same for all."),
     Slip(lambda ka, cl, v, w, a, b: (ka * a, cl * w * b, v), "The random effects sit on ka and CL, not on CL and V."),
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * w * a, v), "The volume has no random effect, so it is the same for all."),
@@ -94,6 +111,18 @@ _WEIGHT = [
     Slip(lambda ka, cl, v, w, a, b: (ka, cl / w * a, v * b), "Heavier people get a smaller clearance: turn the ratio."),
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * w * 70**0.75 * a, v * b), "The weight is not divided by 70 kg."),
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * w * a, v * w * b), "Weight changes the volume too; only CL is meant."),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka, cl * w * a, v * w ** (4 / 3) * b),
+        "Weight changes the volume too; only CL is meant.",
+    ),
+    Slip(lambda ka, cl, v, w, a, b: (ka, cl**0.75 * w * a, v * b), "The exponent takes the typical clearance along."),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka, 0.75 * cl * w ** (4 / 3) * a, v * b),
+        "The exponent of the weight stands there as a factor.",
+    ),
+    Slip(
+        lambda ka, cl, v, w, a, b: (ka, (cl + w) * a, v * b), "What weight does is added; the formula multiplies by it."
+    ),
     Slip(lambda ka, cl, v, w, a, b: (ka, cl * a, v * w * b), "Weight changes the volume; the clearance is meant."),
 ]
 _SPREAD = [
@@ -112,6 +141,19 @@ _EFFECTS = [
     Slip(lambda m: dist.MultivariateNormal(jnp.zeros(2), precision_matrix=m.omega), _INVERSE, 1),
     Slip(lambda m: dist.Normal(0.0, jnp.sqrt(jnp.diagonal(m.omega))), _ALONE, 1),
     Slip(lambda m: dist.Normal(0.0, jnp.diagonal(m.omega)), _AS_SD, 1),
+    Slip(
+        lambda m: dist.MultivariateNormal(jnp.zeros(2), m.omega @ m.omega),
+        "omega is squared: it holds variances already.",
+        1,
+    ),
+    Slip(
+        lambda m: dist.MultivariateNormal(jnp.zeros(2), m.omega**2), "omega is squared: it holds variances already.", 1
+    ),
+    Slip(
+        lambda m: dist.Normal(jnp.zeros(2), m.sigma),
+        "sigma is the SD of a measurement; the random effects have omega.",
+        1,
+    ),
     Slip(lambda m: dist.Normal(jnp.zeros(2), 1.0), "The random effects do not depend on omega.", 1),
     Slip(lambda m: dist.MultivariateNormal(jnp.array([m.cl, m.v]), m.omega), _MEAN, 1),
     Slip(lambda m: dist.MultivariateNormal(jnp.log(jnp.array([m.cl, m.v])), m.omega), _MEAN, 1),
@@ -200,7 +242,8 @@ def _normal(trials: Sequence[Trial]) -> tuple[list[Any], list[Any]]:
         if isinstance(density, dist.Independent):
             density = density.base_dist
         if not isinstance(density, dist.Normal):
-            raise Wrong(f"observations is a {type(density).__name__}; here y is normal around the curve.", 3)
+            kind = type(density).__name__
+            raise Wrong(f"observations is a {kind}; each y is normal around the curve by itself: `dist.Normal`.", 3)
         if density.shape() not in ((), shape):
             raise Wrong(f"observations has shape {density.shape()}; it needs one entry for each sampling time.", 3)
         means.append(np.broadcast_to(density.loc, shape))
@@ -208,8 +251,20 @@ def _normal(trials: Sequence[Trial]) -> tuple[list[Any], list[Any]]:
     return means, sds
 
 
+_MIDDLE = [
+    Slip(lambda m, curve: m.sigma + 0 * curve, "Curve and sigma are exchanged: `dist.Normal` takes the mean first.", 3),
+    Slip(lambda m, curve: 0 * curve, "The measurements lie around 0; their mean is the curve.", 3),
+    Slip(lambda m, curve: m.sigma + curve, "sigma is added to the curve; the noise goes up and down by itself.", 3),
+    Slip(lambda m, curve: jnp.log(curve), "The logarithm of the curve is in the middle; y is not on the log scale.", 3),
+]
+
+
 def _judge_observations(trials: Sequence[Trial], means: list[Any], sds: list[Any]) -> None:
-    if not _same(means, [t.curve(_true) for t in trials]):
+    curves = [t.curve(_true) for t in trials]
+    if not _same(means, curves):
+        for slip in _MIDDLE:
+            if _same(means, [slip.wrong(t.theta, curve) for t, curve in zip(trials, curves, strict=True)]):
+                raise Wrong(slip.reason, slip.hint)
         typical = [t._replace(eta=jnp.zeros(2)) for t in trials]
         if _same(_normal(typical)[0], [t.curve(_true) for t in typical]):
             otherwise = Wrong(
@@ -244,6 +299,12 @@ def _peak(t: Trial, individual: Callable[..., tuple] = _true, size: float = 1.0)
     return jnp.log(ka * v / cl) / (ka - cl / v)
 
 
+def _with_rates(t: Trial, peak: Callable[[Any, Any], Any]) -> Any:
+    """What `peak` makes of the person's own ka and ke."""
+    ka, cl, v = _true(t.theta.ka, t.theta.cl, t.theta.v, 1.0, *jnp.exp(t.eta))
+    return peak(ka, cl / v)
+
+
 _PEAK = [
     Slip(lambda t: jnp.max(t.subject.time), "peak_time is the time of the last sample, whatever the curve does.", 3),
     Slip(lambda t: jnp.max(t.curve(_true)), "peak_time is a concentration: how high, not when.", 3),
@@ -260,6 +321,24 @@ _PEAK = [
     ),
     Slip(lambda t: _peak(t, size=0.0), "peak_time is that of a typical person: it does not depend on eta.", 3),
     Slip(lambda t: _peak(t, _reused), "peak_time uses one random effect for both CL and V.", 3),
+    Slip(lambda t: _with_rates(t, lambda ka, ke: jnp.log(ka / ke) / ka - ke), "Put ka - ke in brackets.", 3),
+    Slip(
+        lambda t: _with_rates(t, lambda ka, ke: jnp.log10(ka / ke) / (ka - ke)),
+        "The natural logarithm is meant, not that to base 10.",
+        3,
+    ),
+    Slip(lambda t: _with_rates(t, lambda ka, ke: ka / ke / (ka - ke)), "peak_time lacks its logarithm.", 3),
+    Slip(
+        lambda t: _with_rates(t, lambda ka, ke: jnp.log(ka / ke)), "That has no unit; a time is divided by a rate.", 3
+    ),
+    Slip(
+        lambda t: _with_rates(t, lambda ka, ke: jnp.log(ka - ke) / (ka - ke)), "The log of a ratio, not of ka - ke.", 3
+    ),
+    Slip(lambda t: _peak(t, lambda ka, cl, v, w, a, b: (ka, cl * a, 1.0)), "ke is CL/V; the volume is missing.", 3),
+    Slip(
+        lambda t: _peak(t, lambda ka, cl, v, w, a, b: (ka, cl * a, v)), "ke has the person's own CL, but V typical.", 3
+    ),
+    Slip(lambda t: 1 / t.theta.ka, "1/ka is how long absorption takes on average, not when the curve is highest.", 3),
     Slip(lambda t: -_peak(t), "peak_time is negative: what stands over what in the logarithm?", 3),
 ]
 
@@ -276,6 +355,8 @@ def judge_mended(answer: Any) -> None:
     peaks = [_tried("peak_time", kind.peak_time, t.model, t.eta, t.subject) for t in trials]
     if any(np.ndim(peak) for peak in peaks):
         raise Wrong("peak_time returns an array; one time is asked for, in h.", 3)
+    if not all(np.issubdtype(np.asarray(peak).dtype, np.number) for peak in peaks):
+        raise Wrong(f"peak_time returns a {type(peaks[0]).__name__}; a time is asked for, a number in h.", 3)
     slips = [
         _same(means, [t.curve(_reused) for t in trials]),
         _same(sds, [t.theta.sigma**2 for t in trials]),

@@ -101,7 +101,7 @@ def paint(picture: style.Picture, found: Draws) -> Callable[[Draws], None]:
     now = left.axvline(1, color="#999999", linewidth=1.2, zorder=1)
     left.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=2, columnspacing=1.0)
 
-    right = picture.add_axes((0.575, 0.13, 0.41, 0.68), ylim=(0, REPEATS + 1), yticks=[])
+    right = picture.add_axes((0.575, 0.13, 0.4, 0.68), ylim=(0, REPEATS + 1), yticks=[])
     right.set(xlabel="error of the log-likelihood", ylabel=f"{REPEATS} repeats, sorted")
     right.axvline(0, **style.LINE["truth"], label="exact")
     (dots,) = right.plot([], [], **style.POINT["population"] | {"markersize": 5.0}, label="an estimate")

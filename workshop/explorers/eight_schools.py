@@ -206,7 +206,7 @@ def paint(picture: style.Picture, found: Profiles) -> Callable[[Profiles], None]
             _place(climbs, HIGH, end, "no mode: climbs towards τ = ∞  →", "right")
         else:
             words = "←  climbs to ∞ at τ = 0" if found.mode else "←  no mode: climbs to ∞ at τ = 0"
-            _place(climbs, LOW * 1.15, max(end, found.joint[0] + 0.05 * reach), words, "left")
+            _place(climbs, LOW * 1.15, found.joint[0] + 0.05 * reach, words, "left")
         height = float(log_centred(np.asarray(found.mode or 1.0), found.c))
         _mark(top, note, found.mode, height, reach, "local mode")
         axes, _, _, _, top, note = panels[1]
@@ -237,7 +237,7 @@ def _mark(top: Line2D, note: Text, at: float | None, height: float, reach: float
         return
     top.set_data([max(at, LOW * 1.12)], [height + 0.06 * reach])
     left = at < 0.1
-    text = f"{words} at τ = {at:.1f}" if at > 0 else f"{words} at τ = 0"
+    text = f"{words}, τ = {at:.1f}" if at > 0 else f"{words} at τ = 0"
     _place(note, LOW * 1.5 if left else HIGH, height + 0.13 * reach, text, "left" if left else "right")
 
 

@@ -224,7 +224,7 @@ def _percent(log_share: float) -> str:
 
 def paint(picture: style.Picture, found: Area) -> Callable[[Area], None]:
     left = picture.add_axes((0.04, 0.13, 0.49, 0.68), xlim=(LEFT, RIGHT), yticks=[])
-    left.set(xlabel="random effect η of log ka", ylabel="joint density p(y, η), exact peak = 1")
+    left.set(xlabel="random effect η of log ka", ylabel="joint density, exact peak = 1")
     shade = left.fill_between([], [], **style.AREA["marginal"])
     (sampled,) = left.plot([], [], **style.LINE["prior"], label="prior, any height")
     (outline,) = left.plot([], [], **style.LINE["marginal"] | {"linewidth": 2.2}, label="its curve and area")
@@ -249,7 +249,10 @@ def paint(picture: style.Picture, found: Area) -> Callable[[Area], None]:
         shade.set_data(found.x, 0 * found.x, found.height)
         outline.set_data(found.x, found.height)
         drawn = found.method in (MONTE_CARLO, IMPORTANCE)
-        dots.set_data(found.points, found.point_height * (not drawn))  # draws on the axis, a stick up to the curve
+        inside = (found.points >= LEFT) & (found.points <= RIGHT)  # dots may stand on the axis, but not beyond its ends
+        dots.set_data(
+            found.points[inside], found.point_height[inside] * (not drawn)
+        )  # draws have a stick up to the curve
         ends = np.stack([found.points, found.points, np.full(found.points.size, np.nan)], 1)
         sticks.set_data(ends.ravel() if drawn else [], np.outer(found.point_height, [0, 1, 0]).ravel() if drawn else [])
         dots.set_markersize(4.5 if drawn else 7.0)

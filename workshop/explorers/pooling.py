@@ -123,9 +123,23 @@ def say(found: Pooled) -> str:
     return f"{what} (ω × {found.factor:.4g}). Pulled from the separate estimates towards 0: {pulls}."
 
 
+def apart(heights: np.ndarray, least: float) -> np.ndarray:
+    """The heights, moved so little that no two of them are nearer to each other than `least`."""
+    order, places = np.argsort(heights), np.sort(heights)
+    for _ in range(100):
+        short = np.maximum(least - np.diff(places), 0)
+        if short.max(initial=0) < 1e-3 * least:
+            break
+        places[1:] += short / 2
+        places[:-1] -= short / 2
+    moved = np.empty_like(places)
+    moved[order] = places
+    return moved
+
+
 def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, found: Pooled) -> Callable[[Pooled], None]:
     population = pooling.fit.population
-    grid = picture.add_gridspec(2, 5, left=0.095, right=0.945, top=0.85, bottom=0.17, hspace=0.26, wspace=0.12,
+    grid = picture.add_gridspec(2, 5, left=0.095, right=0.94, top=0.85, bottom=0.17, hspace=0.26, wspace=0.12,
                                 width_ratios=(1, 1, 1, 0.46, 1.9))  # fmt: skip
     front = {"zorder": style.LINE["population"]["zorder"] + 0.2, "linewidth": 2.4}
     moving, panels, first = [], [], None
@@ -147,6 +161,7 @@ def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, fou
 
     beside = picture.add_subplot(grid[:, 4], xscale="log", xlim=(POOLED, SEPARATE))
     ways = [beside.plot([], [], **(style.LINE["individual"] | {"linewidth": 0.9}))[0] for _ in population.ids]
+    tags = [beside.text(1.7 * SEPARATE, 0, population.ids[i], size=10, va="center") for i in subjects]
     beside.axhline(0, **(style.LINE["population"] | {"linewidth": 1.5}))
     here = beside.axvline(1, color=style.COLOUR["prior"], linewidth=1.2)
     dots = style.POINT["individual"] | {"markersize": 8}
@@ -155,7 +170,7 @@ def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, fou
     beside.set_xticks([1e-3, 1, 1e3], ["0.001\npooled", "1\nmixed", "1000\nseparate"])
     beside.minorticks_off()
     beside.set_xlabel("factor on ω")
-    name = beside.set_title("", fontsize=13, y=1.01)
+    name = beside.set_title("", fontsize=13, y=1.01, loc="right")
     for ax in (*panels, beside):  # places given by hand: looking for free ones took a third of the time of a move
         ax.xaxis.set_label_coords(0.5, -0.18)
         ax.yaxis.set_label_coords(-0.1, 0.5)
@@ -172,6 +187,8 @@ def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, fou
         name.set_text(f"η of {found.names[found.effect]}, all subjects")
         reach = 0.06 * np.ptp(path)
         beside.set_ylim(path.min() - reach, path.max() + reach)
+        for tag, y in zip(tags, apart(path[-1, list(subjects)], 0.055 * np.ptp(path)), strict=True):
+            tag.set_y(y)
 
     update(found)
     return update
@@ -196,7 +213,8 @@ def pooling(fit: Fit, subjects: Sequence[int] | None = None, spread: str = "omeg
         controls["effect"] = Choice("Random effect", fixed.names, fixed.names[0])
     alt = (
         "Left, measurements of six subjects with the curve of the typical subject, of a separate fit, and of the "
-        "slider's position. Right, the estimated random effect of every subject against the factor on omega."
+        "slider's position. Right, the estimated random effect of every subject against the factor on omega; the six "
+        "are named."
     )
     return Explorer(
         partial(compute, fixed), partial(paint, fixed, shown), say, controls, alt=alt, width=840, height=430
