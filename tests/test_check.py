@@ -4,11 +4,12 @@ import json
 import math
 import sys
 
+import jax.numpy as jnp
 import nbformat
 import numpy as np
 import pytest
 
-from workshop.checks.engine import Checker, Function, Judged, Mistake, StillOpen, Value, Verdict, Wrong
+from workshop.checks.engine import Checker, Function, Judged, Mistake, Parts, StillOpen, Value, Verdict, Wrong
 
 sys.path.insert(0, str(__import__("pathlib").Path(__file__).resolve().parents[1] / "tools"))
 
@@ -102,6 +103,19 @@ def test_wrong_and_why(check, number, answer, part, hint):
 def test_open(check, number, answer):
     verdict = check(number, answer)
     assert not verdict and verdict.state == "open" and "still open" in verdict.text
+
+
+def test_a_wide_tolerance_makes_no_factor_of_a_wrong_answer():
+    counts = Function("A count", truth=lambda n: 10 * n, inputs=lambda rng: (rng.integers(1, 9),), atol=1.0, rtol=0.0)
+    for wrong in (lambda n: 10 * n**2 + 3, lambda n: 0 * n):
+        with pytest.raises(Wrong) as raised:
+            counts.judge(wrong)
+        assert "factor" not in raised.value.reason
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, jnp.array])
+def test_several_answers_may_come_as_an_array(kind):
+    Parts("Two", [Value("one", truth=1.0), Value("two", truth=2.0)]).judge(kind([1.0, 2.0]))
 
 
 def test_a_function_that_is_right_in_one_case_only(check):

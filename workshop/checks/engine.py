@@ -244,7 +244,8 @@ class Function(Exercise):
             return "It is off by the same amount for all arguments: a constant term is missing or one too many.", 2
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = [g / w for g, w in zip(given, wanted, strict=True)]
-        if self._agree(ratio, [np.full_like(r, ratio[0].flat[0]) for r in ratio]):
+        factor = ratio[0].flat[0]  # what is allowed of a number, `atol`, says nothing about a ratio
+        if np.isfinite(factor) and factor != 0 and all(np.allclose(r, factor, self.rtol, 0.0) for r in ratio):
             return "It is off by the same factor for all arguments: a constant factor is missing or one too many.", 2
         right = sum(self._agree([g], [w]) for g, w in zip(given, wanted, strict=True))
         if right:
@@ -266,8 +267,8 @@ class Parts(Exercise):
     def judge(self, answer: Any) -> None:
         _refuse_empty(answer)
         names = [part.title for part in self.parts]
-        if isinstance(answer, np.ndarray) and answer.ndim:
-            answer = list(answer)
+        if getattr(answer, "ndim", 0):
+            answer = list(np.asarray(answer))
         if not isinstance(answer, list | tuple) or len(answer) != len(names):
             raise Wrong(f"Give {len(names)} answers as a list: [{', '.join(names)}].")
         for i, (part, given) in enumerate(zip(self.parts, answer, strict=True)):

@@ -49,7 +49,11 @@ def _other(**parts: Callable) -> Callable:
     return lambda dose, interval, cl, v: _long_run(dose, interval, cl, v, **parts)
 
 
-def _with_pile(pile: Callable[[float], float], exponent: Callable = lambda dose, interval, cl, v: cl / v * interval):
+def _washed_out(dose: float, interval: float, cl: float, v: float) -> float:
+    return cl / v * interval
+
+
+def _with_pile(pile: Callable[[float], float], exponent: Callable = _washed_out) -> Callable:
     """The right average, with peak and loading dose by another accumulation of what is left, exp(-exponent)."""
 
     def wrong(dose, interval, cl, v):
