@@ -90,8 +90,8 @@ def _asked(model: Model, what: str, *given: Any) -> Any:
     """What a model's own code returns; where it stops on what JAX cannot do, a sentence says so."""
     try:
         return getattr(model, what)(*given)
-    except Exception as error:
-        raise told(error, f"{type(model).__name__}.{what}") from None
+    except (TypeError, ValueError, IndexError) as error:
+        raise told(error, f"{type(model).__name__}.{what}") from error.__cause__
 
 
 def effects_of(model: Model) -> Any:

@@ -76,6 +76,16 @@ class Mistake:
     hint: int = 1
 
 
+def slip(wrong: Callable, hint: int, reason: str) -> Mistake:
+    """A mistake may divide by zero or take the logarithm of nothing: that is just what it is recognised by."""
+
+    def quietly(*arguments):
+        with np.errstate(all="ignore"):
+            return wrong(*arguments)
+
+    return Mistake(quietly, reason, hint)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a check found. True in a condition where the exercise is done; shown as one line in a notebook."""
@@ -158,7 +168,7 @@ class Value(Exercise):
             wrong = np.asarray(mistake.answer() if callable(mistake.answer) else mistake.answer, float)
             if wrong.shape == given.shape and self._close(given, wrong):
                 raise Wrong(mistake.reason, mistake.hint)
-        for reason, wrong in _everywhere(truth):
+        for reason, wrong in everywhere(truth):
             if self._close(given, wrong):
                 raise Wrong(reason)
         raise Wrong(_how_far(given, truth))
@@ -232,7 +242,7 @@ class Function(Exercise):
 
     def _diagnose(self, given: list[np.ndarray], wanted: list[np.ndarray]) -> tuple[str, int]:
         """What the differences have in common over all arguments."""
-        tables = [dict(_everywhere(w)) for w in wanted]
+        tables = [dict(everywhere(w)) for w in wanted]
         for reason in tables[0]:
             if all(reason in t for t in tables) and self._agree(given, [t[reason] for t in tables]):
                 return reason, 1
@@ -404,7 +414,7 @@ def _shape(array: np.ndarray) -> str:
     return "one number" if array.ndim == 0 else f"an array of shape {array.shape}"
 
 
-def _everywhere(truth: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def everywhere(truth: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Slips that happen in every exercise, where they make a difference that can be told from the truth."""
     with np.errstate(all="ignore"):
         slips = [

@@ -8,19 +8,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from workshop import faults
-from workshop.checks.engine import Exercise, Function, Judged, Mistake, StillOpen, Wrong
+from workshop.checks.engine import Exercise, Function, Judged, StillOpen, Wrong, slip
 from workshop.checks.several import by_number
-
-
-def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
-    """A mistake may divide by zero or take the logarithm of nothing: that is just what it is recognised by."""
-
-    def quietly(*arguments):
-        with np.errstate(all="ignore"):
-            return wrong(*arguments)
-
-    return Mistake(quietly, reason, hint)
-
 
 # ------------------------------------------------------------------------------------ 1: shrinkage
 
@@ -54,33 +43,33 @@ _SHRINKAGE = Function(
     inputs=lambda rng: (int(rng.integers(2, 9)), rng.uniform(0.2, 0.8), rng.uniform(1.1, 2.0)),
     praise="Three numbers that say the same; ask which of them a program prints.",
     mistakes=[
-        _slip(
+        slip(
             _by(lambda n, w, s: w**2 / (w**2 + s**2)),
             1,
             "This is the reliability of a single measurement: the mean of n has the error variance sigma squared / n.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: n * w / (n * w + s)),
             1,
             "B is a ratio of variances, and omega and sigma are SDs: square them.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: w**2 / (w**2 + s**2 / n**2)),
             2,
             "The variance of the mean of n errors is sigma squared / n; its SD is sigma / sqrt(n). You divided twice.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: s**2 / (n * w**2 + s**2)),
             1,
             "B is turned over: it is the share of the variance of the means that comes from the subjects, near 1 "
             "where data are good.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: _three(reliability(n, w, s))[[0, 2, 1]],
             3,
             "The two forms of shrinkage have changed places: the one of SDs comes first.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: (
                 _three(reliability(n, w, s)) * [1, 0, 0]
                 + np.sqrt(reliability(n, w, s)) * np.array([0, 1, 0])
@@ -89,49 +78,49 @@ _SHRINKAGE = Function(
             2,
             "These are the ratios themselves. Shrinkage is what is missing: one minus the ratio.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: np.array([(b := reliability(n, w, s)), 1 - b, 1 - b**2]),
             2,
             "You took the estimates' SD for B omega. Their *variance* is B omega squared: the mean of a subject has "
             "variance omega squared / B, and is multiplied by B.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: np.array([(b := reliability(n, w, s)), np.sqrt(1 - b), 1 - b]),
             3,
             "One minus the root, not the root of one minus: shrinkage of the SD is 1 - SD(estimates) / omega.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: 1 + s**2),
             1,
             "Python divides first: n w**2 / n w**2 + ... is 1 + ... Put brackets around the sum below the line.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: n * w**2 / s**2),
             1,
             "This is the ratio of the two variances. B is the share of the one in the *sum* of both.",
         ),
-        _slip(
+        slip(
             _by(lambda n, w, s: np.sqrt(reliability(n, w, s))),
             1,
             "This is the root of B. B is a share of variance as it stands.",
         ),
-        _slip(_by(lambda n, w, s: w**2 / (w**2 + s / n)), 1, "sigma is an SD: its square is what is divided by n."),
-        _slip(
+        slip(_by(lambda n, w, s: w**2 / (w**2 + s / n)), 1, "sigma is an SD: its square is what is divided by n."),
+        slip(
             lambda n, w, s: _three(reliability(n, w, s)) * [1, -1, -1],
             2,
             "The sign is the wrong way round: shrinkage is what is missing, one minus the ratio.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: _three(reliability(n, w, s)) * [1, 100, 100],
             3,
             "The shrinkages are in per cent; give the shares themselves.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: (b := reliability(n, w, s)) * np.array([1, 0, 0]) + [0, np.sqrt(b) * w, b * w**2],
             2,
             "These are the SD and the variance of the estimates. Shrinkage is what they lack, as a share of omega's.",
         ),
-        _slip(
+        slip(
             lambda n, w, s: _three(b := reliability(n, w, s)) * [1, 1, 0] + [0, 0, (1 - b) * w**2],
             2,
             "The third number is the posterior variance itself. As a share of omega**2 it is the shrinkage.",
@@ -165,6 +154,16 @@ def _ends(f: Callable) -> Callable:
     return lambda simulated, bin_of, p: f(_percentiles(simulated, bin_of, p))
 
 
+def _between(low: float, high: float) -> Callable:
+    """The band between these two percentiles of the studies."""
+    return _ends(lambda found: np.percentile(found, [low, high], axis=0).T)
+
+
+def _within(sds: float) -> Callable:
+    """The mean of the studies and so many SDs to both sides."""
+    return _ends(lambda found: found.mean(0)[:, None] + sds * found.std(0)[:, None] * np.array([-1, 1]))
+
+
 def _pooled(simulated: np.ndarray, bin_of: np.ndarray, percentile: float) -> np.ndarray:
     return np.array([np.percentile(simulated[:, bin_of == b], [5, 95]) for b in np.unique(bin_of)])
 
@@ -185,80 +184,80 @@ _VPC = Function(
     inputs=_studies,
     praise="One line a bin: that is all that a VPC is.",
     mistakes=[
-        _slip(
+        slip(
             _pooled,
             1,
             "This is where 90% of single *observations* lie. A band belongs to a percentile: take the percentile of "
             "each study first, then look at how it varies over studies.",
         ),
-        _slip(
+        slip(
             _backwards,
             2,
             "You went over studies first and over the bin second. It is the other way round: a study's percentile in "
             "the bin, then its spread over studies.",
         ),
-        _slip(
+        slip(
             _across,
             2,
             "You took the percentile over studies for each observation. Within one study, it is taken over the "
             "observations of the bin.",
         ),
-        _slip(
-            _ends(lambda found: np.percentile(found, [2.5, 97.5], axis=0).T),
+        slip(
+            _between(2.5, 97.5),
             3,
             "This band holds 95% of the studies. Asked for is 90%: 5% below and 5% above.",
         ),
-        _slip(_ends(lambda found: np.percentile(found, [10, 90], axis=0).T), 3, "This band holds 80%, not 90%."),
-        _slip(
+        slip(_between(10, 90), 3, "This band holds 80%, not 90%."),
+        slip(
             _ends(lambda found: np.array([found.min(0), found.max(0)]).T),
             3,
             "These are the smallest and the largest of all studies: they move apart the more you simulate.",
         ),
-        _slip(
-            _ends(lambda found: found.mean(0)[:, None] + 1.645 * found.std(0)[:, None] * np.array([-1, 1])),
+        slip(
+            _within(1.645),
             3,
             "Mean and SD would do for normal percentiles; those near the ends are skewed. Take percentiles of them.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: band(simulated, bin_of, 100 - p),
             1,
             "This is the band of the percentile at the other end: of 100 minus the one that is asked for.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: band(simulated, bin_of, 50),
             1,
             "This is the band of the median, whatever percentile is asked for.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: band(simulated, bin_of, p)[:, ::-1],
             3,
             "Low and high have changed places.",
         ),
-        _slip(
-            _ends(lambda found: np.percentile(found, [0.05, 0.95], axis=0).T),
+        slip(
+            _between(0.05, 0.95),
             3,
             "np.percentile takes per cent, from 0 to 100: 5 and 95. (It is np.quantile that takes shares.)",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: band(simulated, bin_of, p / 100),
             1,
             "`percentile` is in per cent already, as np.percentile takes it: do not divide by 100.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: np.tile(
                 np.percentile(np.percentile(simulated, p, axis=1), [5, 95]), (np.unique(bin_of).size, 1)
             ),
             1,
             "All bins are thrown together: this is the same band for each. Take the columns of one bin at a time.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: np.array(
                 [np.percentile(simulated[:, bin_of == b].mean(1), [5, 95]) for b in np.unique(bin_of)]
             ),
             2,
             "This is the band of each study's *mean*. The percentile that is asked for takes its place.",
         ),
-        _slip(
+        slip(
             lambda simulated, bin_of, p: np.array(
                 [
                     np.percentile(np.percentile(simulated[:, bin_of == b], [5, 95], axis=1), p, axis=1)
@@ -269,16 +268,16 @@ _VPC = Function(
             "The two percentiles have changed places: the one that is asked for belongs within a study, 5 and 95 over "
             "studies.",
         ),
-        _slip(
-            _ends(lambda found: np.percentile(found, [0, 90], axis=0).T),
+        slip(
+            _between(0, 90),
             3,
             "This cuts off the upper tenth only. 90% in the middle are what lies between the 5th and the 95th.",
         ),
-        _slip(_ends(lambda found: np.percentile(found, [25, 75], axis=0).T), 3, "This band holds one half, not 90%."),
-        _slip(_ends(lambda found: np.percentile(found, [1, 99], axis=0).T), 3, "This band holds 98%, not 90%."),
+        slip(_between(25, 75), 3, "This band holds one half, not 90%."),
+        slip(_between(1, 99), 3, "This band holds 98%, not 90%."),
         *(
-            _slip(
-                _ends(lambda found, k=times: found.mean(0)[:, None] + k * found.std(0)[:, None] * np.array([-1, 1])),
+            slip(
+                _within(times),
                 3,
                 "Mean and so many SDs hold 95% of normal numbers. Asked for is 90%, and percentiles need no normality.",
             )
@@ -346,103 +345,103 @@ _CWRES = Function(
     inputs=_a_line,
     praise="For a linear Gaussian model these are the CWRES, and the NPDE too.",
     mistakes=[
-        _slip(
+        slip(
             _standardise(lambda v, r: r / np.sqrt(np.diagonal(v))),
             1,
             "Each has variance 1 now, but they are still correlated: a subject whose first point lies high has the "
             "others high as well. Use the whole covariance, not only its diagonal.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: (y - mean) / sigma,
             1,
             "This leaves out the random effects: y differs from its mean by what makes the subject differ, too.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ omega @ z.T + sigma * np.eye(len(z))),
             1,
             "sigma is an SD: its square goes on the diagonal of the covariance.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ np.diag(np.diagonal(omega)) @ z.T + sigma**2 * np.eye(len(z))),
             2,
             "You took the diagonal of omega only: intercept and slope may be correlated.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ omega @ omega @ z.T + sigma**2 * np.eye(len(z))),
             2,
             "omega is squared, and it is a covariance already.",
         ),
-        _slip(
+        slip(
             _standardise(lambda v, r: np.linalg.solve(v, r)),
             3,
             "You multiplied by the inverse of the covariance; that divides twice. Asked for is its root: solve with "
             "the Cholesky factor.",
         ),
-        _slip(
+        slip(
             _standardise(lambda v, r: np.linalg.solve(np.linalg.cholesky(v).T, r)),
             3,
             "This solves with L transposed. With V = L L' it is L itself that makes the residuals independent.",
         ),
-        _slip(
+        slip(
             _standardise(lambda v, r: np.linalg.cholesky(v) @ r),
             3,
             "You multiplied by L, which makes independent numbers correlated. Undo it: solve with L.",
         ),
-        _slip(
+        slip(
             _standardise(_symmetric),
             3,
             "These are independent too: you used the symmetric root of the covariance. Asked for are those by "
             "Cholesky, in which each residual is what its predecessors do not explain.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: np.linalg.solve(np.linalg.cholesky(_covariance(z, omega, sigma)), y),
             1,
             "The mean has not been taken off.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: cwres(mean, y, z, omega, sigma),
             1,
             "The sign is the wrong way round: a residual is what was measured minus what was expected.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: y - mean, 1, "These are the raw residuals, correlated and in units of y."
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ omega @ z.T + np.eye(len(z))),
             2,
             "The error has variance 1 in your covariance: multiply the identity by sigma squared.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ z.T + sigma**2 * np.eye(len(z))),
             2,
             "omega is missing: the covariance of z eta is z omega z', not z z'.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ np.linalg.cholesky(omega) @ z.T + sigma**2 * np.eye(len(z))),
             2,
             "A root of omega stands where omega belongs: the root is taken once, of the covariance of y.",
         ),
-        _slip(
+        slip(
             _with(lambda z, omega, sigma: z @ np.linalg.inv(omega) @ z.T + sigma**2 * np.eye(len(z))),
             2,
             "omega is inverted: it is a covariance already, and stands between z and z' as it is.",
         ),
-        _slip(
+        slip(
             _standardise(lambda v, r: r / np.diagonal(v)),
             1,
             "Divided by variances, not by SDs, and still correlated: solve with the Cholesky factor of the whole.",
         ),
-        _slip(
+        slip(
             _standardise(lambda v, r: r / np.diagonal(np.linalg.cholesky(v))),
             3,
             "You divided by the diagonal of L. What stands below it takes off what the earlier residuals explain.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: cwres(y, 0 * y, z, omega, sigma) - mean,
             1,
             "The mean is taken off too late: first y - mean, then solve.",
         ),
-        _slip(
+        slip(
             lambda y, mean, z, omega, sigma: (y - mean) / sigma**2,
             1,
             "This leaves out the random effects, and divides by a variance in place of an SD.",
@@ -485,40 +484,40 @@ _SANDWICH = Function(
     inputs=_scores,
     praise="Two slices of what the model believes, and in between what the subjects did.",
     mistakes=[
-        _slip(
+        slip(
             _roots(lambda a, c, n: _inv(a)),
             1,
             "This is the bread alone, the observed information: right where the model is, and blind to the scores.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: _inv(c)),
             1,
             "These are the SEs by cross-products. They trust the model as well; the filling goes between two slices.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: a @ _inv(c) @ a),
             2,
             "It is inside out: the inverse of the information stands on both sides, the cross-products in the middle.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: _inv(c) @ a @ _inv(c)),
             2,
             "Bread and filling have changed places: the inverse of the *information* stands on both sides.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: _inv(a) @ c), 2, "A slice is missing: the inverse information stands on both sides."
         ),
-        _slip(
+        slip(
             lambda scores, information: sandwich(scores, information) ** 2,
             3,
             "These are variances. A standard error is the square root of one.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: _inv(a) @ (c / n) @ _inv(a)),
             3,
             "The scores' products are summed over subjects, as the information is; you averaged them.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(
                 np.diagonal(_inv(information) @ np.diag((scores**2).sum(0)) @ _inv(information))
             ),
@@ -526,66 +525,66 @@ _SANDWICH = Function(
             "In the middle you have the squares of the scores only. Scores of different parameters belong together: "
             "take the whole matrix, products and all.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(
                 np.diagonal(_inv(information) @ np.outer(scores.sum(0), scores.sum(0)) @ _inv(information))
             ),
             2,
             "You added the scores up and then squared. At the estimate they add up to zero: square first, then add.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.diagonal(
                 _inv(information) @ np.sqrt(np.abs(scores.T @ scores)) @ _inv(information)
             ),
             3,
             "The root comes last, of the diagonal of the whole product.",
         ),
-        _slip(
+        slip(
             _roots(lambda a, c, n: a @ c @ a),
             1,
             "The information itself stands on both sides: it is its *inverse* that does.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(np.diagonal(_inv(information) @ np.cov(scores.T) @ _inv(information))),
             3,
             "np.cov divides by the number of subjects (less one); the scores' products are summed.",
         ),
-        _slip(
+        slip(
             lambda scores, information: sandwich(scores, information) * len(scores) ** 0.5,
             3,
             "Multiplied by the root of N, which is in the sums already.",
         ),
-        _slip(
+        slip(
             lambda scores, information: 1 / np.sqrt(np.diagonal(information)),
             1,
             "This takes one over the diagonal of the information: the whole matrix is to be inverted, and the scores "
             "play no part here.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(np.sum(scores**2, 0)) / np.diagonal(information),
             1,
             "You divided by the diagonal of the information: the whole matrix is to be inverted.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(np.abs(np.diagonal(1 / information @ scores.T @ scores / information))),
             1,
             "1 / information takes one over every entry. The inverse of a matrix is `np.linalg.inv(information)`.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(
                 np.abs(np.diagonal((1 / information) @ scores.T @ scores @ (1 / information)))
             ),
             1,
             "1 / information takes one over every entry. The inverse of a matrix is `np.linalg.inv(information)`.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(
                 np.abs(np.diagonal(_inv(information) * (scores.T @ scores) * _inv(information)))
             ),
             2,
             "`*` multiplies entry by entry: matrices are multiplied by `@`.",
         ),
-        _slip(
+        slip(
             lambda scores, information: np.sqrt(np.linalg.eigvalsh(_sandwiched(scores, information))),
             3,
             "These are roots of eigenvalues. The variances of the parameters stand on the diagonal.",
@@ -629,73 +628,73 @@ _BOUNDARY = Function(
     trials=8,
     praise="Half of the time the data would rather have a variance below zero.",
     mistakes=[
-        _slip(
+        slip(
             _of(lambda x, q: chi2.sf(x, q + 1)),
             1,
             "This is the usual test, with every added parameter inside its domain. A variance at zero is at the edge: "
             "the p-value is too large.",
         ),
-        _slip(_of(_plain), 2, "Only the lower half of the mixture: the other has one degree of freedom more."),
-        _slip(
+        slip(_of(_plain), 2, "Only the lower half of the mixture: the other has one degree of freedom more."),
+        slip(
             _of(lambda x, q: 0.5 * chi2.sf(x, q + 1)),
             2,
             "Right for a variance alone. With covariances the other half of the mixture is a chi-squared as well, with "
             "q degrees of freedom, and not always zero.",
         ),
-        _slip(_of(lambda x, q: _plain(x, q) + chi2.sf(x, q + 1)), 2, "Two halves: each has the weight one half."),
-        _slip(
+        slip(_of(lambda x, q: _plain(x, q) + chi2.sf(x, q + 1)), 2, "Two halves: each has the weight one half."),
+        slip(
             lambda low, high, q: _mixture(high - low, q),
             1,
             "The statistic is *twice* the difference of the log-likelihoods.",
         ),
-        _slip(
+        slip(
             lambda low, high, q: chi2.sf(high - low, q + 1),
             1,
             "Two things: the statistic is twice the difference, and at the edge it has a mixture of two distributions.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 1 - _mixture(x, q)),
             3,
             "This is the chance of a *smaller* statistic. The p-value is that of one as large or larger: `chi2.sf`.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * chi2.sf(x, q + 1) + 0.5 * chi2.sf(x, q + 2)),
             3,
             "One degree of freedom too many in both halves: the variance itself counts in the second half only.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: chi2.sf(x, q + 1) / 2 if q == 0 else chi2.sf(x, q + 1)),
             2,
             "You halve for a variance alone and not with covariances: the mixture holds for both.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * chi2.sf(x, q if q else np.nan) + 0.5 * chi2.sf(x, q + 1)),
             2,
             "Right with covariances. With q = 0 chi2.sf has no answer (NaN): that half is always zero, so it is never "
             "as large as a positive statistic.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * (chi2.sf(x, q) if q else 1.0) + 0.5 * chi2.sf(x, q + 1)),
             2,
             "Right with covariances. With q = 0 you count the half that is always zero as if it were always larger.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: _mixture(x, q) if q else chi2.sf(x, 1)),
             2,
             "Right with covariances. With q = 0 the other half is zero, and this half keeps its weight one half.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * (chi2.cdf(x, q) if q else 0.0) + 0.5 * chi2.cdf(x, q + 1)),
             3,
             "These are chances of a *smaller* statistic. The p-value is that of one as large or larger: `chi2.sf`.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * (chi2.pdf(x, q) if q else 0.0) + 0.5 * chi2.pdf(x, q + 1)),
             3,
             "These are densities; a p-value is the area of a tail, `chi2.sf`.",
         ),
         *(
-            _slip(
+            slip(
                 lambda low, high, q, none=at_zero: (
                     0.5 * (chi2.sf(2 * (low - high), q) if q else none) + 0.5 * chi2.sf(2 * (low - high), q + 1)
                 ),
@@ -704,17 +703,17 @@ _BOUNDARY = Function(
             )
             for at_zero in (0.0, 1.0)
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * _plain(x, q) + 0.5 * chi2.sf(x, q + 2)),
             2,
             "The two halves are one degree of freedom apart, not two.",
         ),
-        _slip(
+        slip(
             _of(lambda x, q: 0.5 * (chi2.sf(x, q - 1) if q > 1 else 0.0) + 0.5 * _plain(x, q)),
             2,
             "One degree of freedom too few in both halves: the covariances alone count in the first.",
         ),
-        _slip(_of(lambda x, q: x), 1, "This is the statistic. The p-value is how often it is as large or larger."),
+        slip(_of(lambda x, q: x), 1, "This is the statistic. The p-value is how often it is as large or larger."),
     ],
 )
 

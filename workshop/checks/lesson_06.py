@@ -8,19 +8,8 @@ from scipy.stats import chi2
 
 import mefit as mf
 from workshop.checks import models_06
-from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts, StillOpen, Value, Wrong
+from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts, StillOpen, Value, Wrong, slip
 from workshop.checks.several import by_number
-
-
-def _slip(wrong: Callable, hint: int, reason: str) -> Mistake:
-    """A mistake may divide by zero or take the logarithm of nothing: that is just what it is recognised by."""
-
-    def quietly(*arguments):
-        with np.errstate(all="ignore"):
-            return wrong(*arguments)
-
-    return Mistake(quietly, reason, hint)
-
 
 # ------------------------------------------------------------------------------------ 1: the long run
 
@@ -69,106 +58,104 @@ _LONG_RUN = Function(
     inputs=lambda rng: (rng.uniform(50, 500), rng.uniform(2, 5), rng.uniform(0.3, 1.2), rng.uniform(1.5, 4)),
     praise="The average knows clearance alone; volume only decides how far peak and trough lie apart.",
     mistakes=[
-        _slip(
+        slip(
             _other(average=lambda d, t, cl, v: d / cl),
             1,
             "The first number is the area under the curve of one interval. The average is that area over its length.",
         ),
-        _slip(
+        slip(
             _other(average=lambda d, t, cl, v: d / (t * v)),
             1,
             "The average has the volume in it. In the long run what goes in comes out, and that is CL times C.",
         ),
-        _slip(_other(average=lambda d, t, cl, v: d / v), 1, "The first number is the rise by one dose, dose / V."),
-        _slip(
+        slip(_other(average=lambda d, t, cl, v: d / v), 1, "The first number is the rise by one dose, dose / V."),
+        slip(
             _other(average=lambda d, t, cl, v: d * t / cl),
             1,
             "The average grows with the interval: the rate of dosing is the dose divided by it.",
         ),
-        _slip(
+        slip(
             _other(rate=lambda cl, v: cl),
             2,
             "The clearance stands in the exponential. A rate is asked for there, CL / V.",
         ),
-        _slip(_other(rate=lambda cl, v: v / cl), 2, "CL / V is turned over in the exponential."),
-        _slip(
+        slip(_other(rate=lambda cl, v: v / cl), 2, "CL / V is turned over in the exponential."),
+        slip(
             _other(rate=lambda cl, v: -cl / v),
             2,
             "The sign in the exponential is wrong: what is left after an interval is less than one.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d / v),
             2,
             "The peak is that of the first dose. At steady state it comes on top of what is left of all former ones.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d * pile * left / v),
             2,
             "This is the trough, just before the next dose. The peak is just after.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d * pile),
             2,
             "The peak is an amount, in mg: divide by the volume.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d * (1 + left) / v),
             2,
             "You counted the last dose and the one before it. There are endlessly many: sum the geometric series.",
         ),
-        _slip(
+        slip(
             _other(loading=lambda d, v, pile, mean: mean * v),
             3,
             "This first dose begins at the steady-state *average*. Asked for is one that begins at the peak.",
         ),
-        _slip(
+        slip(
             _other(loading=lambda d, v, pile, mean: d * pile / v),
             3,
             "The third number is the peak again. A loading dose is in mg: the peak times the volume.",
         ),
-        _slip(
+        slip(
             _other(loading=lambda d, v, pile, mean: d * pile - d),
             3,
             "This is what has to be given beside the usual dose. Asked for is the whole first dose.",
         ),
-        _slip(
-            _other(loading=lambda d, v, pile, mean: d), 3, "The third number is the usual dose, without any loading."
-        ),
-        _slip(
+        slip(_other(loading=lambda d, v, pile, mean: d), 3, "The third number is the usual dose, without any loading."),
+        slip(
             _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / v),
             2,
             "The interval is missing in the exponential: what is left after an interval is exp(-ke * interval).",
         ),
-        _slip(
+        slip(
             _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: cl / (v * t)),
             2,
             "The interval stands below the line in the exponential: it multiplies the rate, cl / v * interval.",
         ),
-        _slip(
+        slip(
             _with_pile(lambda q: 1 / (1 - q), lambda d, t, cl, v: np.log(2) * cl / v * t),
             2,
             "There is a log 2 in the exponential that belongs to half-lives: exp(-ke * interval), or one half to the "
             "power of interval over half-life.",
         ),
-        _slip(_with_pile(lambda q: 1 - q), 2, "You multiplied by 1 - q where the sum of the series divides by it."),
-        _slip(
+        slip(_with_pile(lambda q: 1 - q), 2, "You multiplied by 1 - q where the sum of the series divides by it."),
+        slip(
             _with_pile(lambda q: 1 / (1 + q)),
             2,
             "The sum of 1 + q + q^2 + ... is 1 / (1 - q), with a minus: what is left makes the peak higher.",
         ),
-        _slip(_with_pile(lambda q: 1 / q), 2, "You divided by what is left, q. The sum of the series is 1 / (1 - q)."),
-        _slip(
+        slip(_with_pile(lambda q: 1 / q), 2, "You divided by what is left, q. The sum of the series is 1 / (1 - q)."),
+        slip(
             lambda d, t, cl, v: np.array([d / (t * cl), d / v - (q := np.exp(-cl / v * t)), d - q]),
             2,
             "Python divides first: dose / v * 1 / 1 - q lacks the brackets around 1 - q.",
         ),
-        _slip(
+        slip(
             lambda d, t, cl, v: d / (t * cl) * np.array([1, (pile := 1 / (1 - np.exp(-cl / v * t))), pile * v]),
             2,
             "The accumulation multiplies the average. It belongs to the rise by one dose, dose / v.",
         ),
         *(
-            _slip(_other(average=wrong), 1, said)
+            slip(_other(average=wrong), 1, said)
             for wrong, said in (
                 (
                     lambda d, t, cl, v: d / t * cl,
@@ -184,23 +171,23 @@ _LONG_RUN = Function(
                 ),
             )
         ),
-        _slip(_other(loading=lambda d, v, pile, mean: mean), 3, "The third number is a concentration, the average."),
-        _slip(
+        slip(_other(loading=lambda d, v, pile, mean: mean), 3, "The third number is a concentration, the average."),
+        slip(
             _other(loading=lambda d, v, pile, mean: d + d * pile),
             3,
             "The usual dose is counted twice: the peak times the volume has the first dose in it.",
         ),
-        _slip(
+        slip(
             _other(loading=lambda d, v, pile, mean: d * pile * v),
             3,
             "The loading dose is multiplied by the volume once more: it is the peak times the volume.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d * pile, loading=lambda d, v, pile, mean: d * pile / v),
             3,
             "Peak and loading dose have changed places: one is mg/L, the other mg.",
         ),
-        _slip(
+        slip(
             _other(peak=lambda d, v, pile, left: d * pile * left / v, loading=lambda d, v, pile, mean: d * (pile - 1)),
             2,
             "This is the trough, just before the next dose, and what would reach it. The peak is just after.",
@@ -263,53 +250,53 @@ _PEAK = Function(
     praise="The time does not depend on the dose, and the height is proportional to it.",
     otherwise=_by_grid,
     mistakes=[
-        _slip(
+        slip(
             _peak_with(when=lambda ka, ke, cl: np.log(ka / cl) / (ka - cl)),
             1,
             "The clearance stands where a rate belongs: ke = CL / V.",
         ),
-        _slip(
+        slip(
             _only_time(lambda ka, ke, cl: np.log(ka / cl) / (ka - cl)),
             1,
             "The clearance stands in tmax where a rate belongs: ke = CL / V.",
         ),
-        _slip(
+        slip(
             _peak_with(when=lambda ka, ke, cl: np.log(ke / ka) / (ka - ke)),
             2,
             "tmax is negative: logarithm and difference have to be taken the same way round.",
         ),
-        _slip(
+        slip(
             _only_time(lambda ka, ke, cl: np.log(ke / ka) / (ka - ke)),
             2,
             "tmax is negative: logarithm and difference have to be taken the same way round.",
         ),
-        _slip(_peak_with(when=lambda ka, ke, cl: np.log(ka) - np.log(ke)), 2, "log(ka / ke) is not yet a time."),
-        _slip(_only_time(lambda ka, ke, cl: 1 / ka), 2, "1 / ka is the mean time in the depot, not that of the peak."),
-        _slip(
+        slip(_peak_with(when=lambda ka, ke, cl: np.log(ka) - np.log(ke)), 2, "log(ka / ke) is not yet a time."),
+        slip(_only_time(lambda ka, ke, cl: 1 / ka), 2, "1 / ka is the mean time in the depot, not that of the peak."),
+        slip(
             _peak_with(when=lambda ka, ke, cl: 1 / ka), 2, "1 / ka is the mean time in the depot, not that of the peak."
         ),
-        _slip(
+        slip(
             lambda dose, ka, cl, v: peak(dose, ka, cl, v)[::-1],
             3,
             "The two have changed places: the time comes first.",
         ),
-        _slip(
+        slip(
             _peak_with(height=lambda t, d, ka, ke, v: d / v),
             3,
             "Cmax is dose / V, as if all were absorbed at once and nothing had left by then.",
         ),
-        _slip(
+        slip(
             _peak_with(height=lambda t, d, ka, ke, v: d / v * (np.exp(-ke * t) - np.exp(-ka * t))),
             3,
             "Cmax lacks the factor ka / (ka - ke).",
         ),
-        _slip(
+        slip(
             _peak_with(height=lambda t, d, ka, ke, v: v * _at(t, d, ka, ke, v)),
             3,
             "Cmax is an amount: divide by the volume.",
         ),
         *(
-            _slip(make(when=wrong), 2, said)
+            slip(make(when=wrong), 2, said)
             for wrong, said in (
                 (
                     lambda ka, ke, cl: np.log(ka / ke) / ka - ke,
@@ -333,13 +320,13 @@ _PEAK = Function(
             )
             for make in (_peak_with, _only_time)
         ),
-        _slip(
+        slip(
             lambda dose, ka, cl, v: np.array([t := np.log(ka * cl / v) / (ka - v / cl), _at(t, dose, ka, v / cl, v)]),
             1,
             "ke is turned over: it is CL / V, one over hours.",
         ),
         *(
-            _slip(_peak_with(height=wrong), 3, said)
+            slip(_peak_with(height=wrong), 3, said)
             for wrong, said in (
                 (
                     lambda t, d, ka, ke, v: -_at(t, d, ka, ke, v),
@@ -368,7 +355,7 @@ _PEAK = Function(
                 ),
             )
         ),
-        _slip(lambda dose, ka, cl, v: peak(dose, ka, cl, v) * [60, 1], 2, "tmax is in minutes; hours are asked for."),
+        slip(lambda dose, ka, cl, v: peak(dose, ka, cl, v) * [60, 1], 2, "tmax is in minutes; hours are asked for."),
     ],
 )
 

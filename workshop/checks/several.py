@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from workshop.checks.engine import _everywhere
+from workshop.checks.engine import everywhere
 
 
 def by_number(*names: str, hints: Sequence[int], rtol: float = 1e-6) -> Callable:
@@ -27,7 +27,7 @@ def by_number(*names: str, hints: Sequence[int], rtol: float = 1e-6) -> Callable
                 return f"The numbers are right, in the wrong order: asked for is {asked}.", hints[wrong[0]]
         if not right:
             return None
-        first, slips = wrong[0], [dict(_everywhere(w[wrong[0]])) for w in wanted]
+        first, slips = wrong[0], [dict(everywhere(w[wrong[0]])) for w in wanted]
         for reason in slips[0]:
             if all(
                 reason in s and np.isclose(g[first], s[reason], rtol=rtol) for g, s in zip(given, slips, strict=True)
