@@ -158,7 +158,8 @@ def ode(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + ODE, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.objective import evaluate, free_vector
+    from mefit.model.space import free_vector
+    from mefit.objectives.objective import evaluate
 
     real, model, method, rows = mf.datasets.theophylline(), namespace["start_model"](), mf.FOCE(), []
     x = free_vector(model, ())
@@ -197,7 +198,7 @@ def warm(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax = namespace["mf"], namespace["jax"]
-    from mefit.objective import evaluate
+    from mefit.objectives.objective import evaluate
 
     population, model = mf.datasets.theophylline(), namespace["start_model"]()
     other = mf.simulate(model, population, jax.random.key(1))
@@ -236,7 +237,7 @@ def saem(repeats: int, seeds: int = 8) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.objective import free_vector
+    from mefit.model.space import free_vector
 
     population, model = mf.datasets.theophylline(), namespace["start_model"]()
     kernels = {
@@ -275,7 +276,8 @@ def scaling(sizes: list[int]) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.objective import evaluate, free_vector
+    from mefit.model.space import free_vector
+    from mefit.objectives.objective import evaluate
 
     real, model = mf.datasets.theophylline(), namespace["start_model"]()
     rows = []
@@ -336,9 +338,9 @@ def networks(repeats: int) -> None:
     import numpyro.distributions as dist
 
     import mefit as mf
-    from mefit.compiling import compiled
-    from mefit.model import log_joint
-    from workshop import saturation
+    from mefit.base.compiling import compiled
+    from mefit.model.densities import log_joint
+    from workshop.studies import saturation
 
     def wide(effects: int):
         class Wide(saturation.MeNet):
@@ -384,8 +386,8 @@ def widgets(repeats: int) -> None:
     import test_explorers_09 as nine
 
     from workshop import explorers as kit
-    from workshop import saturation
     from workshop.explorers.panel import Slider
+    from workshop.studies import saturation
 
     fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
     people = saturation.simulate(100, seed=1)

@@ -1,6 +1,8 @@
 """mefit: nonlinear mixed-effects models and mixed-effect neural networks, for teaching and for work."""
 
+import importlib as _importlib
 import os as _os
+from typing import Any as _Any
 
 # XLA's CPU compiler writes remarks such as "Algebraic simplifier is likely stuck" to stderr. They are harmless,
 # and a learner must never see them. The level has to be set before jaxlib is loaded; a user's own setting wins.
@@ -13,33 +15,63 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import datasets, dynamics, networks, pk
-from .compare import LikelihoodRatio, compare, likelihood_ratio_test
-from .compiling import keep_compiled
-from .diagnostics import conditional_draws, predictions, random_effects_table, residuals, shrinkage
-from .empirical_bayes import Newton, empirical_bayes
-from .fit import Fit, Step, fit, iterate, log_likelihood
-from .joint import JointMAP, JointMLE, NaivePooled, TwoStage
-from .kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
-from .marginal import AGQ, FO, FOCE, ImportanceSampling, Laplace, MonteCarlo, Variational
-from .model import Model, log_conditional, log_joint, log_random_effects, sample_random_effects, simulate
-from .optimise import BFGS
-from .outcomes import Event
-from .parameters import constrain, covariance, diagonal_covariance, interval, log_prior, parameters, positive, real
-
-# isort: split
-from .parameters import scalar_covariance, simplex, unconstrain, weights
-from .population import Population
-from .predict import predict
-from .prognosis import learn_effects, permutation_importance
-from .regimens import Regimens, exposure, regimen, simulate_regimens
-from .resampling import bootstrap, sir
-from .saem import SAEM
-from .sampling import NUTS, Draws
-from .subject import Doses, Subject
-from .training import Adam
-from .uncertainty import Profile, Uncertainty, cross_products, observed_information, profile, sandwich, subject_scores
-from .vpc import VPC, energy_distance, vpc
+from . import datasets
+from .base.bfgs import BFGS
+from .base.compiling import keep_compiled
+from .base.newton import Newton
+from .curves import dynamics, networks, pk
+from .data.population import Population
+from .data.subject import Doses, Subject
+from .decisions.covariates import learn_effects, permutation_importance
+from .decisions.regimens import Regimens, exposure, regimen, simulate_regimens
+from .diagnosis.conditional import conditional_draws
+from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
+from .diagnosis.vpc import VPC, energy_distance, vpc
+from .effects.kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
+from .effects.modes import empirical_bayes
+from .fitting.fit import fit, iterate, log_likelihood
+from .fitting.result import Fit, Step
+from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
+from .inference.profile import Profile, profile
+from .inference.resampling import bootstrap, sir
+from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
+from .methods.adam import Adam
+from .methods.nuts.draws import Draws
+from .methods.nuts.nuts import NUTS
+from .methods.saem.saem import SAEM
+from .methods.two_stage import TwoStage
+from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
+from .model.model import Model
+from .model.outcomes import Event
+from .model.parameters import (
+    covariance,
+    diagonal_covariance,
+    interval,
+    parameters,
+    positive,
+    real,
+    scalar_covariance,
+    simplex,
+    weights,
+)
+from .model.predict import predict
+from .model.simulate import simulate
+from .model.space import constrain, log_prior, unconstrain
+from .objectives.joint import JointMAP, JointMLE, NaivePooled
+from .objectives.laplace import Laplace
+from .objectives.linearised import FO, FOCE
+from .objectives.quadrature import AGQ
+from .objectives.sampled import ImportanceSampling, MonteCarlo
+from .objectives.variational import Variational
 
 if _folder := _os.environ.get("MEFIT_COMPILED"):
     keep_compiled(_folder)
+
+
+def __getattr__(name: str) -> _Any:
+    """`mefit.plots` and `mefit.style` are loaded when they are asked for: the core runs without matplotlib."""
+    if name == "plots":
+        return _importlib.import_module("mefit.plots")
+    if name == "style":
+        return _importlib.import_module("mefit.plots.style")
+    raise AttributeError(f"module 'mefit' has no attribute {name!r}")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
-from ..population import Population
-from ..subject import Doses, Subject
+from ..data.population import Population
+from ..data.subject import Doses, Subject
 
 
 def _csv(name: str) -> pd.DataFrame:

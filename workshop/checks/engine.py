@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from mefit.plainly import plainly
+from mefit.base.plainly import plainly
 
 OPEN, WRONG, DONE = "open", "wrong", "done"
 _SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from workshop import faults
 from workshop.checks.engine import Exercise, Function, Judged, StillOpen, Wrong, slip
 from workshop.checks.several import by_number
+from workshop.studies import faults
 
 # ------------------------------------------------------------------------------------ 1: shrinkage
 

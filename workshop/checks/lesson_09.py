@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import mefit as mf
-from workshop import effect_study as study
 from workshop.checks.engine import Exercise, Function, Judged, Mistake, Parts, StillOpen, Value, Wrong
+from workshop.studies import effect_study as study
 
 # ------------------------------------------------------------------------------------ 1: follow a rate
 

@@ -14,7 +14,7 @@ from numpyro.distributions.distribution import validation_enabled
 
 import mefit as mf
 from workshop.checks.engine import StillOpen, Wrong, called
-from workshop.newborns import start
+from workshop.studies.newborns import start
 
 SLIDE = {"lag": 0.5, "cl": 4.0, "v": 30.0, "sigma": 0.1}
 KA, SDS, DOSE = np.log(2) / 0.5, np.array([0.3, 0.2]), 100.0

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import mefit as mf
-from workshop import saturable
 from workshop.checks.engine import StillOpen, Wrong
+from workshop.studies import saturable
 
 # ------------------------------------------------------------------------------------ 07.4: what is extrapolation
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpyro.distributions.distribution import validation_enabled
 
 import mefit as mf
-from mefit.model import eta_size, log_random_effects, observation_density
-from workshop import saturation
+from mefit.model.densities import eta_size, log_random_effects, observation_density
 from workshop.checks.engine import StillOpen, Wrong, called
+from workshop.studies import saturation
 
 
 @validation_enabled(False)

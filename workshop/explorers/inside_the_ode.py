@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 import mefit as mf
 from mefit import style
-from mefit.compiling import compiled
-from workshop import effect_study as study
+from mefit.base.compiling import compiled
 from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.studies import effect_study as study
 
 TIME = np.linspace(0.0, 24.0, 97)
 C, R = np.linspace(0.0, 1.2, 41), np.linspace(0.0, 3.5, 36)

@@ -20,10 +20,10 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from mefit import style
-from mefit.fit import Fit
-from mefit.model import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
+from mefit.fitting.result import Fit
+from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
+from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from mefit.predict import _on_grid
 from workshop.explorers.panel import Control, Explorer, Slider
 
 REACH, STEP = 3.0, 0.1

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from mefit import style
-from mefit.empirical_bayes import empirical_bayes
-from mefit.fit import Fit
-from mefit.parameters import parameters
+from mefit.effects.modes import empirical_bayes
+from mefit.fitting.result import Fit
+from mefit.model.parameters import effect_names, parameters
+from mefit.model.predict import predict
 from mefit.plots import observed, time_grid
-from mefit.predict import predict
-from mefit.report import effect_names
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 POOLED, SEPARATE = 1e-3, 1e3  # the ends of the slider

@@ -1,6 +1,7 @@
 """A prior on weights is a prior on curves: curves drawn from it, and what a few noisy points make of it.
 
-A network of time with one hidden layer, fitted to the rough measurements of patient A (`workshop.small_network`):
+A network of time with one hidden layer, fitted to the rough measurements of patient A
+(`workshop.studies.small_network`):
 
     prior     every weight N(0, 1 / (2 strength)), which is what the penalty  strength sum w^2  says
     MAP fit   the weights of highest posterior density, given the points
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from workshop import small_network as small
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.studies import small_network as small
 
 GRID = np.linspace(0.0, 22.0, 89)
 END, DRAWS, Y = 15.0, 12, (-0.5, 2.5)

@@ -20,11 +20,11 @@ import numpy as np
 from scipy.stats import qmc
 
 from mefit import style
-from mefit.fit import Fit
-from mefit.model import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
+from mefit.data.population import Population
+from mefit.fitting.result import Fit
+from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
+from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from mefit.population import Population
-from mefit.predict import _on_grid
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 LEVELS = (0.05, 0.5, 0.95)

@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 
 import mefit as mf
 from mefit import style
-from mefit.compiling import compiled
+from mefit.base.compiling import compiled
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 ORAL, BOLUS, INFUSION = "oral", "bolus", "infusion"

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
-from mefit.objective import Objective
+from mefit.objectives.objective import Objective
 from workshop.explorers.panel import Choice, Control, Explorer, Slider, Switch
 
 MOST = 400

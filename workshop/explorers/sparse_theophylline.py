@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
-from mefit.method import Method
+from mefit.methods.method import Method
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 CENTRED, NON_CENTRED = "centred", "non-centred"

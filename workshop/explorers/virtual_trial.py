@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 import mefit as mf
 from mefit import style
-from mefit.compiling import compiled
-from workshop import effect_study as study
+from mefit.base.compiling import compiled
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.studies import effect_study as study
 
 MOST = 400  # people an arm
 TIME = np.arange(0.0, 73.0, 1.0)

@@ -22,7 +22,7 @@ from matplotlib.ticker import NullLocator
 
 import mefit as mf
 from mefit import style
-from mefit.compiling import compiled
+from mefit.base.compiling import compiled
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 NAMES = ("CL", "V", "ka")

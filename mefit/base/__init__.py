@@ -1,0 +1,1 @@
+"""Nothing here knows statistics: compiled programs, plain words, quasi-Newton and Newton."""

@@ -1,0 +1,1 @@
+"""One subject's random effects, given theta."""

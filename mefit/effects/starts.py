@@ -1,0 +1,33 @@
+"""Where the search for a subject's mode begins."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from ..base.newton import Newton
+from ..model.densities import eta_mean, eta_sd
+from ..model.model import Model
+from ..model.parameters import has_network
+
+
+def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
+    """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
+    mean = eta_mean(model)
+    if mean.size == 0:
+        return jnp.zeros((count, 0))
+    return mean + ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:]) * finite_sd(model)
+
+
+def starting_points(newton: Newton, model: Model) -> Float[Array, "S K"]:
+    """The points (S, K) of which the best begins the search."""
+    if newton.starts is not None:
+        return newton.starts
+    mean = eta_mean(model)[None]
+    looks = 128 * has_network(model) if newton.looks is None else newton.looks
+    return mean if looks == 0 or mean.size == 0 else jnp.concatenate([mean, spread_over_prior(model, looks)])
+
+
+def finite_sd(model: Model) -> Float[Array, " K"]:
+    """The SD of each random effect in p(eta | theta); one where it has none."""
+    return jnp.nan_to_num(eta_sd(model), nan=1.0, posinf=1.0)

@@ -1,0 +1,120 @@
+"""`Fit`: what comes out of a fit."""
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ..data.population import Population
+from ..methods.method import AT_BOUNDARY, Method, Outcome, Problem
+from ..methods.nuts.draws import Draws
+from ..model.densities import eta_sd
+from ..model.model import Model, outcome_of
+from ..model.parameters import has_network
+from .report import html_report, parameter_table, text_report
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One iteration as a person reads it: its number, -2 times the objective, and the model there."""
+
+    iteration: int
+    minus_two_objective: float
+    gradient_norm: float
+    model: Model = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit(Outcome):
+    """A fitted model, and how it came about.
+
+    `model` is the model at the estimates: a model like any other. `eta` (N, K) are the empirical Bayes estimates and
+    `eta_covariance` (N, K, K) the covariance of their Gaussian approximation. `log_likelihood` is the method's own,
+    every constant included; `log_prior` is what the priors add where there are any. `message` says how the fit ended,
+    `remarks` what else is worth knowing, `history` holds every iteration. In a notebook a fit shows itself as a table;
+    `print(fit)` says the same in a terminal.
+    """
+
+    population: Population
+    method: Method
+    history: tuple[Step, ...]
+    evaluations: int
+    fixed: tuple[str, ...]
+    key: Any = dataclasses.field(default=None, repr=False)
+
+    @property
+    def draws(self) -> Draws | None:
+        """The draws from the posterior that a sampler (`NUTS`) leaves; None for all other methods."""
+        return self.details.get("draws")
+
+    def outcome(self, name: str) -> "Fit":
+        """This fit seen through one of several outcomes, for diagnostics and pictures; its numbers stay those of all.
+
+        ValueError where there is no outcome of this name.
+        """
+        population, details = self.population.outcome(name), dict(self.details)
+        if self.draws is not None:
+            details["draws"] = dataclasses.replace(self.draws, models=outcome_of(self.draws.models, name))
+        return dataclasses.replace(self, model=outcome_of(self.model, name), population=population, details=details)
+
+    @property
+    def minus_two_log_likelihood(self) -> float:
+        """-2 log L with every constant; subtract n log(2 pi) for NONMEM's objective function value."""
+        return -2.0 * self.log_likelihood
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free parameters that the method estimates, those at a boundary included."""
+        return sum(status in ("", AT_BOUNDARY) for status in self.status)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, -2 log L + 2 p."""
+        return self.minus_two_log_likelihood + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, -2 log L + p log n, with n the number of observations."""
+        return self.minus_two_log_likelihood + self.n_parameters * float(np.log(self.population.n_observations))
+
+    @property
+    def has_standard_errors(self) -> bool:
+        """Does the objective's curvature measure uncertainty? Not where it is no likelihood of theta, or where a
+        network's weights are free: many sets of weights give the same curves."""
+        return self.method.likelihood and not has_network(self.model, self.fixed)
+
+    @cached_property
+    def covariance(self) -> Float[np.ndarray, "P P"]:
+        """Covariance of the free coordinates: inverse observed information, NaN for what was not estimated.
+
+        Raises ValueError for a method whose objective is not a likelihood of theta.
+        """
+        if not self.method.likelihood:
+            raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
+        information = self.method.information(Problem(self.model, self.population, self.key, self.fixed), self.model)
+        kept = np.flatnonzero([not status for status in self.status])
+        covariance = np.full(information.shape, np.nan)
+        inner = information[np.ix_(kept, kept)]
+        if kept.size and np.all(np.isfinite(inner)) and np.all(np.linalg.eigvalsh(inner) > 0):
+            covariance[np.ix_(kept, kept)] = np.linalg.inv(inner)
+        return covariance
+
+    @cached_property
+    def shrinkage(self) -> Float[np.ndarray, " K"]:
+        """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1)."""
+        deviation = np.std(np.asarray(self.eta), axis=0, ddof=1) if len(self.population) > 1 else np.nan
+        return 1.0 - deviation / np.asarray(eta_sd(self.model))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The parameters as a pandas DataFrame: estimate, unit, standard error, relative standard error."""
+        return parameter_table(self)
+
+    def __str__(self) -> str:
+        return text_report(self)
+
+    def _repr_html_(self) -> str:
+        return html_report(self)

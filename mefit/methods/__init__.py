@@ -1,0 +1,1 @@
+"""Loops: a first state, a step, a finish."""

@@ -1,0 +1,1 @@
+"""Full Bayes by NUTS: the sampler, its draws, and what makes a posterior improper."""

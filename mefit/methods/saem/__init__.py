@@ -1,0 +1,1 @@
+"""SAEM: the algorithm, its iterations, its kinds of parameters."""

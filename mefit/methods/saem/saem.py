@@ -1,0 +1,192 @@
+"""SAEM: the EM algorithm with draws of the random effects in place of its expectation."""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from ...effects.kernels import Kernel, LaplaceProposal, RandomWalk
+from ...model.densities import eta_size
+from ...model.model import Model
+from ...model.numbers import labels_of
+from ...model.space import coordinates, free_vector, prior_of
+from ...objectives.objective import Objective, refuse_start
+from ...objectives.sampled import ImportanceSampling
+from ..method import NOT_ESTIMATED, Method, Outcome, Problem, State
+from .maximisation import Draws, Setting, Trace, begin, block
+from .structure import find_structure
+
+_WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
+_BATCHES = 10
+
+
+class Memory(NamedTuple):
+    """What SAEM keeps between blocks; `settled` is None while exploring, then whether the drift had ended."""
+
+    setting: Setting
+    draws: Draws
+    trace: Trace
+    error: np.ndarray
+    explored: int = 0
+    smoothed: int = 0
+    settled: bool | None = None
+
+
+class SAEM(Method):
+    """Stochastic approximation EM: draw the random effects, then improve theta as if they had been seen.
+
+    **Simulation.** `chains` values of each eta_i move by Markov `kernels` that leave p(eta_i | y_i, theta) unchanged.
+
+    **Approximation and maximisation.** With the complete data log-density Q(theta), the mean over the chains of
+    sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta), plus the log prior (so that priors give MAP),
+    theta <- theta + gamma (M(theta) - theta), where M(theta) maximises Q:
+
+    - A fixed effect that only shifts a random effect (log ka + eta, mu + eta, log cl + b wt + eta; found by automatic
+      derivatives at random points) is updated with phi_i = eta_i + A_i theta held still, and not eta_i as in all other
+      cases. With Gaussian effects and no prior that is generalised least squares:
+      M - theta = (sum_i A_i' Omega^-1 A_i)^-1 sum_i A_i' Omega^-1 eta_i.
+    - A covariance of Gaussian random effects without a prior, full, diagonal, or one variance: M is the mean of
+      (eta - mean)(eta - mean)', of its diagonal, or of the mean of that. The averaging is in variances.
+    - All others (residual SDs, fixed effects without a random effect, variances with a prior): a Newton step
+      J^-1 dQ/dtheta in the free coordinates. J is the complete information -d^2Q/dtheta^2, averaged over the iterations
+      with the same gamma; where it is not positive definite, its diagonal. A step that would lower Q is not taken, and
+      the next is shorter.
+    - Weights of networks: a step of Adam (Kingma and Ba 2015) at `learning_rate`, times gamma.
+
+    **Schedule.** gamma = 1 in at most `exploration` iterations, then 1/k in at most `smoothing`, in whole blocks of
+    `block`. While annealing, for the first half of the exploration, no scale may fall below `annealing` times its last
+    value (0: none). The exploration ends, 100 iterations or more after annealing, if the means of the two halves of the
+    last 100 differ by no more than the SD of all, in every coordinate; the smoothing, after 100 or more, where the
+    Monte Carlo error of every coordinate (batch means of what is averaged) is at most `tolerance` of its standard error
+    if every eta were known. Without `stop_early` both go on to their limits. Weights of networks are not judged.
+    A covariance that becomes singular ends everything.
+
+    `marginal` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
+    `details` hold the `trajectory` and the kernels' `acceptance` as data frames, the last draws `eta_draws` (C, N, K),
+    `conditional_mean` and `conditional_sd` of the random effects (N, K), and `monte_carlo_error`. In `history` the
+    objective is Q, and `gradient_norm` the largest Monte Carlo error. ValueError for a model without random effects.
+    Sources: Delyon, Lavielle and Moulines (1999), Ann. Stat. 27; Kuhn and Lavielle (2005), Comput. Stat. Data Anal. 49;
+    the Newton step in place of a maximum: Lange (1995), J. R. Stat. Soc. B 57.
+    """
+
+    chains: int = 5
+    exploration: int = 300
+    smoothing: int = 500
+    kernels: tuple[Kernel, ...] = (LaplaceProposal(), RandomWalk(steps=1))
+    annealing: float = 0.97
+    tolerance: float = 0.05
+    stop_early: bool = True
+    learning_rate: float = 0.01
+    marginal: Objective = ImportanceSampling()
+    block: int = 50
+    label: ClassVar[str] = "SAEM"
+    random: ClassVar[bool] = True
+
+    def init(self, problem: Problem) -> State:
+        if eta_size(problem.model) == 0:
+            raise ValueError("SAEM draws random effects, and this model has none: use Laplace or NaivePooled.")
+        if min(self.chains, self.block, self.exploration, self.smoothing, len(self.kernels)) < 1:
+            raise ValueError("SAEM needs one or more chains, kernels, and iterations of each phase and in a block.")
+        if not (isinstance(self.marginal, Objective) and self.marginal.likelihood):
+            raise ValueError("SAEM's marginal must be a likelihood of theta, such as ImportanceSampling() or AGQ(9).")
+        self.marginal.rehearse(problem)
+        keys, x = jax.random.split(problem.key), free_vector(problem.model, problem.fixed)
+        structure = find_structure(problem, x, keys[0])
+        setting = Setting(self.kernels, structure, problem.model, problem.fixed, problem.population.subjects)
+        draws, first, typical, prior = begin(setting, self.chains, keys[1])
+        refuse_start(problem, prior, typical)
+        memory = Memory(setting, draws, Trace(*map(np.asarray, first)), np.full(x.size, np.inf))
+        return self._state(problem, problem.model, memory)
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory: Memory = state.memory
+        ahead, exploring = np.arange(self.block), memory.settled is None
+        gains = np.ones(self.block) if exploring else 1.0 / (memory.smoothed + 1.0 + ahead)
+        annealed = exploring & (self.annealing > 0) & (memory.explored + ahead < self.exploration // 2)
+        holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
+        structure = memory.setting.structure
+        draws, rows, model, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
+        trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
+        if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
+            what = "before a covariance became singular or a value infinite"
+            advice = "leave out a random effect, make the covariance diagonal, or give it a prior"
+            message = f"stopped after {state.iteration} iterations, {what}: {advice}"
+            return dataclasses.replace(state, done=True, message=message)
+        memory = memory._replace(draws=draws, trace=trace)
+        if not exploring:
+            smoothed = memory.smoothed + self.block
+            error = _monte_carlo_error(trace.x, smoothed, np.asarray(errors))
+            return self._state(problem, model, memory._replace(smoothed=smoothed, error=error))
+        explored = memory.explored + self.block
+        annealed_long_ago = explored >= self.exploration // 2 + _WINDOW
+        quiet = annealed_long_ago and not _drifts(np.delete(trace.x[-_WINDOW:], structure.weights, axis=1))
+        over = explored >= self.exploration or (quiet and self.stop_early)
+        return self._state(problem, model, memory._replace(explored=explored, settled=quiet if over else None))
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        memory: Memory = state.memory
+        terms = jax.tree.map(np.asarray, self.marginal.terms(state.model, problem.population, problem.key))
+        remark = f"log-likelihood and standard errors by {self.marginal.label} at the estimates of SAEM"
+        if "effective_sample_size" in terms.details:
+            size, most = terms.details["effective_sample_size"], self.marginal.evaluations(state.model)
+            error = 2.0 * np.sqrt(np.sum(np.maximum(1.0 / size - 1.0 / most, 0.0)))
+            remark += f"; its Monte Carlo error makes -2LL uncertain by about {error:.2g} (one SD)"
+        eta, covariance = self.marginal.modes(state.model, problem.population, terms)
+        trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
+        mean, square = (np.asarray(moment) for moment in memory.draws.moments)
+        still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
+        trajectory = pd.DataFrame(trace.numbers, rows, labels_of(state.model))
+        acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
+        details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
+        details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}
+        details |= {"monte_carlo_error": memory.error, "eta_draws": np.asarray(memory.draws.eta)}
+        log_l, log_p = float(np.sum(terms.value)), float(prior_of(state.model, problem.fixed))
+        ended = (state.converged, state.message, tuple(np.where(still, NOT_ESTIMATED, "").tolist()))
+        return Outcome(state.model, log_l, log_p, eta, covariance, *ended, (remark + ".",), details)
+
+    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
+        """Minus the Hessian of the `marginal` objective in the free coordinates."""
+        return self.marginal.information(problem, model)
+
+    def _state(self, problem: Problem, model: Model, memory: Memory) -> State:
+        error, iteration = float(np.max(memory.error, initial=0.0)), memory.explored + memory.smoothed
+        close = memory.smoothed > 0 and error <= self.tolerance
+        over, message = memory.smoothed >= self.smoothing or (close and self.stop_early), ""
+        if over:
+            how = "until it no longer drifted" if memory.settled else "the most it was allowed"
+            worst = coordinates(problem.model, problem.fixed)[int(np.argmax(memory.error))].label
+            size = f"{error:.0%} of a standard error" if np.isfinite(error) else "not known after so few"
+            found = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
+            if close:
+                found = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
+            message = f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: {found}"
+        evaluations = iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels)
+        objective, ended = float(memory.trace.q[-1]), (over, close and over, message)
+        return State(iteration, model, objective, error, evaluations, *ended, memory)
+
+
+def _is_singular(covariance: Any) -> bool:
+    """Is a matrix so close to a singular one that the random effects can no longer be told apart?"""
+    sd = np.sqrt(np.diagonal(covariance)) if np.ndim(covariance) == 2 else np.ones(0)
+    return sd.size > 0 and not np.all(np.linalg.eigvalsh(covariance / np.outer(sd, sd)) > 1e-9)
+
+
+def _drifts(tail: Float[np.ndarray, "window P"]) -> bool:
+    """Do the means of the two halves of the last iterations differ by more than the SD of them all, anywhere?"""
+    old, new = np.split(tail, 2)
+    return bool(np.any(np.abs(old.mean(0) - new.mean(0)) > tail.std(0)))
+
+
+def _monte_carlo_error(xs: Float[np.ndarray, "I P"], smoothed: int, unit: np.ndarray) -> Float[np.ndarray, " P"]:
+    """Monte Carlo error, in these units, of what is averaged, by batch means; infinite after too few iterations.
+
+    While smoothing, x_k is the mean of k values, so their sums over a batch are differences of k x_k.
+    """
+    if smoothed < _WINDOW:
+        return np.full(xs.shape[1], np.inf)
+    ends = np.linspace(0, smoothed, _BATCHES + 1).astype(int)
+    sums = ends[:, None] * xs[ends - smoothed - 1]
+    return np.std(np.diff(sums, axis=0) / np.diff(ends)[:, None], axis=0, ddof=1) / np.sqrt(_BATCHES) / unit

@@ -1,0 +1,80 @@
+"""A model: log p(y | theta, eta, x) + log p(eta | theta), written for one subject."""
+
+import abc
+import dataclasses
+import functools
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+from ..data.subject import Subject
+from .parameters import parameters
+
+
+def check_values(model: eqx.Module) -> None:
+    """Raise ValueError, naming the field, for a value outside its domain, or a network not declared."""
+    for field in dataclasses.fields(model):
+        value, bare = getattr(model, field.name), getattr(field.default, "__module__", "") == parameters.__module__
+        network = isinstance(value, eqx.Module) and jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array))
+        if (network or bare) and field.name not in parameters(model):
+            how = f"{field.name}: ... = mf.{getattr(field.default, '__name__', 'weights')}(), and fixed= to hold it"
+            raise ValueError(f"{type(model).__name__}.{field.name} is not declared, and no fit moves it: write {how}.")
+    for name, parameter in parameters(model).items():
+        value = getattr(model, name)
+        leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            continue
+        where = f"{type(model).__name__}.{name}"
+        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
+            raise ValueError(f"{where} is not finite: give a number to start from.")
+        problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
+        if problem:
+            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
+            raise ValueError(f"{where} {problem}; it is {shown}.")
+
+
+class Model(eqx.Module):
+    """Base of every model. A subclass declares its parameters as fields and says two things:
+
+    - `random_effects()`: the distribution p(eta | theta), for instance
+      `dist.MultivariateNormal(jnp.zeros(3), self.omega)`; leave it out for a model without random effects.
+    - `observations(eta, subject)`: the distribution p(y | theta, eta, x) of the responses of one subject, with one
+      entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent.
+      Where there are several outcomes, a dict of such distributions by the names that the data give them.
+
+    Parameters outside their domain raise ValueError when the model is made.
+    """
+
+    def random_effects(self) -> dist.Distribution | None:
+        """p(eta | theta), or None where the model has no random effects."""
+        return None
+
+    @abc.abstractmethod
+    def observations(self, eta: Array, subject: Subject) -> dist.Distribution | dict[str, dist.Distribution]:
+        """p(y | theta, eta, x) for one subject."""
+
+    def __check_init__(self):
+        check_values(self)
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+@functools.cache  # one class for each, or every call would compile anew
+def _restricted(kind: type[Model], outcome: str) -> type[Model]:
+    def observations(self, eta, subject):
+        return kind.observations(self, eta, subject)[outcome]
+
+    return type(kind.__name__, (kind,), {"observations": observations, "__doc__": kind.__doc__})
+
+
+def outcome_of(model: ModelT, outcome: str) -> ModelT:
+    """The model of one of several outcomes, by name: the same parameters and random effects."""
+    view = object.__new__(_restricted(type(model), outcome))
+    for field in dataclasses.fields(model):
+        object.__setattr__(view, field.name, getattr(model, field.name))
+    return view  # type: ignore[return-value]

@@ -1,0 +1,71 @@
+"""Predictions: the mean of each subject's observation density, at its own times or on a grid."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ..base.compiling import compiled
+from ..data.population import Population
+from ..data.subject import Subject, as_dict
+from .densities import eta_mean, eta_size, observation_density
+from .model import Model
+
+
+@compiled
+def _means(model: Model, eta: Array, subjects: Subject) -> Any:
+    def one(eta, subject):
+        density = observation_density(model, eta, subject)
+        mean = {k: jnp.broadcast_to(x.mean, subject.time.shape) for k, x in as_dict(density).items()}
+        return mean.get("", mean)
+
+    return jax.vmap(one)(eta, subjects)
+
+
+def _on_grid(population: Population, time: Array) -> Subject:
+    """The same subjects, doses and covariates with other times, where no response is known."""
+    subjects = population.subjects
+    if varying := [name for name, x in subjects.covariates.items() if x.ndim == 2]:
+        what = f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known"
+        raise ValueError(f"{what}: leave `time` out, to predict at the subjects' own times.")
+    if time.ndim not in (1, 2) or time.size == 0 or time.shape[:-1] not in ((), (len(population),)):
+        raise ValueError(f"time has shape {time.shape}; give (m,) for all, or ({len(population)}, m) for each its own.")
+    if not np.all(np.isfinite(time)):
+        raise ValueError("time holds a value that is not a number, or is infinite; a prediction needs finite times.")
+    grid = jnp.broadcast_to(time, (len(population), time.shape[-1]))
+    y = jax.tree.map(lambda _: jnp.zeros(grid.shape), subjects.y)
+    mask = jax.tree.map(lambda _: jnp.ones(grid.shape, bool), subjects.y)
+    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, censored=None, limit=None)
+
+
+def predict(
+    model: Model,
+    population: Population,
+    eta: Float[ArrayLike, "N K"] | None = None,
+    time: Float[ArrayLike, "..."] | None = None,
+) -> Float[Array, "N m"] | dict[str, Float[Array, "N m"]]:
+    """E[y | theta, eta_i, x_i] of every subject: the mean of `model.observations(eta_i, subject_i)`.
+
+    **Arguments:**
+
+    - `model`: the model at its parameters, for instance `fit.model`.
+    - `population`: whose doses and covariates to use.
+    - `eta`: random effects (N, K), for instance `fit.eta`, which gives the individual predictions. Left out, it is the
+      mean of the random effects: the prediction for a typical subject with these doses and covariates. (That is not
+      the mean response of the population, because a curve at the mean eta is not the mean of the curves.)
+    - `time`: times to predict at instead of the subjects' own, (m,) for all or (N, m); in the data's unit.
+
+    **Returns:** (N, n) at the subjects' own times, in the order of `population.subjects.time` (padded rows repeat the
+    last time), or (N, m) on the grid; in the unit of y. A dict of these by outcome where there are several.
+
+    **Raises:** ValueError where `eta` or `time` has the wrong shape, or `time` is given and a covariate varies in time.
+    """
+    count, k = len(population), eta_size(model)
+    eta = jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else jnp.asarray(eta, float)
+    if eta.shape != (count, k):
+        what = f"{count} subjects with {k} random effects each need ({count}, {k})"
+        raise ValueError(f"eta has shape {eta.shape}, but {what}.")
+    return _means(model, eta, population.subjects if time is None else _on_grid(population, jnp.asarray(time, float)))

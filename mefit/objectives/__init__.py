@@ -1,0 +1,1 @@
+"""What is maximised: a term a subject. No loop lives here."""

@@ -1,0 +1,52 @@
+"""Laplace's approximation of the marginal likelihood."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..base.newton import Mode
+from ..data.subject import Subject
+from ..effects.gaussian import _LOG_2PI, _half_log_det
+from ..effects.modes import subject_mode
+from ..model.densities import log_joint
+from ..model.model import Model
+from .objective import Objective, Term
+
+
+def _half_log_det_of_curvature(log_density: Callable[[Array], Array], mode: Mode) -> Array:
+    """(1/2) log|P| with its derivative (1/2) tr(P^-1 dP), P = minus the Hessian at the mode, known from the search.
+
+    With the columns c of P^-1/2 held constant the trace is a sum of second derivatives along them: K directions
+    instead of K^2, and no derivative of a Cholesky factor. A second derivative with respect to theta is not had.
+    """
+    if mode.eta.size == 0:
+        return jnp.zeros(())
+    lower = jnp.linalg.cholesky(mode.precision)
+    columns = jax.scipy.linalg.solve_triangular(lower, jnp.eye(mode.eta.size), lower=True)  # its rows, L^-1
+
+    def bend(direction):
+        def slope(eta):
+            return jax.jvp(log_density, (eta,), (direction,))[1]
+
+        return jax.jvp(slope, (mode.eta,), (direction,))[1]
+
+    trace = -0.5 * jnp.sum(jax.vmap(bend)(columns))
+    return _half_log_det(lower) + trace - jax.lax.stop_gradient(trace)
+
+
+class Laplace(Objective):
+    """Laplace's approximation: the joint density as a Gaussian around its mode, with its exact Hessian.
+
+    log L_i = log p(y, eta*) + (K/2) log 2 pi - (1/2) log|P|, P = minus the Hessian of log p(y, eta) at eta*.
+    Exact where the joint density is Gaussian in eta. Source: Tierney and Kadane (1986), JASA 81.
+    """
+
+    label: ClassVar[str] = "Laplace"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode = subject_mode(model, subject, self.newton)
+        half = _half_log_det_of_curvature(lambda eta: log_joint(model, eta, subject), mode)
+        return Term(log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half, *mode, {})

@@ -1,0 +1,78 @@
+"""The marginal likelihood by averages over draws."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.special import logsumexp
+from jaxtyping import Array
+
+from ..data.subject import Subject
+from ..effects.modes import _mode_with_curvature
+from ..model.densities import log_conditional, log_joint
+from ..model.model import Model
+from .objective import Objective, Term, no_modes
+
+
+def _effective_sample_size(log_weight: Array) -> Array:
+    return jnp.exp(2.0 * logsumexp(log_weight) - logsumexp(2.0 * log_weight))
+
+
+class _Sampled(Objective):
+    """What the sampling methods share: one key a subject, the same at every evaluation (common random numbers)."""
+
+    samples: int = 1000
+    random: ClassVar[bool] = True
+
+    def extras(self, model, population, key):
+        return jax.random.split(key, len(population))
+
+    def evaluations(self, model: Model) -> int:
+        return self.samples
+
+
+class MonteCarlo(_Sampled):
+    """Plain Monte Carlo: log (1/M) sum_m p(y | theta, eta_m), eta_m drawn from the prior p(eta | theta).
+
+    The draws are the same at every evaluation, moving with theta, so the estimate is a smooth function with an exact
+    gradient. Honest only for few random effects and little data a subject: with s the width of the likelihood in
+    prior SDs, M must grow as ((1 + 1/s^2)^K - 1), and the log of the estimate falls short on average.
+    `details["effective_sample_size"]` tells how many draws of each subject count.
+    """
+
+    label: ClassVar[str] = "Monte Carlo"
+    finds_modes: ClassVar[bool] = False
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        effects = model.random_effects()
+        if effects is None:
+            return no_modes(model, log_conditional(model, jnp.zeros(0), subject))
+        draws = jnp.reshape(effects.sample(extra, (self.samples,)), (self.samples, -1))
+        log_weight = jax.vmap(lambda eta: log_conditional(model, eta, subject))(draws)
+        details = {"effective_sample_size": _effective_sample_size(log_weight)}
+        return no_modes(model, logsumexp(log_weight) - np.log(self.samples))._replace(details=details)
+
+
+class ImportanceSampling(_Sampled):
+    """Importance sampling: eta_m = eta* + C t_m from a multivariate t around the Laplace mode, C C' = P^-1.
+
+    log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
+    posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
+    """
+
+    degrees_of_freedom: float = 5.0
+    label: ClassVar[str] = "Importance sampling"
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        mode, precision = _mode_with_curvature(model, subject, self.newton)
+        k = mode.eta.size
+        standard = dist.MultivariateStudentT(self.degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
+        t = standard.sample(extra, (self.samples,))
+        lower = jnp.linalg.cholesky(precision)
+        moves = jax.scipy.linalg.solve_triangular(lower, t.T, lower=True, trans="T").T
+        log_q = standard.log_prob(t) + jnp.sum(jnp.log(jnp.diagonal(lower)))
+        log_weight = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves) - log_q
+        details = {"effective_sample_size": _effective_sample_size(log_weight)}
+        return Term(logsumexp(log_weight) - np.log(self.samples), mode.eta, precision, mode.converged, details)

@@ -1,0 +1,26 @@
+"""Pictures of a population and of a fit: axes in, axes out. The core of the library does not import them."""
+
+from .diagnoses import (
+    convergence,
+    correlation,
+    effects_against_covariates,
+    goodness_of_fit,
+    histogram,
+    profile,
+    regimens,
+    vpc,
+)
+from .fits import (
+    compare_fits,
+    history,
+    individual_fits,
+    observed,
+    population_curves,
+    posterior,
+    random_effects,
+    time_grid,
+)
+
+__all__ = ["compare_fits", "convergence", "correlation", "effects_against_covariates", "goodness_of_fit", "histogram"]
+__all__ += ["history", "individual_fits", "observed", "population_curves", "posterior", "profile", "random_effects"]
+__all__ += ["regimens", "time_grid", "vpc"]

@@ -1,0 +1,389 @@
+"""What a learner does: open a notebook in JupyterLab, run it, move a slider with an arrow key, see the picture change.
+
+Needs Playwright and an installed Chromium (MEFIT_CHROMIUM names one elsewhere); skipped without. Nothing is downloaded
+and nothing may leave this computer. With MEFIT_SCREENSHOTS set to a folder, each page is kept there as a PNG.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from workshop import explorers
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+nbformat = pytest.importorskip("nbformat")
+
+HOME = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("MEFIT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+TOKEN = "browser-test"
+PATIENCE = 240  # seconds for what compiles or waits for a busy computer; a good run takes a tenth of it
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
+
+# Lessons to open, as paths from the repository's root; each must show at least one explorer.
+NOTEBOOKS = [
+    "workshop/00_start_here.ipynb",
+    # Every explorer of the kit is worked by a test of its own, below, and every lesson is run by nbval.
+    pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/02_joint_or_marginal.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/03_approximating_the_marginal.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/04_em_and_saem.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/05_can_you_trust_the_fit.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/07_from_knowledge_to_networks.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/08_menets.ipynb", marks=pytest.mark.slow),
+    pytest.param("workshop/09_deep_nlme.ipynb", marks=pytest.mark.slow),
+]
+
+SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
+    "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+
+
+def until(question: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.1):
+    """The first answer that is not false or None; fails with `what` when it does not come in time."""
+    end = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < end, f"Waited {seconds:g} s for {what}."
+        time.sleep(every)
+    return answer
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address and the folder of a JupyterLab of this interpreter, with settings and workspace of its own."""
+    root = tmp_path_factory.mktemp("jupyter")
+    own = {
+        name: str(root / name.lower())
+        for name in (
+            *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR"),
+            *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"),
+        )
+    }
+    for plugin, text in SETTINGS.items():
+        file = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{plugin}.jupyterlab-settings")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    files = root / "files"
+    files.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
+    command += ["--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={files}"]
+    command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
+    path = os.pathsep.join(filter(None, (str(HOME), inherited.get("PYTHONPATH"))))
+    address, log = f"http://127.0.0.1:{port}", root / "lab.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            command, env=inherited | own | {"PYTHONPATH": path}, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+
+        def answers():
+            assert server.poll() is None, f"JupyterLab stopped: {log.read_text()[-2000:]}"
+            try:
+                return urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).status == 200
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                return False
+
+        until(answers, "JupyterLab to answer")
+        yield address, files
+    finally:
+        server.terminate()  # it ends its kernels itself
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Opened:
+    """A notebook open in a browser, and everything that its page asked for or complained of."""
+
+    def __init__(self, browser, lab, notebook: Path):
+        self.address, files = lab
+        shutil.copy(notebook, files / notebook.name)
+        shutil.copytree(HOME / "workshop" / "data", files / "data", dirs_exist_ok=True)  # what it reads
+        self.name = notebook.stem
+        self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
+        self.left: list[str] = []
+        self.complaints: list[str] = []
+        self.page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        self.page.set_default_timeout(PATIENCE * 1000)
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.on("websocket", lambda websocket: self._asked(websocket.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        # On a busy machine JupyterLab may ask for a kernel, or whether to wait for one, over the whole page; it may
+        # ask twice in a row, so the second question is answered too instead of being waited for until it goes.
+        dialog = self.page.locator("dialog.jp-Dialog")
+        self.page.add_locator_handler(dialog, lambda _: self.accept(), no_wait_after=True)
+        # A workspace for each, or JupyterLab would open what was open before as well, in front.
+        self.page.goto(f"{self.address}/lab/workspaces/{self.name}/tree/{notebook.name}?token={TOKEN}")
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.left.append(url)
+
+    def accept(self) -> None:
+        """Say yes to what JupyterLab asks, if it asks anything."""
+        script = """() => {
+            const dialog = document.querySelector("dialog.jp-Dialog");
+            dialog?.querySelector(".jp-mod-accept")?.click();
+            return dialog?.innerText;
+        }"""
+        if asked := self.page.evaluate(script):
+            print(f"{self.name}: JupyterLab asked: {asked!r}")
+
+    def run(self) -> None:
+        """Run all cells and wait for the last; fails with the text of the first error."""
+
+        def prompts() -> list[str]:
+            shown = self.page.locator(".jp-NotebookPanel .jp-InputPrompt").all_inner_texts()
+            return [prompt for prompt in shown if re.search(r"[\d*]", prompt)]
+
+        def started() -> bool:
+            # A click right after the kernel reports idle is sometimes lost, so it is given again.
+            self.page.keyboard.press("Escape")
+            self.page.get_by_role("menuitem", name="Run", exact=True).click(timeout=60_000)
+            self.page.locator('[data-command="runmenu:run-all"]').click(timeout=60_000)
+            end = time.monotonic() + 10
+            while not prompts() and time.monotonic() < end:
+                time.sleep(0.2)
+            return bool(prompts())
+
+        def finished() -> bool:
+            errors = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+            assert not errors, f"{self.name}: {errors[0][-1500:]}"
+            return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
+
+        def has_kernel() -> bool:
+            # Asked to run before it has a kernel, JupyterLab would ask which one to take. Its own sign is not enough:
+            # it can say "idle" before there is any.
+            self.accept()
+            sessions = json.loads(self._server("GET", "/api/sessions"))
+            mine = [s for s in sessions if s["name"] == f"{self.name}.ipynb" and s["kernel"]]
+            return any(session["kernel"]["execution_state"] == "idle" for session in mine)
+
+        until(has_kernel, f"a kernel for {self.name}", every=0.5)
+        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        until(started, f"{self.name} to run", every=1)
+        until(finished, f"the last cell of {self.name}", every=0.5)
+
+    def explorers(self) -> list["Shown"]:
+        self.page.wait_for_selector(".mefit-explorer img")
+        return [Shown(self.page, panel) for panel in self.page.locator(".mefit-explorer").all()]
+
+    def close(self) -> None:
+        """Keep a screenshot where one is asked for, close the page, and end its kernel."""
+        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(folder, f"{self.name}.png")))
+        self.page.close()
+        for session in json.loads(self._server("GET", "/api/sessions")):
+            self._server("DELETE", f"/api/sessions/{session['id']}")
+
+    def _server(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(
+            self.address + path, headers={"Authorization": f"token {TOKEN}"}, method=method
+        )
+        return urllib.request.urlopen(request, timeout=60).read()
+
+
+class Shown:
+    """One explorer on a page."""
+
+    def __init__(self, page, panel):
+        self.page, self.panel, self.image = page, panel, panel.locator("img")
+        self.image.scroll_into_view_if_needed()
+
+    def picture(self) -> str:
+        """A digest of the bytes of the picture as the browser has it."""
+        return self.image.evaluate(
+            """async image => {
+                const bytes = await (await fetch(image.src)).arrayBuffer();
+                return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).join();
+            }"""
+        )
+
+    def size(self) -> dict[str, float]:
+        return {side: round(self.image.bounding_box()[side]) for side in ("width", "height")}
+
+    def changes(self, move: Callable[[], object]) -> float:
+        """Seconds from the move to a picture with other bytes, at the same size and without a word of error."""
+        before, size = self.picture(), self.size()
+        start = time.perf_counter()
+        move()
+        until(lambda: self.picture() != before, "the picture to change", seconds=30, every=0.01)
+        taken = time.perf_counter() - start
+        assert self.size() == size
+        assert self.panel.get_by_role("alert").count() == 0
+        return taken
+
+    def press(self, control, *keys: str) -> None:
+        """The picture changes when the keys are pressed, one after the other, with the control in focus."""
+
+        def pressed() -> None:
+            control.focus()
+            for key in keys:
+                self.page.keyboard.press(key)
+
+        self.changes(pressed)
+
+    def work_every_control(self) -> int:
+        """Move every control by the keyboard; how many there are."""
+        count = 0
+        for handle in self.panel.locator(".noUi-handle").all():
+            at, most = (float(handle.get_attribute(f"aria-value{name}") or "nan") for name in ("now", "max"))
+            self.press(handle, "ArrowLeft" if at >= most else "ArrowRight")
+            count += 1
+        for group in self.panel.locator(".widget-toggle-buttons").all():
+            self.press(group.locator("button:not(.mod-active)").first, "Enter")
+            count += 1
+        for box in self.panel.locator("input[type=checkbox]").all():
+            self.press(box, "Space")
+            count += 1
+        return count
+
+    def keep(self, name: str) -> None:
+        """Keep a screenshot where one is asked for."""
+        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.panel.screenshot(path=str(Path(folder, f"explorer_{name}.png")))
+
+
+def notebook_of(file: Path, cells: list[str]) -> Path:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    cells = ["from workshop import explorers", "explorer = explorers.three_patients()\nexplorer"]
+    return notebook_of(tmp_path_factory.mktemp("notebooks") / "panel.ipynb", cells)
+
+
+FIT = """\
+import sys
+import numpy as np
+sys.path.insert(0, {tests!r})
+import mefit as mf
+import test_explorers_09 as nine
+from models import theophylline_model
+from workshop import explorers
+fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
+from types import SimpleNamespace
+from workshop.studies import saturation
+people = saturation.simulate(20, seed=1)  # an untrained network will do: it is the hands that are tested
+menet = SimpleNamespace(model=saturation.start(), population=people, eta=0.1 * people.subjects.y[:, :2])"""
+GIVEN = {"pooling": "fit", "saem_step_by_step": "fit", "latent_pad": "menet"}
+GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0"}
+GIVEN |= {"inside_the_ode": "nine.MODEL", "virtual_trial": "nine.study.true_mechanism(), nine.EFFECTS"}
+GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
+
+
+def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab, browser):
+    """Every slider, choice and switch of every explorer: a key is pressed, the picture changes, no error is said.
+
+    With MEFIT_SCREENSHOTS, a picture of each explorer after its moves is kept there.
+    """
+    names = list(explorers.__all__)
+    cells = [FIT.format(tests=str(HOME / "tests"))]
+    cells += [f"explorers.{name}({GIVEN.get(name, '')})" for name in names]
+    opened = Opened(browser, lab, notebook_of(tmp_path / "all_explorers.ipynb", cells))
+    try:
+        opened.run()
+        shown = opened.explorers()
+        assert len(shown) == len(names)
+        for name, explorer in zip(names, shown, strict=True):
+            moved = explorer.work_every_control()
+            assert moved >= 1, f"{name} has no control"
+            assert explorer.panel.inner_text().strip(), f"{name} says nothing"
+            assert len((explorer.image.get_attribute("title") or "").split()) >= 5, (
+                f"{name} has no words for its picture"
+            )
+            explorer.keep(name)
+    finally:
+        opened.close()
+    assert opened.left == []
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("notebook", [None, *NOTEBOOKS])
+def test_arrow_keys_move_the_pictures_of(notebook, small, lab, browser):
+    opened = Opened(browser, lab, HOME / notebook if notebook else small)
+    try:
+        opened.run()
+        shown = opened.explorers()
+        assert shown
+        for explorer in shown:
+            handle = explorer.panel.locator(".noUi-handle").first
+            handle.focus()
+            taken = [explorer.changes(lambda: opened.page.keyboard.press("ArrowRight")) for _ in range(4)]
+            print(f"{opened.name}: {1000 * sorted(taken)[1]:.0f} ms from key to picture")
+    finally:
+        opened.close()
+    assert opened.left == []
+    assert opened.complaints == []
+
+
+def test_the_box_beside_a_slider(small, lab, browser):
+    opened = Opened(browser, lab, small)
+    try:
+        opened.run()
+        (explorer,) = opened.explorers()
+        box = explorer.panel.get_by_label("Prior SD ω (of η)")  # found by its label: a screen reader finds it too
+        assert float(box.input_value()) == 1.1
+        handle = explorer.panel.locator(".noUi-handle").first
+
+        def type_it():
+            box.fill("0.3")
+            box.press("Enter")
+
+        explorer.changes(type_it)
+        until(lambda: float(handle.get_attribute("aria-valuenow") or "nan") == 39, "the slider to follow", 10)
+        # The slider stands at the step nearest to 0.3, and must not have taken what was typed there.
+        assert float(box.input_value()) == 0.3
+        assert "joint: 1, 3, 2" in explorer.panel.inner_text()
+        assert "three patients" in (explorer.image.get_attribute("title") or "")  # what a screen reader calls it
+        handle.focus()
+        explorer.changes(lambda: opened.page.keyboard.press("ArrowLeft"))
+        assert float(box.input_value()) == 0.288
+        explorer.changes(lambda: explorer.panel.get_by_role("button", name="Reset").click())
+        assert float(box.input_value()) == 1.1
+        explorer.changes(lambda: explorer.panel.get_by_role("button", name="the area").click())
+    finally:
+        opened.close()

@@ -1,0 +1,231 @@
+"""The engine of the checks: kinds of exercises, kinds of wrong answers, progress, and stubs made from solutions."""
+
+import json
+import math
+import sys
+
+import jax.numpy as jnp
+import nbformat
+import numpy as np
+import pytest
+
+from workshop.checks.engine import Checker, Function, Judged, Mistake, Parts, StillOpen, Value, Verdict, Wrong
+
+sys.path.insert(0, str(__import__("pathlib").Path(__file__).resolve().parents[2] / "tools"))
+
+import make_exercises
+
+SHARE = Value("The share", truth=0.8, mistakes=[Mistake(0.2, "This is the shrinkage.", hint=2)], praise="Well done.")
+LINE = Function(
+    "A line",
+    truth=lambda a, b, x: a + b * x,
+    inputs=lambda rng: (rng.normal(), rng.normal(), rng.normal(size=3)),
+    mistakes=[Mistake(lambda a, b, x: b + a * x, "Intercept and slope are exchanged.", hint=3)],
+)
+LAZY = Value("Computed when asked", truth=lambda: np.array([1.0, 2.0, 5.0]))
+
+
+def judge_text(answer):
+    if answer == "dots":
+        raise StillOpen
+    if answer != "yes":
+        raise Wrong("Say yes.", hint=3)
+
+
+EXERCISES = {"07.1": SHARE, "07.2": LINE, "07.3": LAZY, "07.4": Judged("A word", judge_text)}
+
+
+@pytest.fixture
+def check(tmp_path):
+    return Checker(lambda lesson: {"07": EXERCISES}[lesson], tmp_path / "progress.json")
+
+
+@pytest.mark.parametrize(
+    "number, answer",
+    [
+        ("07.1", 0.8),
+        ("07.1", np.float64(0.8003)),
+        ("07.1", np.array(0.8)),
+        ("07.2", lambda a, b, x: b * x + a),
+        ("07.3", [1, 2, 5]),
+        ("07.4", "yes"),
+    ],
+)
+def test_right(check, number, answer):
+    verdict = check(number, answer)
+    assert verdict and verdict.state == "done" and verdict.hint is None
+
+
+@pytest.mark.parametrize(
+    "number, answer, part, hint",
+    [
+        ("07.1", 0.2, "the shrinkage", 2),
+        ("07.1", -0.8, "sign", 1),
+        ("07.1", 0.64, "square of", 1),
+        ("07.1", np.sqrt(0.8), "square root", 1),
+        ("07.1", 80, "per cent", 1),
+        ("07.1", 1.25, "one over", 1),
+        ("07.1", np.log(0.8), "the logarithm of what", 1),
+        ("07.1", 1.6, "twice", 1),
+        ("07.1", 0.9, "too large", 1),
+        ("07.1", 0.1, "too small", 1),
+        ("07.1", [0.8, 0.8], "shape (2,)", 1),
+        ("07.1", "0.8 or so", "cannot be read as numbers", 1),
+        ("07.1", float("nan"), "not finite", 1),
+        ("07.1", None, "None", 1),
+        ("07.1", lambda: 0.8, "call it", 1),
+        ("07.2", lambda a, b, x: b + a * x, "exchanged", 3),
+        ("07.2", lambda a, b, x: a + b * x + 1, "same amount", 2),
+        ("07.2", lambda a, b, x: 3 * (a + b * x), "same factor", 2),
+        ("07.2", lambda a, b, x: -(a + b * x), "sign", 1),
+        ("07.2", lambda a, b, x: np.ones(3), "whatever goes in", 1),
+        ("07.2", lambda a, b, x: a + b * x**2, "not give the right", 1),
+        ("07.2", lambda a, b, x: None, "returns nothing", 1),
+        ("07.2", lambda a, b, x: 1.0, "shape (3,)", 1),
+        ("07.2", lambda a, b: a + b, "called with 3 arguments, stopped with TypeError", 1),
+        ("07.2", lambda a, b, x: a + b * x + missing, "NameError", 1),  # noqa: F821
+        ("07.2", lambda a, b, x: a + b * x + x[:2], ": arrays of shapes (3,) and (2,) do not go together", 1),
+        ("07.2", lambda a, b, x: a + b * x if x > 0 else a, ": `if`, `and` or `max` is given a whole array", 1),
+        ("07.2", lambda a, b, x: a + b * math.exp(x), "math.exp takes numbers, np.exp arrays.", 1),
+        ("07.2", 5.0, "this is a number", 1),
+        ("07.3", [1, 2, 4], "1 of its 3 entries", 1),
+        ("07.4", "no", "Say yes", 3),
+    ],
+)
+def test_wrong_and_why(check, number, answer, part, hint):
+    verdict = check(number, answer)
+    assert not verdict and verdict.state == "wrong"
+    assert part in verdict.reason and verdict.hint == hint
+    assert f"Hint {hint}" in verdict.text and "\u2717" in verdict.text
+
+
+@pytest.mark.parametrize("number, answer", [("07.1", ...), ("07.2", lambda a, b, x: ...), ("07.4", "dots")])
+def test_open(check, number, answer):
+    verdict = check(number, answer)
+    assert not verdict and verdict.state == "open" and "still open" in verdict.text
+
+
+def test_a_wide_tolerance_makes_no_factor_of_a_wrong_answer():
+    counts = Function("A count", truth=lambda n: 10 * n, inputs=lambda rng: (rng.integers(1, 9),), atol=1.0, rtol=0.0)
+    for wrong in (lambda n: 10 * n**2 + 3, lambda n: 0 * n):
+        with pytest.raises(Wrong) as raised:
+            counts.judge(wrong)
+        assert "factor" not in raised.value.reason
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, jnp.array])
+def test_several_answers_may_come_as_an_array(kind):
+    Parts("Two", [Value("one", truth=1.0), Value("two", truth=2.0)]).judge(kind([1.0, 2.0]))
+
+
+def test_a_function_that_is_right_in_one_case_only(check):
+    positive = Function("The size", truth=abs, inputs=lambda rng: (rng.normal() + 0.1,), trials=40)
+    with pytest.raises(Wrong, match="of 40 random arguments only"):
+        positive.judge(lambda x: x)
+
+
+def test_the_line_that_failed_is_quoted(check):
+    def line(a, b, x):
+        scale = 1 / 0
+        return scale * a
+
+    assert "`scale = 1 / 0` with ZeroDivisionError" in check("07.2", line).reason
+
+
+def test_no_verdict_tells_the_answer(check):
+    for answer in (0.2, 0.1, 3.0, -0.8, ..., None):
+        assert "0.8" not in check("07.1", answer).text
+
+
+def test_progress_stays_on_this_computer_in_one_file(check, tmp_path):
+    assert repr(check.progress("07")) == "Lesson 07: 0 of 4 done   \u25cb 07.1  \u25cb 07.2  \u25cb 07.3  \u25cb 07.4"
+    check("07.1", 0.8)
+    assert "(1 of 4 done)" in check("07.2", lambda a, b, x: a).text
+    assert repr(check.progress("07")).endswith("\u2713 07.1  \u2717 07.2  \u25cb 07.3  \u25cb 07.4")
+    check("07.1", ...)  # an untouched notebook run again takes nothing away
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"07": {"07.1": "done", "07.2": "wrong"}}
+    check("07.1", 0.1)
+    assert "0 of 4" in repr(check.progress("07"))
+    check.forget("07")
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+    assert check.progress("07").states == dict.fromkeys(EXERCISES, "open")
+
+
+def test_a_damaged_or_forbidden_file_of_progress_does_not_matter(tmp_path):
+    (tmp_path / "progress.json").write_text("not JSON")
+    assert Checker(lambda _: EXERCISES, tmp_path / "progress.json")("07.1", 0.8)
+    assert Checker(lambda _: EXERCISES, tmp_path / "no such folder" / "progress.json")("07.1", 0.8)
+    unkept = Checker(lambda _: EXERCISES, None)
+    for number, answer in (("07.1", 0.8), ("07.2", lambda a, b, x: a + b * x), ("07.3", [1, 2, 5])):
+        assert unkept(number, answer) and not unkept.progress("07").finished
+    assert unkept("07.4", "yes") and unkept.progress("07").finished
+
+
+def test_unknown_numbers_are_refused(check):
+    with pytest.raises(ValueError, match=r"no exercise '07.9'; lesson 07 has 07.1, 07.2"):
+        check("07.9", 1)
+    from workshop.checks import check as real
+
+    with pytest.raises(ValueError, match=r"no exercises of lesson '99': choose from 01"):
+        real("99.1", 1)
+
+
+def test_a_verdict_in_a_notebook():
+    page = Verdict("07.1", "a < b", "wrong", "x > y", 2, "(0 of 4 done)")._repr_html_()
+    assert 'role="status"' in page and "a &lt; b" in page and "Hint 2" in page
+
+
+# ------------------------------------------------------------------------------------ stubs from solutions
+
+
+def test_stubs():
+    code = """\
+def f(x):
+    \"\"\"Doc.\"\"\"
+    y = 2
+    ### BEGIN SOLUTION
+    z = x * y
+    return z
+    ### END SOLUTION
+
+### BEGIN SOLUTION
+a, b = 1, 2
+c = a + b
+### END SOLUTION
+### BEGIN SOLUTION
+# stub: answer = ...  # the SD
+answer = 3
+### END SOLUTION
+print(answer)"""
+    assert make_exercises.without_solution(code, "here").splitlines() == [
+        "def f(x):",
+        '    """Doc."""',
+        "    y = 2",
+        "    return ...  # your answer",
+        "",
+        "a = ...  # your answer",
+        "b = ...  # your answer",
+        "c = ...  # your answer",
+        "answer = ...  # the SD",
+        "print(answer)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "code", ["### END SOLUTION", "### BEGIN SOLUTION\nx = 1", "### BEGIN SOLUTION\n### BEGIN SOLUTION"]
+)
+def test_marks_that_do_not_pair_are_refused(code):
+    with pytest.raises(ValueError, match=r"cell 3: "):
+        make_exercises.without_solution(code, "cell 3")
+
+
+def test_an_exercise_keeps_ids_and_drops_solution_cells_and_outputs():
+    new = nbformat.v4
+    kept = new.new_code_cell("### BEGIN SOLUTION\nx = 1\n### END SOLUTION", id="one")
+    kept.outputs, kept.execution_count = [new.new_output("stream", text="1")], 7
+    solution = new.new_notebook(cells=[kept, new.new_markdown_cell("why", id="two", metadata={"tags": ["solution"]})])
+    made = make_exercises.exercise(solution, "here")
+    assert [(cell.id, cell.source) for cell in made.cells] == [("one", "x = ...  # your answer")]
+    assert made.cells[0].outputs == [] and made.cells[0].execution_count is None
+    assert solution.cells[0].execution_count == 7  # the source is not touched
+    assert make_exercises.text_of(made) == make_exercises.text_of(make_exercises.exercise(solution, "here"))

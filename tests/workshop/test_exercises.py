@@ -1,0 +1,111 @@
+"""Every exercise of the kit: made from its solution byte for byte, open when untouched, done when solved, never red."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workshop.checks import check
+from workshop.checks.engine import Exercise
+
+ROOT = Path(__file__).resolve().parents[2]
+SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
+each = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def lesson(path: Path) -> dict[str, Exercise]:
+    return check._exercises(path.name[:2])
+
+
+def parts(path: Path) -> dict[str, str]:
+    """The task of every exercise: the markdown cell that its heading opens, by number."""
+    tasks = {}
+    for cell in cells(path, "markdown"):
+        if found := re.match(r"## (\d\d\.\d) ", cell.source):
+            tasks[found[1]] = cell.source
+    return tasks
+
+
+def test_exercises_are_made_from_solutions_byte_for_byte():
+    script = [sys.executable, str(ROOT / "tools" / "make_exercises.py"), "--check"]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\nrun  python3 start.py exercises"
+    assert {path.name for path in SOLUTIONS} == {path.name for path in (ROOT / "exercises").glob("*.ipynb")}
+
+
+def test_lessons_01_to_03_have_five_exercises_or_more():
+    assert {"01", "02", "03"} <= {path.name[:2] for path in SOLUTIONS}
+    for path in SOLUTIONS:
+        assert (ROOT / "workshop" / path.name).exists(), f"{path.name} has no lesson of its name"
+        assert len(lesson(path)) >= 5
+
+
+@each
+def test_every_exercise_says_its_minutes_goal_and_what_to_type(path):
+    tasks = parts(path)
+    assert list(tasks) == list(lesson(path))
+    minutes = 0
+    for number, text in tasks.items():
+        heading = re.match(r"## \d\d\.\d (.+) \((\d+) min\)$", text.splitlines()[0])
+        assert heading, f"{number}: the heading is `## {number} Title (M min)`"
+        minutes += int(heading[2])
+        assert "**Goal.**" in text and "**Type**" in text, number
+    first = cells(path, "markdown")[0].source
+    assert int(re.search(r"\*\*(\d+) minutes\.\*\*", first)[1]) == pytest.approx(minutes, abs=5)
+    assert f"](../workshop/{path.name})" in first
+
+
+@each
+def test_every_exercise_has_three_hints_each_inside_the_one_before(path):
+    hints = [cell.source for cell in cells(path, "markdown") if "<summary>Hint 1</summary>" in cell.source]
+    assert len(hints) == len(lesson(path))
+    for text in hints:
+        marks = re.findall(r"<summary>Hint (\d)</summary>|(</details>)", text)
+        assert [number for number, _ in marks] == ["1", "2", "3", "", "", ""], text[:200]
+        assert text.count("<details>") == 3
+
+
+@each
+def test_every_exercise_is_checked_once_and_progress_is_shown(path):
+    code = [cell.source for cell in cells(ROOT / "exercises" / path.name, "code")]
+    assert re.findall(r'check\("(\d\d\.\d)"', "\n".join(code)) == list(lesson(path))
+    assert f'check.progress("{path.name[:2]}")' in code[-1]
+
+
+@each
+def test_a_solution_says_at_its_end_that_all_is_done(path):
+    """nbval runs it: the last cell of a solution fails where a check is not content."""
+    assert cells(path, "code")[-1].source == f'assert check.progress("{path.name[:2]}").finished'
+
+
+@each
+def test_an_untouched_exercise_runs_to_its_end_and_every_check_says_open(path, tmp_path):
+    runner = f"""
+import sys, nbformat, matplotlib
+matplotlib.use("agg")
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in nbformat.read(sys.argv[1], 4).cells:
+    if cell.cell_type == "code" and not shell.run_cell(cell.source, store_history=False).success:
+        sys.exit(f"{{cell.id}} failed")
+from workshop.checks import check
+print(sorted(check.progress("{path.name[:2]}").states.items()), check._recall())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", runner, str(ROOT / "exercises" / path.name)],
+        cwd=ROOT / "exercises",
+        env={**os.environ, "MEFIT_PROGRESS": str(tmp_path / "progress.json"), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    states = {number: "open" for number in lesson(path)}
+    assert done.stdout.splitlines()[-1] == f"{sorted(states.items())} { ({path.name[:2]: states}) }"

@@ -1,0 +1,251 @@
+"""The teacher's page keeps its word: minutes add up, what it names exists, and the explorers show what it says."""
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from models import theophylline_model
+
+import mefit as mf
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "workshop" / "INSTRUCTOR.md").read_text(encoding="utf-8")
+LESSONS = sorted((ROOT / "workshop").glob("*.ipynb"))
+lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def section(head: str) -> str:
+    return re.search(rf"^## {head}.*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)[1]
+
+
+def markdown(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+
+
+def code(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+
+
+@cache
+def exercise_minutes() -> dict[str, int]:
+    heads = [
+        re.findall(r"^## (\d\d\.\d) .*\((\d+) min", markdown(p), re.M) for p in (ROOT / "solutions").glob("*.ipynb")
+    ]
+    return {number: int(minutes) for found in heads for number, minutes in found}
+
+
+def named_exercises(text: str) -> list[str]:
+    """The numbers in a text, `01.1 to 01.7` spelled out."""
+    found = re.findall(r"\b0\d\.\d\b", text)
+    for first, last in re.findall(r"(\d\d\.\d) to (\d\d\.\d)", text):
+        found += [number for number in exercise_minutes() if first < number < last]
+    return found
+
+
+def timetables() -> list[tuple[int, list[tuple[int, int, str]]]]:
+    """(minutes promised, rows of (start in minutes after midnight, minutes, what)) for every table."""
+    promised = [
+        int(text) for head in re.findall(r"^### .*\((.*) minutes\)$", PAGE, re.M) for text in head.split(" and ")
+    ]
+    rows = [
+        [
+            (60 * int(hour) + int(minute), int(length), what)
+            for hour, minute, length, what in re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.*) \|$", table, re.M)
+        ]
+        for table in section("Timetables").split("| from | min | what |")[1:]
+    ]
+    return list(zip(promised, rows, strict=True))
+
+
+@pytest.mark.parametrize(("promised", "rows"), timetables())
+def test_a_timetable_adds_up(promised, rows):
+    assert sum(length for _, length, _ in rows) == promised
+    for (start, length, what), (following, _, _) in zip(rows, rows[1:], strict=False):
+        assert start + length == following, f"after '{what}'"
+    assert sum(length for _, length, what in rows if what in ("Break", "Lunch")) >= 25
+    longest = 0
+    for _, length, what in rows:
+        longest = 0 if what in ("Break", "Lunch") else longest + length
+        assert longest <= 135, f"no break before '{what}' ends"
+
+
+def test_the_rows_of_a_timetable_have_the_time_they_need():
+    for _, rows in timetables():
+        for _, length, what in rows:
+            if what.startswith("Exercise"):
+                asked = named_exercises(what)
+                assert asked and sum(exercise_minutes()[number] for number in asked) <= length, what
+            if whole := re.fullmatch(r"Lesson (\d\d)(?:, sections (\d) to (\d))?", what):
+                parts = minutes_by_part(whole[1])
+                if whole[2]:
+                    parts = [(m, name) for m, name in parts if int(whole[2]) <= int(name[0]) <= int(whole[3])]
+                assert sum(m for m, _ in parts) == length, what
+
+
+def minutes_by_part(number: str) -> list[tuple[int, str]]:
+    rows = section(f"Lesson {number}").split("| min | part | say |")[1].split("\n\n")[0]
+    return [(int(m), name) for m, name in re.findall(r"^\| (\d+) \| (.*?) \|", rows, re.M)]
+
+
+@lessons
+def test_the_minutes_of_a_lesson_are_those_of_its_notebook(path):
+    text, parts = markdown(path), minutes_by_part(path.name[:2])
+    assert sum(m for m, _ in parts) == int(re.search(r"\*\*(\d+) minutes\.\*\*", text)[1])
+    heads = {name: int(m) for name, m in re.findall(r"^## (.+?) \*\((\d+) minutes\)\*$", text, re.M)}
+    told = {name: m for m, name in parts if name in heads}
+    assert told == heads
+    assert all(re.search(rf"^## {re.escape(name)}", text, re.M) for _, name in parts)
+
+
+@lessons
+def test_every_explorer_of_a_lesson_is_moved_and_no_other(path):
+    used = set(re.findall(r"explorers\.(\w+)\(", code(path)))
+    assert set(re.findall(r"^\| `(\w+)`", section(f"Lesson {path.name[:2]}"), re.M)) == used
+
+
+def test_there_is_a_section_for_every_lesson_and_for_nothing_else():
+    assert re.findall(r"^## Lesson (\d\d): ", PAGE, re.M) == [path.name[:2] for path in LESSONS]
+    for path in LESSONS:
+        for part in ("The point", "Wrong answers", "Late?"):
+            assert f"**{part}" in section(f"Lesson {path.name[:2]}"), (path.name, part)
+
+
+def test_every_exercise_that_is_named_exists():
+    assert set(named_exercises(PAGE)) <= set(exercise_minutes())
+
+
+CASE = "subject 5, one at 2 h"
+SHOWN = [  # an explorer, its controls, what it then says and what the page quotes
+    ("00", "welcome", {"omega": 0.3, "sigma": 0.0, "subjects": 8}, "100% is between subjects"),
+    ("00", "welcome", {"omega": 0.0, "sigma": 1.0, "subjects": 8}, "0% is between subjects"),
+    ("00", "welcome", {"omega": 0.3, "sigma": 2.0, "subjects": 8}, "40% is between subjects"),
+    ("01", "pooling", {"factor": 1.0}, "ka 13%, cl 10%, v 13%"),
+    ("01", "pooling", {"factor": 0.1}, "ka 83%, cl 91%, v 90%"),
+    ("01", "pooling", {"factor": 3.0}, "ka 3%, cl 1%, v 2%"),
+    ("02", "three_patients", {"omega": 1.1}, "Patient 1 ranks first by the peak"),
+    ("02", "three_patients", {"omega": 1.1}, "patient 3 by the area (marginal: 3, 1, 2)"),
+    ("02", "three_patients", {"omega": 0.2}, "prior pulls the modes 69%, 20%, 95% of the way to 0"),
+    ("02", "three_patients", {"omega": 5.0}, "0%, 0%, 3%"),
+    ("02", "eight_schools", {"tau": 5.0}, "-29.99"),
+    ("02", "eight_schools", {"tau": 5.0}, "chools keep 7.2 to 24% of their distance"),
+    ("02", "eight_schools", {"tau": 10.0}, "-30.89"),
+    ("02", "eight_schools", {"tau": 10.0}, "24 to 55%"),
+    ("02", "eight_schools", {"tau": 0.01}, "entred joint log density"),
+    ("02", "eight_schools", {"tau": 0.01}, "-0.18"),
+    ("02", "eight_schools", {"tau": 0.01}, "-29.67"),
+    ("02", "eight_schools", {"tau": 0.1, "form": "non-centred"}, "climbing towards τ = ∞, no pooling"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 1.3}, "the boundary"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 1.4}, "τ = 4.14"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 2.7}, "τ = 14.15"),
+    ("02", "eight_schools", {"tau": 5.0, "c": 2.7}, "22.09"),
+    ("02", "sparse_theophylline", {"s": 0.1}, "26.94"),
+    ("02", "sparse_theophylline", {"s": 10.0}, "-50.61"),
+    ("02", "sparse_theophylline", {"s": 10.0}, "at s = 1.01"),
+    ("02", "sparse_theophylline", {"s": 10.0, "form": "non-centred"}, "climbing towards s = ∞, everyone fitted alone"),
+    ("03", "one_subject", {"method": "FO"}, "475%"),
+    ("03", "one_subject", {"method": "FOCE"}, "161%"),
+    ("03", "one_subject", {"method": "Laplace"}, "97.1%"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 1}, "-0.029"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 3}, "-0.021"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 9}, "-0.000"),
+    ("03", "one_subject", {"method": "Monte Carlo"}, "±47.4%"),
+    ("03", "one_subject", {"method": "importance sampling"}, "±3.8%"),
+    ("03", "one_subject", {"method": "Laplace", "case": CASE}, "71.7%"),
+    ("03", "one_subject", {"method": "Laplace", "case": CASE, "omega": 2.0}, "37%"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 3, "case": CASE, "omega": 2.0}, "41.1%"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 9, "case": CASE, "omega": 2.0}, "55.4%"),
+    ("03", "one_subject", {"method": "AGQ", "nodes": 15, "case": CASE, "omega": 2.0}, "65.7%"),
+    ("03", "draws_needed", {"d": 3, "s": 0.3, "draws": 1000}, "1,487 draws at best"),
+    ("03", "draws_needed", {"d": 10, "s": 0.3, "draws": 1000}, "1.0e+06"),
+    ("03", "draws_needed", {"d": 20, "s": 0.3, "draws": 1000}, "misses by -12.63 on average"),
+    ("03", "sparse_binary", {"n": 5, "k": 0, "omega": 2.0}, "0.0755"),
+    ("03", "sparse_binary", {"n": 50, "k": 0, "omega": 2.0}, "0.0913"),
+    ("03", "sparse_binary", {"n": 20, "k": 0, "omega": 2.0}, "0.0892"),
+    ("03", "sparse_binary", {"n": 20, "k": 10, "omega": 2.0}, "0.0078"),
+    ("04", "em_by_hand", {}, "B = 0.667"),
+    ("04", "em_by_hand", {}, "3.92 iterations a digit"),
+    ("04", "em_by_hand", {"n": 30}, "0.835 iterations a digit"),
+    ("04", "em_by_hand", {"n": 1, "ratio": 0.3}, "337 iterations a digit"),
+    ("04", "em_by_hand", {"iterations": 60, "m_step": "its mode only"}, "goes to 0, because B is below 0.75"),
+    ("04", "em_by_hand", {"n": 10, "iterations": 60, "m_step": "its mode only"}, "it stops at 88.9%"),
+    ("04", "saem_step_by_step", {"iterations": 60}, "exploring, γ = 1"),
+    ("04", "saem_step_by_step", {"iterations": 400}, "smoothing, γ = 1/200"),
+    ("04", "saem_step_by_step", {"iterations": 400}, "88% of the proposals so far were accepted"),
+    ("04", "saem_step_by_step", {"iterations": 400, "kernel": "prior"}, "5%"),
+    ("05", "shrinkage", {"n": 2, "omega": 1.0, "sigma": 1.0}, "B = 0.6667"),
+    ("05", "shrinkage", {"n": 2, "omega": 1.0, "sigma": 1.0}, "1 − B = 0.3333"),
+    ("05", "shrinkage", {"n": 4, "omega": 0.5, "sigma": 1.0}, "1 − √B = 0.2929"),
+    ("05", "shrinkage", {"n": 1, "omega": 0.5, "sigma": 1.0}, "0.5528"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 4.0}, "ka 95.0%, CL 64.1%, V 48.4%"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 24.0}, "CL 12.3%, V 67.0%"),
+    ("05", "sampling_times", {"design": "6 samples", "hour": 4.0}, "ka 23.3%, CL 6.0%, V 17.4%"),
+    ("05", "sampling_times", {"design": "one sample", "hour": 4.0, "show": "a posterior draw each"}, "CL 2.4%"),
+    ("05", "vpc_by_hand", {}, "Of 24 percentiles of the data 1 lie outside"),
+    ("05", "vpc_by_hand", {"model": "absorption in one step"}, "10 lie outside"),
+    ("05", "vpc_by_hand", {"model": "absorption in one step", "corrected": True}, "15 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored"}, "Of 24 percentiles of the data 0 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "weak kidneys"}, "11 lie outside"),
+    ("05", "vpc_by_hand", {"model": "kidneys ignored", "who": "strong kidneys"}, "13 lie outside"),
+    ("06", "regimen_builder", {}, "peak 5.04, trough 3.38, average 4.17 mg/L"),
+    ("06", "regimen_builder", {}, "accumulation 2.6-fold"),
+    ("06", "regimen_builder", {}, "62% stay within 3–8 mg/L"),
+    ("06", "regimen_builder", {"dose": 200.0, "interval": 24}, "peak 6.23, trough 2.58, average 4.17 mg/L"),
+    ("06", "regimen_builder", {"dose": 200.0, "interval": 24}, "23% stay within"),
+    ("06", "regimen_builder", {"dose": 50.0, "interval": 6, "doses": 28}, "76% stay within"),
+    ("06", "regimen_builder", {"loading": 2.6}, "90% of it at once"),
+    ("06", "which_part_tells", {"cl": 0.5}, "AUC 33.3 to 66.7 mg·h/L"),
+    ("06", "which_part_tells", {"v": 0.5}, "As before: AUC 33.3 mg·h/L"),
+    ("06", "which_part_tells", {"cl": 2.0, "ka": 0.5}, "Flip-flop: ka = 0.15 /h is below CL/V = 0.2 /h"),
+    ("06", "what_can_be_known", {}, "ka 86%"),
+    ("06", "what_can_be_known", {}, "Cannot be known: ω of ka"),
+    ("06", "what_can_be_known", {"t1": 0.5}, "ka 9.5%, ω of CL 12%, ω of V 27%, ω of ka 20%"),
+    ("06", "what_can_be_known", {"t1": 0.5, "t4": 12.0}, "ω of V 47%"),
+    ("06", "what_can_be_known", {"subjects": 400}, "ka 27%"),
+    ("07", "prior_of_curves", {}, "a prior SD of 22 for every weight"),
+    ("07", "prior_of_curves", {}, "0.265 at the 30 held out"),
+    ("07", "prior_of_curves", {"strength": 0.1}, "0.114 from the truth"),
+    ("07", "prior_of_curves", {"strength": 100.0}, "0.322 from the truth"),
+    ("07", "prior_of_curves", {"strength": 0.001, "points": 40}, "0.127 from the truth"),
+]
+START = {
+    "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
+    "em_by_hand": {"n": 2, "ratio": 1.0, "iterations": 8},
+    "vpc_by_hand": {"model": "right", "who": "everyone", "corrected": False, "studies": 200},
+    "regimen_builder": {"dose": 100.0, "interval": 12, "doses": 10, "loading": 1.0, "route": "infusion", "hours": 2},
+    "which_part_tells": {"cl": 1.0, "v": 1.0, "ka": 1.0, "route": "oral"},
+    "prior_of_curves": {"strength": 0.001, "units": 24, "points": 16, "activation": "tanh"},
+    "what_can_be_known": {"t1": 4.0, "t2": 8.0, "t3": 12.0, "t4": 20.0, "subjects": 40, "error": 0.2},
+}
+
+
+@cache
+def fitted_pooling():
+    pooling = importlib.import_module("workshop.explorers.pooling")
+    fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.Laplace(), progress=False)
+    return pooling.prepare(fit)
+
+
+@cache
+def fitted_saem():
+    """The fit of the lesson, and SAEM's start: every SD at 1."""
+    saem = importlib.import_module("workshop.explorers.saem_step_by_step")
+    near = theophylline_model()
+    values = {"ka": 1.0, "cl": np.exp(-3.0), "v": np.exp(-1.0), "omega": np.eye(3), "sigma": 1.0}
+    fit = mf.fit(near, mf.datasets.theophylline(), mf.AGQ(nodes=9), progress=False)
+    return saem.prepare(fit, type(near)(**values))
+
+
+PREPARED = {"pooling": fitted_pooling, "saem_step_by_step": fitted_saem}
+
+
+@pytest.mark.parametrize(("lesson", "name", "move", "quote"), SHOWN)
+def test_an_explorer_shows_what_the_page_says(lesson, name, move, quote):
+    explorer = importlib.import_module(f"workshop.explorers.{name}")
+    first = (PREPARED[name](),) if name in PREPARED else ()
+    assert quote in explorer.say(explorer.compute(*first, **START.get(name, {}) | move))
+    rows = [row for row in section(f"Lesson {lesson}").splitlines() if row.startswith(f"| `{name}`")]
+    assert any(quote in row for row in rows)

@@ -1,0 +1,1 @@
+"""The simulated studies of the lessons, and what lessons share: one subject a file."""
