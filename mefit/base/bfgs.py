@@ -1,33 +1,54 @@
-"""SciPy's quasi-Newton methods, one iteration at a time, so that progress and interruption come free."""
+"""SciPy's quasi-Newton methods, one iteration at a time and in scaled coordinates.
+
+One iteration at a time, progress and interruption come free. In coordinates scaled by the function's curvature, what
+happens does not depend on the units of the parameters.
+"""
 
 import dataclasses
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
+from .scales import Sizes, ValueAndGradient, measure_curvature
+
+_FAR = 2.0  # scales: after a longer way the curvature may be another, and is measured again before the end
+_DOUBT = 100.0  # tolerances: a decrement above this, by the new curvature, says that the search has not ended
+_FLAT = 100.0  # tolerances: below this, a line search that finds nothing is stopped by rounding only
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
-    """A point of a minimisation, with the inverse Hessian that has been learned so far."""
+    """A point of a minimisation, with what has been learned of the function so far."""
 
     x: np.ndarray
     value: float
     gradient: np.ndarray
-    inverse_hessian: np.ndarray
+    sizes: Sizes  # what was known of the scales beforehand
+    scale: np.ndarray  # of each coordinate
+    inverse_hessian: np.ndarray  # in scaled coordinates x / scale
+    measured: np.ndarray  # the x where the scales were measured
     evaluations: int
     done: bool = False
     converged: bool = False
     message: str = ""
 
+    @property
+    def decrement(self) -> float:
+        """sqrt(g' H^-1 g): how far the minimum is, in scales, were the function a parabola."""
+        slope = self.gradient * self.scale
+        return float(np.sqrt(max(slope @ self.inverse_hessian @ slope, 0.0)))
+
 
 class BFGS(eqx.Module):
-    """SciPy's BFGS. It ends where no component of the gradient of the mean objective a subject exceeds `tolerance`.
+    """SciPy's BFGS in scaled coordinates. It ends where the Newton decrement sqrt(g' H^-1 g) is below `tolerance`.
+
+    The function is a mean over subjects, so the decrement is the distance to the minimum in standard errors, over the
+    square root of the number of subjects. Each coordinate is divided by its scale (see `measure_curvature`), measured
+    by differences of the gradient at the start, and once more before the end where the way was long. H is what BFGS
+    learns on its way. None of this depends on units.
 
     Where its line search finds nothing, as on an objective without a minimum, one iteration of SciPy's L-BFGS-B looks
     along the steepest descent, up to the bounds.
@@ -37,62 +58,130 @@ class BFGS(eqx.Module):
     tolerance: float = 1e-6
     max_iterations: int = 500
 
-    def init(self, function: ValueAndGradient, x: np.ndarray) -> Point:
-        """The first point; it may already be the last."""
-        return self._judge(Point(x, *function(x), np.eye(x.size), 1))
+    def init(self, function: ValueAndGradient, x: np.ndarray, sizes: Sizes) -> Point:
+        """The first point; it may already be the last. `sizes` as `measure_curvature` takes them."""
+        value, gradient = function(x)
+        point = Point(
+            x=x,
+            value=value,
+            gradient=gradient,
+            sizes=sizes,
+            scale=np.ones(x.size),
+            inverse_hessian=np.eye(x.size),
+            measured=x,
+            evaluations=1,
+        )
+        if not np.isfinite(value):
+            return point
+        return self._judge(function, self._measure(function, point))
 
     def step(self, function: ValueAndGradient, point: Point, bounds: Bounds) -> Point:
         """One iteration: a line search and an update of the inverse Hessian."""
-        seen = {point.x.tobytes(): (point.value, point.gradient)}
-        remembered = _remembered(function, seen)
-        quiet: dict[str, Any] = {"maxiter": 1, "gtol": 0.0}
+        scaled = _Scaled(function, point)
+        options: dict[str, Any] = {"maxiter": 1, "gtol": 0.0}
+        inverse_hessian = point.inverse_hessian
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the line search warns before it tries its second way
-            options = quiet | {"hess_inv0": point.inverse_hessian}
-            found = minimize(remembered, point.x, jac=True, method="BFGS", options=options)
-            inverse_hessian = _symmetric(found.hess_inv)
-            if not found.fun < point.value:
-                found, inverse_hessian = _bounded(remembered, point.x, bounds, quiet), np.eye(point.x.size)
-        evaluations = point.evaluations + len(seen) - 1
-        if not found.fun < point.value:
-            flat = np.max(np.abs(point.gradient)) < 100 * self.tolerance
-            stuck = "the line search found no way up from here, as on a rugged objective"
-            advice = "try other starting values, fix a parameter, or use another method"
-            message = "converged to rounding error" if flat else f"{stuck}: {advice}"
-            return dataclasses.replace(point, evaluations=evaluations, done=True, converged=bool(flat), message=message)
-        return self._judge(Point(found.x, float(found.fun), np.asarray(found.jac), inverse_hessian, evaluations))
+            learned = options | {"hess_inv0": inverse_hessian}
+            result = minimize(scaled, scaled.start, jac=True, method="BFGS", options=learned)
+            inverse_hessian = _symmetric(result.hess_inv)
+            if not result.fun < point.value:
+                result = scaled.within(bounds, options)
+                inverse_hessian = np.eye(point.x.size)
+        evaluations = point.evaluations + scaled.evaluations
+        if not result.fun < point.value:
+            return self._stuck(dataclasses.replace(point, evaluations=evaluations))
+        there = dataclasses.replace(
+            point,
+            x=result.x * point.scale,
+            value=float(result.fun),
+            gradient=np.asarray(result.jac) / point.scale,
+            inverse_hessian=inverse_hessian,
+            evaluations=evaluations,
+        )
+        return self._judge(function, there)
 
-    def within(self, function: ValueAndGradient, x: np.ndarray, bounds: Bounds) -> Point:
+    def within(self, function: ValueAndGradient, point: Point, bounds: Bounds) -> Point:
         """The minimum within bounds, by SciPy's L-BFGS-B: for an objective that has none without them."""
-        seen: dict[bytes, tuple[float, np.ndarray]] = {}
+        point = dataclasses.replace(point, x=np.clip(point.x, bounds.lb, bounds.ub))
+        scaled = _Scaled(function, point, remember=False)
         options = {"maxiter": self.max_iterations, "gtol": self.tolerance}
         with np.errstate(all="ignore"):
-            found = _bounded(_remembered(function, seen), np.clip(x, bounds.lb, bounds.ub), bounds, options)
-        return Point(found.x, float(found.fun), np.asarray(found.jac, float), np.eye(x.size), len(seen), done=True)
+            result = scaled.within(bounds, options)
+        return dataclasses.replace(
+            point,
+            x=result.x * point.scale,
+            value=float(result.fun),
+            gradient=np.asarray(result.jac, float) / point.scale,
+            inverse_hessian=np.eye(point.x.size),
+            evaluations=point.evaluations + scaled.evaluations,
+            done=True,
+        )
 
-    def _judge(self, point: Point) -> Point:
-        converged = bool(point.x.size == 0 or np.max(np.abs(point.gradient)) <= self.tolerance)
-        return dataclasses.replace(point, done=converged, converged=converged, message="converged" if converged else "")
+    def _measure(self, function: ValueAndGradient, point: Point) -> Point:
+        """The point with scales measured where it stands; H is forgotten."""
+        curvature = measure_curvature(function, point.x, point.gradient, point.sizes)
+        return dataclasses.replace(
+            point,
+            scale=curvature.scale,
+            inverse_hessian=np.eye(point.x.size),
+            measured=point.x,
+            evaluations=point.evaluations + curvature.evaluations,
+        )
+
+    def _judge(self, function: ValueAndGradient, point: Point) -> Point:
+        if point.x.size and point.decrement > self.tolerance:
+            return point
+        if np.max(np.abs(point.x - point.measured) / point.scale, initial=0.0) > _FAR:
+            again = self._measure(function, point)
+            if again.decrement > _DOUBT * self.tolerance:
+                return again
+            point = dataclasses.replace(point, evaluations=again.evaluations)
+        return dataclasses.replace(point, done=True, converged=True, message="converged")
+
+    def _stuck(self, point: Point) -> Point:
+        flat = point.decrement < _FLAT * self.tolerance
+        message = (
+            "converged to rounding error"
+            if flat
+            else "the line search found no way up from here, as on a rugged objective: "
+            "try other starting values, fix a parameter, or use another method"
+        )
+        return dataclasses.replace(point, done=True, converged=flat, message=message)
 
 
-def _bounded(function: ValueAndGradient, x: np.ndarray, bounds: Bounds, options: dict[str, Any]) -> OptimizeResult:
-    options = options | {"ftol": 0.0}
-    return minimize(function, x, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+class _Scaled:
+    """The function in scaled coordinates, not evaluated again where SciPy asks for the start once more."""
 
+    def __init__(self, function: ValueAndGradient, point: Point, remember: bool = True):
+        self._function = function
+        self._scale = point.scale
+        self.start = point.x / point.scale
+        self.evaluations = 0
+        self._known: dict[bytes, tuple[float, np.ndarray]] = {}
+        if remember:
+            self._known[self.start.tobytes()] = (point.value, point.gradient * point.scale)
 
-def _remembered(function: ValueAndGradient, seen: dict[bytes, tuple[float, np.ndarray]]) -> ValueAndGradient:
-    """The function, which is not evaluated again where SciPy asks for the starting point once more."""
+    def __call__(self, u: np.ndarray) -> tuple[float, np.ndarray]:
+        place = u.tobytes()
+        if place not in self._known:
+            value, gradient = self._function(u * self._scale)
+            self._known[place] = (value, gradient * self._scale)
+            self.evaluations += 1
+        return self._known[place]
 
-    def once(x):
-        if x.tobytes() not in seen:
-            seen[x.tobytes()] = function(x)
-        return seen[x.tobytes()]
-
-    return once
+    def within(self, bounds: Bounds, options: dict[str, Any]) -> OptimizeResult:
+        """L-BFGS-B from the start, within bounds on the unscaled coordinates."""
+        scaled = Bounds(bounds.lb / self._scale, bounds.ub / self._scale)
+        options = options | {"ftol": 0.0}
+        start = np.clip(self.start, scaled.lb, scaled.ub)
+        return minimize(self, start, jac=True, method="L-BFGS-B", bounds=scaled, options=options)
 
 
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:
     """The matrix made exactly symmetric, as SciPy asks of one that it is given; the identity where it went bad."""
     matrix = 0.5 * (inverse_hessian + inverse_hessian.T)
-    curvatures = np.linalg.eigvalsh(matrix) if np.all(np.isfinite(matrix)) else np.zeros(len(matrix))
+    if not np.all(np.isfinite(matrix)):
+        return np.eye(len(matrix))
+    curvatures = np.linalg.eigvalsh(matrix)
     return matrix if curvatures[0] > 1e-12 * curvatures[-1] else np.eye(len(matrix))

@@ -1,5 +1,6 @@
 """The mode of a log density, its curvature, and the exact derivative through it."""
 
+import abc
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,24 +44,40 @@ def curvature(log_density: Callable[[Array], Array], eta: Float[Array, " K"]) ->
     return value, slope, -hessian
 
 
-class Newton(eqx.Module):
+class ModeSearch(eqx.Module):
+    """Base of the searches for a mode: `search(log_density, start, args)` is the mode in eta, differentiable in args.
+
+    A search begins at the prior's mean. A network of eta may put several peaks into the joint density: there (or
+    where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior.
+    """
+
+    looks: int | None = eqx.field(default=None, kw_only=True)  # None: 128 where the model has a network, else none
+    # the points to choose from instead, as the last mode while training
+    starts: Float[Array, "S K"] | None = eqx.field(default=None, kw_only=True)
+
+    @abc.abstractmethod
+    def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
+        """The mode in eta of `log_density(eta, args)`, searched from `start`, (K,) or the best of (S, K)."""
+
+    @abc.abstractmethod
+    def search(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
+        """The same mode as a constant, through which no derivative passes."""
+
+
+class Newton(ModeSearch):
     """Damped Newton search for a mode, with the derivative of the mode by the implicit function theorem.
 
-    A step solves (P + damping D) step = gradient, P being minus the Hessian and D its average diagonal; damping
-    rises until the step goes uphill and falls to exactly zero near the mode. The search ends where the Newton
-    decrement sqrt(g' P^-1 g), the distance to the mode in posterior standard deviations, is below `tolerance`.
+    A step solves (P + damping D) step = gradient, P being minus the Hessian and D the size of its diagonal, so that
+    the units of the random effects do not matter. The damping rises until the step goes uphill, and falls to exactly
+    zero near the mode. The search ends where the Newton decrement sqrt(g' P^-1 g), the distance to the mode in
+    posterior standard deviations, is below `tolerance`.
 
     Derivative: the search runs on values whose gradient is stopped; one more Newton step from its end, with P held
     constant, does not move the value, and has the derivative d eta*/d theta = P^-1 d gradient/d theta.
-
-    The search begins at the prior's mean. A network of eta may put several peaks into the joint density: there (or
-    where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior.
     """
 
     tolerance: float = 1e-9
     max_steps: int = 100
-    looks: int | None = None  # None: 128 where the model has a network, else none
-    starts: Float[Array, "S K"] | None = None  # the points to choose from instead, as the last mode while training
 
     def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
         """The mode in eta of `log_density(eta, args)`, searched from `start`, (K,) or the best of (S, K).
@@ -81,11 +98,9 @@ class Newton(eqx.Module):
             return Mode(jnp.zeros(0), jnp.zeros((0, 0)), jnp.asarray(True))
         frozen = hold_constant(args)
         start = best_of(lambda eta: log_density(eta, frozen), start)
-        # A hair beside the start: some densities have a kink at a round number, where automatic derivatives are wrong
-        # (NumPyro's Bernoulli at a logit of exactly 0), and a typical subject is often just there.
-        found = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start) + 1e-7)
-        converged = found.decrement < jnp.maximum(self.tolerance, 1e-6)
-        return Mode(*stop_gradient((found.eta, found.precision)), converged)
+        end = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start))
+        converged = end.decrement < jnp.maximum(self.tolerance, 1e-6)
+        return Mode(*stop_gradient((end.eta, end.precision)), converged)
 
     def _search(self, log_density: Callable[[Array], Array], start: Array) -> _Search:
         k = start.size
@@ -95,8 +110,9 @@ class Newton(eqx.Module):
 
         def step(s):
             # The first step does not move: its gradient is zero, and it only evaluates the starting point.
-            size = jnp.mean(jnp.abs(jnp.diagonal(s.precision))) + 1e-300
-            trial = s.eta + posterior_step(s.precision + s.damping * size * jnp.eye(k), s.gradient)
+            sizes = jnp.abs(jnp.diagonal(s.precision))
+            sizes = jnp.where(sizes > 0.0, sizes, jnp.mean(sizes) + 1e-300)
+            trial = s.eta + posterior_step(s.precision + s.damping * jnp.diag(sizes), s.gradient)
             value, gradient, precision = curvature(log_density, trial)
             rounding = 1e-14 * (jnp.abs(value) + 1.0)
             sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(precision))

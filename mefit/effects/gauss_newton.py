@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from ..base.newton import Mode, Newton, best_of, hold_constant, posterior_step
+from ..base.newton import Mode, ModeSearch, best_of, hold_constant, posterior_step
 from .gaussian import slope_and_information
 
 
-class GaussNewton(Newton):
+class GaussNewton(ModeSearch):
     """`max_steps` steps of Gauss-Newton towards a mode, from `start`: enough where the last mode is close.
 
     A step solves H step = gradient with FOCE's H = Omega^-1 + sum_j [g g'/R + c c'/2], which is positive definite
@@ -34,3 +34,6 @@ class GaussNewton(Newton):
         decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
         tangent = posterior_step(precision, slope_and_information(args[0], eta, args[1])[0])
         return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
+
+    def search(self, log_density, start, args):
+        return hold_constant(self(log_density, start, hold_constant(args)))

@@ -129,7 +129,8 @@ class LaplaceProposal(Kernel):
 
     def init(self, model, subjects):
         eye = jnp.tile(jnp.eye(eta_size(model)), (subjects, 1, 1))
-        return jnp.tile(eta_mean(model), (subjects, 1)), eye, eye
+        start = eta_mean(model) + 1e-7 * finite_sd(model)  # a hair beside: see `starting_points`
+        return jnp.tile(start, (subjects, 1)), eye, eye
 
     def learn(self, target, tuning):
         def one(start, subject):

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from ..base.newton import Newton
+from ..base.newton import ModeSearch
 from ..model.densities import eta_mean, eta_sd
 from ..model.model import Model
 from ..model.parameters import has_network
@@ -19,13 +19,22 @@ def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     return mean + ndtri(qmc.Halton(mean.size, scramble=False).random(count + 1)[1:]) * finite_sd(model)
 
 
-def starting_points(newton: Newton, model: Model) -> Float[Array, "S K"]:
-    """The points (S, K) of which the best begins the search."""
-    if newton.starts is not None:
-        return newton.starts
-    mean = eta_mean(model)[None]
-    looks = 128 * has_network(model) if newton.looks is None else newton.looks
-    return mean if looks == 0 or mean.size == 0 else jnp.concatenate([mean, spread_over_prior(model, looks)])
+def starting_points(search: ModeSearch, model: Model) -> Float[Array, "S K"]:
+    """The points (S, K) of which the best begins the search.
+
+    They lie a hair beside the mean: some densities have a kink at a round number, where automatic derivatives are
+    wrong (NumPyro's Bernoulli at a logit of exactly 0), and a typical subject is often just there.
+    """
+    hair = 1e-7 * finite_sd(model)
+    if search.starts is not None:
+        return search.starts + hair
+    mean = eta_mean(model)[None] + hair
+    looks = search.looks
+    if looks is None:
+        looks = 128 if has_network(model) else 0
+    if looks == 0 or mean.size == 0:
+        return mean
+    return jnp.concatenate([mean, spread_over_prior(model, looks)])
 
 
 def finite_sd(model: Model) -> Float[Array, " K"]:

@@ -3,13 +3,13 @@
 from typing import Any
 
 from ..data.population import one_outcome
-from ..methods.method import NOT_ESTIMATED
+from ..methods.maximise import as_method
 from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.parameters import parameters
 from ..model.space import coordinates
 from ..objectives.joint import NaivePooled
-from ..objectives.objective import Objective
+from ..objectives.objective import NOT_ESTIMATED, Objective
 from .result import Fit
 
 
@@ -42,7 +42,7 @@ def _check(fit: Fit, effects: bool = False, key: Any = ()) -> None:
 
 def likelihood_of(fit: Fit) -> Objective:
     """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for any other."""
-    objective = getattr(fit.method, "marginal", fit.method)
+    objective = as_method(fit.method).likelihood_by if fit.method.likelihood else None
     if not (isinstance(objective, Objective) and objective.likelihood):
         what = f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way"
         raise ValueError(f"{what}: fit again from fit.model by Laplace, AGQ or FOCE.")

@@ -6,25 +6,33 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
+from ..base.derivatives import first_derivatives_only
 from ..data.population import Population
-from ..methods.method import Method, Problem, State
+from ..methods.maximise import as_method
+from ..methods.method import Ending, Method, Problem, State
 from ..model.model import Model
 from ..model.parameters import free_parameters
+from ..model.space import log_prior
+from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective
 from .result import Fit, Step
 
+_KEPT = 4_000_000  # numbers that the models of a history may hold together
 
-def _problem(model: Model, population: Population, method: Method, key: Any, fixed: Iterable[str]) -> Problem:
-    for made in (method, getattr(method, "objective", None), getattr(method, "marginal", None)):
+
+def _problem(
+    model: Model, population: Population, method: Objective | Method, key: Any, fixed: Iterable[str]
+) -> Problem:
+    for made in (method, getattr(method, "objective", None), getattr(method, "likelihood_by", None)):
         if inspect.isclass(made):
             raise ValueError(f"the method must be made first: write mf.{made.__name__}() with its brackets.")
     for value, kind, example in (
         (model, Model, "a model such as MyModel(ka=1.5, ...)"),
         (population, Population, "a population such as mf.datasets.theophylline()"),
-        (method, Method, "a method such as mf.Laplace()"),
+        (method, Objective | Method, "a method such as mf.Laplace()"),
     ):
         if not isinstance(value, kind):
             raise ValueError(f"fit(model, population, method) needs {example}; it got a {type(value).__name__}.")
@@ -36,17 +44,22 @@ def _problem(model: Model, population: Population, method: Method, key: Any, fix
 
 
 def iterate(
-    model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, fixed: Iterable[str] = ()
+    model: Model,
+    population: Population,
+    method: Objective | Method,
+    *,
+    key: PRNGKeyArray | None = None,
+    fixed: Iterable[str] = (),
 ) -> Iterator[tuple[Model, Step]]:
     """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
-    for state in method.states(_problem(model, population, method, key, fixed)):
+    for state in as_method(method).states(_problem(model, population, method, key, fixed)):
         yield state.model, _step(state)
 
 
 def fit(
     model: Model,
     population: Population,
-    method: Method,
+    method: Objective | Method,
     *,
     key: PRNGKeyArray | None = None,
     fixed: Iterable[str] = (),
@@ -71,38 +84,87 @@ def fit(
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
-    interrupted, name = False, "-2LL" if isinstance(method, Objective) else "-2 x objective"
+    running = as_method(method)
+    interrupted = False
+    history = _History(problem.space.size)
     with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
-        states = method.states(problem)
+        states = running.states(problem)
         try:
             state = next(states)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted before the first evaluation: there is no result yet") from None
-        history = [_step(state)]
+        history.append(state)
         try:
             for state in states:
-                history.append(_step(state))
-                bar.set_description_str(method.label, refresh=False)
-                bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.objective:.4f}{state.note}")
-                bar.update()
+                history.append(state)
+                _show(bar, method, state)
         except KeyboardInterrupt:
             interrupted = True
-        outcome = method.finish(problem, state)
+        outcome = running.finish(problem, state)
     if interrupted:
-        draws = outcome.details.get("draws")
-        now = "these are the best values so far, not the estimates" if draws is None else f"{len(draws)} draws are kept"
-        message = f"interrupted after {state.iteration} iterations: {now}"
-        outcome = dataclasses.replace(outcome, converged=False, message=message)
-    about: dict[str, Any] = {"population": population, "method": method, "key": key, "fixed": problem.fixed}
-    return Fit(history=tuple(history), evaluations=state.evaluations, **about, **vars(outcome))
+        kept = "these are the best values so far, not the estimates"
+        if outcome.draws is not None:
+            kept = f"{len(outcome.draws)} draws are kept"
+        message = f"interrupted after {state.iteration} iterations: {kept}"
+        outcome = dataclasses.replace(outcome, ending=Ending.INTERRUPTED, message=message)
+    return Fit(
+        population=population,
+        method=method,
+        key=key,
+        fixed=problem.fixed,
+        history=tuple(history.steps),
+        evaluations=state.info.evaluations,
+        **vars(outcome),
+    )
+
+
+class _History:
+    """The steps of a fit; where their models would fill the memory, every second one is dropped, again and again."""
+
+    def __init__(self, size: int):
+        self._most = max(10, _KEPT // max(1, size))
+        self._stride = 1
+        self.steps: list[Step] = []
+
+    def append(self, state: State) -> None:
+        if len(self.steps) >= 2 and self.steps[-1].iteration % self._stride:
+            self.steps.pop()  # it was the last, and is not one to be kept
+        self.steps.append(_step(state))
+        if len(self.steps) > self._most:
+            self._stride *= 2
+            self.steps = [step for step in self.steps if step.iteration % self._stride == 0]
+
+
+def _show(bar: Any, method: Objective | Method, state: State) -> None:
+    name = "-2LL" if isinstance(method, Objective) else "-2 x objective"
+    bar.set_description_str(method.label, refresh=False)
+    bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
+    bar.update()
 
 
 def _step(state: State) -> Step:
-    return Step(state.iteration, -2.0 * state.objective, state.gradient_norm, state.model)
+    return Step(
+        iteration=state.iteration,
+        minus_two_objective=-2.0 * state.info.objective,
+        measure=state.info.measure,
+        measure_name=state.info.measure_name,
+        model=state.model,
+    )
+
+
+def _objective(method: Objective | Method) -> Objective:
+    if not isinstance(method, Objective):
+        raise ValueError(f"{method.label} has no log-likelihood to evaluate: use Laplace, AGQ or ImportanceSampling.")
+    return method
 
 
 def log_likelihood(
-    model: Model, population: Population, method: Method, *, key: PRNGKeyArray | None = None, by_subject: bool = False
+    model: Model,
+    population: Population,
+    method: Objective | Method,
+    *,
+    key: PRNGKeyArray | None = None,
+    by_subject: bool = False,
 ) -> float | Float[np.ndarray, " N"]:
     """The (approximate) log-likelihood of the model at its present parameters: one ruler for all models and fits.
 
@@ -110,7 +172,34 @@ def log_likelihood(
     sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`.
     """
     problem = _problem(model, population, method, key, ())
-    if not isinstance(method, Objective):
-        raise ValueError(f"{method.label} has no log-likelihood to evaluate: use Laplace, AGQ or ImportanceSampling.")
-    values = np.asarray(method.terms(problem.model, population, key).value)
+    values = np.asarray(terms_of(_objective(method), problem.model, population, key).value)
     return values if by_subject else float(np.sum(values))
+
+
+def log_density(
+    model: Model,
+    population: Population,
+    method: Objective,
+    *,
+    key: PRNGKeyArray | None = None,
+    fixed: Iterable[str] = (),
+) -> Float[Array, ""]:
+    """log p(y | theta) by this method, plus the log prior where there is one: what `fit` maximises, to derive through.
+
+    It may stand inside any other program of JAX: a sampler, an optimiser, `jax.grad` over the model's fields. Its first
+    derivatives are exact. Methods that search each subject's mode have no second derivatives to offer (the mode's own
+    derivative is had by one step of Newton with its matrix held constant), so asking for one raises ValueError.
+
+    **Raises:** ValueError for a method that has no objective, and for a second derivative that would be wrong.
+    """
+    problem = _problem(model, population, method, key, fixed)
+    objective = _objective(method)
+    objective.check(model, population)
+    batches = batches_of(objective, model, population, key)
+
+    def density(model: Model) -> Array:
+        return total(objective, model, batches) + log_prior(model, problem.fixed)
+
+    if not objective.finds_modes:
+        return density(model)
+    return first_derivatives_only(density, f"a second derivative of {objective.label}'s log density")(model)

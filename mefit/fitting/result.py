@@ -9,21 +9,25 @@ import pandas as pd
 from jaxtyping import Float
 
 from ..data.population import Population
-from ..methods.method import AT_BOUNDARY, Method, Outcome, Problem
-from ..methods.nuts.draws import Draws
+from ..methods.maximise import as_method
+from ..methods.method import Method, Outcome
 from ..model.densities import eta_sd
 from ..model.model import Model, outcome_of
 from ..model.parameters import has_network
+from ..model.space import Space
+from ..objectives.evaluation import information
+from ..objectives.objective import AT_BOUNDARY, Objective
 from .report import html_report, parameter_table, text_report
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One iteration as a person reads it: its number, -2 times the objective, and the model there."""
+    """One iteration as a person reads it."""
 
     iteration: int
     minus_two_objective: float
-    gradient_norm: float
+    measure: float  # how near the end is, by the method's own account
+    measure_name: str  # what that is
     model: Model = dataclasses.field(repr=False)
 
 
@@ -33,32 +37,43 @@ class Fit(Outcome):
 
     `model` is the model at the estimates: a model like any other. `eta` (N, K) are the empirical Bayes estimates and
     `eta_covariance` (N, K, K) the covariance of their Gaussian approximation. `log_likelihood` is the method's own,
-    every constant included; `log_prior` is what the priors add where there are any. `message` says how the fit ended,
-    `remarks` what else is worth knowing, `history` holds every iteration. In a notebook a fit shows itself as a table;
-    `print(fit)` says the same in a terminal.
+    every constant included; `log_prior` is what the priors add where there are any. `message` says how the fit ended
+    and `ending` the same to a program, `remarks` what else is worth knowing, `history` holds every iteration (some of
+    them, where a large network has many). In a notebook a fit shows itself as a table; `print(fit)` says the same in a terminal.
     """
 
     population: Population
-    method: Method
+    method: Objective | Method
     history: tuple[Step, ...]
     evaluations: int
     fixed: tuple[str, ...]
     key: Any = dataclasses.field(default=None, repr=False)
 
     @property
-    def draws(self) -> Draws | None:
-        """The draws from the posterior that a sampler (`NUTS`) leaves; None for all other methods."""
-        return self.details.get("draws")
+    def space(self) -> Space:
+        """What moved: the parameters that were not held fixed, at their estimates."""
+        return Space(self.model, self.fixed)
+
+    @property
+    def trajectory(self) -> pd.DataFrame | None:
+        """SAEM's iterations, a row each, with a column for each number of the table; None for other methods."""
+        return None if self.saem is None else self.saem.trajectory
+
+    @property
+    def curve(self) -> pd.DataFrame | None:
+        """Training's objective and held-out log-likelihood by step; None for other methods."""
+        return None if self.training is None else self.training.curve
 
     def outcome(self, name: str) -> "Fit":
         """This fit seen through one of several outcomes, for diagnostics and pictures; its numbers stay those of all.
 
         ValueError where there is no outcome of this name.
         """
-        population, details = self.population.outcome(name), dict(self.details)
-        if self.draws is not None:
-            details["draws"] = dataclasses.replace(self.draws, models=outcome_of(self.draws.models, name))
-        return dataclasses.replace(self, model=outcome_of(self.model, name), population=population, details=details)
+        population = self.population.outcome(name)
+        draws = self.draws
+        if draws is not None:
+            draws = dataclasses.replace(draws, models=outcome_of(draws.models, name))
+        return dataclasses.replace(self, model=outcome_of(self.model, name), population=population, draws=draws)
 
     @property
     def minus_two_log_likelihood(self) -> float:
@@ -87,17 +102,26 @@ class Fit(Outcome):
         return self.method.likelihood and not has_network(self.model, self.fixed)
 
     @cached_property
+    def information(self) -> Float[np.ndarray, "P P"]:
+        """Observed information: minus the Hessian of the objective in the free coordinates.
+
+        Raises ValueError for a method whose objective is not a likelihood of theta.
+        """
+        objective = as_method(self.method).likelihood_by
+        if objective is None or not self.method.likelihood:
+            raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
+        return information(objective, self.space, self.population, self.key)
+
+    @cached_property
     def covariance(self) -> Float[np.ndarray, "P P"]:
         """Covariance of the free coordinates: inverse observed information, NaN for what was not estimated.
 
         Raises ValueError for a method whose objective is not a likelihood of theta.
         """
-        if not self.method.likelihood:
-            raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
-        information = self.method.information(Problem(self.model, self.population, self.key, self.fixed), self.model)
+        observed = self.information
         kept = np.flatnonzero([not status for status in self.status])
-        covariance = np.full(information.shape, np.nan)
-        inner = information[np.ix_(kept, kept)]
+        covariance = np.full(observed.shape, np.nan)
+        inner = observed[np.ix_(kept, kept)]
         if kept.size and np.all(np.isfinite(inner)) and np.all(np.linalg.eigvalsh(inner) > 0):
             covariance[np.ix_(kept, kept)] = np.linalg.inv(inner)
         return covariance

@@ -12,7 +12,7 @@ from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.numbers import entries
 from ..model.space import free_vector
-from ..objectives.objective import evaluate
+from ..objectives.evaluation import batches_of, evaluate
 from .standard_errors import _link, _numbers, covariance
 
 
@@ -44,12 +44,13 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     labels = [entry.label for entry in rows]
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
-    row, batches = labels.index(parameter), objective.batches(fit.model, fit.population, fit.key)
+    row = labels.index(parameter)
+    batches = batches_of(objective, fit.model, fit.population, fit.key)
     x, root = free_vector(fit.model, fit.fixed), np.linalg.cholesky(covariance(fit))
     link, origin = _link(fit.model, rows[row]), np.zeros_like(x)
 
     def loss(u):
-        value, gradient, *_ = evaluate(objective, fit.model, fit.fixed, x + root @ u, batches)
+        value, gradient, *_ = evaluate(objective, fit.space, x + root @ u, batches)
         slope = -np.asarray(gradient) @ root
         return (best - float(value), slope) if np.all(np.isfinite(slope)) else (1e10, origin)
 
@@ -57,7 +58,7 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
         _, w, _, slopes = _numbers(fit.model, fit.fixed, x + root @ u)
         return float(w[row]), np.asarray(slopes[row]) @ root
 
-    best = float(evaluate(objective, fit.model, fit.fixed, x, batches)[0])
+    best = float(evaluate(objective, fit.space, x, batches)[0])
     centre, ahead = working(origin)
     error, cut = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1))
     solved = {centre: (origin, 0.0)}

@@ -19,7 +19,6 @@ from scipy.stats import norm
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
-from ..methods.method import Problem
 from ..model.model import Model
 from ..model.numbers import Entry, entries, numbers
 from ..model.parameters import parameters
@@ -84,8 +83,8 @@ def subject_scores(fit: Fit) -> Float[np.ndarray, "N P"]:
 
 def covariance(fit: Fit) -> Float[np.ndarray, "P P"]:
     """Inverse observed information in the free coordinates; ValueError where a fit has none."""
-    problem = Problem(fit.model, fit.population, fit.key, fit.fixed)
-    return _inverse(fit, likelihood_of(fit).information(problem, fit.model))
+    likelihood_of(fit)  # which refuses where there is none
+    return _inverse(fit, fit.information)
 
 
 def _inverse(fit: Fit, information: np.ndarray) -> np.ndarray:

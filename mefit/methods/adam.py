@@ -11,16 +11,19 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
-from ..base.newton import Newton
+from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
+from ..data.subject import Subject
 from ..effects.gauss_newton import GaussNewton
 from ..effects.starts import spread_over_prior
 from ..model.densities import eta_mean
-from ..model.model import Model
-from ..model.space import free_vector, model_at, prior_of
+from ..model.space import Space, prior_of
+from ..objectives.evaluation import Batches, chunks_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
-from ..objectives.objective import Batches, Objective, evaluation
-from .method import NOT_ESTIMATED, Method, Outcome, Problem, State
+from ..objectives.objective import NOT_ESTIMATED, Objective
+from .maximise import Maximise, outcome_of
+from .method import Ending, Info, Method, Outcome, Problem, State, Training
+from .steps import natural_scale
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
 
@@ -36,14 +39,15 @@ class Progress(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a training keeps: where it is, the best so far, and (step, objective, held-out log-likelihood) a block."""
+    """What a training keeps."""
 
     progress: Progress
-    best: np.ndarray
+    best: np.ndarray  # the coordinates that were best on held-out subjects, or else the last
+    scale: np.ndarray  # of each coordinate: the unit of its steps
     best_score: float = -np.inf
     best_step: int = 0
-    curve: tuple[tuple[int, float, float], ...] = ()
-    skipped: int = 0
+    curve: tuple[tuple[int, float, float], ...] = ()  # step, objective, held-out log-likelihood: a row a block
+    skipped: int = 0  # steps that met a value that is no number
 
 
 class _Warm(Objective):
@@ -73,7 +77,7 @@ class Adam(Method):
     To go on to the very maximum by quasi-Newton steps, fit again from `fit.model` by the objective itself.
     `resume` is an earlier fit by this method, interrupted: training goes on from it exactly as if it had not stopped.
 
-    `details["curve"]` is a data frame: step, objective (log-likelihood plus log prior) and the mean log-likelihood of a
+    `fit.curve` is a data frame: step, objective (log-likelihood plus log prior) and the mean log-likelihood of a
     held-out subject. Raises ValueError where the objective cannot serve the model, or a number is out of range.
     Sources: Kingma and Ba (2015), ICLR, algorithm 1; the cosine: Loshchilov and Hutter (2017), ICLR.
     """
@@ -85,7 +89,7 @@ class Adam(Method):
     held_out: Population | None = None
     patience: int = 10
     block: int = 50
-    newton: Newton | None = None
+    newton: ModeSearch | None = None
     resume: Any = None
 
     @property
@@ -100,117 +104,195 @@ class Adam(Method):
     def random(self) -> bool:  # type: ignore[override]
         return self.objective.random or self.batch is not None
 
+    @property
+    def likelihood_by(self) -> Objective | None:
+        return self.objective if self.objective.likelihood else None
+
     def init(self, problem: Problem) -> State:
         count = len(problem.population)
         if min(self.steps, self.block, self.patience) < 1 or self.learning_rate <= 0:
             raise ValueError("Adam needs one or more steps, in blocks of one or more, and a positive learning_rate.")
         if self.batch is not None and not 1 <= self.batch <= count:
             raise ValueError(f"Adam's batch of {self.batch} subjects must be between 1 and {count}, which is all.")
-        self.objective.check(problem)
-        x = jnp.asarray(free_vector(problem.model, problem.fixed))
+        self.objective.check(problem.model, problem.population)
+        x = jnp.asarray(problem.space.vector())
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
-        memory = Memory(Progress(x, x, optax.scale_by_adam().init(x), starts, jnp.zeros((), int)), np.asarray(x))
+        progress = Progress(
+            x=x,
+            sound=x,
+            moments=optax.scale_by_adam().init(x),
+            starts=starts,
+            done=jnp.zeros((), int),
+        )
+        memory = Memory(progress, best=np.asarray(x), scale=natural_scale(problem))
         if self.resume is not None:
-            memory = self.resume.details["training"]
+            memory = self.resume.training.memory
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
         return self._state(problem, memory)
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        model, population, done = problem.model, problem.population, int(memory.progress.done)
-        data = population.subjects, self.objective.extras(model, population, problem.key)
-        gauss = isinstance(self.objective, FOCE) and self.objective.interaction
-        newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
-        about = _Warm(inner=self.objective, newton=newton), model, problem.fixed, data
-        progress, values = _block(about, memory.progress, *self._schedule(problem, done))
+        done = int(memory.progress.done)
+        progress, values = _block(self._setting(problem, memory), memory.progress, *self._schedule(problem, done))
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
-            self.objective.init(problem)  # which says what is wrong with the start
+            Maximise(self.objective).init(problem)  # which says what is wrong with the start
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
-            return dataclasses.replace(state, done=True, message=message)
-        held_out = np.nan
-        if self.held_out is not None:
-            model = model_at(problem.model, problem.fixed, progress.sound)
-            held_out = float(np.mean(self.objective.terms(model, self.held_out, problem.key).value))
-        if self.held_out is None or held_out > memory.best_score:
-            memory = memory._replace(best=np.asarray(progress.sound), best_score=held_out, best_step=int(progress.done))
-        row = (int(progress.done), float(np.nanmean(values) if self.batch else values[-1]), held_out)
-        skipped = memory.skipped + int(np.sum(~np.isfinite(values)))
-        memory = memory._replace(progress=progress, curve=(*memory.curve, row), skipped=skipped)
+            return dataclasses.replace(state, ending=Ending.FAILED, message=message)
+        score = self._held_out_score(problem, progress)
+        if self.held_out is None or score > memory.best_score:
+            memory = memory._replace(best=np.asarray(progress.sound), best_score=score, best_step=int(progress.done))
+        objective = float(np.nanmean(values) if self.batch else values[-1])
+        memory = memory._replace(
+            progress=progress,
+            curve=(*memory.curve, (int(progress.done), objective, score)),
+            skipped=memory.skipped + int(np.sum(~np.isfinite(values))),
+        )
         return self._state(problem, memory)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        terms = self.objective.terms(state.model, problem.population, problem.key)
-        unmoved = np.asarray(memory.progress.x) == free_vector(problem.model, problem.fixed)
-        status = [NOT_ESTIMATED if still else "" for still in unmoved]
+        terms = terms_of(self.objective, state.model, problem.population, problem.key)
         prior = float(prior_of(state.model, problem.fixed))
-        outcome = self.objective.outcome(problem, state, terms, prior, status)
-        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-        details = outcome.details | {"curve": curve, "training": memory}
+        outcome = outcome_of(self.objective, problem, state, terms, prior)
+        unmoved = np.asarray(memory.progress.x) == problem.space.vector()
         remarks = outcome.remarks
         if memory.skipped:
-            steps = f"{memory.skipped} steps met a value that is not a number, and were taken back"
-            remarks += (f"{steps}: lower learning_rate if they are many.",)
-        return dataclasses.replace(outcome, remarks=remarks, details=details)
+            remarks += (
+                f"{memory.skipped} steps met a value that is not a number, and were taken back: "
+                "lower learning_rate if they are many.",
+            )
+        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
+        return dataclasses.replace(
+            outcome,
+            status=tuple(NOT_ESTIMATED if still else "" for still in unmoved),
+            remarks=remarks,
+            training=Training(curve=curve, memory=memory),
+        )
 
-    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
-        return self.objective.information(problem, model)
+    def _setting(self, problem: Problem, memory: Memory) -> "Setting":
+        gauss = isinstance(self.objective, FOCE) and self.objective.interaction
+        newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
+        return Setting(
+            objective=_Warm(inner=self.objective, newton=newton),
+            space=problem.space,
+            subjects=problem.population.subjects,
+            extras=self.objective.extras(problem.model, problem.population, problem.key),
+            scale=memory.scale,
+        )
+
+    def _held_out_score(self, problem: Problem, progress: Progress) -> float:
+        """The mean log-likelihood of a held-out subject."""
+        if self.held_out is None:
+            return np.nan
+        model = problem.space.model_at(progress.sound)
+        return float(np.mean(terms_of(self.objective, model, self.held_out, problem.key).value))
 
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
-        count, size = len(problem.population), self.batch or len(problem.population)
+        count = len(problem.population)
+        size = self.batch or count
         ahead = np.arange(done, done + self.block)  # all blocks are one program: past the last step, rates are 0
         rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
-            seed, a_pass = np.ravel(jax.random.key_data(problem.key)), count // size
-            orders = {p: np.random.default_rng([*seed, p]).permutation(count) for p in {*(ahead // a_pass)}}
-            chosen = np.stack([orders[s // a_pass][(s % a_pass) * size :][:size] for s in ahead])
-        shape = self.objective.chunks(problem.model, problem.population, size)
+            chosen = np.stack([self._drawn(problem, step, size) for step in ahead.tolist()])
+        shape = chunks_of(self.objective, problem.model, problem.population, size)
         filled = np.resize(np.arange(size), shape[0] * shape[1])
         weights = np.where(np.arange(filled.size) < size, count / size, 0.0).reshape(shape)
         return rates, chosen[:, filled].reshape(-1, *shape), weights
+
+    def _drawn(self, problem: Problem, step: int, size: int) -> np.ndarray:
+        """The subjects of a step: in every pass through the population, each is drawn once."""
+        count = len(problem.population)
+        steps_of_a_pass = count // size
+        seed = np.ravel(jax.random.key_data(problem.key))
+        order = np.random.default_rng([*seed, step // steps_of_a_pass]).permutation(count)
+        return order[(step % steps_of_a_pass) * size :][:size]
 
     def _state(self, problem: Problem, memory: Memory) -> State:
         done = int(memory.progress.done)
         waited = (done - memory.best_step) // self.block
         stopped = self.held_out is not None and waited >= self.patience
-        message, note = f"trained for {done} steps", ""
+        over = stopped or done >= self.steps
+        message = f"trained for {done} steps"
+        note = ""
         if self.held_out is not None:
             message += f"; the best on held-out subjects came at step {memory.best_step}"
             note = f", held out: {memory.curve[-1][2]:.4f} a subject" if memory.curve else ""
-        over = stopped or done >= self.steps
-        model = model_at(problem.model, problem.fixed, memory.best)
-        value = memory.curve[-1][1] if memory.curve else np.nan
-        return State(done, model, value, np.nan, done, over, over, message if over else "", memory, note)
+        info = Info(
+            objective=memory.curve[-1][1] if memory.curve else np.nan,
+            measure=np.nan,
+            measure_name="",
+            evaluations=done,
+            note=note,
+        )
+        return State(
+            iteration=done,
+            model=problem.space.model_at(memory.best),
+            info=info,
+            memory=memory,
+            ending=Ending.CONVERGED if over else None,
+            message=message if over else "",
+        )
+
+
+class Setting(NamedTuple):
+    """What stays the same through all steps."""
+
+    objective: _Warm
+    space: Space
+    subjects: Subject
+    extras: Any
+    scale: Any  # of each coordinate: the unit of its steps
 
 
 @compiled
-def _block(about: tuple, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
+def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
     """One step of Adam for each rate: the progress, and the objective before each step."""
-    objective, template, fixed, data = about
-    adam, looks = optax.scale_by_adam(), spread_over_prior(template, 64 * _LOOKS)
+    objective, space, subjects, extras, scale = setting
+    adam = optax.scale_by_adam()
+    looks = spread_over_prior(space.template, 64 * _LOOKS)
 
-    def step(progress, inputs):
-        rate, at = inputs
-        subjects, extras = jax.tree.map(lambda leaf: leaf[at], data)
+    def starts_of(progress: Progress, which: Array) -> Array:
         # A mode may be a lesser peak: every step looks at a few other places, a few more each time.
-        others = jax.lax.dynamic_slice_in_dim(looks, progress.done * _LOOKS % (len(looks) - _LOOKS + 1), _LOOKS)
-        others = jnp.broadcast_to(others, (*at.shape, *others.shape))
-        starts = jnp.concatenate([progress.starts[at][..., None, :], others], -2)
-        batches = Batches(subjects, (extras, starts), weights, jnp.arange(at.size))
-        value, gradient, _, terms = evaluation(objective, template, fixed, progress.x, batches)
-        move, moments = adam.update(-gradient, progress.moments)
+        place = progress.done * _LOOKS % (len(looks) - _LOOKS + 1)
+        others = jax.lax.dynamic_slice_in_dim(looks, place, _LOOKS)
+        others = jnp.broadcast_to(others, (*which.shape, *others.shape))
+        return jnp.concatenate([progress.starts[which][..., None, :], others], -2)
+
+    def propose(progress: Progress, rate: Array, which: Array) -> tuple[Progress, Array, Array]:
+        """The progress if the step is taken, the objective before it, and whether it was a number."""
+        chosen_subjects = jax.tree.map(lambda leaf: leaf[which], subjects)
+        chosen_extras = jax.tree.map(lambda leaf: leaf[which], extras)
+        batches = Batches(
+            subjects=chosen_subjects,
+            extras=(chosen_extras, starts_of(progress, which)),
+            weights=weights,
+            place=jnp.arange(which.size),
+        )
+        value, gradient, _, terms = evaluation(objective, space, progress.x, batches)
+        move, moments = adam.update(-gradient * scale, progress.moments)
         sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
-        found = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[at.reshape(-1)])
-        starts = progress.starts.at[at.reshape(-1)].set(found)
-        onward = Progress(progress.x - rate * move, progress.x, moments, starts, progress.done)
+        flat = which.reshape(-1)
+        modes = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[flat])
+        onward = Progress(
+            x=progress.x - rate * scale * move,
+            sound=progress.x,
+            moments=moments,
+            starts=progress.starts.at[flat].set(modes),
+            done=progress.done,
+        )
+        return onward, value, sound
+
+    def step(progress: Progress, inputs: tuple[Array, Array]) -> tuple[Progress, Array]:
+        rate, which = inputs
+        onward, value, sound = propose(progress, rate, which)
         back = progress._replace(x=progress.sound + 0.25 * (progress.x - progress.sound))
-        new = jax.tree.map(lambda a, b: jnp.where(sound, a, b), onward, back)
-        new = jax.tree.map(lambda a, b: jnp.where(rate > 0.0, a, b), new, progress)
+        new = jax.tree.map(lambda taken, kept: jnp.where(sound, taken, kept), onward, back)
+        new = jax.tree.map(lambda moved, still: jnp.where(rate > 0.0, moved, still), new, progress)
         return new._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
 
     return jax.lax.scan(step, progress, (jnp.asarray(rates), jnp.asarray(chosen)))

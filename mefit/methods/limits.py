@@ -6,22 +6,25 @@ import math
 import numpy as np
 from scipy.optimize import Bounds
 
-from ..base.bfgs import BFGS, Point, ValueAndGradient
+from ..base.bfgs import BFGS, Point
+from ..base.scales import ValueAndGradient
 from ..model.space import Coordinate
+
+_BEYOND = 1e3  # a factor: so far beyond a limit it is looked whether the objective still rises
+_STILL = 0.5  # of the slope at the limit: what is left of it there, where it rises without end
+_LEVEL = 1e-3  # log-likelihood for each unit of a logarithm: with less, the objective levels off
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How far the positive quantities of a fit may go from their starting values, and which have come to an end.
-
-    `boundary` holds the coordinates that were put at their boundary, each with the sentence that says so.
-    """
+    """How far the positive quantities of a fit may go from where they began, and which have come to an end."""
 
     coordinates: list[Coordinate]
-    start: np.ndarray
+    start: np.ndarray  # the middle of the limits: the starting values, moved along where they were far off
     factor: float
     subjects: int
-    boundary: dict[int, str] = dataclasses.field(default_factory=dict)
+    boundary: dict[int, str] = dataclasses.field(default_factory=dict)  # of those at their end, a sentence that says so
+    unbounded: bool = False
 
     @property
     def bounds(self) -> Bounds:
@@ -32,26 +35,57 @@ class Limits:
     def reached(self, point: Point) -> list[int]:
         """The scales at their limits; where the optimiser broke down, those a thousandfold from their start."""
         broke_down = point.done and not point.converged
-        far = np.abs(point.x - self.start) > math.log(min(self.factor, 1e3) if broke_down else 0.99 * self.factor)
+        limit = min(self.factor, 1e3) if broke_down else 0.99 * self.factor
+        far = np.abs(point.x - self.start) > math.log(limit)
         return [i for i, c in enumerate(self.coordinates) if c.log_scale and i not in self.boundary and far[i]]
 
     def stop(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
-        """The best point within the limits, with a message of what climbs beyond them and what levels off there."""
-        stopped = optimiser.within(loss, point.x, self.bounds)
-        evaluations, climbing, boundary = point.evaluations + stopped.evaluations, [], dict(self.boundary)
+        """What a scale at its limit means, found by looking on from the best point within the limits.
+
+        The objective is unbounded where it rises at the limit and, a thousandfold further, as steeply still; the
+        message names these directions. Where it rises at the limit but not beyond, the start was far off: the limits
+        move along and the search goes on. Where it has levelled off, the scale is at its boundary.
+        """
+        stopped = optimiser.within(loss, point, self.bounds)
+        boundary = dict(self.boundary)
+        climbing = []
+        far_off = []
         for i in self.reached(stopped):
-            label, end = self.coordinates[i].label, "0" if stopped.x[i] < self.start[i] else "infinity"
-            if (slope := abs(stopped.gradient[i]) * self.subjects) < 1e-3:
+            label = self.coordinates[i].label
+            end = "0" if stopped.x[i] < self.start[i] else "infinity"
+            slope = abs(stopped.gradient[i]) * self.subjects
+            if slope < _LEVEL:
                 boundary[i] = f"{label} went to its boundary, {end}, where the objective levels off."
-            else:
+            elif self._still_rises(stopped, i, loss):
                 climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
+            else:
+                far_off.append(i)
         limits = dataclasses.replace(self, boundary=boundary)
-        if not climbing:
-            return dataclasses.replace(stopped, evaluations=evaluations, converged=True), limits
-        farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped)]))
-        what = f"the objective is unbounded, it grows without limit as {' and '.join(climbing)}"
-        message = f"no maximum: {what}; stopped a factor of {farthest:.1g} from the starting value"
-        return dataclasses.replace(stopped, evaluations=evaluations, message=message), limits
+        if climbing:
+            farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped)]))
+            message = (
+                f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
+                f"stopped a factor of {farthest:.1g} from the starting value"
+            )
+            ended = dataclasses.replace(stopped, message=message)
+            return ended, dataclasses.replace(limits, unbounded=True)
+        if far_off:
+            middle = self.start.copy()
+            middle[far_off] = stopped.x[far_off]
+            again = optimiser.init(loss, stopped.x, stopped.sizes)
+            again = dataclasses.replace(again, evaluations=again.evaluations + stopped.evaluations)
+            return again, dataclasses.replace(limits, start=middle)
+        return dataclasses.replace(stopped, converged=True), limits
+
+    def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
+        """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""
+        beyond = point.x.copy()
+        direction = np.sign(point.x[i] - self.start[i])
+        beyond[i] += direction * math.log(_BEYOND)
+        value, gradient = loss(beyond)
+        if not np.isfinite(value):
+            return True  # nothing more is to be seen that way
+        return value < point.value and -direction * gradient[i] > _STILL * abs(point.gradient[i])
 
     def look_at_zero(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
         """Put a scale that is no worse a thousandfold smaller at its boundary, zero, and go on from there."""
@@ -59,9 +93,17 @@ class Limits:
         for i, coordinate in enumerate(self.coordinates):
             if not coordinate.log_scale or i in boundary or point.gradient[i] == 0.0:
                 continue
-            half, lower = (point.x - math.log(factor) * (np.arange(point.x.size) == i) for factor in (2.0, 1e3))
             # Far from there the modes are hard to find, so this looks only where the objective is flat close by.
-            if (loss(half)[0] - point.value) * self.subjects < 0.1 and loss(lower)[0] <= point.value:
+            falls = (loss(_smaller(point, i, 2.0))[0] - point.value) * self.subjects
+            lower = _smaller(point, i, 1e3)
+            if falls < 0.1 and loss(lower)[0] <= point.value:
                 boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
-                point = dataclasses.replace(optimiser.init(loss, lower), evaluations=point.evaluations + 1)
+                begun = optimiser.init(loss, lower, point.sizes)
+                point = dataclasses.replace(begun, evaluations=begun.evaluations + point.evaluations)
         return point, dataclasses.replace(self, boundary=boundary)
+
+
+def _smaller(point: Point, i: int, factor: float) -> np.ndarray:
+    x = point.x.copy()
+    x[i] -= math.log(factor)
+    return x

@@ -2,19 +2,35 @@
 
 import abc
 import dataclasses
+import enum
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from ..data.population import Population
 from ..model.model import Model
+from ..model.space import Space
+from .nuts.draws import Draws
 
-NOT_ESTIMATED = "not estimated"  # the objective does not depend on it
-AT_BOUNDARY = "at its boundary"
-NOT_IDENTIFIED = "not identified"  # others can take its place without changing the objective
+
+class Ending(enum.Enum):
+    """How a fit ended, for a program to ask; `fit.message` says the same to a person."""
+
+    CONVERGED = "converged"
+    BOUNDARY = "converged, with a parameter at its boundary"
+    NOT_IDENTIFIED = "converged, with parameters that the data do not tell apart"
+    UNBOUNDED = "the objective has no maximum"
+    INTERRUPTED = "interrupted"
+    FAILED = "not converged"
+
+    @property
+    def converged(self) -> bool:
+        """Are the values of the fit its estimates?"""
+        return self in (Ending.CONVERGED, Ending.BOUNDARY, Ending.NOT_IDENTIFIED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,45 +42,84 @@ class Problem:
     key: Any  # of `jax.random`, or None; `fit` sees to it that a method that draws at random has one
     fixed: tuple[str, ...]
 
+    @property
+    def space(self) -> Space:
+        """What moves: the parameters that are not held fixed."""
+        return Space(self.model, self.fixed)
 
-@dataclasses.dataclass(frozen=True)
-class State:
-    """Where a fit stands. `model` is the best so far; `objective` is what is being maximised (log scale).
 
-    `done` ends the loop; `converged` and `message` then say how it ended. `memory` is the method's own.
-    """
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Info:
+    """What people read of an iteration."""
 
-    iteration: int
-    model: Model
-    objective: float
-    gradient_norm: float
+    objective: float  # what is being maximised, on the log scale
+    measure: float  # how near the end is, by the method's own account
+    measure_name: str  # what that is
     evaluations: int
-    done: bool = False
-    converged: bool = False
-    message: str = ""
-    memory: Any = dataclasses.field(default=None, repr=False)
     note: str = ""  # what else a person who waits would like to read
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a method leaves behind at its last state.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """Where a fit stands: `model` is the best so far, `memory` what the method's next step needs."""
 
-    `log_likelihood` is the method's own; `information` is minus the Hessian of the objective in the free
-    coordinates, or None where a method has none; `remarks` are sentences a person should read.
-    """
+    iteration: int
+    model: Model
+    info: Info
+    memory: Any = dataclasses.field(default=None, repr=False)
+    ending: Ending | None = None  # None while it goes on
+    message: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Has it ended?"""
+        return self.ending is not None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SAEMRun:
+    """What SAEM leaves beside its estimates."""
+
+    trajectory: pd.DataFrame  # a row for each iteration, a column for each number of the table of parameters
+    acceptance: pd.DataFrame  # of the proposals of each kernel, a row for each iteration
+    explored: int  # iterations before the smoothing
+    monte_carlo_error: Float[np.ndarray, " P"]  # of each coordinate, in standard errors if every eta were known
+    conditional_mean: Float[np.ndarray, "N K"]  # of the random effects given the data
+    conditional_sd: Float[np.ndarray, "N K"]
+    eta_draws: Float[np.ndarray, "C N K"]  # the last of each chain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What training leaves beside its estimates."""
+
+    curve: pd.DataFrame  # by step: the objective, and the mean log-likelihood of a held-out subject
+    memory: Any = dataclasses.field(repr=False)  # from which it can go on
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a method leaves behind at its last state."""
 
     model: Model
-    log_likelihood: float
+    log_likelihood: float  # the method's own, every constant included
     log_prior: float
     eta: Float[np.ndarray, "N K"]
     eta_covariance: Float[np.ndarray, "N K K"]
-    converged: bool
+    ending: Ending
     message: str
-    # for each free coordinate: "" where it was estimated, or one of the words above
+    # for each free coordinate: "" where it was estimated, or a word of `objectives.objective`
     status: tuple[str, ...] = dataclasses.field(repr=False)
-    remarks: tuple[str, ...] = ()
-    details: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    remarks: tuple[str, ...] = ()  # sentences that a person should read
+    effective_sample_size: Float[np.ndarray, " N"] | None = dataclasses.field(default=None, repr=False)
+    draws: Draws | None = dataclasses.field(default=None, repr=False)
+    saem: SAEMRun | None = dataclasses.field(default=None, repr=False)
+    training: Training | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def converged(self) -> bool:
+        """Are these values the method's estimates?"""
+        return self.ending.converged
 
 
 class Method(eqx.Module):
@@ -77,6 +132,11 @@ class Method(eqx.Module):
     label: ClassVar[str]
     likelihood: ClassVar[bool] = True
     random: ClassVar[bool] = False
+
+    @property
+    def likelihood_by(self) -> Any:
+        """The objective that gives the log-likelihood and the standard errors at the end; None where there is none."""
+        return None
 
     @abc.abstractmethod
     def init(self, problem: Problem) -> State:
@@ -97,7 +157,3 @@ class Method(eqx.Module):
         while not state.done:
             state = self.step(problem, state)
             yield state
-
-    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
-        """Minus the Hessian of the log-likelihood (plus log prior) in the free coordinates; ValueError without one."""
-        raise ValueError(f"{self.label} has no likelihood of theta, so it has no standard errors.")

@@ -10,9 +10,10 @@ from ..base.bfgs import BFGS
 from ..base.newton import Newton
 from ..model.densities import eta_size
 from ..model.model import Model
-from ..model.space import coordinates
+from ..objectives.evaluation import terms_of
 from ..objectives.joint import CompleteData, JointMLE, undetermined
-from .method import Method, Outcome, Problem, State
+from .maximise import Maximise, outcome_of
+from .method import Ending, Info, Method, Outcome, Problem, State
 
 
 class TwoStage(Method):
@@ -40,20 +41,34 @@ class TwoStage(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         eta = np.asarray(state.memory.eta)
-        method = CompleteData(eta=jnp.asarray(eta - eta.mean(0)), optimiser=self.optimiser, newton=self.newton)
-        *_, inner = method.states(dataclasses.replace(problem, model=state.model))
-        distance = float(np.max(np.abs(eta.mean(0)) / (eta.std(0) + 1e-12)))
-        return self._state(problem, state.iteration + 1, inner.model, state.evaluations + inner.evaluations, distance)
+        centre = eta.mean(0)
+        spread = eta.std(0)
+        second = CompleteData(eta=jnp.asarray(eta - centre), optimiser=self.optimiser, newton=self.newton)
+        *_, inner = Maximise(second).states(dataclasses.replace(problem, model=state.model))
+        distance = float(np.max(np.abs(centre) / np.where(spread > 0.0, spread, 1.0)))
+        evaluations = state.info.evaluations + inner.info.evaluations
+        return self._state(problem, state.iteration + 1, inner.model, evaluations, distance)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
-        stage, status = JointMLE(newton=self.newton), ("",) * len(coordinates(problem.model, problem.fixed))
-        modes, ended = stage.modes(state.model, problem.population, state.memory), (state.converged, state.message)
-        return Outcome(state.model, state.objective, 0.0, *modes, *ended, status, undetermined(problem, state.memory))
+        first = JointMLE(newton=self.newton)
+        outcome = outcome_of(first, problem, state, state.memory, 0.0)
+        remarks = undetermined(state.model, problem.population, state.memory)
+        return dataclasses.replace(outcome, remarks=remarks)
 
     def _state(self, problem: Problem, iteration: int, model: Model, evaluations: int, distance: float) -> State:
-        memory = JointMLE(newton=self.newton).terms(model, problem.population)
-        converged, objective = distance < self.tolerance, float(np.sum(memory.value))
-        done = converged or iteration >= self.max_iterations
-        message = "converged" if converged else f"the mean of the random effects is still {distance:.1g} SDs from zero"
-        ended = done, converged, message if done else ""
-        return State(iteration, model, objective, distance, evaluations, *ended, memory)
+        terms = terms_of(JointMLE(newton=self.newton), model, problem.population)
+        ending = None
+        message = ""
+        if distance < self.tolerance:
+            ending = Ending.CONVERGED
+            message = "converged"
+        elif iteration >= self.max_iterations:
+            ending = Ending.FAILED
+            message = f"the mean of the random effects is still {distance:.1g} SDs from zero"
+        info = Info(
+            objective=float(np.sum(terms.value)),
+            measure=distance,
+            measure_name="mean of the random effects, in SDs",
+            evaluations=evaluations,
+        )
+        return State(iteration=iteration, model=model, info=info, memory=terms, ending=ending, message=message)

@@ -14,6 +14,7 @@ class Domain(abc.ABC):
     """A set of values and a smooth bijection between it and the real numbers."""
 
     is_covariance = False
+    is_real = False  # all real numbers: a value is its own free coordinate, and may have a unit
 
     @abc.abstractmethod
     def free(self, value: PyTree) -> PyTree:
@@ -45,6 +46,7 @@ class Bijected(Domain):
 
     def __init__(self, constraint: constraints.Constraint, words: str):
         self.constraint, self.words = constraint, words
+        self.is_real = constraint is constraints.real
 
     def free(self, value):
         return biject_to(self.constraint).inv(value)

@@ -3,7 +3,6 @@
 They are here to be compared with the marginal likelihoods, and to be seen failing.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,14 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..base.newton import Mode, Newton, hold_constant
+from ..base.newton import Mode, ModeSearch, hold_constant
+from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.starts import starting_points
-from ..methods.method import NOT_IDENTIFIED, Outcome, Problem, State
+from ..effects.starts import finite_sd, starting_points
 from ..model.densities import eta_mean, log_conditional, log_joint, log_random_effects
 from ..model.model import Model
-from ..model.space import coordinates
-from .objective import Memory, Objective, Term, evaluate, name_subjects, no_modes
+from ..model.space import Space
+from .evaluation import batches_of, evaluate, information
+from .objective import NOT_IDENTIFIED, Maximum, Objective, Term, Verdict, name_subjects, no_modes
+
+_TAKEN_OVER = 1e-6  # of the information with every eta held still: with less left, random effects have taken it over
 
 
 class NaivePooled(Objective):
@@ -51,20 +53,39 @@ class JointMLE(Objective):
         mode = separate_mode(model, subject, self.newton)
         return Term(log_conditional(model, mode.eta, subject), *mode, {})
 
-    def finish(self, problem: Problem, state: State) -> Outcome:
-        outcome = super().finish(problem, state)
-        alone = undetermined(problem, self.terms(outcome.model, problem.population))
-        status, remarks = np.array(outcome.status, object), outcome.remarks + alone
+    def judge(self, maximum: Maximum) -> Verdict:
+        """Say which subjects do not determine their own random effects, and what these can take over."""
+        space = Space(maximum.space.at(jnp.asarray(maximum.x)), maximum.space.fixed)
+        remarks = undetermined(space.template, maximum.population, maximum.terms)
+        status = np.array(maximum.status, object)
         used = np.flatnonzero(status == "")
-        strength, axes = np.linalg.eigh(self.information(problem, outcome.model)[np.ix_(used, used)])
-        loose = axes[:, strength < 1e-6 * np.max(strength, initial=0.0)]
-        lost = used[np.linalg.norm(loose, axis=1) > 0.05]
-        status[lost] = NOT_IDENTIFIED
+        lost = used[self._taken_over(space, maximum)[used]]
         if lost.size:
-            names = ", ".join(coordinates(problem.model, problem.fixed)[i].label for i in lost)
-            why = "The random effects, free of their prior, can take over what these do"
-            remarks += (f"{names}: not identified. {why}, so they stay near their starting values.",)
-        return dataclasses.replace(outcome, status=tuple(status), remarks=remarks)
+            names = ", ".join(space.labels[i] for i in lost)
+            remarks += (
+                f"{names}: not identified. The random effects, free of their prior, can take over what these do, "
+                "so they stay near their starting values.",
+            )
+        status[lost] = NOT_IDENTIFIED
+        return Verdict(status=tuple(status), remarks=remarks)
+
+    def _taken_over(self, space: Space, maximum: Maximum) -> np.ndarray:
+        """Of each coordinate: is hardly any information about it left, of what there is with every eta held still?
+
+        The generalised eigenvalues of the two matrices are shares between 0 and 1, whatever the units.
+        """
+        profiled = information(self, space, maximum.population, maximum.key)
+        held = CompleteData(eta=maximum.terms.eta, conditional=True)
+        complete = information(held, space, maximum.population, maximum.key)
+        unit = np.sqrt(np.abs(np.diagonal(complete)))
+        unit = np.where(unit > 0.0, unit, 1.0)
+        strength, axes = np.linalg.eigh(complete / np.outer(unit, unit))
+        seen = strength > 1e-10 * np.max(strength, initial=0.0)
+        root = axes[:, seen] / np.sqrt(strength[seen])
+        shares, turns = np.linalg.eigh(root.T @ (profiled / np.outer(unit, unit)) @ root)
+        loose = axes[:, seen] * np.sqrt(strength[seen]) @ turns[:, shares < _TAKEN_OVER]
+        length = np.linalg.norm(loose, axis=1)
+        return length > 0.05 * np.sqrt(np.maximum(np.diagonal(complete), 0.0)) / unit
 
 
 class JointMAP(Objective):
@@ -86,64 +107,82 @@ class JointMAP(Objective):
         if not self.centred:
             # Where theta moves, z stays: eta = mean + L z moves along. By the envelope theorem the gradient at the
             # maximum over z is that of log p(y | eta*) + log p(eta* | theta) - log p(mean | theta).
-            value = value - log_random_effects(model, eta_mean(model)) - 0.5 * mode.eta.size * np.log(2.0 * np.pi)
+            at_mean = log_random_effects(model, eta_mean(model))
+            value = value - at_mean - 0.5 * mode.eta.size * np.log(2.0 * np.pi)
         return Term(value, *mode, {})
 
-    def finish(self, problem: Problem, state: State) -> Outcome:
-        outcome = super().finish(problem, state)
-        gain, label, end = self._higher_end(problem, state) if state.converged else (0.0, "", "")
-        if gain == 0.0:
-            return outcome
+    def judge(self, maximum: Maximum) -> Verdict:
+        """Look whether the objective is higher far out in some positive quantity: then this is no maximum."""
+        if not maximum.converged:
+            return Verdict(status=maximum.status)
+        gain, label, end = self._higher_end(maximum)
         if gain > 1e-3:
-            what = "this is a local mode, not the maximum: the objective is unbounded"
-            remark = f"{what}, and with {label} a factor of {self.scale_limit:g} nearer to {end} it is already"
-            return dataclasses.replace(outcome, remarks=(*outcome.remarks, f"{remark} {gain:.3g} higher."))
-        message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to {end}"
-        return dataclasses.replace(outcome, converged=False, message=message)
+            remark = (
+                "this is a local mode, not the maximum: the objective is unbounded, and with "
+                f"{label} a factor of {self.scale_limit:g} nearer to {end} it is already {gain:.3g} higher."
+            )
+            return Verdict(status=maximum.status, remarks=(remark,))
+        if gain > 0.0:
+            message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to {end}"
+            return Verdict(status=maximum.status, unbounded=message)
+        return Verdict(status=maximum.status)
 
-    def _higher_end(self, problem: Problem, state: State) -> tuple[float, str, str]:
+    def _higher_end(self, maximum: Maximum) -> tuple[float, str, str]:
         """How much higher the objective is at the best far end of a positive quantity, and which; 0 if nowhere."""
-        memory: Memory = state.memory
+        space = maximum.space
+        batches = batches_of(self, space.template, maximum.population, maximum.key)
         best = (0.0, "", "")
-        for i, coordinate in enumerate(coordinates(problem.model, problem.fixed)):
-            for end, sign in (("0", -1.0), ("infinity", 1.0)) if coordinate.log_scale else ():
-                x = memory.point.x.copy()
+        for i, coordinate in enumerate(space.coordinates):
+            if not coordinate.log_scale:
+                continue
+            for end, sign in (("0", -1.0), ("infinity", 1.0)):
+                x = maximum.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
-                gain = float(evaluate(self, problem.model, problem.fixed, x, memory.batches)[0]) - state.objective
+                gain = float(evaluate(self, space, x, batches)[0]) - maximum.value
                 if np.isfinite(gain) and gain > best[0]:
                     best = (gain, coordinate.label, end)
         return best
 
 
-def separate_mode(model: Model, subject: Subject, newton: Newton) -> Mode:
+def separate_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
     """argmax over eta of log p(y | theta, eta): one subject's own fit, which knows nothing of the others."""
     return _search(log_conditional, model, subject, newton)
 
 
-def _search(density: Callable[..., Array], model: Model, subject: Subject, newton: Newton) -> Mode:
+def _search(density: Callable[..., Array], model: Model, subject: Subject, newton: ModeSearch) -> Mode:
     return newton.search(
         lambda eta, args: density(args[0], eta, args[1]), starting_points(newton, model), (model, subject)
     )
 
 
-def undetermined(problem: Problem, mode: Term) -> tuple[str, ...]:
+def undetermined(model: Model, population: Population, mode: Term) -> tuple[str, ...]:
     """A sentence on the subjects whose own data leave some combination of their random effects open."""
-    strength = np.linalg.eigvalsh(np.nan_to_num(np.asarray(mode.precision)))
+    unit = np.asarray(finite_sd(model))  # so that effects of different units can be compared
+    precision = np.nan_to_num(np.asarray(mode.precision)) * np.outer(unit, unit)
+    strength = np.linalg.eigvalsh(precision)
     weak = strength[:, 0] < 1e-6 * np.maximum(strength[:, -1], 1e-300)
-    if not np.any(lost := weak | ~np.asarray(mode.converged)):
+    lost = weak | ~np.asarray(mode.converged)
+    if not np.any(lost):
         return ()
-    what = f"{name_subjects(problem.population, lost)}: its own data do not determine all its random effects"
-    return (f"{what}, so its estimates are one choice out of many that fit as well.",)
+    return (
+        f"{name_subjects(population, lost)}: its own data do not determine all its random effects, "
+        "so its estimates are one choice out of many that fit as well.",
+    )
 
 
 class CompleteData(Objective):
-    """sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta) with every eta_i given, as if it had been observed."""
+    """sum_i log p(y_i | theta, eta_i) + log p(eta_i | theta) with every eta_i given, as if it had been observed.
 
-    eta: Any
+    With `conditional`, the first of the two alone.
+    """
+
+    eta: Any = None
+    conditional: bool = False
     label: ClassVar[str] = "Complete data"
 
     def extras(self, model, population, key):
         return self.eta
 
     def subject(self, model: Model, subject: Subject, extra: PyTree) -> Term:
-        return no_modes(model, log_joint(model, extra, subject))._replace(eta=extra)
+        density = log_conditional if self.conditional else log_joint
+        return no_modes(model, density(model, extra, subject))._replace(eta=extra)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import (
     _LOG_2PI,
@@ -18,7 +19,6 @@ from ..effects.gaussian import (
 )
 from ..effects.modes import subject_mode
 from ..effects.starts import starting_points
-from ..methods.method import Problem
 from ..model.densities import eta_mean, log_joint, log_random_effects
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
@@ -27,8 +27,8 @@ from .objective import Objective, Term, no_modes
 class _Linearised(Objective):
     """What FO and FOCE share: they need Gaussian observations and random effects."""
 
-    def rehearse(self, problem: Problem) -> None:
-        eqx.filter_eval_shape(self.subject, problem.model, problem.population[0], None)
+    def rehearse(self, model: Model, population: Population) -> None:
+        eqx.filter_eval_shape(self.subject, model, population[0], None)
 
 
 class FO(_Linearised):

@@ -8,9 +8,9 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
 from ..base.newton import principal_axes
+from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.modes import _mode_with_curvature
-from ..methods.method import Problem
+from ..effects.modes import mode_with_curvature
 from ..model.densities import eta_size, log_joint
 from ..model.model import Model
 from .objective import Objective, Term
@@ -30,8 +30,8 @@ class AGQ(Objective):
     fewest: ClassVar[int] = 1
     label: ClassVar[str] = "AGQ"
 
-    def check(self, problem: Problem) -> None:
-        k = eta_size(problem.model)
+    def check(self, model: Model, population: Population) -> None:
+        k = eta_size(model)
         if self.nodes < self.fewest:
             raise ValueError(f"{self.label} with nodes={self.nodes} has too few points: give {self.fewest} or more.")
         if self.nodes**k > self.largest_grid:
@@ -43,7 +43,7 @@ class AGQ(Objective):
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode, precision = _mode_with_curvature(model, subject, self.newton)
+        mode, precision = mode_with_curvature(model, subject, self.newton)
         (z, log_w), (root, log_det) = self.grid(mode.eta.size), principal_axes(precision)
         joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(z @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det

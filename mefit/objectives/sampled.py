@@ -10,7 +10,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array
 
 from ..data.subject import Subject
-from ..effects.modes import _mode_with_curvature
+from ..effects.modes import mode_with_curvature
 from ..model.densities import log_conditional, log_joint
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
@@ -66,7 +66,7 @@ class ImportanceSampling(_Sampled):
     label: ClassVar[str] = "Importance sampling"
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode, precision = _mode_with_curvature(model, subject, self.newton)
+        mode, precision = mode_with_curvature(model, subject, self.newton)
         k = mode.eta.size
         standard = dist.MultivariateStudentT(self.degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
         t = standard.sample(extra, (self.samples,))

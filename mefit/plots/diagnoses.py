@@ -167,9 +167,10 @@ def correlation(fit: Fit | Uncertainty, ax: Axes | None = None) -> Axes:
 
 def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
     """SAEM, iteration by iteration: a panel a number, exploration shaded, the estimate dotted; above, why it ended."""
-    if "trajectory" not in fit.details:
+    if fit.saem is None:
         raise ValueError(f"{fit.method.label} keeps no trajectory of the parameters: draw plots.history(fit).")
-    table, explored = fit.details["trajectory"], fit.details["explored"]
+    table = fit.saem.trajectory
+    explored = fit.saem.explored
     table = table.loc[:, np.ptp(table.to_numpy(), axis=0) > 0]
     rows, count = -(-table.shape[1] // 3), table.shape[1]
     alt = f"{count} numbers over {len(table) - 1} iterations, the first {explored} exploring: {fit.message}."

@@ -216,7 +216,7 @@ def test_each_virtual_subject_has_its_own_draw_of_theta(growing):
     models = jax.tree.map(lambda x: jnp.repeat(x[None], 50, 0), still)
     models = dataclasses.replace(models, slope=jnp.asarray(slope))
     draws = mf.Draws(models, np.zeros((50, 6, 1)), np.zeros(50, bool), pd.DataFrame({"chain": np.ones(50, int)}))
-    fit = dataclasses.replace(growing, model=still, details={"draws": draws})
+    fit = dataclasses.replace(growing, model=still, draws=draws)
     wide = simulated(fit, {"none": mf.regimen(0)}, np.arange(2.0), covariates={"wt": 50.0}).subjects
     found = np.sort(wide.cmax)  # 200 people, four of each draw
     np.testing.assert_allclose(found.reshape(50, 4), np.sort(50 * slope)[:, None] + np.zeros(4), atol=1e-4)

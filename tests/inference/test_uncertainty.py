@@ -230,7 +230,7 @@ def test_refusals(fitted, sleep_fit, theophylline):
 @pytest.mark.slow
 def test_after_saem_the_marginal_is_asked(fitted, theophylline):
     fit = mf.fit(
-        theophylline_model(), theophylline, mf.SAEM(marginal=mf.Laplace()), key=jax.random.key(1), progress=False
+        theophylline_model(), theophylline, mf.SAEM(likelihood_by=mf.Laplace()), key=jax.random.key(1), progress=False
     )
     np.testing.assert_allclose(mf.sandwich(fit).table.se, mf.sandwich(fitted(mf.Laplace())).table.se, rtol=0.05)
     one, two = (mf.profile(f, "cl", progress=False) for f in (fit, fitted(mf.Laplace())))

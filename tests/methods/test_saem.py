@@ -44,7 +44,7 @@ def far_start():
 
 @pytest.fixture(scope="module")
 def fit(theophylline):
-    return mf.fit(far_start(), theophylline, mf.SAEM(marginal=mf.AGQ(9)), key=jax.random.key(1), progress=False)
+    return mf.fit(far_start(), theophylline, mf.SAEM(likelihood_by=mf.AGQ(9)), key=jax.random.key(1), progress=False)
 
 
 def test_theophylline_is_close_to_quadrature(fit, fitted, theophylline):
@@ -58,8 +58,9 @@ def test_theophylline_is_close_to_quadrature(fit, fitted, theophylline):
 
 
 def test_everything_there_is_to_look_at(fit, theophylline):
-    details, count = fit.details, fit.history[-1].iteration
-    trajectory, acceptance = details["trajectory"], details["acceptance"]
+    run = fit.saem
+    count = fit.history[-1].iteration
+    trajectory, acceptance = fit.trajectory, run.acceptance
     assert len(trajectory) == count + 1 and len(acceptance) == count and acceptance.index[0] == 1
     assert list(trajectory.columns[-2:]) == ["omega[v]", "sigma"]
     assert trajectory["ka"].iloc[0] == pytest.approx(1.0) and trajectory["cl"].iloc[-1] == pytest.approx(fit.model.cl)
@@ -67,14 +68,14 @@ def test_everything_there_is_to_look_at(fit, theophylline):
     assert np.all(sd[1:] >= 0.97 * sd[:-1] * (1 - 1e-9)) and sd[-1] < 0.5, "annealing: 3% an iteration, and no more"
     late = acceptance.iloc[-100:].mean()
     assert 0.8 < late["Laplace"] < 0.95 and 0.25 < late["random walk"] < 0.35
-    assert details["eta_draws"].shape == (5, 12, 3)
+    assert run.eta_draws.shape == (5, 12, 3)
     sd = np.sqrt(np.diagonal(fit.eta_covariance, axis1=1, axis2=2))
-    assert np.max(np.abs(details["conditional_mean"] - fit.eta) / sd) < 0.5
-    np.testing.assert_allclose(details["conditional_sd"] / sd, 1.0, atol=0.25)
+    assert np.max(np.abs(run.conditional_mean - fit.eta) / sd) < 0.5
+    np.testing.assert_allclose(run.conditional_sd / sd, 1.0, atol=0.25)
 
 
 def test_a_step_at_a_time_and_interrupted(theophylline, monkeypatch):
-    method = mf.SAEM(exploration=4, smoothing=3, block=1, kernels=(mf.RandomWalk(),), marginal=mf.FO())
+    method = mf.SAEM(exploration=4, smoothing=3, block=1, kernels=(mf.RandomWalk(),), likelihood_by=mf.FO())
     steps = list(mf.iterate(theophylline_model(), theophylline, method, key=jax.random.key(0)))
     assert [step.iteration for _, step in steps] == list(range(8))
     assert len({float(model.ka) for model, _ in steps}) == 8
@@ -353,8 +354,14 @@ def test_refusals_are_one_sentence(theophylline, linear_population, line_model):
     cases = [
         (Flat(mu=1.0, tau=1.0), schools, mf.SAEM(), key, "this model has none"),
         (theophylline_model(), theophylline, mf.SAEM(), None, "SAEM draws at random: give it a key"),
-        (theophylline_model(), theophylline, mf.SAEM(marginal=mf.JointMAP()), key, "must be a likelihood of theta"),
-        (theophylline_model(), theophylline, mf.SAEM(marginal=mf.AGQ(100)), key, "at most 46 nodes"),
+        (
+            theophylline_model(),
+            theophylline,
+            mf.SAEM(likelihood_by=mf.JointMAP()),
+            key,
+            "must be a likelihood of theta",
+        ),
+        (theophylline_model(), theophylline, mf.SAEM(likelihood_by=mf.AGQ(100)), key, "at most 46 nodes"),
         (theophylline_model(), theophylline, mf.SAEM(chains=0), key, "one or more chains"),
         (bounded, linear_population, mf.SAEM(), key, "log prior is not finite at the starting values"),
     ]

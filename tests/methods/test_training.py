@@ -60,8 +60,8 @@ def trained(train, method):
 def test_a_small_menet_learns(trained):
     assert trained.converged and trained.message == "trained for 300 steps"
     assert 0.04 < float(trained.model.sigma) < 0.065
-    assert list(trained.details["curve"].index) == [50, 100, 150, 200, 250, 300]
-    assert trained.details["curve"].objective.iloc[-1] > trained.details["curve"].objective.iloc[0] + 100
+    assert list(trained.curve.index) == [50, 100, 150, 200, 250, 300]
+    assert trained.curve.objective.iloc[-1] > trained.curve.objective.iloc[0] + 100
     assert "FOCE by Adam" in str(trained) and "weights" in str(trained)
     assert not trained.has_standard_errors  # many sets of weights give the same curves
 
@@ -69,7 +69,7 @@ def test_a_small_menet_learns(trained):
 def test_what_it_reports_is_the_objective_of_the_method_it_trains(trained, train):
     np.testing.assert_allclose(trained.log_likelihood, mf.log_likelihood(trained.model, train, mf.FOCE()), rtol=1e-12)
     # the last step's value, by few warm steps, against the tight search: the modes were followed well enough
-    last = trained.details["curve"].objective.iloc[-1]
+    last = trained.curve.objective.iloc[-1]
     np.testing.assert_allclose(last, trained.log_likelihood + trained.log_prior, atol=0.5)
 
 
@@ -119,7 +119,7 @@ def test_an_interrupted_training_goes_on_exactly(trained, train, method, monkeyp
     whole = mf.fit(start(), train, dataclasses.replace(method, resume=half), progress=False)
     for a, b in zip(jax.tree.leaves(whole.model), jax.tree.leaves(trained.model), strict=True):
         np.testing.assert_array_equal(a, b)
-    pd.testing.assert_frame_equal(whole.details["curve"], trained.details["curve"])
+    pd.testing.assert_frame_equal(whole.curve, trained.curve)
     with pytest.raises(ValueError, match="another model or population"):
         mf.fit(start(), curves(7, 2), dataclasses.replace(method, resume=half), progress=False)
 
@@ -128,7 +128,7 @@ def test_held_out_subjects_choose_the_model_that_is_kept(train):
     held_out = curves(20, 9)
     method = mf.Adam(mf.FOCE(), steps=2000, learning_rate=0.1, held_out=held_out, patience=3, block=20)
     fit = mf.fit(start(), train, method, progress=False)
-    curve = fit.details["curve"]
+    curve = fit.curve
     assert len(curve) < 100 and "held-out" in fit.message
     best = curve.held_out.max()
     ruler = mf.log_likelihood(fit.model, held_out, mf.FOCE()) / len(held_out)
@@ -235,5 +235,5 @@ def test_fifteen_thousand_weights_and_sixteen_random_effects_run():
     population = curves(20, 1)
     model = Wide(net=net, sigma=0.3)
     fit = mf.fit(model, population, mf.Adam(mf.FOCE(), steps=60, learning_rate=0.003, block=20), progress=False)
-    assert fit.details["curve"].objective.iloc[-1] > fit.details["curve"].objective.iloc[0]
+    assert fit.curve.objective.iloc[-1] > fit.curve.objective.iloc[0]
     assert fit.eta.shape == (20, 16) and np.isfinite(fit.log_likelihood)

@@ -87,11 +87,11 @@ def test_correlations_are_those_of_the_estimates(fit):
 def test_convergence_shows_the_trajectory_and_why_it_ended(fitted, fit):
     saem = fitted(mf.SAEM(chains=2, exploration=100, smoothing=100))
     panels = plots.convergence(saem)
-    table = saem.details["trajectory"]
+    table = saem.trajectory
     assert [ax.get_title("left") for ax in panels][:2] == ["ka (1/h)", "cl (L/h/kg)"] and len(panels) == table.shape[1]
     curve = max(panels[1].get_lines(), key=lambda line: len(line.get_xdata()))
     np.testing.assert_array_equal(curve.get_ydata(), table["cl"])
-    assert panels[0].patches[0].get_width() == saem.details["explored"]
+    assert panels[0].patches[0].get_width() == saem.saem.explored
     shown = panels[0].figure.get_suptitle().replace("\n", " ")
     assert shown == f"SAEM {saem.message}."
     with pytest.raises(ValueError, match="Laplace keeps no trajectory .* plots.history"):

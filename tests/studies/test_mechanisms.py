@@ -377,7 +377,10 @@ def test_quadrature_through_an_ode(events):
 @pytest.mark.slow
 def test_saem_through_an_ode(events):
     """From the same key it takes the same steps as with the closed form."""
-    method, held = mf.SAEM(chains=2, exploration=60, smoothing=60, marginal=mf.AGQ(5)), {"fixed": ("slope", "base")}
+    method, held = (
+        mf.SAEM(chains=2, exploration=60, smoothing=60, likelihood_by=mf.AGQ(5)),
+        {"fixed": ("slope", "base")},
+    )
     fits = [
         mf.fit(m(**HAZARD | {"cl": 1.5, "v": 4.0}), events, method, key=jax.random.key(1), progress=False, **held)
         for m in (Hazard, ClosedHazard)

@@ -68,10 +68,11 @@ def run(study: "_ByIdentity", kernel: str, seed: str, smoothing: str, annealing:
         kernels=(KERNELS[kernel],),
         annealing=0.97 if annealing else 0.0,
         stop_early=False,
-        marginal=exact.method,  # compiled already
+        likelihood_by=exact.method,  # compiled already
     )
     fit = mf.fit(study.value.start, exact.population, method, key=jax.random.key(int(seed)), progress=False)
-    trajectory, acceptance = (fit.details[name].to_numpy(float) for name in ("trajectory", "acceptance"))
+    trajectory = fit.saem.trajectory.to_numpy(float)
+    acceptance = fit.saem.acceptance.to_numpy(float)
     if len(trajectory) <= MOST:
         raise ValueError(f"SAEM {fit.message}.")
     return trajectory[: MOST + 1], acceptance[:MOST, 0]

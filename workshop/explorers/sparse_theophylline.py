@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
-from mefit.methods.method import Method
+from mefit.objectives.objective import Objective
 from workshop.explorers.panel import Choice, Control, Explorer, Slider
 
 CENTRED, NON_CENTRED = "centred", "non-centred"
@@ -91,7 +91,7 @@ def table() -> Table:
     full = mf.datasets.theophylline()
     two = full.keep_rows(ROWS)
 
-    def fit(s: float, method: Method, start: Any) -> mf.Fit:
+    def fit(s: float, method: Objective, start: Any) -> mf.Fit:
         return mf.fit(model_at(s, start.cl, start.v), two, method, fixed=_HELD, progress=False)
 
     fits: dict[str, list[mf.Fit]] = {"joint": [], "marginal": []}

@@ -18,10 +18,11 @@ from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit.methods.method import Method
+from mefit.objectives.objective import Objective
 
 FILE = Path(__file__).parents[1] / "data" / "all_methods.csv"
 REFEREE = mf.AGQ(nodes=15)
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Objective | Method] = {
     "naive pooled": mf.NaivePooled(),
     "two-stage": mf.TwoStage(),
     "joint ML": mf.JointMLE(),

@@ -28,6 +28,7 @@ class Draws:
     eta: Float[np.ndarray, "S N K"] = dataclasses.field(repr=False)
     diverged: np.ndarray = dataclasses.field(repr=False)
     frame: pd.DataFrame
+    leapfrogs: np.ndarray | None = dataclasses.field(default=None, repr=False)  # (C, n): steps of each trajectory
 
     def __len__(self) -> int:
         return len(self.eta)

@@ -13,26 +13,47 @@ from numpyro.distributions import biject_to
 from numpyro.infer import NUTS as _Kernel
 
 from ...base.compiling import compiled
+from ...data.subject import Subject
 from ...effects.gaussian import gaussian_effects
 from ...model.densities import eta_size, log_conditional, log_random_effects
 from ...model.model import Model
 from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
-from ...model.space import free_vector, get_free, prior_of, prior_of_free, with_values
+from ...model.space import Space, prior_of, with_values
+from ...objectives.evaluation import terms_of
 from ...objectives.laplace import Laplace
 from ...objectives.objective import Objective
-from ..method import Method, Outcome, Problem, State
+from ..method import Ending, Info, Method, Outcome, Problem, State
+from ..steps import natural_scale
 from .draws import Draws, diagnose
 from .propriety import refuse_improper
 
 
 class Memory(NamedTuple):
-    """What NUTS keeps; in `seen` a record (C, n, ...) of all draws, once warm, and before that of the last block."""
+    """What NUTS keeps between blocks."""
 
-    states: Any
+    scale: np.ndarray  # of each coordinate: the unit that it is sampled in
+    chains: Any  # NumPyro's states
     remarks: tuple[str, ...]
-    seen: dict[str, Any]
+    records: dict[str, Any]  # (C, n, ...): of all draws, once warm, and before that of the last block
     leapfrogs: int = 0
+
+
+class Verdict(NamedTuple):
+    """What is to be said of the draws."""
+
+    wrong: list[str]
+    good: str
+    largest_r_hat: float
+
+
+class Target(NamedTuple):
+    """What is sampled: u and z, with x = start + scale u the free coordinates, and eta = mean + L z."""
+
+    method: "NUTS"
+    space: Space
+    subjects: Subject
+    scale: Any
 
 
 class NUTS(Method):
@@ -47,7 +68,7 @@ class NUTS(Method):
     the random effects given the data, `log_likelihood` that of `model` by the objective `likelihood_by`. Converged:
     no divergence, every R-hat at most `largest_r_hat`, every effective sample size `smallest_ess` or more, weights of
     networks aside, which can change places. In `history` the objective is the log density of what is sampled, and
-    `gradient_norm` the largest R-hat of the table. ValueError for an improper posterior: without a prior a number is
+    the measure the largest R-hat. ValueError for an improper posterior: without a prior a number is
     flat on its natural scale, so the posterior must fall off as it goes to either end (see `propriety.py`).
     Sources: Hoffman and Gelman (2014), J. Mach. Learn. Res. 15; z: Papaspiliopoulos et al. (2007), Stat. Sci. 22.
     """
@@ -72,72 +93,125 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        states, seen = _begin(self._about(problem), jax.random.split(problem.key, self.chains))
-        if not np.all(np.isfinite(seen["log_density"])):
-            causes = "a start outside a prior's support, a residual error of zero, or a response outside the density's"
-            raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
+        target = self._target(problem, natural_scale(problem))
+        chains, records = _begin(target, jax.random.split(problem.key, self.chains))
+        if not np.all(np.isfinite(records["log_density"])):
+            raise ValueError(
+                "the log posterior is not finite at the starting values: look for a start outside a prior's support, "
+                "a residual error of zero, or a response outside the density's support."
+            )
         if not self.centred and _is_centred(self, problem.model):
             remarks += ("the random effects are not Gaussian, so they are sampled as they are (centred), not as L z.",)
         if has_network(problem.model, problem.fixed):
             remarks += ("the mean of a network's weights is not a network to predict with: use draws.models.",)
-        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], seen)
-        return self._state(problem, 0, Memory(states, remarks, seen))
+        records = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], records)
+        return self._state(problem, 0, Memory(target.scale, chains, remarks, records))
 
     def step(self, problem: Problem, state: State) -> State:
-        memory, done = state.memory, state.iteration
-        count = min(self.block, self.warmup - done if done < self.warmup else self.warmup + self.samples - done)
-        states, seen = _advance(self._about(problem), memory.states, np.asarray(count))
-        seen = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], seen)
-        leapfrogs = memory.leapfrogs + int(np.sum(seen["leapfrogs"]))
+        memory: Memory = state.memory
+        done = state.iteration
+        left = self.warmup - done if done < self.warmup else self.warmup + self.samples - done
+        count = min(self.block, left)
+        target = self._target(problem, memory.scale)
+        chains, records = _advance(target, memory.chains, np.asarray(count))
+        records = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], records)
+        leapfrogs = memory.leapfrogs + int(np.sum(records["leapfrogs"]))
         if done > self.warmup:
-            seen = jax.tree.map(lambda old, new: np.concatenate([old, new], axis=1), memory.seen, seen)
-        return self._state(problem, done + count, Memory(states, memory.remarks, seen, leapfrogs))
+            records = jax.tree.map(lambda old, new: np.concatenate([old, new], axis=1), memory.records, records)
+        return self._state(problem, done + count, Memory(memory.scale, chains, memory.remarks, records, leapfrogs))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
-        remarks, flat = state.memory.remarks, jax.tree.map(np.concatenate, state.memory.seen)
-        count, eta = len(flat["eta"]), flat["eta"]
+        memory: Memory = state.memory
+        remarks = memory.remarks
+        flat = jax.tree.map(np.concatenate, memory.records)
+        eta = flat["eta"]
+        count = len(eta)
         frame = pd.DataFrame(flat["numbers"], columns=labels_of(problem.model, problem.fixed))
         frame.insert(0, "chain", np.repeat(np.arange(self.chains) + 1, count // self.chains))
         if state.iteration <= self.warmup:
             remarks += ("these draws are from the warm-up: they are not yet draws from the posterior.",)
-        every = jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)) if eqx.is_array(a) else a, problem.model)
-        details = {"draws": Draws(_with(every, flat["values"]), eta, flat["diverged"], frame)}
-        details["leapfrogs"] = state.memory.seen["leapfrogs"]
-        log_l = float(np.sum(self.likelihood_by.terms(state.model, problem.population, problem.key).value))
-        log_p = float(prior_of(state.model, problem.fixed))
-        status = ("",) * len(free_vector(problem.model, problem.fixed))
-        covariance = np.einsum("sna,snb->nab", eta - eta.mean(0), eta - eta.mean(0)) / max(1, count - 1)
-        found, ended = (log_l, log_p, eta.mean(0), covariance), (state.converged, state.message)
-        return Outcome(state.model, *found, *ended, status, remarks, details)
+
+        def repeated(leaf):
+            return jnp.broadcast_to(leaf, (count, *leaf.shape)) if eqx.is_array(leaf) else leaf
+
+        draws = Draws(
+            models=_with(jax.tree.map(repeated, problem.model), flat["values"]),
+            eta=eta,
+            diverged=flat["diverged"],
+            frame=frame,
+            leapfrogs=memory.records["leapfrogs"],
+        )
+        centred = eta - eta.mean(0)
+        terms = terms_of(self.likelihood_by, state.model, problem.population, problem.key)
+        return Outcome(
+            model=state.model,
+            log_likelihood=float(np.sum(terms.value)),
+            log_prior=float(prior_of(state.model, problem.fixed)),
+            eta=eta.mean(0),
+            eta_covariance=np.einsum("sna,snb->nab", centred, centred) / max(1, count - 1),
+            ending=state.ending or Ending.INTERRUPTED,
+            message=state.message,
+            status=("",) * len(problem.space.coordinates),
+            remarks=remarks,
+            draws=draws,
+        )
 
     def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
-        """The model is at the mean of the draws; at the end, what speaks against them and what to do about it."""
-        seen, ids, k = memory.seen, problem.population.ids, eta_size(problem.model)
-        chains, count = seen["diverged"].shape
-        diverged, over = int(np.sum(seen["diverged"])), iteration >= self.warmup + self.samples
-        effects = [f"eta[{j + 1}] of {i}" for i in ids for j in range(k)]
+        """The model is at the mean of the draws."""
+        over = iteration >= self.warmup + self.samples
+        diverged = int(np.sum(memory.records["diverged"]))
+        ending = None
+        largest = np.nan
+        phase = "warm-up" if iteration <= self.warmup else "sampling"
+        message = f"{phase}, {diverged} divergences"
+        if over:
+            verdict = self._verdict(problem, memory)
+            ending = Ending.FAILED if verdict.wrong else Ending.CONVERGED
+            largest = verdict.largest_r_hat
+            message = "; ".join(verdict.wrong) or verdict.good
+        means = jax.tree.map(lambda leaf: np.mean(leaf, (0, 1)), memory.records["values"])
+        info = Info(
+            objective=float(np.mean(memory.records["log_density"][:, -1])),
+            measure=largest,
+            measure_name="largest R-hat",
+            evaluations=memory.leapfrogs,
+        )
+        return State(
+            iteration=iteration,
+            model=_with(problem.model, means),
+            info=info,
+            memory=memory,
+            ending=ending,
+            message=message,
+        )
+
+    def _verdict(self, problem: Problem, memory: Memory) -> Verdict:
+        """What speaks for the draws, what against them, and what to do about it."""
+        records = memory.records
+        chains, count = records["diverged"].shape
+        diverged = int(np.sum(records["diverged"]))
+        effects = [f"eta[{j + 1}] of {i}" for i in problem.population.ids for j in range(eta_size(problem.model))]
         names = [*labels_of(problem.model, problem.fixed), *effects, "the log density"]
-        parts = (seen["numbers"], seen["eta"].reshape(chains, count, -1), seen["log_density"][..., None])
-        r_hat, ess = diagnose(np.concatenate(parts, axis=2)) if over else 2 * (np.full(len(names), np.nan),)
-        worst, least = np.argmax(np.nan_to_num(r_hat, nan=np.inf)), np.argmin(np.nan_to_num(ess))
+        eta = records["eta"].reshape(chains, count, -1)
+        everything = np.concatenate([records["numbers"], eta, records["log_density"][..., None]], axis=2)
+        r_hat, ess = diagnose(everything)
+        worst = int(np.argmax(np.nan_to_num(r_hat, nan=np.inf)))
+        least = int(np.argmin(np.nan_to_num(ess)))
         wrong = []
         if diverged:
-            advice = f"raise target_accept towards 1, give tighter priors, or take centred={not self.centred}"
-            what = f"{diverged} of {chains * count} trajectories diverged"
-            wrong.append(f"{what}, so part of the posterior may be missing: {advice}")
+            wrong.append(
+                f"{diverged} of {chains * count} trajectories diverged, so part of the posterior may be missing: "
+                f"raise target_accept towards 1, give tighter priors, or take centred={not self.centred}"
+            )
         if not r_hat[worst] <= self.largest_r_hat:
             wrong.append(f"the chains disagree, R-hat of {names[worst]} is {r_hat[worst]:.3g}: allow more warmup")
         if not ess[least] >= self.smallest_ess:
             wrong.append(f"the effective sample size of {names[least]} is {ess[least]:.0f}: draw more samples")
-        phase = "warm-up" if iteration <= self.warmup else "sampling"
         good = f"every R-hat is at most {r_hat[worst]:.3f}, every effective sample size at least {ess[least]:.0f}"
-        message = ("; ".join(wrong) or good) if over else f"{phase}, {diverged} divergences"
-        model = _with(problem.model, jax.tree.map(lambda leaf: np.mean(leaf, (0, 1)), seen["values"]))
-        objective, ended = float(np.mean(seen["log_density"][:, -1])), (over, over and not wrong, message)
-        return State(iteration, model, objective, float(r_hat[worst]), memory.leapfrogs, *ended, memory)
+        return Verdict(wrong, good, float(r_hat[worst]))
 
-    def _about(self, problem: Problem) -> tuple[Any, ...]:
-        return self, problem.model, problem.fixed, problem.population.subjects
+    def _target(self, problem: Problem, scale: np.ndarray) -> Target:
+        return Target(self, problem.space, problem.population.subjects, scale)
 
 
 def _with(model: Model, values: dict[str, PyTree]) -> Model:
@@ -150,73 +224,87 @@ def _is_centred(method: NUTS, model: Model) -> bool:
     return method.centred or not isinstance(model.random_effects(), dist.Normal | dist.MultivariateNormal | None)
 
 
-def _density(about: tuple[Any, ...], place: Any) -> tuple[Array, Any]:
-    """Log posterior density of x and z, but for a constant, with the model and the random effects there."""
-    method, template, fixed, subjects = about
-    x, z = place
-    model, value = prior_of_free(template, fixed, x)
-    if _is_centred(method, model):
+def _density(target: Target, place: Any) -> tuple[Array, Any]:
+    """Log posterior density of u and z, but for a constant, with the model and the random effects there."""
+    u, z = place
+    x = target.space.pack() + target.scale * u
+    model = target.space.at(x)
+    log_prior = target.space.log_prior(x) + target.space.log_jacobian(x)
+    if _is_centred(target.method, model):
         effects: Any = model.random_effects()
         transform = biject_to(effects.support)
 
         def eta_of(z):
             z = jnp.reshape(z, effects.shape())
             eta = jnp.reshape(transform(z), -1)
-            return eta, log_random_effects(model, eta) + jnp.sum(transform.log_abs_det_jacobian(z, transform(z)))
+            jacobian = jnp.sum(transform.log_abs_det_jacobian(z, transform(z)))
+            return eta, log_random_effects(model, eta) + jacobian
 
         eta, log_p = jax.vmap(eta_of)(z)
     else:
         mean, lower = gaussian_effects(model)
-        eta, log_p = mean + z @ lower.T, -0.5 * z**2
-    log_y = jax.vmap(lambda e, subject: log_conditional(model, e, subject))(eta, subjects)
-    return value + jnp.sum(log_p) + jnp.sum(log_y), (model, eta)
+        eta = mean + z @ lower.T
+        log_p = -0.5 * z**2
+    log_y = jax.vmap(lambda e, subject: log_conditional(model, e, subject))(eta, target.subjects)
+    return log_prior + jnp.sum(log_p) + jnp.sum(log_y), (model, eta)
 
 
-def _kernel(about: tuple[Any, ...]) -> _Kernel:
-    settings = {"target_accept_prob": about[0].target_accept, "max_tree_depth": about[0].max_tree_depth}
-    return _Kernel(potential_fn=lambda place: -_density(about, place)[0], **settings)
+def _kernel(target: Target) -> _Kernel:
+    return _Kernel(
+        potential_fn=lambda place: -_density(target, place)[0],
+        target_accept_prob=target.method.target_accept,
+        max_tree_depth=target.method.max_tree_depth,
+    )
 
 
-def _record(about: tuple[Any, ...], state: Any) -> dict[str, Any]:
+def _record(target: Target, state: Any) -> dict[str, Any]:
     """What is kept of one state of a chain."""
-    model, eta = _density(about, state.z)[1]
-    values = {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, about[2])}
-    seen = {"values": values, "eta": eta, "numbers": numbers(model, about[2]), "log_density": -state.potential_energy}
-    return seen | {"diverged": state.diverging, "leapfrogs": state.num_steps}
+    model, eta = _density(target, state.z)[1]
+    fixed = target.space.fixed
+    return {
+        "values": {n: eqx.filter(getattr(model, n), eqx.is_inexact_array) for n in free_parameters(model, fixed)},
+        "eta": eta,
+        "numbers": numbers(model, fixed),
+        "log_density": -state.potential_energy,
+        "diverged": state.diverging,
+        "leapfrogs": state.num_steps,
+    }
 
 
 @compiled
-def _begin(about: tuple[Any, ...], keys: Any) -> Any:
+def _begin(target: Target, keys: Any) -> Any:
     """A state of every chain near the starting values, and its record."""
-    method, template, fixed, subjects = about
-    x0, count = get_free(template, fixed), subjects.time.shape[0]
+    count = target.subjects.time.shape[0]
+    origin = jnp.zeros(target.scale.shape)
 
-    def one(key):
-        key, key_x, key_z = jax.random.split(key, 3)
-        x = x0 + 0.1 * jnp.maximum(1.0, jnp.abs(x0)) * jax.random.normal(key_x, x0.shape)
-        z = 0.5 * jax.random.normal(key_z, (count, eta_size(template)))
-        x = jnp.where(jnp.isfinite(_density(about, (x, z))[0]), x, x0)
-        state = _kernel(about).init(key, method.warmup, (x, z))
-        return state, _record(about, state)
+    def begin_chain(key):
+        key, key_u, key_z = jax.random.split(key, 3)
+        u = 0.1 * jax.random.normal(key_u, origin.shape)
+        z = 0.5 * jax.random.normal(key_z, (count, eta_size(target.space.template)))
+        u = jnp.where(jnp.isfinite(_density(target, (u, z))[0]), u, origin)
+        state = _kernel(target).init(key, target.method.warmup, (u, z))
+        return state, _record(target, state)
 
-    return jax.vmap(one)(keys)
+    return jax.vmap(begin_chain)(keys)
 
 
 @compiled
-def _advance(about: tuple[Any, ...], states: Any, count: Array) -> tuple[Any, dict[str, Any]]:
+def _advance(target: Target, chains: Any, count: Array) -> tuple[Any, dict[str, Any]]:
     """`count` transitions, at most a block, of every chain: their states, and a record of each."""
-    method = about[0]
+    block = target.method.block
 
-    def one(state):
-        kernel = _kernel(about)
-        kernel.init(state.rng_key, method.warmup, state.z)  # NumPyro's kernel has to see a start; this one is not used
-        empty = jax.eval_shape(lambda s: _record(about, s), state)
-        seen = jax.tree.map(lambda leaf: jnp.zeros((method.block, *leaf.shape), leaf.dtype), empty)
+    def advance_chain(state):
+        kernel = _kernel(target)
+        # NumPyro's kernel has to see a start; this one is not used
+        kernel.init(state.rng_key, target.method.warmup, state.z)
+        shapes = jax.eval_shape(lambda s: _record(target, s), state)
+        records = jax.tree.map(lambda leaf: jnp.zeros((block, *leaf.shape), leaf.dtype), shapes)
 
         def move(i, carry):
             state = kernel.sample(carry[0], (), {})
-            return state, jax.tree.map(lambda a, new: a.at[i].set(new), carry[1], _record(about, state))
+            written = jax.tree.map(lambda kept, new: kept.at[i].set(new), carry[1], _record(target, state))
+            return state, written
 
-        return jax.lax.fori_loop(0, count, move, (state, seen))
+        return jax.lax.fori_loop(0, count, move, (state, records))
 
-    return jax.vmap(one)(states)
+    return jax.vmap(advance_chain)(chains)

@@ -2,32 +2,43 @@
 
 import numpy as np
 import numpyro.distributions as dist
+from jaxtyping import Array
 from numpyro.distributions import constraints
 
 from ...base.compiling import compiled
 from ...model.domains import FullCovariance, Weights
+from ...model.model import Model
 from ...model.parameters import free_parameters
-from ...model.space import coordinates, free_vector, prior_of_free
+from ...model.space import Space
+from ...objectives.evaluation import terms_of
 from ...objectives.objective import Objective
 from ..method import Problem
+from ..steps import natural_scale
 
-_prior_of_free = compiled(prior_of_free)
 _UNBOUNDED = (constraints.real, constraints.positive, constraints.positive_definite)
+
+
+@compiled
+def _prior_of_free(space: Space, x: Array) -> tuple[Model, Array]:
+    """The model at x, and the log prior density of x: that on the natural scale plus the log Jacobian."""
+    return space.at(x), space.log_prior(x) + space.log_jacobian(x)
 
 
 def refuse_improper(problem: Problem, likelihood: Objective) -> tuple[str, ...]:
     """Remarks on the parameters without a proper prior; ValueError where the posterior is found to be improper."""
-    return _tails(problem, likelihood, names) if (names := _open_ended(problem)) else ()
+    names = _open_ended(problem)
+    return _tails(problem, likelihood, names) if names else ()
 
 
 def _open_ended(problem: Problem) -> list[str]:
     """The unbounded parameters whose prior is not known to be proper; ValueError for weights without one."""
-    found = []
+    names = []
     for name, (domain, _, prior, _) in free_parameters(problem.model, problem.fixed).items():
         if prior is None and isinstance(domain, Weights):
-            what = f"{name} has no prior, and the posterior of a network's weights is improper without one"
-            advice = "give it one, such as mf.weights(prior=dist.Normal(0.0, 1.0)), or hold it fixed"
-            raise ValueError(f"{what}: {advice}.")
+            raise ValueError(
+                f"{name} has no prior, and the posterior of a network's weights is improper without one: "
+                "give it one, such as mf.weights(prior=dist.Normal(0.0, 1.0)), or hold it fixed."
+            )
         base = prior
         while hasattr(base, "base_dist"):
             base = base.base_dist
@@ -36,8 +47,8 @@ def _open_ended(problem: Problem) -> list[str]:
         whole = known and (prior.event_dim == 2 or type(domain) is not FullCovariance)
         bounded = getattr(domain, "constraint", None) not in (None, *_UNBOUNDED)
         if not (whole or bounded or isinstance(domain, Weights)):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[str, ...]:
@@ -48,21 +59,35 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
     grow along with it. That is looked at from the starting values, in one coordinate after the other: needed for a
     proper posterior, not proof; and a start far from the data may be refused though another would do.
     """
-    x0, labels = free_vector(problem.model, problem.fixed), coordinates(problem.model, problem.fixed)
-    opened = [i for i, c in enumerate(labels) if c.parameter in names]
-    r, unit = sum(not labels[i].log_scale for i in opened), np.log(10.0)
+    space = problem.space
+    x0 = space.vector()
+    coordinates = space.coordinates
+    scale = natural_scale(problem)
+    opened = [i for i, c in enumerate(coordinates) if c.parameter in names]
+    real_numbers = sum(not coordinates[i].log_scale for i in opened)
+    tenfold = np.log(10.0)
 
     def density(i, move):
-        model, log_p = _prior_of_free(problem.model, problem.fixed, x0 + move * (np.arange(x0.size) == i))
-        return float(np.sum(np.asarray(likelihood.terms(model, problem.population, problem.key).value)) + log_p)
+        x = x0.copy()
+        x[i] += move
+        model, log_p = _prior_of_free(space, x)
+        terms = terms_of(likelihood, model, problem.population, problem.key)
+        return float(np.sum(np.asarray(terms.value)) + log_p)
 
     for i in opened:
-        for end, sign in (("infinity", 1.0), ("0" if labels[i].log_scale else "minus infinity", -1.0)):
-            moves = (3.0 * unit, 5.0 * unit) if labels[i].log_scale else np.array([1e3, 1e5]) * (1.0 + abs(x0[i]))
-            near, far = (density(i, sign * move) for move in moves)
-            slowest = r * (sign > 0) if labels[i].log_scale else 1
-            if np.isfinite(far) and not near - far > (slowest + 0.1) * 2.0 * unit:
-                what = f"neither prior nor data make it fall off as {labels[i].label} goes to {end}"
-                advice = f"give {labels[i].parameter} a proper prior, such as dist.LogNormal(0.0, 1.0), or fix it"
-                raise ValueError(f"the posterior is improper: {what}; {advice}.")
+        log_scale = coordinates[i].log_scale
+        moves = (3.0 * tenfold, 5.0 * tenfold) if log_scale else (1e3 * scale[i], 1e5 * scale[i])
+        for sign in (1.0, -1.0):
+            near = density(i, sign * moves[0])
+            far = density(i, sign * moves[1])
+            slowest = 1
+            if log_scale:
+                slowest = real_numbers if sign > 0 else 0
+            if np.isfinite(far) and not near - far > (slowest + 0.1) * 2.0 * tenfold:
+                lower_end = "0" if log_scale else "minus infinity"
+                raise ValueError(
+                    "the posterior is improper: neither prior nor data make it fall off as "
+                    f"{coordinates[i].label} goes to {'infinity' if sign > 0 else lower_end}; give "
+                    f"{coordinates[i].parameter} a proper prior, such as dist.LogNormal(0.0, 1.0), or fix it."
+                )
     return (f"{', '.join(names)}: no proper prior, so the posterior is proper only by the data, as far as was looked.",)

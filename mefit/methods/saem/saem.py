@@ -12,10 +12,13 @@ from ...effects.kernels import Kernel, LaplaceProposal, RandomWalk
 from ...model.densities import eta_size
 from ...model.model import Model
 from ...model.numbers import labels_of
-from ...model.space import coordinates, free_vector, prior_of
-from ...objectives.objective import Objective, refuse_start
+from ...model.space import prior_of
+from ...objectives.evaluation import terms_of
+from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
-from ..method import NOT_ESTIMATED, Method, Outcome, Problem, State
+from ..maximise import outcome_of
+from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
+from ..refusals import refuse_start
 from .maximisation import Draws, Setting, Trace, begin, block
 from .structure import find_structure
 
@@ -64,10 +67,9 @@ class SAEM(Method):
     if every eta were known. Without `stop_early` both go on to their limits. Weights of networks are not judged.
     A covariance that becomes singular ends everything.
 
-    `marginal` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
-    `details` hold the `trajectory` and the kernels' `acceptance` as data frames, the last draws `eta_draws` (C, N, K),
-    `conditional_mean` and `conditional_sd` of the random effects (N, K), and `monte_carlo_error`. In `history` the
-    objective is Q, and `gradient_norm` the largest Monte Carlo error. ValueError for a model without random effects.
+    `likelihood_by` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
+    `fit.saem` holds what else it leaves (see `SAEMRun`), such as the trajectory. In `history` the objective is Q, and
+    the measure the largest Monte Carlo error. ValueError for a model without random effects.
     Sources: Delyon, Lavielle and Moulines (1999), Ann. Stat. 27; Kuhn and Lavielle (2005), Comput. Stat. Data Anal. 49;
     the Newton step in place of a maximum: Lange (1995), J. R. Stat. Soc. B 57.
     """
@@ -80,7 +82,7 @@ class SAEM(Method):
     tolerance: float = 0.05
     stop_early: bool = True
     learning_rate: float = 0.01
-    marginal: Objective = ImportanceSampling()
+    likelihood_by: Objective = ImportanceSampling()
     block: int = 50
     label: ClassVar[str] = "SAEM"
     random: ClassVar[bool] = True
@@ -90,20 +92,31 @@ class SAEM(Method):
             raise ValueError("SAEM draws random effects, and this model has none: use Laplace or NaivePooled.")
         if min(self.chains, self.block, self.exploration, self.smoothing, len(self.kernels)) < 1:
             raise ValueError("SAEM needs one or more chains, kernels, and iterations of each phase and in a block.")
-        if not (isinstance(self.marginal, Objective) and self.marginal.likelihood):
-            raise ValueError("SAEM's marginal must be a likelihood of theta, such as ImportanceSampling() or AGQ(9).")
-        self.marginal.rehearse(problem)
-        keys, x = jax.random.split(problem.key), free_vector(problem.model, problem.fixed)
+        if not (isinstance(self.likelihood_by, Objective) and self.likelihood_by.likelihood):
+            raise ValueError(
+                "SAEM's likelihood_by must be a likelihood of theta, such as ImportanceSampling() or AGQ(9)."
+            )
+        self.likelihood_by.rehearse(problem.model, problem.population)
+        keys = jax.random.split(problem.key)
+        x = problem.space.vector()
         structure = find_structure(problem, x, keys[0])
-        setting = Setting(self.kernels, structure, problem.model, problem.fixed, problem.population.subjects)
+        setting = Setting(
+            kernels=self.kernels,
+            structure=structure,
+            template=problem.model,
+            fixed=problem.fixed,
+            subjects=problem.population.subjects,
+        )
         draws, first, typical, prior = begin(setting, self.chains, keys[1])
         refuse_start(problem, prior, typical)
-        memory = Memory(setting, draws, Trace(*map(np.asarray, first)), np.full(x.size, np.inf))
+        trace = jax.tree.map(np.asarray, first)
+        memory = Memory(setting, draws, trace, error=np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        ahead, exploring = np.arange(self.block), memory.settled is None
+        ahead = np.arange(self.block)
+        exploring = memory.settled is None
         gains = np.ones(self.block) if exploring else 1.0 / (memory.smoothed + 1.0 + ahead)
         annealed = exploring & (self.annealing > 0) & (memory.explored + ahead < self.exploration // 2)
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
@@ -111,10 +124,11 @@ class SAEM(Method):
         draws, rows, model, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
-            what = "before a covariance became singular or a value infinite"
-            advice = "leave out a random effect, make the covariance diagonal, or give it a prior"
-            message = f"stopped after {state.iteration} iterations, {what}: {advice}"
-            return dataclasses.replace(state, done=True, message=message)
+            message = (
+                f"stopped after {state.iteration} iterations, before a covariance became singular or a value "
+                "infinite: leave out a random effect, make the covariance diagonal, or give it a prior"
+            )
+            return dataclasses.replace(state, ending=Ending.FAILED, message=message)
         memory = memory._replace(draws=draws, trace=trace)
         if not exploring:
             smoothed = memory.smoothed + self.block
@@ -128,44 +142,70 @@ class SAEM(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        terms = jax.tree.map(np.asarray, self.marginal.terms(state.model, problem.population, problem.key))
-        remark = f"log-likelihood and standard errors by {self.marginal.label} at the estimates of SAEM"
+        marginal = self.likelihood_by
+        terms = jax.tree.map(np.asarray, terms_of(marginal, state.model, problem.population, problem.key))
+        remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
-            size, most = terms.details["effective_sample_size"], self.marginal.evaluations(state.model)
+            size = terms.details["effective_sample_size"]
+            most = marginal.evaluations(state.model)
             error = 2.0 * np.sqrt(np.sum(np.maximum(1.0 / size - 1.0 / most, 0.0)))
             remark += f"; its Monte Carlo error makes -2LL uncertain by about {error:.2g} (one SD)"
-        eta, covariance = self.marginal.modes(state.model, problem.population, terms)
-        trace, rows = memory.trace, pd.RangeIndex(len(memory.trace.x), name="iteration")
-        mean, square = (np.asarray(moment) for moment in memory.draws.moments)
-        still = (np.ptp(trace.x, axis=0) == 0) & (state.iteration > 0)
-        trajectory = pd.DataFrame(trace.numbers, rows, labels_of(state.model))
-        acceptance = pd.DataFrame(trace.acceptance, rows, [kernel.label for kernel in self.kernels])[1:]
-        details = {"trajectory": trajectory, "acceptance": acceptance, "explored": memory.explored} | terms.details
-        details |= {"conditional_mean": mean, "conditional_sd": np.sqrt(np.maximum(square - mean**2, 0.0))}
-        details |= {"monte_carlo_error": memory.error, "eta_draws": np.asarray(memory.draws.eta)}
-        log_l, log_p = float(np.sum(terms.value)), float(prior_of(state.model, problem.fixed))
-        ended = (state.converged, state.message, tuple(np.where(still, NOT_ESTIMATED, "").tolist()))
-        return Outcome(state.model, log_l, log_p, eta, covariance, *ended, (remark + ".",), details)
+        log_prior = float(prior_of(state.model, problem.fixed))
+        outcome = outcome_of(marginal, problem, state, terms, log_prior)
+        still = (np.ptp(memory.trace.x, axis=0) == 0) & (state.iteration > 0)
+        return dataclasses.replace(
+            outcome,
+            status=tuple(NOT_ESTIMATED if unmoved else "" for unmoved in still),
+            remarks=(remark + ".",),
+            saem=self._run(state, memory),
+        )
 
-    def information(self, problem: Problem, model: Model) -> Float[np.ndarray, "P P"]:
-        """Minus the Hessian of the `marginal` objective in the free coordinates."""
-        return self.marginal.information(problem, model)
+    def _run(self, state: State, memory: Memory) -> SAEMRun:
+        rows = pd.RangeIndex(len(memory.trace.x), name="iteration")
+        kernels = [kernel.label for kernel in self.kernels]
+        mean = np.asarray(memory.draws.moments[0])
+        square = np.asarray(memory.draws.moments[1])
+        return SAEMRun(
+            trajectory=pd.DataFrame(memory.trace.numbers, rows, labels_of(state.model)),
+            acceptance=pd.DataFrame(memory.trace.acceptance, rows, kernels)[1:],
+            explored=memory.explored,
+            monte_carlo_error=memory.error,
+            conditional_mean=mean,
+            conditional_sd=np.sqrt(np.maximum(square - mean**2, 0.0)),
+            eta_draws=np.asarray(memory.draws.eta),
+        )
 
     def _state(self, problem: Problem, model: Model, memory: Memory) -> State:
-        error, iteration = float(np.max(memory.error, initial=0.0)), memory.explored + memory.smoothed
+        error = float(np.max(memory.error, initial=0.0))
+        iteration = memory.explored + memory.smoothed
         close = memory.smoothed > 0 and error <= self.tolerance
-        over, message = memory.smoothed >= self.smoothing or (close and self.stop_early), ""
-        if over:
-            how = "until it no longer drifted" if memory.settled else "the most it was allowed"
-            worst = coordinates(problem.model, problem.fixed)[int(np.argmax(memory.error))].label
+        ending = None
+        if memory.smoothed >= self.smoothing or (close and self.stop_early):
+            ending = Ending.CONVERGED if close else Ending.FAILED
+        info = Info(
+            objective=float(memory.trace.q[-1]),
+            measure=error,
+            measure_name="largest Monte Carlo error, in standard errors",
+            evaluations=iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels),
+        )
+        return State(
+            iteration=iteration,
+            model=model,
+            info=info,
+            memory=memory,
+            ending=ending,
+            message=self._message(problem, memory, error, close) if ending else "",
+        )
+
+    def _message(self, problem: Problem, memory: Memory, error: float, close: bool) -> str:
+        how = "until it no longer drifted" if memory.settled else "the most it was allowed"
+        if close:
+            verdict = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
+        else:
+            worst = problem.space.labels[int(np.argmax(memory.error))]
             size = f"{error:.0%} of a standard error" if np.isfinite(error) else "not known after so few"
-            found = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
-            if close:
-                found = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
-            message = f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: {found}"
-        evaluations = iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels)
-        objective, ended = float(memory.trace.q[-1]), (over, close and over, message)
-        return State(iteration, model, objective, error, evaluations, *ended, memory)
+            verdict = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
+        return f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: {verdict}"
 
 
 def _is_singular(covariance: Any) -> bool:

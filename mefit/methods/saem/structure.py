@@ -15,6 +15,7 @@ from ...model.outcomes import plain
 from ...model.parameters import free_parameters
 from ...model.space import coordinates, set_free
 from ..method import Problem
+from ..steps import natural_scale
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 
@@ -47,11 +48,13 @@ def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Ar
 
 
 @compiled
-def _survey(about: tuple[Any, ...], x: Array, places: Any, names: tuple[str, ...], key: Any) -> tuple[Any, ...]:
+def _survey(
+    about: tuple[Any, ...], x: Array, scale: Array, places: Any, names: tuple[str, ...], key: Any
+) -> tuple[Any, ...]:
     """At random points: values, derivatives of both densities, and the covariance, true and by each field."""
     model, fixed, subjects = about
     k, at, keys = eta_size(model), jnp.asarray(places, int), jax.random.split(key)
-    points = x[at] + 0.05 * (jnp.abs(x[at]) + 0.1) * jax.random.normal(keys[0], (_POINTS, len(places)))
+    points = x[at] + 0.05 * scale[at] * jax.random.normal(keys[0], (_POINTS, len(places)))
 
     def one(point, eta):
         def moved(point):
@@ -87,7 +90,10 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
 
     names = tuple(n for n, p in free.items() if p.prior is None and could_be(getattr(model, n), p.domain))
     about = (model, problem.fixed, problem.population.subjects)
-    points, by_x, by_eta, by_effects, seen, said = jax.tree.map(np.asarray, _survey(about, x, places, names, key))
+    scale = natural_scale(problem)
+    points, by_x, by_eta, by_effects, seen, said = jax.tree.map(
+        np.asarray, _survey(about, x, scale, places, names, key)
+    )
     covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
     variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
     shifts: dict[int, tuple[bool, np.ndarray]] = {}
@@ -103,11 +109,26 @@ def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
 
 
 def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:
-    """The A (N, K) with by_x (T, N) = by_eta (T, N, K) A at all T points; None where there is none."""
+    """The A (N, K) with by_x (T, N) = by_eta (T, N, K) A at all T points; None where there is none.
+
+    Both are taken in units of their own size, or a coordinate in a large unit would pass for one that moves nothing.
+    """
+    unit_x = _size_of(by_x.reshape(-1, 1))
+    unit_eta = _size_of(by_eta.reshape(-1, by_eta.shape[-1]))
+    by_x = by_x / unit_x
+    by_eta = by_eta / unit_eta
     size = np.sqrt(by_x**2 + np.sum(by_eta**2, -1))
     if not np.all(np.isfinite(size)) or not np.any(by_x):
         return None
     size = np.where(size > 0, size, 1.0)
     left, right = (by_eta / size[..., None]).transpose(1, 0, 2), (by_x / size).T[..., None]
     direction = np.linalg.pinv(left, rcond=1e-10) @ right
-    return direction[..., 0] if np.all(np.abs(left @ direction - right) < 1e-8) else None
+    if not np.all(np.abs(left @ direction - right) < 1e-8):
+        return None
+    return direction[..., 0] * unit_x / unit_eta
+
+
+def _size_of(columns: Float[np.ndarray, "R C"]) -> Float[np.ndarray, " C"]:
+    """The root mean square of each column; one where all of it is zero."""
+    size = np.sqrt(np.mean(np.nan_to_num(columns) ** 2, axis=0))
+    return np.where(size > 0.0, size, 1.0)

@@ -1,0 +1,115 @@
+"""The scale of each coordinate of a function: how far it may move before the function bends.
+
+Optimisers, differences and tests that count in these scales give the same answer in every unit.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+_TRIES = 8
+_FARTHEST = 1e6  # guesses: no step is longer
+_FIRST = 1e-4  # of a coordinate's size: the first step of a difference
+_COARSE = 0.1  # scales: a longer step than this may see another curvature than the one here
+_FINE = 1e-7  # scales: with a shorter one rounding takes more than the difference
+_LOST = 1e-6  # of the gradient: a smaller difference may be rounding, or the error of an inner search
+
+
+class Sizes(NamedTuple):
+    """What is known of the scales before they are measured.
+
+    `guess` is 1 for a logarithm, the value itself for a number with a unit, and 0 where nothing is known. No scale is
+    taken for longer than `most`: 3 for a logarithm, infinite for a number with a unit. A coordinate that is not
+    `measured` has the scale 1 by construction, such as a weight of a network.
+    """
+
+    guess: Float[np.ndarray, " P"]
+    most: Float[np.ndarray, " P"]
+    measured: Bool[np.ndarray, " P"]
+
+
+class Curvature(NamedTuple):
+    """Second derivatives of a function by differences of its gradient, and the scales that come of them.
+
+    Where a coordinate was not measured, or the function does not bend along it, its row and column are 0.
+    """
+
+    scale: Float[np.ndarray, " P"]
+    matrix: Float[np.ndarray, "P P"]
+    evaluations: int
+
+
+def measure_curvature(
+    function: ValueAndGradient,
+    x: Float[np.ndarray, " P"],
+    gradient: Float[np.ndarray, " P"],
+    sizes: Sizes,
+    *,
+    central: bool = False,
+) -> Curvature:
+    """Measure how the gradient g of `function` changes along each coordinate at x.
+
+    scale_j = (|d^2 f / dx_j^2| + g_j^2)^(-1/2): over one scale the function changes by about one, whether it bends or
+    slopes. The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies
+    well between rounding and the function's bends: a poor guess costs evaluations and no digits. `central` takes
+    differences to both sides, which squares the error.
+    """
+    count = x.size
+    scale = np.ones(count)
+    matrix = np.zeros((count, count))
+    evaluations = 0
+    for i in np.flatnonzero(sizes.measured).tolist():
+        guess = sizes.guess[i] if sizes.guess[i] > 0.0 else _size_by_gradient(gradient[i])
+        longest = min(_COARSE * sizes.most[i], _FARTHEST * guess)
+        row, tries = _row(function, x, gradient, i, _FIRST * guess, longest, central)
+        evaluations += tries
+        bend = 0.0 if row is None else abs(row[i])
+        steepness = np.hypot(np.sqrt(bend), gradient[i])
+        scale[i] = min(1.0 / steepness if steepness > 0.0 else guess, sizes.most[i])
+        if row is not None:
+            matrix[i] = row
+    known = np.any(matrix != 0.0, axis=1)
+    matrix = np.where(np.outer(known, known), 0.5 * (matrix + matrix.T), 0.0)
+    return Curvature(scale, matrix, evaluations)
+
+
+def _size_by_gradient(slope: float) -> float:
+    return 1.0 / abs(slope) if slope != 0.0 else 1.0
+
+
+def _row(
+    function: ValueAndGradient,
+    x: np.ndarray,
+    gradient: np.ndarray,
+    i: int,
+    step: float,
+    longest: float,
+    central: bool,
+) -> tuple[np.ndarray | None, int]:
+    """A row of the matrix of second derivatives, None where it cannot be told from nothing; and the evaluations."""
+    evaluations = 0
+    for _ in range(_TRIES):
+        move = np.zeros(x.size)
+        move[i] = step
+        ahead = function(x + move)[1]
+        behind = function(x - move)[1] if central else gradient
+        evaluations += 2 if central else 1
+        if not (np.all(np.isfinite(ahead)) and np.all(np.isfinite(behind))):
+            step *= 0.01
+            continue
+        change = ahead - behind
+        row = change / (2.0 * step if central else step)
+        share = step * np.sqrt(abs(row[i]))  # of a scale
+        if share > _COARSE:
+            step *= 0.01 / share
+        elif share < _FINE or abs(change[i]) < _LOST * max(abs(ahead[i]), abs(behind[i])):
+            if step >= longest:
+                break
+            step = min(100.0 * step, longest)
+        else:
+            return row, evaluations
+    return None, evaluations

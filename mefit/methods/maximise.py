@@ -1,0 +1,203 @@
+"""The loop that maximises an objective over theta, an iteration of its optimiser at a time."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ..base.bfgs import Point
+from ..objectives.evaluation import (
+    Batches,
+    batches_of,
+    evaluate,
+    mean_loss,
+    modes_of,
+)
+from ..objectives.objective import (
+    AT_BOUNDARY,
+    NOT_ESTIMATED,
+    NOT_IDENTIFIED,
+    Maximum,
+    Objective,
+    Term,
+    name_subjects,
+)
+from .limits import Limits
+from .method import Ending, Info, Method, Outcome, Problem, State
+from .refusals import refuse_derivative
+
+
+class Memory(NamedTuple):
+    """What maximising keeps between iterations."""
+
+    point: Point
+    batches: Batches
+    limits: Limits
+
+
+class Maximise(Method):
+    """Maximise an objective: sum_i l_i(theta) + log p(theta). `fit` makes one of every objective that it is given.
+
+    The objective's optimiser works on the mean over subjects. `scale_limit` bounds every positive quantity to that
+    factor below and above its starting value; `Limits` says what it means where one gets there.
+    """
+
+    objective: Objective
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return self.objective.label
+
+    @property
+    def likelihood(self) -> bool:  # type: ignore[override]
+        return self.objective.likelihood
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        return self.objective.random
+
+    @property
+    def likelihood_by(self) -> Objective | None:
+        return self.objective if self.objective.likelihood else None
+
+    def init(self, problem: Problem) -> State:
+        self.objective.check(problem.model, problem.population)
+        space = problem.space
+        count = len(problem.population)
+        batches = batches_of(self.objective, problem.model, problem.population, problem.key)
+        x = space.vector()
+        loss = mean_loss(self.objective, space, batches, count)
+        point = self.objective.optimiser.init(loss, x, space.sizes)
+        if not np.isfinite(point.value):
+            refuse_derivative(problem, self.objective, batches, x)
+        limits = Limits(
+            coordinates=space.coordinates,
+            start=x,
+            factor=self.objective.scale_limit,
+            subjects=count,
+        )
+        return self._state(problem, 0, Memory(point, batches, limits))
+
+    def step(self, problem: Problem, state: State) -> State:
+        memory: Memory = state.memory
+        optimiser = self.objective.optimiser
+        limits = memory.limits
+        loss = mean_loss(self.objective, problem.space, memory.batches, len(problem.population))
+        point = optimiser.step(loss, memory.point, limits.bounds)
+        if limits.reached(point):
+            point, limits = limits.stop(optimiser, point, loss)
+        elif point.converged and self.objective.likelihood:
+            point, limits = limits.look_at_zero(optimiser, point, loss)
+        if not point.done and state.iteration + 1 >= optimiser.max_iterations:
+            steepest = problem.space.labels[int(np.argmax(np.abs(point.gradient * point.scale)))]
+            message = (
+                f"stopped after {optimiser.max_iterations} iterations, with the objective still climbing in "
+                f"{steepest}: start closer, fix a parameter, or allow more iterations"
+            )
+            point = dataclasses.replace(point, done=True, message=message)
+        return self._state(problem, state.iteration + 1, Memory(point, memory.batches, limits))
+
+    def finish(self, problem: Problem, state: State) -> Outcome:
+        memory: Memory = state.memory
+        x = memory.point.x
+        _, _, prior, terms = evaluate(self.objective, problem.space, x, memory.batches)
+        unused = unused_coordinates(self.objective, problem, memory.batches, x)
+        boundary = memory.limits.boundary
+        status = []
+        for i in range(x.size):
+            word = NOT_ESTIMATED if unused[i] else ""
+            status.append(AT_BOUNDARY if i in boundary else word)
+        maximum = Maximum(
+            space=problem.space,
+            x=x,
+            value=state.info.objective,
+            population=problem.population,
+            key=problem.key,
+            terms=terms,
+            status=tuple(status),
+            converged=bool(state.ending and state.ending.converged),
+        )
+        verdict = self.objective.judge(maximum)
+        ended = outcome_of(self.objective, problem, state, terms, float(prior))
+        remarks = (*boundary.values(), *ended.remarks, *verdict.remarks)
+        ended = dataclasses.replace(ended, status=verdict.status, remarks=remarks)
+        if verdict.unbounded:
+            return dataclasses.replace(ended, ending=Ending.UNBOUNDED, message=verdict.unbounded)
+        if NOT_IDENTIFIED in verdict.status and ended.converged:
+            return dataclasses.replace(ended, ending=Ending.NOT_IDENTIFIED)
+        return ended
+
+    def _state(self, problem: Problem, iteration: int, memory: Memory) -> State:
+        point = memory.point
+        count = len(problem.population)
+        info = Info(
+            objective=-point.value * count,
+            measure=point.decrement * np.sqrt(count),
+            measure_name="distance to the maximum, in standard errors",
+            evaluations=point.evaluations,
+        )
+        return State(
+            iteration=iteration,
+            model=problem.space.model_at(point.x),
+            info=info,
+            memory=memory,
+            ending=_ending(memory),
+            message=point.message,
+        )
+
+
+def as_method(given: Objective | Method) -> Method:
+    """The method itself, or the one that maximises this objective."""
+    return Maximise(given) if isinstance(given, Objective) else given
+
+
+def _ending(memory: Memory) -> Ending | None:
+    if not memory.point.done:
+        return None
+    if memory.point.converged:
+        return Ending.BOUNDARY if memory.limits.boundary else Ending.CONVERGED
+    return Ending.UNBOUNDED if memory.limits.unbounded else Ending.FAILED
+
+
+def unused_coordinates(
+    objective: Objective, problem: Problem, batches: Batches, x: Float[np.ndarray, " P"]
+) -> np.ndarray:
+    """The coordinates that the objective does not use: those along which its gradient is exactly zero everywhere.
+
+    It is looked at x, at the start and in between, a little to the side: a gradient may vanish at one point by
+    symmetry, or at the maximum itself.
+    """
+    start = problem.space.vector()
+    sizes = problem.space.sizes
+    aside = np.where(sizes.guess > 0.0, sizes.guess, 1.0) * 1e-3 * np.cos(np.arange(x.size))
+    unused = np.ones(x.size, bool)
+    for place in (x, start, x + aside):
+        unused &= np.asarray(evaluate(objective, problem.space, place, batches)[1]) == 0.0
+        if not np.any(unused):
+            break
+    return unused
+
+
+def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term, prior: float) -> Outcome:
+    """What is reported of a state's model, given the terms of every subject and the log prior there."""
+    terms = jax.tree.map(np.asarray, terms)
+    eta, covariance, searched = modes_of(objective, state.model, problem.population, terms)
+    sizes: Any = terms.details.get("effective_sample_size")
+    remarks: tuple[str, ...] = ()
+    if not np.all(searched):
+        lost = name_subjects(problem.population, ~searched)
+        remarks += (f"the search for the random effects did not end for {lost}.",)
+    return Outcome(
+        model=state.model,
+        log_likelihood=float(np.sum(terms.value)),
+        log_prior=prior,
+        eta=eta,
+        eta_covariance=covariance,
+        ending=state.ending or Ending.INTERRUPTED,
+        message=state.message,
+        status=("",) * len(problem.space.coordinates),
+        remarks=remarks,
+        effective_sample_size=sizes,
+    )

@@ -1,0 +1,203 @@
+"""Objectives summed over subjects: values, gradients and information, in chunks where there are many."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from ..base.compiling import compiled
+from ..base.scales import measure_curvature
+from ..data.population import Population
+from ..data.subject import Subject
+from ..effects.modes import modes
+from ..model.model import Model
+from ..model.space import Space
+from .objective import Objective, Term
+
+_LARGEST_CHUNK = 32  # subjects evaluated at once: more do not fit a core's cache, and all wait for the slowest search
+
+
+class Batches(NamedTuple):
+    """A population cut into chunks of equal size; the last is filled up with subjects of weight zero.
+
+    Subjects with many records stand together, so that those with few need not wait for them.
+    """
+
+    subjects: Subject
+    extras: PyTree
+    weights: Array  # how often each subject counts
+    place: Array  # (N,), where each subject of the population stands
+
+
+def batches_of(
+    objective: Objective,
+    model: Model,
+    population: Population,
+    key: PRNGKeyArray | None,
+    weights: Float[np.ndarray, " N"] | None = None,
+) -> Batches:
+    """The population, with the objective's extras, in chunks: leading axes (chunks, subjects of a chunk).
+
+    `weights` say how often each subject counts: once, unless given.
+    """
+    count = len(population)
+    chunks, size = chunks_of(objective, model, population, count)
+    order = np.arange(count) if chunks == 1 else np.argsort(-_length(population), kind="stable")
+    place = jnp.asarray(np.argsort(order))
+    filled = np.concatenate([order, np.full(chunks * size - count, order[-1])])
+
+    def cut(leaf):  # by NumPy, which compiles nothing
+        leaf = leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
+        return jax.device_put(leaf[filled].reshape(chunks, size, *leaf.shape[1:]))
+
+    extras = objective.extras(model, population, key)
+    given = np.ones(count) if weights is None else np.asarray(weights, float)
+    counted = np.where(np.arange(chunks * size) < count, given[filled], 0.0).reshape(chunks, size)
+    return Batches(
+        subjects=jax.tree.map(cut, population.subjects),
+        extras=jax.tree.map(cut, extras),
+        weights=jnp.asarray(counted),
+        place=place,
+    )
+
+
+def chunks_of(objective: Objective, model: Model, population: Population, count: int) -> tuple[int, int]:
+    """How many chunks `count` of the subjects are cut into, and of how many subjects each."""
+    # All of a chunk wait for its longest subject: the longer that is, the fewer.
+    longest = max(1, int(_length(population).max()))
+    largest = min(_LARGEST_CHUNK, _LARGEST_CHUNK * 64 // longest)
+    crowded = max(1, objective.evaluations(model) // 2000)
+    chunks = math.ceil(count / max(1, largest // crowded))
+    return chunks, math.ceil(count / chunks)
+
+
+def _length(population: Population) -> Int[np.ndarray, " N"]:
+    """Rows and doses of each subject: what it costs."""
+    return population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
+
+
+def evaluation(
+    objective: Objective, space: Space, x: Float[Array, " P"], batches: Batches
+) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, ""], Term]:
+    """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
+
+    def chunk(x, batch):
+        return _total(objective, space.at(x), *batch)
+
+    log_p, slope = jax.value_and_grad(space.log_prior)(x)
+    with_gradient = jax.value_and_grad(chunk, has_aux=True)
+    if x.size <= objective.forward_up_to and objective.evaluations(space.template) == 1:
+        with_gradient = _value_and_forward_gradient(chunk)
+    if batches.weights.shape[0] == 1:
+        (value, terms), gradient = with_gradient(x, jax.tree.map(lambda leaf: leaf[0], batches[:3]))
+        return value + log_p, gradient + slope, log_p, terms
+
+    def accumulate(total, batch):
+        (value, terms), gradient = with_gradient(x, batch)
+        return (total[0] + value, total[1] + gradient), terms
+
+    (value, gradient), terms = jax.lax.scan(accumulate, (log_p, slope), batches[:3])
+    return value, gradient, log_p, _join_chunks(terms, batches.place)
+
+
+evaluate = compiled(evaluation)
+
+
+def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
+    terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
+    return jnp.sum(weights * terms.value), terms
+
+
+def total(objective: Objective, model: Model, batches: Batches) -> Float[Array, ""]:
+    """The objective without the prior, to be derived by others; the subjects one chunk after the other."""
+    values = jax.lax.map(lambda batch: _total(objective, model, *batch)[0], batches[:3])
+    return jnp.sum(values)
+
+
+def _value_and_forward_gradient(function: Callable) -> Callable:
+    """`jax.value_and_grad(function, has_aux=True)` by forward derivatives."""
+
+    def twice(x, *args):
+        value, aux = function(x, *args)
+        return value, (value, aux)
+
+    return lambda *args: jax.jacfwd(twice, has_aux=True)(*args)[::-1]
+
+
+def mean_loss(
+    objective: Objective, space: Space, batches: Batches, count: int
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """Minus the objective over the number of subjects, and its gradient: infinite, and flat, where it is no number."""
+
+    def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient, _, _ = evaluate(objective, space, x, batches)
+        slope = -np.asarray(gradient, float) / count
+        if not np.all(np.isfinite(slope)):
+            return np.inf, np.zeros_like(slope)
+        return -float(value) / count, slope
+
+    return loss
+
+
+def information(
+    objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None
+) -> Float[np.ndarray, "P P"]:
+    """Minus the Hessian of the objective at the space's template, by central differences of its exact gradient.
+
+    It reuses the program that a fit compiled, so it costs evaluations but no compilation. The steps are a small part
+    of each coordinate's scale, whatever its unit.
+    """
+    count = len(population)
+    x = space.vector()
+    loss = mean_loss(objective, space, batches_of(objective, space.template, population, key), count)
+    gradient = loss(x)[1]
+    sizes = space.sizes
+    everything = sizes._replace(measured=np.ones(x.size, bool))
+    return count * measure_curvature(loss, x, gradient, everything, central=True).matrix
+
+
+def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
+    """The terms of every subject at given parameters, without derivatives."""
+    objective.check(model, population)
+    return _terms(objective, model, batches_of(objective, model, population, key))
+
+
+@compiled
+def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
+    terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches[:3])
+    return _join_chunks(terms, batches.place)
+
+
+def modes_of(
+    objective: Objective, model: Model, population: Population, terms: Term
+) -> tuple[Float[np.ndarray, "N K"], Float[np.ndarray, "N K K"], np.ndarray]:
+    """Empirical Bayes estimates, their covariance, and which searches ended: from the terms where they hold them."""
+    if objective.finds_modes:
+        covariance = inverse_precision(np.asarray(terms.precision))
+        return np.asarray(terms.eta), covariance, np.asarray(terms.converged)
+    mode = jax.tree.map(np.asarray, modes(model, population.subjects, objective.newton))
+    return mode.eta, inverse_precision(mode.precision), np.asarray(terms.converged) & mode.converged
+
+
+def inverse_precision(precision: Float[np.ndarray, "N K K"]) -> Float[np.ndarray, "N K K"]:
+    """Inverse of each matrix; where one is singular, infinite variance: the subject's data say nothing there."""
+    inverse = np.full(precision.shape, np.nan)
+    for i, matrix in enumerate(precision):
+        try:
+            inverse[i] = np.linalg.inv(matrix)
+        except np.linalg.LinAlgError:
+            inverse[i] = np.diag(np.full(len(matrix), np.inf))
+    return inverse
+
+
+def _join_chunks(terms: Any, place: Array) -> Any:
+    """The terms in the order of the population, without those that fill up the last chunk."""
+
+    def join(leaf):
+        return leaf.reshape(leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])[place]
+
+    return jax.tree.map(join, terms)
