@@ -158,11 +158,11 @@ def ode(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + ODE, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.model.space import free_vector
-    from mefit.objectives.objective import evaluate
+    from mefit.model.space import Space
+    from mefit.objectives.evaluation import batches_of, evaluate
 
     real, model, method, rows = mf.datasets.theophylline(), namespace["start_model"](), mf.FOCE(), []
-    x = free_vector(model, ())
+    x = Space(model).vector()
     long = mf.Subject(
         np.linspace(0, 240, 201), np.zeros(201), np.ones(201), {}, mf.Doses.of(4.0, np.arange(0, 240, 8.0))
     )
@@ -172,10 +172,10 @@ def ode(repeats: int) -> None:
         cases[f"120 of 11 rows and {share} of 201"] = mf.Population.from_subjects(some)
     for name, population in cases.items():
         population = mf.simulate(model, population, jax.random.key(1))
-        batches = method.batches(model, population, None)
+        batches = batches_of(method, model, population, None)
 
         def evaluation(batches=batches):
-            jax.block_until_ready(evaluate(method, model, (), x, batches))
+            jax.block_until_ready(evaluate(method, Space(model), x, batches))
 
         seconds = median_time(evaluation, 3)
         rows.append([name, f"{1e3 * seconds:.0f}", f"{1e6 * seconds / len(population):.0f}"])
@@ -198,7 +198,7 @@ def warm(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax = namespace["mf"], namespace["jax"]
-    from mefit.objectives.objective import evaluate
+    from mefit.objectives.evaluation import evaluate
 
     population, model = mf.datasets.theophylline(), namespace["start_model"]()
     other = mf.simulate(model, population, jax.random.key(1))
@@ -237,7 +237,7 @@ def saem(repeats: int, seeds: int = 8) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.model.space import free_vector
+    from mefit.model.space import Space
 
     population, model = mf.datasets.theophylline(), namespace["start_model"]()
     kernels = {
@@ -261,7 +261,7 @@ def saem(repeats: int, seeds: int = 8) -> None:
         first = time.perf_counter() - begin
         seconds, spread = median_time(refit, repeats), "0"
         if method.random:
-            sd = np.std([free_vector(refit(seed).model, ()) for seed in range(seeds)], axis=0, ddof=1)
+            sd = np.std([Space(refit(seed).model).vector() for seed in range(seeds)], axis=0, ddof=1)
             spread = f"{np.exp(np.mean(np.log(sd))):.4f}"
         rows.append([name, f"{first - seconds:.1f}", f"{1e3 * seconds:.0f}", spread])
     table(
@@ -276,8 +276,8 @@ def scaling(sizes: list[int]) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf, jax, np = namespace["mf"], namespace["jax"], __import__("numpy")
-    from mefit.model.space import free_vector
-    from mefit.objectives.objective import evaluate
+    from mefit.model.space import Space
+    from mefit.objectives.evaluation import batches_of, evaluate
 
     real, model = mf.datasets.theophylline(), namespace["start_model"]()
     rows = []
@@ -287,10 +287,10 @@ def scaling(sizes: list[int]) -> None:
             method = mf.AGQ(5) if name.startswith("AGQ") else eval(METHODS[name], namespace)
             if name.startswith("AGQ") and size > 12_000:
                 continue
-            batches, x = method.batches(model, population, None), free_vector(model, ())
+            batches, x = batches_of(method, model, population, None), Space(model).vector()
 
             def evaluation(method=method, batches=batches, x=x):
-                jax.block_until_ready(evaluate(method, model, (), x, batches))
+                jax.block_until_ready(evaluate(method, Space(model), x, batches))
 
             seconds = median_time(evaluation, 15 if size < 10_000 else 3)
             begin = time.perf_counter()

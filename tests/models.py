@@ -131,3 +131,23 @@ def replaced(model, **changes):
     return eqx.tree_at(
         lambda m: [getattr(m, name) for name in names], model, [jnp.asarray(changes[name], float) for name in names]
     )
+
+
+class Decay(mf.Model):
+    """A level that differs between subjects and depends on weight, and decays: y = (base + slope wt + eta) e^(-k t).
+
+    The level's random effect has the unit of y, that of the rate has none, and they are correlated.
+    """
+
+    base: Array = mf.real()
+    slope: Array = mf.real()
+    rate: Array = mf.positive()
+    omega: Array = mf.covariance()
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.MultivariateNormal(jnp.zeros(2), self.omega)
+
+    def observations(self, eta, subject):
+        level = self.base + self.slope * subject.covariates["wt"] + eta[0]
+        return dist.Normal(level * jnp.exp(-self.rate * jnp.exp(eta[1]) * subject.time), self.sigma)

@@ -39,7 +39,8 @@ class Fit(Outcome):
     `eta_covariance` (N, K, K) the covariance of their Gaussian approximation. `log_likelihood` is the method's own,
     every constant included; `log_prior` is what the priors add where there are any. `message` says how the fit ended
     and `ending` the same to a program, `remarks` what else is worth knowing, `history` holds every iteration (some of
-    them, where a large network has many). In a notebook a fit shows itself as a table; `print(fit)` says the same in a terminal.
+    them, where a large network has many). In a notebook a fit shows itself as a table; `print(fit)` says the same in a
+    terminal.
     """
 
     population: Population

@@ -12,6 +12,7 @@ from ..model.space import Coordinate
 
 _BEYOND = 1e3  # a factor: so far beyond a limit it is looked whether the objective still rises
 _STILL = 0.5  # of the slope at the limit: what is left of it there, where it rises without end
+_LOWER = 0.01  # log-likelihood: a larger loss beyond the limit says that the maximum is not out there
 _LEVEL = 1e-3  # log-likelihood for each unit of a logarithm: with less, the objective levels off
 
 
@@ -54,9 +55,9 @@ class Limits:
             label = self.coordinates[i].label
             end = "0" if stopped.x[i] < self.start[i] else "infinity"
             slope = abs(stopped.gradient[i]) * self.subjects
-            if slope < _LEVEL:
+            if slope < _LEVEL and self._has_levelled_off(stopped, i, loss):
                 boundary[i] = f"{label} went to its boundary, {end}, where the objective levels off."
-            elif self._still_rises(stopped, i, loss):
+            elif slope >= _LEVEL and self._still_rises(stopped, i, loss):
                 climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
             else:
                 far_off.append(i)
@@ -79,13 +80,23 @@ class Limits:
 
     def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""
-        beyond = point.x.copy()
-        direction = np.sign(point.x[i] - self.start[i])
-        beyond[i] += direction * math.log(_BEYOND)
-        value, gradient = loss(beyond)
+        direction, value, gradient = self._beyond(point, i, loss)
         if not np.isfinite(value):
             return True  # nothing more is to be seen that way
         return value < point.value and -direction * gradient[i] > _STILL * abs(point.gradient[i])
+
+    def _has_levelled_off(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
+        """Is the objective no lower a thousandfold beyond the limit? Else there is a maximum close to the limit."""
+        _, value, _ = self._beyond(point, i, loss)
+        return not (value - point.value) * self.subjects > _LOWER
+
+    def _beyond(self, point: Point, i: int, loss: ValueAndGradient) -> tuple[float, float, np.ndarray]:
+        """The direction of the limit, and the loss and its gradient a thousandfold beyond."""
+        x = point.x.copy()
+        direction = float(np.sign(point.x[i] - self.start[i]))
+        x[i] += direction * math.log(_BEYOND)
+        value, gradient = loss(x)
+        return direction, value, gradient
 
     def look_at_zero(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
         """Put a scale that is no worse a thousandfold smaller at its boundary, zero, and go on from there."""

@@ -11,6 +11,7 @@ from ..base.newton import principal_axes
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.modes import mode_with_curvature
+from ..effects.starts import finite_sd
 from ..model.densities import eta_size, log_joint
 from ..model.model import Model
 from .objective import Objective, Term
@@ -19,14 +20,16 @@ from .objective import Objective, Term
 class AGQ(Objective):
     """Adaptive Gauss-Hermite quadrature: `nodes` to the power K points around each subject's mode.
 
-    log L_i = log sum_k w_k exp(z_k'z_k / 2) p(y, eta* + C z_k) + log|C|, C C' = P^-1 along its principal axes, with
-    the tensor grid of the Gauss-Hermite rule of weight exp(-z^2/2). One node is Laplace. Exact in the limit of many
-    nodes; its cost grows as nodes^K. Raises ValueError beyond `largest_grid` points.
+    log L_i = log sum_k w_k exp(z_k'z_k / 2) p(y, eta* + C z_k) + log|C|, C C' = P^-1, with the tensor grid of the
+    Gauss-Hermite rule of weight exp(-z^2/2). C lies along the principal axes of the posterior, of random effects in
+    their prior SDs (`standardised`), so that their units do not matter; or in their own units. One node is Laplace.
+    Exact in the limit of many nodes; its cost grows as nodes^K. Raises ValueError beyond `largest_grid` points.
     Source: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4.
     """
 
     nodes: int = 9
     largest_grid: int = 100_000
+    standardised: bool = True
     fewest: ClassVar[int] = 1
     label: ClassVar[str] = "AGQ"
 
@@ -44,7 +47,11 @@ class AGQ(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode, precision = mode_with_curvature(model, subject, self.newton)
-        (z, log_w), (root, log_det) = self.grid(mode.eta.size), principal_axes(precision)
+        z, log_w = self.grid(mode.eta.size)
+        unit = finite_sd(model) if self.standardised else jnp.ones(mode.eta.size)
+        root, log_det = principal_axes(precision * jnp.outer(unit, unit))
+        root = unit[:, None] * root
+        log_det = log_det + jnp.sum(jnp.log(unit))
         joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(z @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det
         return Term(value, mode.eta, precision, mode.converged, {})

@@ -12,7 +12,7 @@ from models import Line, Means, Schools, replaced, theophylline_model
 
 import mefit as mf
 from mefit.inference import resampling
-from mefit.model.space import free_vector
+from mefit.model.space import Space
 
 LABELS = ["ka", "cl", "v", "omega[ka]", "omega[cl]", "omega[v]", "sigma"]
 
@@ -93,7 +93,7 @@ def test_the_sandwich_sees_heavy_tails(rows, ratio, key):
 
 def test_scores_are_the_derivatives_of_each_subjects_likelihood(fitted, theophylline):
     fit = fitted(mf.Laplace())
-    scores, x = mf.subject_scores(fit), free_vector(fit.model, ())
+    scores, x = mf.subject_scores(fit), Space(fit.model).vector()
     assert scores.shape == (12, 7) and np.max(np.abs(scores.sum(0))) < 1e-4
     for i, name in ((1, "ka"), (6, "v")):  # coordinates are sorted by name: cl, ka, omega, sigma, v
         up, down = (replaced(fit.model, **{name: np.exp(x[i] + h)}) for h in (1e-4, -1e-4))

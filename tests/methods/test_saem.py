@@ -15,7 +15,7 @@ from mefit.methods.method import Problem
 from mefit.methods.saem.maximisation import block
 from mefit.methods.saem.structure import find_structure
 from mefit.model.densities import eta_size
-from mefit.model.space import coordinates, free_vector
+from mefit.model.space import Space
 
 RANDOM_WALKS = (mf.PriorProposal(), mf.RandomWalk(), mf.ComponentWise())
 KERNELS = (*RANDOM_WALKS, mf.LaplaceProposal(), mf.LaplaceProposal(degrees_of_freedom=np.inf))
@@ -143,8 +143,8 @@ def test_the_structure_of_a_model_is_found(linear_population, theophylline):
     ]
     for model, population, shift, covariance, newton in cases:
         problem = Problem(model, population, None, ())
-        found = find_structure(problem, free_vector(model, ()), jax.random.key(1))
-        names = [c.parameter for c in coordinates(model)]
+        found = find_structure(problem, Space(model).vector(), jax.random.key(1))
+        names = [c.parameter for c in Space(model).coordinates]
         assert {names[i] for i in found.shift} == shift and found.covariance == covariance, type(model)
         assert {names[i] for i in found.newton} == newton, type(model)
         assert found.directions.shape == (len(population), eta_size(model), len(found.shift))

@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm
 
 import mefit as mf
-from mefit.model.space import free_vector
-from mefit.objectives.objective import evaluate
+from mefit.model.space import Space
+from mefit.objectives import evaluation
 
 EXACT_FOR_LINEAR = {
     "FO": mf.FO(),
@@ -36,14 +36,16 @@ NEED_GAUSSIAN = ("FO", "FOCE", "FOCE without interaction")
 def value_and_gradient(method, model, population, x=None, key=None):
     """The objective and its gradient in the free coordinates."""
     key = jax.random.key(3) if key is None else key
-    x = free_vector(model, ()) if x is None else x
-    value, gradient, _, _ = evaluate(method, model, (), x, method.batches(model, population, key))
+    space = Space(model)
+    x = space.vector() if x is None else x
+    batches = evaluation.batches_of(method, model, population, key)
+    value, gradient, _, _ = evaluation.evaluate(method, space, x, batches)
     return float(value), np.asarray(gradient)
 
 
 def central_differences(method, model, population, step=1e-4):
     """Fourth-order central differences of the objective."""
-    x = free_vector(model, ())
+    x = Space(model).vector()
     out = []
     for i in range(x.size):
         h = step * max(1.0, abs(x[i]))
@@ -102,7 +104,7 @@ def test_the_variational_bound_is_one(case, theophylline):
 def test_the_variational_gaussian_is_the_best():
     """Against SciPy's maximum over mean and SD, with the integrals by fine quadrature."""
     people = mf.datasets.clustered_binary(jax.random.key(5), 3, 4)
-    found = mf.Variational(25).terms(Logistic(b0=0.3, omega=1.2), people)
+    found = evaluation.terms_of(mf.Variational(25), Logistic(b0=0.3, omega=1.2), people)
     z, w = np.polynomial.hermite_e.hermegauss(80)
     for i, person in enumerate(people):
         y = np.asarray(person.y)[np.asarray(person.mask)]
@@ -175,11 +177,9 @@ def test_order_of_subjects_and_padding_change_nothing(name, line_model, linear_p
 
 
 def test_chunks_change_nothing(monkeypatch, line_model, linear_population):
-    import mefit.objectives.objective
-
     one = value_and_gradient(mf.Laplace(), line_model, linear_population)
-    monkeypatch.setattr(mefit.objectives.objective, "_LARGEST_CHUNK", 2)
-    assert mf.Laplace().batches(line_model, linear_population, None).weights.shape == (3, 2)
+    monkeypatch.setattr(evaluation, "_LARGEST_CHUNK", 2)
+    assert evaluation.batches_of(mf.Laplace(), line_model, linear_population, None).weights.shape == (3, 2)
     cut = value_and_gradient(mf.Laplace(), line_model, linear_population)
     assert cut[0] == pytest.approx(one[0], rel=1e-13)
     np.testing.assert_allclose(cut[1], one[1], rtol=1e-9)

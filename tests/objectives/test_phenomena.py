@@ -9,6 +9,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, gammaln, logsumexp
 
 import mefit as mf
+from mefit.objectives.evaluation import terms_of
 
 # --- Eight Schools ---
 
@@ -194,11 +195,11 @@ def test_monte_carlo_fails_with_dimension_and_its_effective_sample_size_shows_it
 
         subject = mf.Subject(time=jnp.arange(float(dimension)), y=jnp.zeros(dimension), mask=jnp.ones(dimension, bool))
         population = mf.Population.from_subjects([subject] * 25)
-        term = mf.MonteCarlo(1000).terms(Shifts(sd=0.1), population, jax.random.key(0))
+        term = terms_of(mf.MonteCarlo(1000), Shifts(sd=0.1), population, jax.random.key(0))
         exact = -0.5 * dimension * np.log(2 * np.pi * 1.01)
         errors.append(float(np.mean(np.asarray(term.value) - exact)))
         sizes.append(float(np.mean(np.asarray(term.details["effective_sample_size"]))))
-        proposal = mf.ImportanceSampling(1000).terms(Shifts(sd=0.1), population, jax.random.key(0))
+        proposal = terms_of(mf.ImportanceSampling(1000), Shifts(sd=0.1), population, jax.random.key(0))
         assert float(np.mean(np.asarray(proposal.value) - exact)) == pytest.approx(0.0, abs=0.05)
         assert np.mean(np.asarray(proposal.details["effective_sample_size"])) > 50
     assert errors[0] == pytest.approx(0.0, abs=0.05) and errors[2] < -30 and errors[3] < -150

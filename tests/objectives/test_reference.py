@@ -16,9 +16,9 @@ METHODS = {
     "FOCE": mf.FOCE(interaction=False),
     "FOCEI": mf.FOCE(),
     "LAPLACE": mf.Laplace(),
-    "AGQ5": mf.AGQ(5),
-    "AGQ9": mf.AGQ(9),
-    "AGQ15": mf.AGQ(15),
+    "AGQ5": mf.AGQ(5, standardised=False),  # the other program has its grid in the effects' own units
+    "AGQ9": mf.AGQ(9, standardised=False),
+    "AGQ15": mf.AGQ(15, standardised=False),
 }
 IN_MG = dict(ka=1.5, cl=3.0, v=30.0, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])))
 
