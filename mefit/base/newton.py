@@ -120,8 +120,10 @@ class Newton(ModeSearch):
             calmer = jnp.where(s.damping < 1e-2, 0.0, 0.1 * s.damping)
             damping = jnp.where(uphill, calmer, jnp.maximum(10.0 * s.damping, 0.3))
 
-            there, here = (trial, value, gradient, precision), (s.eta, s.value, s.gradient, s.precision)
-            eta, value, gradient, precision = (jnp.where(uphill, a, b) for a, b in zip(there, here, strict=True))
+            eta = jnp.where(uphill, trial, s.eta)
+            value = jnp.where(uphill, value, s.value)
+            gradient = jnp.where(uphill, gradient, s.gradient)
+            precision = jnp.where(uphill, precision, s.precision)
             squared = gradient @ posterior_step(precision, gradient)
             decrement = jnp.where(squared >= 0.0, jnp.sqrt(jnp.abs(squared)), jnp.inf)
             decrement = jnp.where(s.steps == 0, jnp.where(uphill, decrement, jnp.inf), decrement)
@@ -130,8 +132,16 @@ class Newton(ModeSearch):
             return _Search(eta, value, gradient, precision, damping, decrement, stalled, s.steps + 1)
 
         infinity = jnp.asarray(jnp.inf)
-        none = jnp.zeros(k), jnp.eye(k), jnp.zeros(())
-        begin = _Search(start, -infinity, *none, infinity, jnp.asarray(False), jnp.asarray(0))
+        begin = _Search(
+            eta=start,
+            value=-infinity,
+            gradient=jnp.zeros(k),
+            precision=jnp.eye(k),
+            damping=jnp.zeros(()),
+            decrement=infinity,
+            stalled=jnp.asarray(False),
+            steps=jnp.asarray(0),
+        )
         return jax.lax.while_loop(running, step, begin)
 
 
@@ -161,7 +171,8 @@ def principal_axes(precision: Float[Array, "K K"]) -> tuple[Float[Array, "K K"],
 
 @principal_axes.defjvp
 def _principal_axes_jvp(primals, tangents):
-    (precision,), (change,) = primals, tangents
+    precision = primals[0]
+    change = tangents[0]
     eigenvalues, axes = jnp.linalg.eigh(precision)
     turned = axes.T @ (0.5 * (change + change.T)) @ axes
     gap = eigenvalues[None, :] - eigenvalues[:, None]

@@ -11,7 +11,7 @@ from ..model.densities import eta_mean, observation_density
 from ..model.model import Model
 from ..model.outcomes import plain
 
-_LOG_2PI = float(np.log(2.0 * np.pi))
+LOG_2PI = float(np.log(2.0 * np.pi))
 
 
 def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
@@ -61,8 +61,8 @@ def gaussian_marginal(residual: Array, jacobian: Array, chol: Array, variance: A
     a = jnp.eye(chol.shape[0]) + m.T @ (m / variance[:, None])
     lower = jnp.linalg.cholesky(a)
     c = jax.scipy.linalg.solve_triangular(lower, m.T @ (residual / variance), lower=True)
-    log_det = jnp.sum(jnp.log(variance)) + 2.0 * _half_log_det(lower)
-    return -0.5 * (jnp.sum(mask) * _LOG_2PI + log_det + jnp.sum(residual**2 / variance) - c @ c)
+    log_det = jnp.sum(jnp.log(variance)) + 2.0 * half_log_det(lower)
+    return -0.5 * (jnp.sum(mask) * LOG_2PI + log_det + jnp.sum(residual**2 / variance) - c @ c)
 
 
 def linearised(model: Model, eta: Array, subject: Subject) -> tuple[Array, Array, Array, Array]:
@@ -76,7 +76,7 @@ def linearised(model: Model, eta: Array, subject: Subject) -> tuple[Array, Array
     return f, variance, jacobian, relative
 
 
-def _half_log_det(lower: Array) -> Array:
+def half_log_det(lower: Array) -> Array:
     return jnp.sum(jnp.log(jnp.diagonal(lower)))
 
 

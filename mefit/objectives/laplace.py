@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from ..base.newton import Mode
 from ..data.subject import Subject
-from ..effects.gaussian import _LOG_2PI, _half_log_det
+from ..effects.gaussian import LOG_2PI, half_log_det
 from ..effects.modes import subject_mode
 from ..model.densities import log_joint
 from ..model.model import Model
@@ -34,7 +34,7 @@ def _half_log_det_of_curvature(log_density: Callable[[Array], Array], mode: Mode
         return jax.jvp(slope, (mode.eta,), (direction,))[1]
 
     trace = -0.5 * jnp.sum(jax.vmap(bend)(columns))
-    return _half_log_det(lower) + trace - jax.lax.stop_gradient(trace)
+    return half_log_det(lower) + trace - jax.lax.stop_gradient(trace)
 
 
 class Laplace(Objective):
@@ -49,4 +49,4 @@ class Laplace(Objective):
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = subject_mode(model, subject, self.newton)
         half = _half_log_det_of_curvature(lambda eta: log_joint(model, eta, subject), mode)
-        return Term(log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half, *mode, {})
+        return Term(log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half, *mode, {})

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import (
-    _LOG_2PI,
-    _half_log_det,
+    LOG_2PI,
     gaussian_effects,
     gaussian_marginal,
     gaussian_moments,
+    half_log_det,
     linearised,
     slope_and_information,
     stacked,
@@ -66,16 +66,18 @@ class FOCE(_Linearised):
             return self._without(model, subject)
         mode = subject_mode(model, subject, self.newton)
         _, precision = slope_and_information(model, mode.eta, subject)
-        half = _half_log_det(jnp.linalg.cholesky(precision))
-        value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * _LOG_2PI - half
+        half = half_log_det(jnp.linalg.cholesky(precision))
+        value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half
         return Term(value, mode.eta, precision, mode.converged, {})
 
     def _without(self, model: Model, subject: Subject) -> Term:
-        (mean, chol), (y, mask) = gaussian_effects(model), stacked(subject)
+        mean, chol = gaussian_effects(model)
+        y, mask = stacked(subject)
 
         def log_density(eta, args):
             model, subject = args
-            (_, variance), (f, _) = (gaussian_moments(model, at, subject) for at in (eta_mean(model), eta))
+            _, variance = gaussian_moments(model, eta_mean(model), subject)
+            f, _ = gaussian_moments(model, eta, subject)
             return -0.5 * jnp.sum((stacked(subject)[0] - f) ** 2 / variance) + log_random_effects(model, eta)
 
         mode = self.newton(log_density, starting_points(self.newton, model), (model, subject))

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Float
@@ -30,24 +31,17 @@ class AGQ(Objective):
     nodes: int = 9
     largest_grid: int = 100_000
     standardised: bool = True
-    fewest: ClassVar[int] = 1
     label: ClassVar[str] = "AGQ"
 
     def check(self, model: Model, population: Population) -> None:
-        k = eta_size(model)
-        if self.nodes < self.fewest:
-            raise ValueError(f"{self.label} with nodes={self.nodes} has too few points: give {self.fewest} or more.")
-        if self.nodes**k > self.largest_grid:
-            advice = f"use at most {int(self.largest_grid ** (1.0 / k))} nodes, or ImportanceSampling"
-            many = f"{self.label} with {self.nodes} nodes and {k} random effects is {self.nodes**k:,} points a subject"
-            raise ValueError(f"{many}: {advice}.")
+        check_grid(self.label, self.nodes, 1, eta_size(model), self.largest_grid)
 
     def evaluations(self, model: Model) -> int:
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode, precision = mode_with_curvature(model, subject, self.newton)
-        z, log_w = self.grid(mode.eta.size)
+        z, log_w = tensor_grid(self.nodes, mode.eta.size)
         unit = finite_sd(model) if self.standardised else jnp.ones(mode.eta.size)
         root, log_det = principal_axes(precision * jnp.outer(unit, unit))
         root = unit[:, None] * root
@@ -56,8 +50,20 @@ class AGQ(Objective):
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det
         return Term(value, mode.eta, precision, mode.converged, {})
 
-    def grid(self, k: int) -> tuple[Float[np.ndarray, "G {k}"], Float[np.ndarray, " G"]]:
-        """The points of the tensor grid in k directions, and the logarithms of their weights."""
-        z1, w1 = np.polynomial.hermite_e.hermegauss(self.nodes)
-        node = np.indices((self.nodes,) * k).reshape(k, self.nodes**k).T  # of each point, in each direction
-        return z1[node], np.sum(np.log(w1)[node], 1)
+
+def tensor_grid(nodes: int, k: int) -> tuple[Float[np.ndarray, "G {k}"], Float[np.ndarray, " G"]]:
+    """The points of the tensor grid of Gauss and Hermite in k directions, and the logarithms of their weights."""
+    point, weight = np.polynomial.hermite_e.hermegauss(nodes)
+    place = np.indices((nodes,) * k).reshape(k, nodes**k).T  # of each point, in each direction
+    return point[place], np.sum(np.log(weight)[place], 1)
+
+
+def check_grid(label: str, nodes: int, fewest: int, k: int, largest: int) -> None:
+    """Raise ValueError for too few nodes, or a grid of more than `largest` points."""
+    if nodes < fewest:
+        raise ValueError(f"{label} with nodes={nodes} has too few points: give {fewest} or more.")
+    if nodes**k > largest:
+        raise ValueError(
+            f"{label} with {nodes} nodes and {k} random effects is {nodes**k:,} points a subject: "
+            f"use at most {int(largest ** (1.0 / k))} nodes, or ImportanceSampling."
+        )

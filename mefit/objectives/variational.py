@@ -1,22 +1,33 @@
 """The evidence lower bound of the marginal likelihood, by the best Gaussian of each subject."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from ..base.newton import hold_constant
+from ..base.newton import Mode, hold_constant
+from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.gaussian import _LOG_2PI, _half_log_det
+from ..effects.gaussian import LOG_2PI, half_log_det
 from ..effects.modes import subject_mode
-from ..model.densities import log_joint
+from ..model.densities import eta_size, log_joint
 from ..model.model import Model
-from .objective import Term
-from .quadrature import AGQ
+from .objective import Objective, Term
+from .quadrature import check_grid, tensor_grid
 
 
-class Variational(AGQ):
+class Bound(NamedTuple):
+    """A Gaussian, and how far it is from the best one."""
+
+    mean: Float[Array, " K"]
+    lower: Float[Array, "K K"]  # the Cholesky factor of its precision
+    error: Array  # the largest of what should be zero, in the Gaussian's own SDs
+    updates: Array
+
+
+class Variational(Objective):
     """The evidence lower bound: of all Gaussians q = N(m, V) of a subject's eta, the one nearest to its posterior.
 
     log L_i >= E_q[log p(y, eta)] + (K/2) (1 + log 2 pi) + log|C|, C C' = V, at its maximum over m and the full V, where
@@ -29,30 +40,55 @@ class Variational(AGQ):
 
     nodes: int = 5
     updates: int = 200
-    fewest: ClassVar[int] = 2
+    largest_grid: int = 100_000
     label: ClassVar[str] = "Variational"
+
+    def check(self, model: Model, population: Population) -> None:
+        check_grid(self.label, self.nodes, 2, eta_size(model), self.largest_grid)
+
+    def evaluations(self, model: Model) -> int:
+        return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = subject_mode(model, subject, self.newton)
-        (z, log_w), eye, held = self.grid(mode.eta.size), jnp.eye(mode.eta.size), hold_constant((model, subject))
+        eye = jnp.eye(mode.eta.size)
+        z, log_w = tensor_grid(self.nodes, mode.eta.size)
         weights = np.exp(log_w) / np.sum(np.exp(log_w))
+        best = self._best_gaussian(hold_constant((model, subject)), hold_constant(mode), z, weights)
+        root = _inverse_transposed(best.lower)
+        joint = jax.vmap(lambda move: log_joint(model, best.mean + move, subject))(z @ root.T)
+        value = weights @ joint - half_log_det(best.lower) + 0.5 * len(eye) * (1.0 + LOG_2PI)
+        return Term(value, best.mean, best.lower @ best.lower.T, best.error < 1e-6, {})
 
-        def update(at):  # nothing is derived through it: at the maximum the bound is flat in m and C
-            centre, lower, _, count = at
-            root = jax.scipy.linalg.solve_triangular(lower, eye, lower=True, trans="T")
-            slopes = jax.vmap(jax.jacfwd(lambda eta: log_joint(held[0], eta, held[1])))(centre + z @ root.T)
-            bend, move = -root.T @ (slopes.T @ (weights[:, None] * z)), root.T @ (weights @ slopes)
-            bend = jnp.triu(bend) + jnp.triu(bend, 1).T  # as C is: then the bound is flat however few the nodes
-            sound = jnp.all(jnp.linalg.eigvalsh(bend) > 0.1) & jnp.all(jnp.isfinite(move))
-            error = jnp.max(jnp.abs(jnp.append(move, bend - eye)), initial=0.0)
-            new = jnp.where(sound, lower @ jnp.linalg.cholesky(bend), lower)
-            return centre + root @ jnp.where(sound, move, 0.1 * move), new, error, count + 1
+    def _best_gaussian(self, held: Any, mode: Mode, z: np.ndarray, weights: np.ndarray) -> Bound:
+        """The Gaussian that maximises the bound. Nothing is derived through it: there the bound is flat in m and C."""
+        model, subject = held
+        eye = jnp.eye(mode.eta.size)
+
+        def update(bound: Bound) -> Bound:
+            root = _inverse_transposed(bound.lower)
+            slope_at = jax.jacfwd(lambda eta: log_joint(model, eta, subject))
+            slopes = jax.vmap(slope_at)(bound.mean + z @ root.T)
+            gradient = root.T @ (weights @ slopes)
+            hessian = -root.T @ (slopes.T @ (weights[:, None] * z))
+            hessian = jnp.triu(hessian) + jnp.triu(hessian, 1).T  # as C is: so the bound is flat however few the nodes
+            sound = jnp.all(jnp.linalg.eigvalsh(hessian) > 0.1) & jnp.all(jnp.isfinite(gradient))
+            return Bound(
+                mean=bound.mean + root @ jnp.where(sound, gradient, 0.1 * gradient),
+                lower=jnp.where(sound, bound.lower @ jnp.linalg.cholesky(hessian), bound.lower),
+                error=jnp.max(jnp.abs(jnp.append(gradient, hessian - eye)), initial=0.0),
+                updates=bound.updates + 1,
+            )
+
+        def goes_on(bound: Bound) -> Array:
+            return (bound.error > 1e-9) & (bound.updates < self.updates)
 
         lower = jnp.linalg.cholesky(mode.precision)
         lower = jnp.where(jnp.all(jnp.isfinite(lower)), lower, eye)
-        begin = (*hold_constant((mode.eta, lower)), jnp.asarray(jnp.inf), jnp.asarray(0))
-        eta, lower, error, _ = jax.lax.while_loop(lambda at: (at[2] > 1e-9) & (at[3] < self.updates), update, begin)
-        root = jax.scipy.linalg.solve_triangular(lower, eye, lower=True, trans="T")
-        joint = jax.vmap(lambda move: log_joint(model, eta + move, subject))(z @ root.T)
-        value = weights @ joint - _half_log_det(lower) + 0.5 * len(eye) * (1.0 + _LOG_2PI)
-        return Term(value, eta, lower @ lower.T, error < 1e-6, {})
+        begin = Bound(mode.eta, lower, jnp.asarray(jnp.inf), jnp.asarray(0))
+        return jax.lax.while_loop(goes_on, update, begin)
+
+
+def _inverse_transposed(lower: Array) -> Array:
+    """C with C C' = (L L')^-1, for a lower triangular L."""
+    return jax.scipy.linalg.solve_triangular(lower, jnp.eye(len(lower)), lower=True, trans="T")

@@ -71,8 +71,9 @@ def run(study: "_ByIdentity", kernel: str, seed: str, smoothing: str, annealing:
         likelihood_by=exact.method,  # compiled already
     )
     fit = mf.fit(study.value.start, exact.population, method, key=jax.random.key(int(seed)), progress=False)
-    trajectory = fit.saem.trajectory.to_numpy(float)
-    acceptance = fit.saem.acceptance.to_numpy(float)
+    run: Any = fit.saem
+    trajectory = run.trajectory.to_numpy(float)
+    acceptance = run.acceptance.to_numpy(float)
     if len(trajectory) <= MOST:
         raise ValueError(f"SAEM {fit.message}.")
     return trajectory[: MOST + 1], acceptance[:MOST, 0]

@@ -51,7 +51,8 @@ def diagnose(values: Float[np.ndarray, "C n Q"]) -> tuple[Float[np.ndarray, " Q"
 
     Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16.
     """
-    half, size = values.shape[1] // 2, values.shape[2]
+    half = values.shape[1] // 2
+    size = values.shape[2]
     if half < 2 or not size:
         return np.full(size, np.nan), np.full(size, np.nan)
     split = np.concatenate([values[:, :half], values[:, -half:]])

@@ -19,7 +19,8 @@ from ...objectives.sampled import ImportanceSampling
 from ..maximise import outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
 from ..refusals import refuse_start
-from .maximisation import Draws, Setting, Trace, begin, block
+from .maximisation import Draws, Trace, begin, block
+from .msteps import Setting
 from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
@@ -103,14 +104,13 @@ class SAEM(Method):
         setting = Setting(
             kernels=self.kernels,
             structure=structure,
-            template=problem.model,
-            fixed=problem.fixed,
+            space=problem.space,
             subjects=problem.population.subjects,
         )
-        draws, first, typical, prior = begin(setting, self.chains, keys[1])
-        refuse_start(problem, prior, typical)
-        trace = jax.tree.map(np.asarray, first)
-        memory = Memory(setting, draws, trace, error=np.full(x.size, np.inf))
+        begun = begin(setting, self.chains, keys[1])
+        refuse_start(problem, begun.log_prior, begun.typical)
+        trace = jax.tree.map(np.asarray, begun.trace)
+        memory = Memory(setting, begun.draws, trace, error=np.full(x.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -163,8 +163,8 @@ class SAEM(Method):
     def _run(self, state: State, memory: Memory) -> SAEMRun:
         rows = pd.RangeIndex(len(memory.trace.x), name="iteration")
         kernels = [kernel.label for kernel in self.kernels]
-        mean = np.asarray(memory.draws.moments[0])
-        square = np.asarray(memory.draws.moments[1])
+        mean = np.asarray(memory.draws.moments.mean)
+        square = np.asarray(memory.draws.moments.square)
         return SAEMRun(
             trajectory=pd.DataFrame(memory.trace.numbers, rows, labels_of(state.model)),
             acceptance=pd.DataFrame(memory.trace.acceptance, rows, kernels)[1:],
