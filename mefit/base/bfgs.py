@@ -12,10 +12,12 @@ import equinox as eqx
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, minimize
 
-from .scales import Sizes, ValueAndGradient, measure_curvature
+from .scales import Curvature, Sizes, ValueAndGradient, measure_curvature
 
 _FAR = 2.0  # scales: after a longer way the curvature may be another, and is measured again before the end
 _DOUBT = 100.0  # tolerances: a decrement above this, by the new curvature, says that the search has not ended
+_LONG = 1e6  # scales: in units so long SciPy begins its line search with the whole quasi-Newton step
+_FLATTEST = 1e-3  # of what one scale bends: in the first inverse Hessian nothing is flatter
 _FLAT = 100.0  # tolerances: below this, a line search that finds nothing is stopped by rounding only
 
 
@@ -77,25 +79,28 @@ class BFGS(eqx.Module):
 
     def step(self, function: ValueAndGradient, point: Point, bounds: Bounds) -> Point:
         """One iteration: a line search and an update of the inverse Hessian."""
-        scaled = _Scaled(function, point)
+        long = _Scaled(function, point, unit=_LONG)
         options: dict[str, Any] = {"maxiter": 1, "gtol": 0.0}
-        inverse_hessian = point.inverse_hessian
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the line search warns before it tries its second way
-            learned = options | {"hess_inv0": inverse_hessian}
-            result = minimize(scaled, scaled.start, jac=True, method="BFGS", options=learned)
-            inverse_hessian = _symmetric(result.hess_inv)
+            learned = options | {"hess_inv0": point.inverse_hessian / _LONG**2}
+            result = minimize(long, long.start, jac=True, method="BFGS", options=learned)
+            inverse_hessian = _symmetric(result.hess_inv * _LONG**2)
+            unit = long.unit
+            evaluations = point.evaluations + long.evaluations
             if not result.fun < point.value:
+                scaled = _Scaled(function, point)
                 result = scaled.within(bounds, options)
                 inverse_hessian = np.eye(point.x.size)
-        evaluations = point.evaluations + scaled.evaluations
+                unit = scaled.unit
+                evaluations += scaled.evaluations
         if not result.fun < point.value:
             return self._stuck(dataclasses.replace(point, evaluations=evaluations))
         there = dataclasses.replace(
             point,
-            x=result.x * point.scale,
+            x=result.x * unit,
             value=float(result.fun),
-            gradient=np.asarray(result.jac) / point.scale,
+            gradient=np.asarray(result.jac) / unit,
             inverse_hessian=inverse_hessian,
             evaluations=evaluations,
         )
@@ -124,7 +129,7 @@ class BFGS(eqx.Module):
         return dataclasses.replace(
             point,
             scale=curvature.scale,
-            inverse_hessian=np.eye(point.x.size),
+            inverse_hessian=_inverse_of_measured(curvature, point.gradient, point.sizes),
             measured=point.x,
             evaluations=point.evaluations + curvature.evaluations,
         )
@@ -153,29 +158,45 @@ class BFGS(eqx.Module):
 class _Scaled:
     """The function in scaled coordinates, not evaluated again where SciPy asks for the start once more."""
 
-    def __init__(self, function: ValueAndGradient, point: Point, remember: bool = True):
+    def __init__(self, function: ValueAndGradient, point: Point, unit: float = 1.0, remember: bool = True):
         self._function = function
-        self._scale = point.scale
-        self.start = point.x / point.scale
+        self.unit = point.scale * unit
+        self.start = point.x / self.unit
         self.evaluations = 0
         self._known: dict[bytes, tuple[float, np.ndarray]] = {}
         if remember:
-            self._known[self.start.tobytes()] = (point.value, point.gradient * point.scale)
+            self._known[self.start.tobytes()] = (point.value, point.gradient * self.unit)
 
     def __call__(self, u: np.ndarray) -> tuple[float, np.ndarray]:
         place = u.tobytes()
         if place not in self._known:
-            value, gradient = self._function(u * self._scale)
-            self._known[place] = (value, gradient * self._scale)
+            value, gradient = self._function(u * self.unit)
+            self._known[place] = (value, gradient * self.unit)
             self.evaluations += 1
         return self._known[place]
 
     def within(self, bounds: Bounds, options: dict[str, Any]) -> OptimizeResult:
         """L-BFGS-B from the start, within bounds on the unscaled coordinates."""
-        scaled = Bounds(bounds.lb / self._scale, bounds.ub / self._scale)
+        scaled = Bounds(bounds.lb / self.unit, bounds.ub / self.unit)
         options = options | {"ftol": 0.0}
         start = np.clip(self.start, scaled.lb, scaled.ub)
         return minimize(self, start, jac=True, method="L-BFGS-B", bounds=scaled, options=options)
+
+
+def _inverse_of_measured(curvature: Curvature, gradient: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """The first inverse Hessian, in scaled coordinates: of the curvature measured, its signs and zeros mended.
+
+    What bends down is taken to bend up as strongly, and what does not bend as it is scaled. The first step is made
+    shorter where it would move a logarithm by more than the longest scale.
+    """
+    unit = curvature.scale
+    strength, axes = np.linalg.eigh(curvature.matrix * np.outer(unit, unit))
+    upward = (axes * np.abs(strength)) @ axes.T
+    missing = np.maximum(1.0 - np.diagonal(upward), 0.0)
+    strength, axes = np.linalg.eigh(upward + np.diag(missing))
+    inverse = _symmetric((axes / np.maximum(strength, _FLATTEST)) @ axes.T)
+    step = np.abs(unit * (inverse @ (unit * gradient)))
+    return inverse / max(1.0, float(np.max(step / sizes.most, initial=0.0)))
 
 
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:

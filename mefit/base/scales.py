@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 _TRIES = 8
+_STEEP = 0.01  # the slope over one scale is at most the inverse of this
 _FARTHEST = 1e6  # guesses: no step is longer
 _FIRST = 1e-4  # of a coordinate's size: the first step of a difference
 _COARSE = 0.1  # scales: a longer step than this may see another curvature than the one here
@@ -35,7 +36,8 @@ class Sizes(NamedTuple):
 class Curvature(NamedTuple):
     """Second derivatives of a function by differences of its gradient, and the scales that come of them.
 
-    Where a coordinate was not measured, or the function does not bend along it, its row and column are 0.
+    Where a coordinate was not measured, or the function does not bend along it, its row and column are 0, and its
+    scale is what was guessed.
     """
 
     scale: Float[np.ndarray, " P"]
@@ -53,8 +55,8 @@ def measure_curvature(
 ) -> Curvature:
     """Measure how the gradient g of `function` changes along each coordinate at x.
 
-    scale_j = (|d^2 f / dx_j^2| + g_j^2)^(-1/2): over one scale the function changes by about one, whether it bends or
-    slopes. The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies
+    scale_j = |d^2 f / dx_j^2|^(-1/2), so that the function bends by about one half over one scale; and no longer than
+    a hundredth of the slope allows, where the function slopes and hardly bends. The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies
     well between rounding and the function's bends: a poor guess costs evaluations and no digits. `central` takes
     differences to both sides, which squares the error.
     """
@@ -67,11 +69,11 @@ def measure_curvature(
         longest = min(_COARSE * sizes.most[i], _FARTHEST * guess)
         row, tries = _row(function, x, gradient, i, _FIRST * guess, longest, central)
         evaluations += tries
-        bend = 0.0 if row is None else abs(row[i])
-        steepness = np.hypot(np.sqrt(bend), gradient[i])
-        scale[i] = min(1.0 / steepness if steepness > 0.0 else guess, sizes.most[i])
-        if row is not None:
-            matrix[i] = row
+        if row is None:
+            scale[i] = min(guess, sizes.most[i])
+            continue
+        scale[i] = min(1.0 / np.hypot(np.sqrt(abs(row[i])), _STEEP * gradient[i]), sizes.most[i])
+        matrix[i] = row
     known = np.any(matrix != 0.0, axis=1)
     matrix = np.where(np.outer(known, known), 0.5 * (matrix + matrix.T), 0.0)
     return Curvature(scale, matrix, evaluations)

@@ -76,7 +76,7 @@ class Limits:
             again = optimiser.init(loss, stopped.x, stopped.sizes)
             again = dataclasses.replace(again, evaluations=again.evaluations + stopped.evaluations)
             return again, dataclasses.replace(limits, start=middle)
-        return dataclasses.replace(stopped, converged=True), limits
+        return dataclasses.replace(stopped, converged=True, message="converged"), limits
 
     def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""

@@ -27,6 +27,7 @@ from ..objectives.objective import (
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
+from .steps import natural_scale
 
 
 class Memory(NamedTuple):
@@ -69,7 +70,10 @@ class Maximise(Method):
         batches = batches_of(self.objective, problem.model, problem.population, problem.key)
         x = space.vector()
         loss = mean_loss(self.objective, space, batches, count)
-        point = self.objective.optimiser.init(loss, x, space.sizes)
+        sizes = space.sizes
+        if np.any(sizes.guess == 0.0):
+            sizes = sizes._replace(guess=natural_scale(problem))
+        point = self.objective.optimiser.init(loss, x, sizes)
         if not np.isfinite(point.value):
             refuse_derivative(problem, self.objective, batches, x)
         limits = Limits(

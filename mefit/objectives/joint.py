@@ -18,8 +18,9 @@ from ..model.densities import eta_mean, log_conditional, log_joint, log_random_e
 from ..model.model import Model
 from ..model.space import Space
 from .evaluation import batches_of, evaluate, information
-from .objective import NOT_IDENTIFIED, Maximum, Objective, Term, Verdict, name_subjects, no_modes
+from .objective import AT_BOUNDARY, NOT_IDENTIFIED, Maximum, Objective, Term, Verdict, name_subjects, no_modes
 
+_LEVEL = 1e-6  # log-likelihood: an objective that has levelled off changes by less
 _TAKEN_OVER = 1e-6  # of the information with every eta held still: with less left, random effects have taken it over
 
 
@@ -139,6 +140,8 @@ class JointMAP(Objective):
                 x = maximum.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
                 gain = float(evaluate(self, space, x, batches)[0]) - maximum.value
+                if maximum.status[i] == AT_BOUNDARY:  # it has climbed all the way there
+                    gain += _LEVEL
                 if np.isfinite(gain) and gain > best[0]:
                     best = (gain, coordinate.label, end)
         return best

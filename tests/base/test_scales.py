@@ -29,7 +29,7 @@ def test_the_hessian_of_a_parabola_in_any_unit_and_from_any_guess(unit, guess):
     measured = measure_curvature(function, x, function(x)[1], known([guess * unit] * 2), central=True)
     np.testing.assert_allclose(measured.matrix, hessian, rtol=1e-6)
     slope = function(x)[1]
-    np.testing.assert_allclose(measured.scale, 1 / np.sqrt(np.diagonal(hessian) + slope**2), rtol=1e-6)
+    np.testing.assert_allclose(measured.scale, 1 / np.hypot(np.sqrt(np.diagonal(hessian)), 0.01 * slope), rtol=1e-6)
 
 
 def test_a_coordinate_that_the_function_does_not_use_has_no_curvature():
