@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
-_TRIES = 8
+_TRIES = 12
 _STEEP = 0.01  # the slope over one scale is at most the inverse of this
 _FARTHEST = 1e6  # guesses: no step is longer
 _FIRST = 1e-4  # of a coordinate's size: the first step of a difference
 _COARSE = 0.1  # scales: a longer step than this may see another curvature than the one here
-_FINE = 1e-7  # scales: with a shorter one rounding takes more than the difference
-_LOST = 1e-6  # of the gradient: a smaller difference may be rounding, or the error of an inner search
+_NOISE = 3e-8  # over one guess: a smaller change of the slope may be the error of an inner search
+_LOST = 1e-6  # of the slope: a smaller change may be rounding
 
 
 class Sizes(NamedTuple):
@@ -57,7 +57,8 @@ def measure_curvature(
 
     scale_j = |d^2 f / dx_j^2|^(-1/2), so that the function bends by about one half over one scale; and no longer than
     a hundredth of the slope allows, where the function slopes and hardly bends. The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies
-    well between rounding and the function's bends: a poor guess costs evaluations and no digits. `central` takes
+    well between rounding and the function's bends: a poor guess costs evaluations and no digits. The function is
+    one of order one, such as a log-likelihood for each subject: what changes its slope by 1e-8 is taken for nothing. `central` takes
     differences to both sides, which squares the error.
     """
     count = x.size
@@ -67,7 +68,7 @@ def measure_curvature(
     for i in np.flatnonzero(sizes.measured).tolist():
         guess = sizes.guess[i] if sizes.guess[i] > 0.0 else _size_by_gradient(gradient[i])
         longest = min(_COARSE * sizes.most[i], _FARTHEST * guess)
-        row, tries = _row(function, x, gradient, i, _FIRST * guess, longest, central)
+        row, tries = _row(function, x, gradient, i, guess, longest, central)
         evaluations += tries
         if row is None:
             scale[i] = min(guess, sizes.most[i])
@@ -88,11 +89,12 @@ def _row(
     x: np.ndarray,
     gradient: np.ndarray,
     i: int,
-    step: float,
+    guess: float,
     longest: float,
     central: bool,
 ) -> tuple[np.ndarray | None, int]:
     """A row of the matrix of second derivatives, None where it cannot be told from nothing; and the evaluations."""
+    step = _FIRST * guess
     evaluations = 0
     for _ in range(_TRIES):
         move = np.zeros(x.size)
@@ -108,10 +110,10 @@ def _row(
         share = step * np.sqrt(abs(row[i]))  # of a scale
         if share > _COARSE:
             step *= 0.01 / share
-        elif share < _FINE or abs(change[i]) < _LOST * max(abs(ahead[i]), abs(behind[i])):
+        elif abs(change[i]) < max(_NOISE / guess, _LOST * max(abs(ahead[i]), abs(behind[i]))):
             if step >= longest:
                 break
-            step = min(100.0 * step, longest)
+            step = min(20.0 * step, longest)
         else:
             return row, evaluations
     return None, evaluations

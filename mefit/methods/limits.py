@@ -34,9 +34,8 @@ class Limits:
         return Bounds(self.start - reach, self.start + reach)
 
     def reached(self, point: Point) -> list[int]:
-        """The scales at their limits; where the optimiser broke down, those a thousandfold from their start."""
-        broke_down = point.done and not point.converged
-        limit = min(self.factor, 1e3) if broke_down else 0.99 * self.factor
+        """The scales at their limits; where the optimiser has ended, those a thousandfold from their start."""
+        limit = min(self.factor, 1e3) if point.done else 0.99 * self.factor
         far = np.abs(point.x - self.start) > math.log(limit)
         return [i for i, c in enumerate(self.coordinates) if c.log_scale and i not in self.boundary and far[i]]
 

@@ -20,7 +20,6 @@ from ..model.space import Space
 from .evaluation import batches_of, evaluate, information
 from .objective import AT_BOUNDARY, NOT_IDENTIFIED, Maximum, Objective, Term, Verdict, name_subjects, no_modes
 
-_LEVEL = 1e-6  # log-likelihood: an objective that has levelled off changes by less
 _TAKEN_OVER = 1e-6  # of the information with every eta held still: with less left, random effects have taken it over
 
 
@@ -116,6 +115,12 @@ class JointMAP(Objective):
         """Look whether the objective is higher far out in some positive quantity: then this is no maximum."""
         if not maximum.converged:
             return Verdict(status=maximum.status)
+        start = maximum.space.vector()
+        for i, word in enumerate(maximum.status):
+            if word == AT_BOUNDARY and maximum.x[i] > start[i]:
+                label = maximum.space.labels[i]
+                message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to infinity"
+                return Verdict(status=maximum.status, unbounded=message)
         gain, label, end = self._higher_end(maximum)
         if gain > 1e-3:
             remark = (
@@ -140,8 +145,6 @@ class JointMAP(Objective):
                 x = maximum.x.copy()
                 x[i] += sign * np.log(self.scale_limit)
                 gain = float(evaluate(self, space, x, batches)[0]) - maximum.value
-                if maximum.status[i] == AT_BOUNDARY:  # it has climbed all the way there
-                    gain += _LEVEL
                 if np.isfinite(gain) and gain > best[0]:
                     best = (gain, coordinate.label, end)
         return best

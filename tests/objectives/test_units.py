@@ -146,15 +146,23 @@ def test_units_change_nothing_but_the_constants(case, name, base):
     for f in (LARGE, SMALL):
         factors, sd = units(f)
         other = mf.fit(in_units(start(), factors), f.of(people()), METHODS[name], key=jax.random.key(1), progress=False)
+        if name == "joint MAP in z":  # it has no maximum, and where it stops on a slope without end is rounding's choice
+            assert not fit.converged and not other.converged, f
+            continue
         assert other.ending is fit.ending and other.status == fit.status, f
         assert other.history[-1].iteration <= fit.history[-1].iteration + 2, f
-        assert other.log_likelihood - constant(name, fit, f, sd) == pytest.approx(fit.log_likelihood, abs=1e-5), f
+        if fit.ending is not mf.Ending.UNBOUNDED:
+            assert other.log_likelihood - constant(name, fit, f, sd) == pytest.approx(fit.log_likelihood, abs=1e-5), f
         expected = in_units(fit.model, factors)
         close = 1e-4 if fit.converged else 1e-2
+        if fit.ending is mf.Ending.UNBOUNDED:  # where it stops, on a slope without end, is nowhere in particular
+            continue
+        if fit.ending is mf.Ending.NOT_IDENTIFIED:  # nor is what others can take the place of
+            continue
         for entry in entries(fit.model):
-            assert float(entry.value(other.model)) == pytest.approx(float(entry.value(expected)), rel=close), (
-                entry.label
-            )
+            value = float(entry.value(other.model))
+            near = 1e-6 if entry.kind == "correlation" else 0.0
+            assert value == pytest.approx(float(entry.value(expected)), rel=close, abs=near), entry.label
         np.testing.assert_allclose(other.eta / sd, fit.eta, rtol=1e-3, atol=1e-4 * np.std(fit.eta))
         if fit.method.likelihood and fit.converged:
             np.testing.assert_allclose(other.table.rse, fit.table.rse, rtol=1e-3)
