@@ -31,9 +31,13 @@ VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "mefit-stamp.json")
 LOCK = os.path.join(ROOT, "requirements.lock")
 LESSON = "workshop/00_start_here.ipynb"
-SUPPORTED = ("3.13", "3.12", "3.11")  # best first
+SUPPORTED = ("3.14", "3.13", "3.12", "3.11", "3.15")  # what the lock serves; best first
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 GIGABYTES = 2  # what .venv takes, with room to unpack
+NOT_MADE = (
+    "A package is not made for this computer: use Linux, Windows or a Mac with Apple silicon, and a 64-bit "
+    "Python, or open the workshop in the cloud as the README says."
+)
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.
 CAUSES = {
@@ -59,10 +63,7 @@ CAUSES = {
         "Files in this folder cannot be written: close every JupyterLab that runs from it, or copy it to a place "
         "of your own, and try again."
     ),
-    r"No matching distribution found for|Wheels are (available|required) for|has no wheels": (
-        "A package is not made for this computer: use Linux, Windows or a Mac with Apple silicon, and a 64-bit "
-        "Python, or open the workshop in the cloud as the README says."
-    ),
+    r"No matching distribution found for|Wheels are (available|required) for|has no (usable )?wheels": NOT_MADE,
 }
 
 
@@ -71,7 +72,7 @@ class Stop(Exception):
 
 
 class Unexplained(Stop):
-    """An installer failed in a way that CAUSES does not know."""
+    """A step of the setup failed in a way that CAUSES does not know."""
 
 
 def explain(output: str) -> Stop:
@@ -85,6 +86,20 @@ def explain(output: str) -> Stop:
 
 
 # ------------------------------------------------------------------------------------------------ which Python is this?
+
+
+def numbers(version: str) -> "tuple[int, ...]":
+    """For comparing: '3.9' is older than '3.10'."""
+    return tuple(int(number) for number in version.split("."))
+
+
+OLDEST = min(SUPPORTED, key=numbers)
+NEWEST = max(SUPPORTED, key=numbers)
+
+
+def is_newer() -> bool:
+    """Whether this Python came after the lock, which then cannot have its packages."""
+    return numbers(THIS) > numbers(NEWEST)
 
 
 def works(command: "list[str]", version: str) -> bool:
@@ -109,8 +124,8 @@ def suitable_command() -> str:
 
 
 def check_python() -> None:
-    if THIS not in SUPPORTED:
-        raise Stop(f"mefit needs Python 3.11, 3.12 or 3.13, and this is {THIS}: {suitable_command()}.")
+    if numbers(THIS) < numbers(OLDEST):
+        raise Stop(f"mefit needs Python {OLDEST} or newer, and this is {THIS}: {suitable_command()}.")
 
 
 # -------------------------------------------------------------------------------------------- the environment in .venv
@@ -200,7 +215,11 @@ def run(command: "list[str]") -> None:
 
 
 def install(fresh: bool, uv: "str | None") -> None:
-    """Fill .venv from the lock, with uv or with pip, and put the project itself in as an editable package."""
+    """Fill .venv from the lock, with uv or with pip, and put the project itself in as an editable package.
+
+    A Python newer than the lock gets the newest of every package, if they exist for it: the lock's have no wheels
+    there, and building them takes compilers that a learner does not have.
+    """
     if fresh:
         missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
         if missing and not uv:
@@ -215,8 +234,31 @@ def install(fresh: bool, uv: "str | None") -> None:
         # --seed adds pip, which %pip in a notebook needs.
         run([uv, "venv", "--seed", "--python", base_python(), VENV] if uv else [base_python(), "-m", "venv", VENV])
     installer = [uv, "pip", "install", "--python", python()] if uv else [python(), "-m", "pip", "install"]
+    if is_newer():
+        run(installer + ["--only-binary", ":all:", "-e", ".[workshop,tests]"])
+        return
     run(installer + ["--require-hashes", "-r", LOCK])
     run(installer + ["--no-deps", "--no-build-isolation", "-e", ROOT])
+
+
+def make_environment(fresh: bool) -> None:
+    """Install everything, by pip where uv fails for a reason that nobody knows, and see that it loads."""
+    uv = shutil.which("uv")
+    try:
+        install(fresh, uv)
+    except Unexplained:
+        if not uv:
+            raise
+        print("uv did not succeed; trying pip ...", flush=True)
+        install(True, None)
+    print("Loading it for the first time ...", flush=True)
+    try:
+        run([python(), "-c", "import jax, mefit; jax.numpy.zeros(1).block_until_ready()"])
+    except Unexplained as problem:
+        remedy = (
+            "install Microsoft's Visual C++ Redistributable (x64) and try again" if os.name == "nt" else "try again"
+        )
+        raise Unexplained(f"All is installed but does not load: {remedy}, and see .venv/setup.log.") from problem
 
 
 def setup() -> None:
@@ -230,22 +272,16 @@ def setup() -> None:
     print(f"Setting up .venv: {effort} ...", flush=True)
     if os.path.exists(STAMP):
         os.remove(STAMP)  # whatever happens from here on, a half-made .venv is never taken for a whole one
-    uv = shutil.which("uv")
+    if is_newer():
+        known = f"{OLDEST} to {NEWEST}"
+        print(f"Python {THIS} is newer than those this kit knows ({known}), so it is tried with the newest packages.")
     try:
-        install(state == "unusable", uv)
-    except Unexplained:
-        if not uv:
-            raise
-        print("uv did not succeed; trying pip ...", flush=True)
-        install(True, None)
-    print("Loading it for the first time ...", flush=True)
-    try:
-        run([python(), "-c", "import jax, mefit; jax.numpy.zeros(1).block_until_ready()"])
-    except Unexplained as problem:
-        remedy = (
-            "install Microsoft's Visual C++ Redistributable (x64) and try again" if os.name == "nt" else "try again"
-        )
-        raise Stop(f"All is installed but does not load: {remedy}, and see .venv/setup.log.") from problem
+        make_environment(state == "unusable")
+    except Stop as problem:
+        # A network or a disk can be mended, and the same Python tried again.
+        if is_newer() and (isinstance(problem, Unexplained) or str(problem) == NOT_MADE):
+            raise Stop(f"The packages do not work with Python {THIS} yet: {suitable_command()}.") from problem
+        raise
     with open(STAMP, "w", encoding="utf-8") as file:
         json.dump(wanted_stamp(), file)
     print("Ready.", flush=True)

@@ -4,7 +4,7 @@ Conda (and Binder, which reads the same file) brings Python and pip only. Everyt
 so that pyproject.toml stays the one list of dependencies.
 """
 
-import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,32 +20,32 @@ name: {name}
 channels:
   - conda-forge
 dependencies:
-  - python=3.{minor}
+  - python={python}
   - pip
   - pip:
       - -e .[workshop,tests]
 """
 
 
-def environment_text(pyproject: dict[str, Any]) -> str:
-    """The text of environment.yml for a parsed pyproject.toml: the highest Python it admits and all its extras."""
+def environment_text(pyproject: dict[str, Any], python: str) -> str:
+    """The text of environment.yml for a parsed pyproject.toml and a Python: its extras, but for the teacher's."""
     project = pyproject["project"]
     missing = {"workshop", "tests"} - set(project["optional-dependencies"])
     if missing:
         raise ValueError(
             f"pyproject.toml lacks the extra {' and '.join(sorted(missing))}: environment.yml installs it."
         )
-    limit = re.search(r"<\s*3\.(\d+)", project["requires-python"])
-    if limit is None:
-        raise ValueError(
-            "requires-python in pyproject.toml has no upper limit such as <3.14: environment.yml needs it."
-        )
-    return TEMPLATE.format(name=project["name"], minor=int(limit[1]) - 1)
+    return TEMPLATE.format(name=project["name"], python=python)
+
+
+def best_python() -> str:
+    """The Python that start.py prefers."""
+    return str(runpy.run_path(str(ROOT / "start.py"))["SUPPORTED"][0])
 
 
 def main() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (ROOT / "environment.yml").write_text(environment_text(pyproject), encoding="utf-8", newline="\n")
+    (ROOT / "environment.yml").write_text(environment_text(pyproject, best_python()), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -51,7 +52,7 @@ def applies(marker: Marker | None, minor: int, platform: str) -> bool:
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("minor", [11, 12, 13])
+@pytest.mark.parametrize("minor", [11, 12, 13, 14, 15])
 def test_lock_serves_every_direct_dependency(minor, platform):
     entries = [(name, version) for name, version, marker, _ in locked() if applies(marker, minor, platform)]
     assert len(dict(entries)) == len(entries), "two versions of one package would be installed"
@@ -66,14 +67,22 @@ def test_lock_is_hashed_and_names_no_place():
     assert not re.search(r"://|file:|^\s*-[^-]|--(extra-)?index|--find-links|--trusted", LOCK, re.MULTILINE)
 
 
+SUPPORTED = runpy.run_path(str(ROOT / "start.py"))["SUPPORTED"]
+
+
 def test_supported_pythons_agree():
-    spec = importlib.util.spec_from_file_location("start_for_packaging", ROOT / "start.py")
-    start = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(start)
+    named = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    assert sorted(named) == sorted(SUPPORTED) and len(set(SUPPORTED)) == len(SUPPORTED)
+    minors = sorted(int(version.removeprefix("3.")) for version in SUPPORTED)
+    assert minors == list(range(minors[0], minors[-1] + 1))
     requires = SpecifierSet(PROJECT["requires-python"])
-    assert [f"3.{minor}" for minor in range(20, 5, -1) if f"3.{minor}.1" in requires] == list(start.SUPPORTED)
-    named = {text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text}
-    assert named == set(start.SUPPORTED)
+    assert [minor for minor in range(30) if f"3.{minor}.1" in requires] == list(range(minors[0], 30))
+
+
+def test_no_dependency_has_an_upper_bound():
+    demo = [Requirement(text) for name in NOT_LOCKED for text in EXTRAS[name]]
+    for requirement in direct_dependencies() + demo:
+        assert {bound.operator for bound in requirement.specifier} <= {">="}, requirement
 
 
 def test_environment_is_derived():
@@ -81,14 +90,14 @@ def test_environment_is_derived():
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert text == tool.environment_text(PYPROJECT), "type  python tools/make_environment.py"
+    assert text == tool.environment_text(PYPROJECT, SUPPORTED[0]), "type  python tools/make_environment.py"
     python, pip, section = yaml.safe_load(text)["dependencies"]
-    assert python.replace("python=", "") + ".1" in SpecifierSet(PROJECT["requires-python"]) and pip == "pip"
+    assert python == f"python={SUPPORTED[0]}" and pip == "pip"
     extras = re.fullmatch(r"-e \.\[(.*)\]", section["pip"][0])[1].split(",")
     assert set(extras) == set(EXTRAS) - NOT_LOCKED
     assert not (ROOT / "Dockerfile").exists()  # Binder would use it in place of environment.yml
-    with pytest.raises(ValueError, match="upper limit"):
-        tool.environment_text({"project": {**PROJECT, "requires-python": ">=3.11"}})
+    with pytest.raises(ValueError, match="lacks the extra tests"):
+        tool.environment_text({"project": {**PROJECT, "optional-dependencies": {"workshop": []}}}, SUPPORTED[0])
 
 
 def test_the_core_asks_for_no_notebook():

@@ -69,17 +69,72 @@ def test_old_python_can_read_it():
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("version", ["3.8", "3.10", "3.14"])
-def test_wrong_python(start, capsys, monkeypatch, version):
+@pytest.mark.parametrize("version", ["3.8", "3.10"])
+def test_a_python_that_is_too_old(start, capsys, monkeypatch, version):
     monkeypatch.setattr(start, "THIS", version)
-    assert "install Python 3.13" in sentence(start, capsys, "setup")
+    assert "install Python 3.14" in sentence(start, capsys, "setup")
     monkeypatch.setattr(start.shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
-    assert "uv run --no-project --python 3.13 start.py" in sentence(start, capsys, "setup")
+    assert "uv run --no-project --python 3.14 start.py" in sentence(start, capsys, "setup")
     monkeypatch.setattr(start.shutil, "which", lambda name: "/bin/" + name)
     monkeypatch.setattr(start, "works", lambda command, version: version == "3.12")
     told = sentence(start, capsys)
     assert version in told
     assert "type  py -3.12 start.py" in told if os.name == "nt" else "type  python3.12 start.py" in told
+
+
+@pytest.mark.parametrize("version", ["3.16", "3.100", "4.0"])
+def test_a_newer_python_is_tried_with_the_newest_packages(start, recorded, capsys, monkeypatch, version):
+    monkeypatch.setattr(start, "THIS", version)
+    assert start.guarded_main(["setup"]) == 0
+    told = capsys.readouterr().out
+    assert f"Python {version} is newer than those this kit knows (3.11 to 3.15)" in told
+    make, newest, load = recorded
+    assert "--require-hashes" not in newest and newest[-2:] == ["-e", ".[workshop,tests]"]
+    assert newest[newest.index("--only-binary") + 1] == ":all:"  # no hours of building
+    assert "import jax, mefit" in load[-1] and start.state_of_environment() == "ready"
+    assert start.guarded_main(["setup"]) == 0
+    assert "newer" not in capsys.readouterr().out  # said once, not at every start
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14", "3.15"])
+def test_a_python_of_the_lock_is_told_nothing(start, recorded, capsys, monkeypatch, version):
+    monkeypatch.setattr(start, "THIS", version)
+    assert start.guarded_main(["setup"]) == 0
+    assert "newer than" not in capsys.readouterr().out
+    assert any("--require-hashes" in command for command in recorded)
+
+
+@pytest.mark.parametrize("step", ["-e", "-c"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        "ERROR: No matching distribution found for jaxlib==0.12.0.1",
+        "error: Because jaxlib==0.12.0.1 has no wheels with a matching Python ABI tag (e.g., `cp316`)",
+        "ImportError: undefined symbol: _PyGone",
+    ],
+)
+def test_a_newer_python_for_which_packages_fail(start, recorded, capsys, monkeypatch, step, output):
+    run = start.run
+
+    def fails(command):
+        if step in command:
+            raise start.explain(output)
+        run(command)
+
+    monkeypatch.setattr(start, "THIS", "3.16")
+    monkeypatch.setattr(start, "run", fails)
+    assert "do not work with Python 3.16 yet: install Python 3.14" in sentence(start, capsys, "setup")
+    monkeypatch.setattr(start, "THIS", "3.14")
+    assert "yet" not in sentence(start, capsys, "setup")
+
+
+def test_a_newer_python_is_not_blamed_for_the_network(start, recorded, capsys, monkeypatch):
+    def offline(command):
+        raise start.explain("Temporary failure in name resolution")
+
+    monkeypatch.setattr(start, "THIS", "3.16")
+    monkeypatch.setattr(start, "run", offline)
+    assert "connect" in sentence(start, capsys, "setup")
 
 
 def test_works_asks_the_python_itself(start):
@@ -117,6 +172,8 @@ FAILURES = {
     "HINT: This error might have occurred since this system does not have Windows Long Path support enabled.": "short",
     "ERROR: No matching distribution found for jaxlib==0.10.2": "not made for this computer",
     "hint: Wheels are available for `jaxlib` (v0.10.2) on the following platforms": "not made for this computer",
+    "cause: Because jaxlib==0.12.0.1 has no wheels with a matching Python ABI tag": "not made for this computer",
+    "cause: Because cffi==2.1.1 has no usable wheels and you require cffi==2.1.1": "not made for this computer",
 }
 
 
