@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from mefit import style
+from mefit.base.compiling import compiled
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import _on_grid
@@ -71,7 +72,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
     plane = np.stack(np.meshgrid(AXIS, AXIS, indexing="ij"), -1).reshape(-1, 2) * scale
     time, size = time_grid(fit.population, 81), (AXIS.size, AXIS.size)
 
-    @jax.jit
+    @compiled
     def look(subject, smooth):
         curves = jax.vmap(lambda eta: observation_density(model, eta, smooth).mean)(plane)
         return curves, jax.vmap(lambda eta: log_conditional(model, eta, subject))(plane)
@@ -83,7 +84,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
         one, its_grid = jax.tree.map(lambda x, i=i: x[i], (some.subjects, smooth))
         curves, value = look(one, its_grid)
         found.append((np.asarray(curves).reshape(*size, -1), np.asarray(value).reshape(size)))
-    prior = np.asarray(jax.vmap(lambda eta: log_random_effects(model, eta))(plane)).reshape(size)
+    prior = np.asarray(compiled(jax.vmap(lambda eta: log_random_effects(model, eta)))(plane)).reshape(size)
     curves, value = (np.stack(part) for part in zip(*found, strict=True))
     return Pad(fit, chosen, time, curves, value, prior, scale, truth)
 

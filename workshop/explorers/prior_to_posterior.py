@@ -20,6 +20,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from mefit import style
+from mefit.base.compiling import compiled
 from mefit.data.population import Population
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
@@ -69,8 +70,8 @@ class Watch:
         def log_p(eta, subject):
             return log_conditional(model, eta, subject) + log_random_effects(model, eta)
 
-        self.log_density = jax.jit(jax.vmap(log_p, (0, None)))
-        self.curves = jax.jit(jax.vmap(lambda eta, s: observation_density(model, eta, s).mean, (0, None)))
+        self.log_density = compiled(jax.vmap(log_p, (0, None)))
+        self.curves = compiled(jax.vmap(lambda eta, s: observation_density(model, eta, s).mean, (0, None)))
         self.known = functools.lru_cache(maxsize=512)(self._known)
 
     def order(self, row: int, count: int, how: str) -> np.ndarray:
