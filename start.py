@@ -246,6 +246,10 @@ def setup() -> None:
             "install Microsoft's Visual C++ Redistributable (x64) and try again" if os.name == "nt" else "try again"
         )
         raise Stop(f"All is installed but does not load: {remedy}, and see .venv/setup.log.") from problem
+    try:
+        run([python(), "-m", "mefit.base.known_answers"])
+    except Stop:  # the rest of the workshop may well work, so this is told and stops nothing
+        print("JAX computes something wrongly on this computer: .venv/setup.log says what, and what to do.", flush=True)
     with open(STAMP, "w", encoding="utf-8") as file:
         json.dump(wanted_stamp(), file)
     print("Ready.", flush=True)
