@@ -25,7 +25,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 REACH, STEP = 3.0, 0.1
 AXIS = np.round(np.arange(-REACH, REACH + STEP / 2, STEP), 6)  # of each random effect, in SDs
@@ -92,7 +92,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
 def compute(pad: Pad, subject: int, eta1: float, eta2: float) -> Place:
     """The curve at `eta1` and `eta2` SDs, and how well it suits the `subject`-th of the chosen subjects, from 1."""
     if not (1 <= subject <= len(pad.subjects) and max(abs(eta1), abs(eta2)) <= REACH + 1e-9):
-        raise ValueError(f"The pad has subjects 1 to {len(pad.subjects)} and reaches {REACH:g} SDs each way.")
+        raise Refused(f"The pad has subjects 1 to {len(pad.subjects)} and reaches {REACH:g} SDs each way.")
     i, j, who = round((eta1 + REACH) / STEP), round((eta2 + REACH) / STEP), subject - 1
     posterior = pad.log_likelihood[who] + pad.log_prior
     a, b = np.unravel_index(posterior.argmax(), posterior.shape)

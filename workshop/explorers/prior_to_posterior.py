@@ -26,7 +26,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 LEVELS = (0.05, 0.5, 0.95)
 LEFT, SPREAD = "from the left", "spread out"
@@ -117,7 +117,7 @@ class Watch:
 def compute(watch: Watch, subject: int, observations: int, order: str) -> Known:
     """What the first `observations` of the `subject`-th of the watched subjects, from 1, tell of its curve."""
     if not 1 <= subject <= len(watch.subjects) or observations < 0:
-        raise ValueError(f"There are subjects 1 to {len(watch.subjects)}, with no observation or more.")
+        raise Refused(f"There are subjects 1 to {len(watch.subjects)}, with no observation or more.")
     row, place = subject - 1, watch.subjects[subject - 1]
     prior = watch.known(row, 0, LEFT)[0]
     band, sd, rows = watch.known(row, observations, order)
