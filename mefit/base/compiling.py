@@ -1,14 +1,15 @@
 """Compiling: what a learner waits for, kept short, and what XLA computes wrongly, kept out.
 
-XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to compile the kit's
-programs and runs them no faster. JAX versions that let a single program leave it out are told to; others do not know
-the option, and are left alone.
+XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to
+compile the kit's programs and runs them no faster. JAX versions that let a single program leave it
+out are told to; others do not know the option, and are left alone.
 
-Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells about: every program
-of the kit is compiled without them, however JAX was started.
+Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
+about: every program of the kit is compiled without them, however JAX was started.
 
-NumPyro checks a distribution's arguments when it is made. While a program is traced there are no values to check, and
-the attempt costs a second of small compilations, so it is switched off there; the kit says what is not finite.
+NumPyro checks a distribution's arguments when it is made. While a program is traced there are no
+values to check, and the attempt costs a second of small compilations, so it is switched off there;
+the kit says what is not finite.
 """
 
 import functools
@@ -30,7 +31,7 @@ OPTIONS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, FUSIONS: ""}
 
 
 def _is_known(options: dict[str, Any]) -> bool:
-    """Whether this XLA compiles under these options: it refuses all of them for one that it does not know."""
+    """Whether this XLA knows all of these options: it refuses them together."""
     try:
         jax.jit(lambda x: -x, compiler_options=options)(0.0)
     except (RuntimeError, ValueError):
@@ -49,8 +50,9 @@ def known_options() -> dict[str, Any]:
 def _inside_another(arguments: Any) -> bool:
     """Whether JAX is following a larger program just now, of which a call becomes a part.
 
-    JAX takes compiler options for a whole program only, and those of the larger one hold. What is computed is the same
-    either way, so it does no harm that JAX warns of such a question by the name of its function.
+    JAX takes compiler options for a whole program only, and those of the larger one hold. What is
+    computed is the same either way, so it does no harm that JAX warns of such a question by the
+    name of its function.
     """
     if unsafe_am_i_under_a_jit_DO_NOT_USE():
         return True
@@ -60,8 +62,8 @@ def _inside_another(arguments: Any) -> bool:
 class compiled:
     """A function under `equinox.filter_jit` with the kit's compiler options.
 
-    It is set up at its first call and not at import. Inside another program, or under a transformation of JAX such as
-    `jax.grad`, it is the plain function.
+    It is set up at its first call and not at import. Inside another program, or under a
+    transformation of JAX such as `jax.grad`, it is the plain function.
     """
 
     def __init__(self, function: Callable):
@@ -70,7 +72,7 @@ class compiled:
 
     @functools.cached_property
     def program(self) -> Any:
-        """The compiled function itself, which tests and benchmarks ask how often it was compiled."""
+        """The compiled function, which tests and benchmarks ask how often it was compiled."""
 
         @functools.wraps(self._function)
         def traced(*args: Any, **kwargs: Any) -> Any:
@@ -90,11 +92,12 @@ class compiled:
 
 
 def keep_compiled(folder: str | os.PathLike) -> None:
-    """Keep compiled programs in a folder, from which later processes take them instead of compiling again.
+    """Keep compiled programs in a folder, from which later processes take them.
 
-    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder. Nothing is kept unless
-    asked for. What it saves is most of XLA's share; importing and tracing remain. Programs are kept apart by version of
-    JAX, by operating system and by processor, so that a folder may be shared; it may be deleted at any time.
+    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder.
+    Nothing is kept unless asked for. What it saves is most of XLA's share; importing and tracing
+    remain. Programs are kept apart by version of JAX, by operating system and by processor, so that
+    a folder may be shared; it may be deleted at any time.
 
     Raises:
         ValueError: a folder that cannot be made or written to.
@@ -112,12 +115,13 @@ def keep_compiled(folder: str | os.PathLike) -> None:
 
 
 def _processor() -> str:
-    """A short name of this processor and what it can do: a program compiled for another may not run on it."""
+    """A short name of this processor and what it can do: programs for others may not run on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         description = platform.processor()
     else:
-        # The first processor's lines: all are alike.
-        description = "".join([line for line in lines if line.startswith(("model name", "flags"))][:2])
+        # Those of the first processor: all are alike.
+        telling = [line for line in lines if line.startswith(("model name", "flags"))]
+        description = "".join(telling[:2])
     return hashlib.sha256(description.encode()).hexdigest()[:8]

@@ -1,10 +1,12 @@
-"""A handful of small programs whose answers are known: does this JAX compute rightly on this computer?
+"""Small programs whose answers are known: does this JAX compute rightly on this computer?
 
-jaxlib 0.10.2 gave wrong numbers without a word (see `xla.py`), and a later version may do so at another place. So the
-setup and lesson 00 run these programs, each by the kit's own compiler options and by a plain `jax.jit`, and compare
-them with closed forms, with NumPy, or with published vectors. All of it takes about two seconds.
+jaxlib 0.10.2 gave wrong numbers without a word (see `xla.py`), and a later version may do so at
+another place. So the setup and lesson 00 run these programs, each by the kit's own compiler options
+and by a plain `jax.jit`, and compare them with closed forms, with NumPy, or with published vectors.
+All of it takes about two seconds.
 
-On a shell: `python -m mefit.base.known_answers` prints what is wrong and fails, or is silent where all is right.
+On a shell: `python -m mefit.base.known_answers` prints what is wrong and fails, or is silent where
+all is right.
 """
 
 import math
@@ -20,19 +22,20 @@ from jax.extend.random import threefry_2x32
 from .compiling import compiled
 
 ROWS = 16_385  # one more than a power of two: what is done in blocks has a remainder
-SINGLE = 2e-3  # relative, in float32: graphics processors round the factors of a product to ten bits
+# Relative errors that pass. In float32 graphics processors round factors to ten bits.
+SINGLE = 2e-3
 DOUBLE = 1e-11
 EXACT = 0.0
 
 WAYS: dict[str, Callable] = {"the kit's programs": compiled, "jax.jit": jax.jit}
 REMEDIES = {
     "the kit's programs": (
-        "trust no fit on this computer, run `python3 start.py setup` in the kit's folder for the versions that it was "
-        "tested with, and report it"
+        "trust no fit on this computer, run `python3 start.py setup` in the kit's folder for the "
+        "versions that it was tested with, and report it"
     ),
     "jax.jit": (
-        "the kit's own programs are looked at apart, but do not trust a jax.jit of your own: restart Python, import "
-        "mefit before anything computes, and leave XLA_FLAGS unset"
+        "the kit's own programs are looked at apart, but do not trust a jax.jit of your own: "
+        "restart Python, import mefit before anything computes, and leave XLA_FLAGS unset"
     ),
 }
 
@@ -70,7 +73,8 @@ def examine(answers: tuple[KnownAnswer, ...] | None = None) -> Verdict:
         for way, compile_ in WAYS.items():
             fault = _fault(answer, compile_)
             if fault:
-                wrong.append(f"JAX {jax.__version__} computes wrongly by {way}: {fault}; {REMEDIES[way]}.")
+                version = f"JAX {jax.__version__}"
+                wrong.append(f"{version} computes wrongly by {way}: {fault}; {REMEDIES[way]}.")
     return Verdict(len(answers) * len(WAYS), tuple(wrong))
 
 
@@ -95,8 +99,8 @@ def _fault(answer: KnownAnswer, compile_: Callable) -> str:
 def known_answers() -> tuple[KnownAnswer, ...]:
     """The programs, each small and of a kind that the kit lives on."""
     return (
-        _squares("squares of whole numbers by matrices, in float64", ROWS, np.float64, EXACT),
-        _squares("squares of whole numbers by matrices, in float32", 2 * ROWS - 1, np.float32, SINGLE),
+        _squares(ROWS, np.float64, EXACT),
+        _squares(2 * ROWS - 1, np.float32, SINGLE),
         _network(),
         _cholesky(),
         _logsumexp(),
@@ -108,7 +112,7 @@ def known_answers() -> tuple[KnownAnswer, ...]:
     )
 
 
-def _squares(name: str, rows: int, dtype: Any, tolerance: float) -> KnownAnswer:
+def _squares(rows: int, dtype: Any, tolerance: float) -> KnownAnswer:
     """The program of jax-ml/jax issue 39103: |I row|^2 where row i is (i, 0, 0), which is i^2."""
 
     def program(x: Any) -> Any:
@@ -116,13 +120,15 @@ def _squares(name: str, rows: int, dtype: Any, tolerance: float) -> KnownAnswer:
 
     i = np.arange(rows, dtype=float)
     x = np.stack([i, 0 * i, 0 * i], 1).astype(dtype)
+    name = f"squares of whole numbers by matrices, in {np.dtype(dtype).name}"
     return KnownAnswer(name, program, (x,), i**2, tolerance)
 
 
 def _network() -> KnownAnswer:
     """A network of one layer over many rows, squared and summed, against NumPy."""
 
-    # Outputs near zero are differences of larger numbers: one is added so that all are judged by the same measure.
+    # Outputs near zero are differences of larger numbers: one is added so that all are judged by
+    # the same measure.
     def program(x: Any, first: Any, last: Any) -> Any:
         return jax.vmap(lambda row: 1 + jnp.sum((last @ jnp.tanh(first @ row)) ** 2))(x)
 
@@ -157,7 +163,10 @@ def _cholesky() -> KnownAnswer:
 
 
 def _logsumexp() -> KnownAnswer:
-    """log of the sum of k exp(shift) over k = 1 .. n, which is shift + log n (n + 1) / 2, also where exp overflows."""
+    """log sum_k k exp(shift) over k = 1 .. n, which is shift + log n (n + 1) / 2.
+
+    exp(shift) itself overflows, or is zero.
+    """
     count = 1000
     shift = np.array([1.0, 800.0, -800.0])
     x = np.log(np.arange(1.0, count + 1)) + shift[:, None]
@@ -185,7 +194,9 @@ def _scattered_sums() -> KnownAnswer:
 
 
 def _fibonacci() -> KnownAnswer:
-    """Fibonacci's numbers by a scan; the last is below 2^53, up to where float64 holds all whole numbers."""
+    """Fibonacci's numbers by a scan; the last is below 2^53, up to where float64 holds all whole
+    numbers.
+    """
     count = 75
 
     def program(start: Any) -> Any:
@@ -194,14 +205,17 @@ def _fibonacci() -> KnownAnswer:
 
         return jax.lax.scan(step, (0 * start, start), None, length=count)[1]
 
-    numbers = [0, 1]
+    numbers = [0.0, 1.0]
     while len(numbers) < count:
         numbers.append(numbers[-1] + numbers[-2])
-    return KnownAnswer("Fibonacci's numbers by a scan", program, (np.array(1.0),), np.array(numbers, float), EXACT)
+    expected = np.array(numbers)
+    return KnownAnswer("Fibonacci's numbers by a scan", program, (np.array(1.0),), expected, EXACT)
 
 
 def _curvature() -> KnownAnswer:
-    """Second derivatives of exp(a b), forward over forward: exp(ab) times ((b^2, 1 + ab), (1 + ab, a^2))."""
+    """Second derivatives of exp(a b), forward over forward: exp(ab) times ((b^2, 1 + ab), (1 + ab,
+    a^2)).
+    """
 
     def program(points: Any) -> Any:
         return jax.vmap(jax.jacfwd(jax.jacfwd(lambda point: jnp.exp(point[0] * point[1]))))(points)
@@ -217,8 +231,8 @@ def _curvature() -> KnownAnswer:
 def _random_bits() -> KnownAnswer:
     """Threefry-2x32 of 20 rounds, which JAX's random numbers are made of.
 
-    Source: the known answers of Random123, published with Salmon, Moraes, Dror and Shaw (2011), "Parallel random
-    numbers: as easy as 1, 2, 3", SC '11.
+    Source: the known answers of Random123, published with Salmon, Moraes, Dror and Shaw (2011),
+    "Parallel random numbers: as easy as 1, 2, 3", SC '11.
     """
     ones = 0xFFFFFFFF
     key = np.array([[0, 0], [ones, ones], [0x13198A2E, 0x03707344]], np.uint32)
@@ -228,7 +242,8 @@ def _random_bits() -> KnownAnswer:
     def program(key: Any, counter: Any) -> Any:
         return jax.vmap(threefry_2x32)(key, counter).astype(float)
 
-    return KnownAnswer("random bits of a fixed key", program, (key, counter), bits.astype(float), EXACT)
+    expected = bits.astype(float)
+    return KnownAnswer("random bits of a fixed key", program, (key, counter), expected, EXACT)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The fault of XLA that is switched off: what XLA_FLAGS becomes, and the programs that came out wrong."""
+"""XLA's fault that is switched off: what XLA_FLAGS becomes, and programs that came out wrong."""
 
 import os
 import subprocess
@@ -84,8 +84,9 @@ def test_the_flag_is_set_only_where_it_is_known(jaxlib, knows, needs):
     assert environment == {"HOME": "/home"} | ({"XLA_FLAGS": OFF} if knows else {})
 
 
-@pytest.mark.parametrize("before", [{}, {"XLA_FLAGS": "--xla_a=1"}, {"XLA_FLAGS": f"{THREADS} {OFF}"}])
-def test_where_xla_runs_already_a_sentence_says_so(before):
+@pytest.mark.parametrize("flags", [None, "--xla_a=1", f"{THREADS} {OFF}"])
+def test_where_xla_runs_already_a_sentence_says_so(flags):
+    before = {} if flags is None else {"XLA_FLAGS": flags}
     environment = dict(before)
     sentence = xla.switch_fusions_off(environment, "0.10.2", running=True)
     assert environment == before
@@ -96,14 +97,15 @@ def test_where_xla_runs_already_a_sentence_says_so(before):
 
 def test_where_xla_was_started_with_the_flag_nothing_is_said(tmp_path):
     assert xla.switch_fusions_off({"XLA_FLAGS": OFF}, "0.10.2", running=True) is None
-    assert xla.switch_fusions_off({"XLA_FLAGS": DOTS}, "0.10.2", running=True) is None  # a choice of one's own
+    of_ones_own_choice = {"XLA_FLAGS": DOTS}
+    assert xla.switch_fusions_off(of_ones_own_choice, "0.10.2", running=True) is None
     file = tmp_path / "flags"
     file.write_text(OFF)
     assert xla.switch_fusions_off({"XLA_FLAGS": str(file)}, "0.10.2", running=True) is None
 
 
-# The program of jax-ml/jax issue 39103: row i is (i, 0, 0), so what comes out is i squared, a whole number that
-# float64 holds exactly.
+# The program of jax-ml/jax issue 39103: row i is (i, 0, 0), so what comes out is i squared, a whole
+# number that float64 holds exactly.
 
 SQUARES = """
 import warnings
@@ -133,9 +135,12 @@ TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 
 
 def wrong(before, flags):
-    """Wrong rows by jax.jit and by the kit's compiler options, how many warnings, and how many devices there were."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "MEFIT_COMPILED")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    """Wrong rows by jax.jit and by the kit's compiler options; counts of warnings and devices."""
+    environment = dict(os.environ)
+    for name in ("XLA_FLAGS", "MEFIT_COMPILED"):
+        environment.pop(name, None)
+    paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment["JAX_PLATFORMS"] = "cpu"
     if flags is not None:
         environment["XLA_FLAGS"] = flags

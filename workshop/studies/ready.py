@@ -63,8 +63,12 @@ class Readiness:
         """The verdict."""
         if self.problems:
             return "This computer is NOT ready. " + " ".join(self.problems)
-        slow = " It is slow today: close other programs, or be patient where a cell says that it is compiling."
-        return "This computer is ready." + (slow if self.first_seconds > SLOW else "")
+        if self.first_seconds <= SLOW:
+            return "This computer is ready."
+        return (
+            "This computer is ready. It is slow today: close other programs, or be patient where a "
+            "cell says that it is compiling."
+        )
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -83,8 +87,11 @@ class Readiness:
         return "\n".join(f"{name:18s}{text}" for name, text in self.facts) + f"\n{self.sentence}"
 
     def _repr_html_(self) -> str:
-        left, text = "style='text-align:left'", html.escape
-        rows = "".join(f"<tr><th {left}>{text(k)}</th><td {left}>{text(v)}</td></tr>" for k, v in self.facts)
+        left = "style='text-align:left'"
+        text = html.escape
+        rows = "".join(
+            f"<tr><th {left}>{text(name)}</th><td {left}>{text(fact)}</td></tr>" for name, fact in self.facts
+        )
         return f"<table>{rows}</table><p><b>{html.escape(self.sentence)}</b></p>"
 
 
@@ -110,17 +117,20 @@ def judge(
         problems.append(f"Missing: {', '.join(missing)}; run `python3 start.py setup` in the kit's folder.")
     if not abs(minus_two_log_likelihood - EXPECTED) < 1e-3:
         problems.append(
-            f"A fit that should end at {EXPECTED} ended at {minus_two_log_likelihood:.4f}: restart the kernel, and if "
-            "that does not help, run `python3 start.py test` and report what it says."
+            f"A fit that should end at {EXPECTED} ended at {minus_two_log_likelihood:.4f}: restart "
+            "the kernel, and if that does not help, run `python3 start.py test` and report what it "
+            "says."
         )
     return tuple(problems) + answers.wrong
 
 
 def check() -> Readiness:
-    """Fit Theophylline twice by Laplace's method, timed, and look at the versions of what the workshop needs.
+    """Fit Theophylline twice by Laplace's method, timed, and look at the versions of what the
+    workshop needs.
 
-    The first time is the wait for a compiler and the second is what computing costs; close other programs to compare.
-    Then small programs with known answers tell whether JAX computes rightly here.
+    The first time is the wait for a compiler and the second is what computing costs; close other
+    programs to compare. Then small programs with known answers tell whether JAX computes rightly
+    here.
     """
     start = _OneCompartment(
         ka=jnp.asarray(1.5),
