@@ -282,6 +282,10 @@ def setup() -> None:
         if is_newer() and (isinstance(problem, Unexplained) or str(problem) == NOT_MADE):
             raise Stop(f"The packages do not work with Python {THIS} yet: {suitable_command()}.") from problem
         raise
+    try:
+        run([python(), "-m", "mefit.base.known_answers"])
+    except Stop:  # the rest of the workshop may well work, so this is told and stops nothing
+        print("JAX computes something wrongly on this computer: .venv/setup.log says what, and what to do.", flush=True)
     with open(STAMP, "w", encoding="utf-8") as file:
         json.dump(wanted_stamp(), file)
     print("Ready.", flush=True)

@@ -2,7 +2,10 @@
 
 import importlib as _importlib
 import os as _os
+import warnings as _warnings
 from typing import Any as _Any
+
+from .base import xla as _xla
 
 # XLA's CPU compiler writes remarks such as "Algebraic simplifier is likely stuck" to stderr. They are harmless,
 # and a learner must never see them. The level has to be set before jaxlib is loaded; a user's own setting wins.
@@ -10,6 +13,10 @@ _os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The kit's matrices are tiny. OpenBLAS would share them out over threads, which on a busy laptop wait for each other:
 # the same quadrature was measured at 2.5 ms or at 110 ms. It has to be set before SciPy is loaded.
 _os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# jaxlib 0.10.2 computes some programs wrongly on a CPU. XLA reads how to avoid it once, when its backend starts.
+_too_late = _xla.switch_fusions_off(_os.environ, _xla.installed_jaxlib(), _xla.backend_is_running())
+if _too_late:
+    _warnings.warn(_too_late, stacklevel=2)
 
 import jax as _jax
 

@@ -1,11 +1,15 @@
-"""Compiling: what a learner waits for, kept short.
+"""Compiling: what a learner waits for, kept short, and what XLA computes wrongly, kept out.
 
-XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to compile the kit's
-programs and runs them no faster. JAX versions that let a single program leave it out are told to; others do not know
-the option, and are left alone.
+XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to
+compile the kit's programs and runs them no faster. JAX versions that let a single program leave it
+out are told to; others do not know the option, and are left alone.
 
-NumPyro checks a distribution's arguments when it is made. While a program is traced there are no values to check, and
-the attempt costs a second of small compilations, so it is switched off there; the kit says what is not finite.
+Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
+about: every program of the kit is compiled without them, however JAX was started.
+
+NumPyro checks a distribution's arguments when it is made. While a program is traced there are no
+values to check, and the attempt costs a second of small compilations, so it is switched off there;
+the kit says what is not finite.
 """
 
 import functools
@@ -18,24 +22,48 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax.extend.core import unsafe_am_i_under_a_jit_DO_NOT_USE
 from numpyro.distributions.distribution import validation_enabled
 
-_OPTIONS: Any = {"compiler_options": {"xla_cpu_use_fusion_emitters": False}}
+from .xla import FUSIONS
+
+OPTIONS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, FUSIONS: ""}
+
+
+def _is_known(options: dict[str, Any]) -> bool:
+    """Whether this XLA knows all of these options: it refuses them together."""
+    try:
+        jax.jit(lambda x: -x, compiler_options=options)(0.0)
+    except (RuntimeError, ValueError):
+        return False
+    return True
 
 
 @functools.cache
-def _known_options() -> dict[str, Any]:
-    try:
-        jax.jit(lambda x: -x, **_OPTIONS)(0.0)
-    except (RuntimeError, ValueError):  # this XLA has no such option
-        return {}
-    return _OPTIONS
+def known_options() -> dict[str, Any]:
+    """Those of `OPTIONS` that this XLA knows."""
+    if _is_known(OPTIONS):  # one try in place of several where all are known
+        return OPTIONS
+    return {name: value for name, value in OPTIONS.items() if _is_known({name: value})}
+
+
+def _inside_another(arguments: Any) -> bool:
+    """Whether JAX is following a larger program just now, of which a call becomes a part.
+
+    JAX takes compiler options for a whole program only, and those of the larger one hold. What is
+    computed is the same either way, so it does no harm that JAX warns of such a question by the
+    name of its function.
+    """
+    if unsafe_am_i_under_a_jit_DO_NOT_USE():
+        return True
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
 
 
 class compiled:
     """A function under `equinox.filter_jit` with the kit's compiler options.
 
-    It is set up at its first call and not at import.
+    It is set up at its first call and not at import. Inside another program, or under a
+    transformation of JAX such as `jax.grad`, it is the plain function.
     """
 
     def __init__(self, function: Callable):
@@ -44,30 +72,38 @@ class compiled:
 
     @functools.cached_property
     def program(self) -> Any:
-        """The compiled function itself, which tests and benchmarks ask how often it was compiled."""
+        """The compiled function, which tests and benchmarks ask how often it was compiled."""
 
         @functools.wraps(self._function)
         def traced(*args: Any, **kwargs: Any) -> Any:
-            with validation_enabled(False):
-                return self._function(*args, **kwargs)
+            return self._unchecked(*args, **kwargs)
 
-        return eqx.filter_jit(traced, **_known_options())
+        for_jax: dict[str, Any] = {"compiler_options": known_options()}
+        return eqx.filter_jit(traced, **for_jax)
+
+    def _unchecked(self, *args: Any, **kwargs: Any) -> Any:
+        with validation_enabled(False):
+            return self._function(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _inside_another((args, kwargs)):
+            return self._unchecked(*args, **kwargs)
         return self.program(*args, **kwargs)
 
 
 def keep_compiled(folder: str | os.PathLike) -> None:
-    """Keep compiled programs in a folder, from which later processes take them instead of compiling again.
+    """Keep compiled programs in a folder, from which later processes take them.
 
-    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder. Nothing is kept unless
-    asked for. What it saves is most of XLA's share; importing and tracing remain. Programs are kept apart by version of
-    JAX, by operating system and by processor, so that a folder may be shared; it may be deleted at any time.
+    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder.
+    Nothing is kept unless asked for. What it saves is most of XLA's share; importing and tracing
+    remain. Programs are kept apart by version of JAX, by operating system and by processor, so that
+    a folder may be shared; it may be deleted at any time.
 
     Raises:
         ValueError: a folder that cannot be made or written to.
     """
-    place = Path(folder).expanduser() / f"{platform.system()}-{_processor()}-jax-{jax.__version__}"
+    kind = f"{platform.system()}-{_processor()}-jax-{jax.__version__}"
+    place = Path(folder).expanduser() / kind
     try:
         place.mkdir(parents=True, exist_ok=True)
         (place / ".writable").touch()
@@ -79,9 +115,13 @@ def keep_compiled(folder: str | os.PathLike) -> None:
 
 
 def _processor() -> str:
-    """A short name of this processor and what it can do: a program compiled for another may not run on it."""
+    """A short name of this processor and what it can do: programs for others may not run on it."""
     try:
-        told = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith(("model name", "flags"))][:2]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        told = [platform.processor()]
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
+        description = platform.processor()
+    else:
+        # Those of the first processor: all are alike.
+        telling = [line for line in lines if line.startswith(("model name", "flags"))]
+        description = "".join(telling[:2])
+    return hashlib.sha256(description.encode()).hexdigest()[:8]

@@ -1,45 +1,83 @@
-"""What Python, NumPy and JAX complain of in a person's own code, in a sentence that says what to do.
+"""What Python, NumPy and JAX complain of in a person's own code, in plain words and what to do.
 
-A model is followed by JAX: its code runs with arrays that stand for any value. What needs one value at that moment (an
-`if`, `float`, NumPy) stops it, in words that are meant for those who know how JAX works.
+A model is followed by JAX: its code runs with arrays that stand for any value. What needs one value
+at that moment (an `if`, `float`, NumPy) stops it, in words that are meant for those who know how
+JAX works.
 """
 
 import re
 import traceback
 from pathlib import Path
 
-_SAID = {  # words of the complaint, and what they mean here
+# Words of the complaint, and what they mean here.
+_SAID = {
     "boolean conversion of traced": "`if`, `and` or `max` decides by what is fitted; use jnp.where(condition, a, b)",
-    "boolean indices must be concrete": "how many rows a condition picks is not known at once; keep all, by jnp.where",
+    "boolean indices must be concrete": (
+        "how many rows a condition picks is not known at once; keep all, by jnp.where"
+    ),
     "__index__() method was called": "a list or a range needs a place that is known at once; make it an array of jnp",
     "__array__() was called on traced": "NumPy cannot take what is fitted; write jnp for np, jax.scipy for scipy",
-    "where concrete value is expected": "float, int and math cannot take what is fitted; use functions of jnp instead",
+    "where concrete value is expected": (
+        "float, int and math cannot take what is fitted; use functions of jnp instead"
+    ),
     "in-place item assignment": "an array of jnp is never changed; x = x.at[i].set(value) makes another",
     "truth value of an array": "`if`, `and` or `max` is given a whole array; use np.where(condition, a, b)",
     "inhomogeneous": "a list holds rows of different lengths, or numbers beside arrays; give all the same",
     "arrays can be converted to": "an array stands where one number is needed; math.exp takes numbers, np.exp arrays",
 }
-_UNFIT = re.compile(r"broadcast|not aligned|core dimension|contracting dimensions|same shape|numbers? of dimensions")
+_UNFIT = re.compile(
+    r"broadcast|not aligned|core dimension|contracting dimensions|same shape"
+    r"|numbers? of dimensions",
+)
+_NOT_WHOLE = re.compile(
+    r"\bind(?:ex|ices|exer)\b.*\binteger\b|\binteger\b.*\bindices\b",
+    re.IGNORECASE,
+)
 
 
 def plainly(error: Exception) -> str | None:
     """The complaint in plain words, or None where Python's own are as good as any."""
-    said = str(error)
+    complaint = str(error)
     for words, plain in _SAID.items():
-        if words in said:
+        if words in complaint:
             return plain
-    if not (isinstance(error, TypeError | ValueError) and _UNFIT.search(said)):
+    if not isinstance(error, TypeError | ValueError | IndexError):
         return None
-    shapes, sizes = re.findall(r"\(\d+(?:, ?\d+)*,?\)", said), re.findall(r"(\d+) (?:is different from|vs) (\d+)", said)
-    meet = f" of shapes {' and '.join(shapes)}" if shapes else "".join(f", where {a} meets {b}," for a, b in sizes)
-    return f"arrays{meet} do not go together; look along which axis each of them runs"
+    if _NOT_WHOLE.search(complaint):
+        return "an array is asked for a place that is no whole number; make it one by x.astype(int)"
+    if _UNFIT.search(complaint) and not isinstance(error, IndexError):
+        together = "do not go together; look along which axis each of them runs"
+        return f"arrays{_shapes(complaint)} {together}"
+    return None
+
+
+def _shapes(complaint: str) -> str:
+    """The shapes, or else the two sizes, that a complaint names."""
+    shapes = re.findall(r"\(\d+(?:, ?\d+)*,?\)", complaint)
+    if shapes:
+        return f" of shapes {' and '.join(shapes)}"
+    sizes = re.search(r"(\d+) (?:is different from|vs) (\d+)", complaint)
+    if sizes is None:
+        return ""
+    return f", where {sizes[1]} meets {sizes[2]},"
 
 
 def told(error: Exception, who: str) -> Exception:
-    """A ValueError that says where `who` stopped and why; the error itself where its own words will do."""
-    if (plain := plainly(error)) is None:
+    """A ValueError that says where `who` stopped and why; the error itself if its words will do."""
+    plain = plainly(error)
+    if plain is None:
         return error
-    # Not where the error arose, deep in some library, but the last line of whoever wrote the model.
+    line = _line_of_the_author(error)
+    place = f" at `{line}`" if line else ""
+    return ValueError(f"{who} stopped{place}: {plain}.")
+
+
+def _line_of_the_author(error: Exception) -> str | None:
+    """The last line of whoever wrote the model, and not where some library raised the error."""
     libraries = (str(Path(__file__).parents[1]), "site-packages")
-    own = [f.line for f in traceback.extract_tb(error.__traceback__) if not any(x in f.filename for x in libraries)]
-    return ValueError(f"{who} stopped{f' at `{own[-1]}`' if own and own[-1] else ''}: {plain}.")
+    lines = [
+        frame.line
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not any(folder in frame.filename for folder in libraries)
+    ]
+    return lines[-1] if lines else None

@@ -16,6 +16,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.bfgs import BFGS
+from ..base.compiling import compiled
 from ..curves.networks import L2, MLP, Penalty
 from ..effects.gaussian import gaussian_effects
 from ..fitting.fit import fit as fit_model
@@ -77,15 +78,32 @@ def permutation_importance(
     Source: Jansen (1999), Comput. Phys. Commun. 117. ValueError for an output that is the same for all.
     """
     x = jnp.asarray(inputs, float)
-    outputs = jax.vmap(lambda row: jnp.reshape(network(row), -1))
-    g, shares = outputs(x), []
+    g = _outputs(network, x)
+    shares = []
     if not bool(jnp.all(jnp.var(g, 0) > 0)):
         raise ValueError("an output of the network is the same for all subjects: it uses no covariate.")
     for j in range(x.shape[1]):
         keys = jax.random.split(jax.random.fold_in(key, j), repeats)
-        others = jax.vmap(lambda k, j=j: outputs(x.at[:, j].set(jax.random.permutation(k, x[:, j]))))(keys)
+        others = _outputs_of_shuffled(network, x, jnp.asarray(j), keys)
         shares.append(0.5 * jnp.mean((others - g) ** 2, (0, 1)) / jnp.var(g, 0))
     return np.stack(shares)
+
+
+@compiled
+def _outputs(network: Callable, x: Array) -> Array:
+    """g (N, K) of covariates (N, C)."""
+    return jax.vmap(lambda row: jnp.reshape(network(row), -1))(x)
+
+
+@compiled
+def _outputs_of_shuffled(network: Callable, x: Array, column: Array, keys: Array) -> Array:
+    """g (repeats, N, K) where a column of the covariates was exchanged between subjects, anew for each key."""
+
+    def once(key: Array) -> Array:
+        shuffled = x.at[:, column].set(jax.random.permutation(key, x[:, column]))
+        return jax.vmap(lambda row: jnp.reshape(network(row), -1))(shuffled)
+
+    return jax.vmap(once)(keys)
 
 
 class _Summaries(Objective):

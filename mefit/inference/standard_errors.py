@@ -148,4 +148,4 @@ def tabulate(fit: Fit, method: str, estimate: Any, covariance: Any, low: Any, hi
 
 def _prior_information(fit: Fit) -> np.ndarray:
     prior = jax.hessian(lambda x: log_prior(set_free(fit.model, fit.fixed, x), fit.fixed))
-    return -np.asarray(jax.jit(prior)(free_vector(fit.model, fit.fixed)))
+    return -np.asarray(compiled(prior)(free_vector(fit.model, fit.fixed)))

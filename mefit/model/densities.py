@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.distributions.distribution import validation_enabled
 
+from ..base.compiling import compiled
 from ..base.plainly import told
 from ..data.subject import Subject, as_dict
 from .model import Model
@@ -40,14 +41,14 @@ def eta_size(model: Model) -> int:
     return int(np.prod(eta_shape(model)))
 
 
-@eqx.filter_jit
+@compiled
 def eta_mean(model: Model) -> Float[Array, " K"]:
     """The mean of the random effects: zero in most models."""
     effects = effects_of(model)
     return jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
 
 
-@eqx.filter_jit
+@compiled
 def eta_sd(model: Model) -> Float[Array, " K"]:
     """The SD of each random effect in p(eta | theta); infinite where it has none."""
     effects = effects_of(model)

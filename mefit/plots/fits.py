@@ -19,9 +19,11 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro.distributions as dist
+from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..base.compiling import compiled
 from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
 from ..methods.two_stage import TwoStage
@@ -151,6 +153,12 @@ def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -
             figure.supylabel(population.y_label, fontsize=13)
 
 
+@compiled
+def _log_prior_of_effects(model: Model, points: Array) -> Array:
+    """log p(eta | theta) of each row of points (n, K)."""
+    return jax.vmap(lambda eta: log_random_effects(model, eta))(points)
+
+
 def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     """A panel a random effect: every subject's empirical Bayes estimate with +-1 SD, before the fitted prior.
 
@@ -171,7 +179,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
             x = mean[j] + np.linspace(-3.5, 3.5, 201) * sd[j]
             at = np.tile(mean, (x.size, 1))
             at[:, j] = x
-            log_density = np.asarray(jax.vmap(lambda eta: log_random_effects(fit.model, eta))(at))
+            log_density = np.asarray(_log_prior_of_effects(fit.model, at))
             hill = count * np.exp(log_density - log_density.max()) - 0.5
             ax.fill_between(x, -0.5, hill, **style.AREA["prior"])
             ax.plot(x, hill, **style.LINE["prior"], label="fitted prior (any height)")

@@ -64,6 +64,10 @@ MISTAKES = {
         density(lambda self, eta, s: s.time * jnp.ones(5)),
         r"arrays of shapes \(11,\) and \(5,\) do not go together",
     ),
+    "a place": (
+        density(lambda self, eta, s: s.time * jnp.ones(3)[s.time[0]]),
+        r"stopped at `.*`: an array is asked for a place that is no whole number; make it one by x\.astype\(int\)",
+    ),
     "rows left out": (
         density(lambda self, eta, s: s.time[1:]),
         r"returns shape \(10,\) for 11 times: give one entry a time",
@@ -152,6 +156,29 @@ def test_the_words_of_each_library_are_known(np_, act, said):
     assert re.search(r"; \w+", plain)  # and what to do
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: jnp.take_along_axis(jnp.ones((3, 2)), jnp.ones((3, 1)), 1),
+        lambda: jnp.take(jnp.ones(3), jnp.ones(2)),
+        lambda: jnp.ones(3)[1.0],
+        lambda: jnp.ones(3).at[jnp.ones(1)].set(2.0),
+        lambda: jax.lax.switch(jnp.asarray(1.0), [lambda: 1, lambda: 2]),
+        lambda: np.take_along_axis(np.ones((3, 2)), np.ones((3, 1)), 1),
+        lambda: np.ones(3)[1.0],
+        lambda: np.ones(3)[np.ones(2)],
+        lambda: dist.Categorical(logits=jnp.ones((3, 4))).log_prob(jnp.ones(3)),
+        lambda: dist.OrderedLogistic(jnp.ones(3), jnp.arange(2.0)).log_prob(jnp.ones(3)),
+    ],
+)
+def test_a_place_that_is_no_whole_number(act):
+    with pytest.raises((TypeError, ValueError, IndexError)) as raised:
+        act()
+    plain = "an array is asked for a place that is no whole number; make it one by x.astype(int)"
+    assert plainly(raised.value) == plain
+
+
 def test_other_complaints_are_left_to_python():
     assert plainly(NameError("name 'x' is not defined")) is None
+    assert plainly(TypeError("list indices must be integers or slices, not str")) is None
     assert plainly(ValueError("negative dimensions are not allowed")) is None

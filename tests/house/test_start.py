@@ -219,12 +219,27 @@ def test_no_network_and_full_disk_reach_the_learner(start, recorded, capsys, mon
 
 def test_setup_with_pip(start, recorded, capsys):
     assert start.guarded_main(["setup"]) == 0
-    make, lock, project, load = recorded
+    make, lock, project, load, answers = recorded
     assert make == [start.base_python(), "-m", "venv", start.VENV]
     assert lock == [start.python(), "-m", "pip", "install", "--require-hashes", "-r", start.LOCK]
     assert project[-3:] == ["--no-build-isolation", "-e", start.ROOT] and "--no-deps" in project
     assert "import jax, mefit" in load[-1]
-    assert start.guarded_main(["setup"]) == 0 and len(recorded) == 4  # nothing more to do
+    assert answers == [start.python(), "-m", "mefit.base.known_answers"]
+    assert start.guarded_main(["setup"]) == 0 and len(recorded) == 5  # nothing more to do
+
+
+def test_wrong_known_answers_are_told_and_stop_nothing(start, recorded, capsys, monkeypatch):
+    run = start.run
+
+    def wrong(command):
+        run(command)
+        if "mefit.base.known_answers" in command:
+            raise start.explain("JAX 1.2.3 computes wrongly")
+
+    monkeypatch.setattr(start, "run", wrong)
+    assert start.guarded_main(["setup"]) == 0
+    assert "JAX computes something wrongly on this computer: .venv/setup.log says" in capsys.readouterr().out
+    assert start.state_of_environment() == "ready"
 
 
 def test_setup_with_uv(start, recorded, monkeypatch):
@@ -245,7 +260,7 @@ def test_pip_takes_over_when_uv_fails_for_no_known_reason(start, recorded, monke
 
     monkeypatch.setattr(start, "run", only_pip)
     assert start.guarded_main(["setup"]) == 0
-    assert [command[0] for command in recorded] == [start.base_python()] + [start.python()] * 3
+    assert [command[0] for command in recorded] == [start.base_python()] + [start.python()] * 4
 
 
 def test_an_interrupted_setup_is_begun_anew(start, recorded, capsys, monkeypatch):

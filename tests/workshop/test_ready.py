@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from mefit.base.known_answers import Verdict
 from workshop.studies import ready
 
 
@@ -14,6 +15,7 @@ def test_this_computer_is_ready():
     assert found.minus_two_log_likelihood == pytest.approx(ready.EXPECTED, abs=1e-3)
     assert found.second_seconds < found.first_seconds
     for text in (str(found), found._repr_html_()):
+        assert "all 20 right" in text
         assert "This computer is ready." in text and "compiles, once" in text and found.versions["jax"] in text
 
 
@@ -24,6 +26,7 @@ def test_this_computer_is_ready():
         ({"versions": {"jax": "1", "matplotlib": None}}, "Missing: matplotlib; run `python3 start.py setup`"),
         ({"minus_two_log_likelihood": 361.0}, "should end at 360.3066 ended at 361.0000"),
         ({"minus_two_log_likelihood": float("nan")}, "ended at nan"),
+        ({"answers": Verdict(20, ("JAX 1.2.3 computes wrongly.",))}, "JAX 1.2.3 computes wrongly."),
     ],
 )
 def test_what_is_wrong_is_a_sentence(change, sentence):

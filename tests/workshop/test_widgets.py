@@ -1,7 +1,9 @@
 """Explorers: the numbers they compute, and the panel that carries them."""
 
+import ast
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 from scipy.integrate import quad
 
 from workshop import explorers
-from workshop.explorers.panel import Choice, Explorer, Slider, Switch
+from workshop.explorers.panel import Choice, Explorer, Refused, Slider, Switch
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 patients, crowd = (sys.modules[f"workshop.explorers.{name}"] for name in ("three_patients", "welcome"))
@@ -54,7 +56,7 @@ def test_three_patients_says_who_ranks_first():
 
 
 def test_three_patients_refuse_a_flat_prior():
-    with pytest.raises(ValueError, match="must be positive, not 0"):
+    with pytest.raises(explorers.Refused, match="must be positive, not 0"):
         patients.compute(0.0)
 
 
@@ -150,7 +152,7 @@ def test_a_picture_at_rest_for_pages_without_a_kernel(make):
 def small(compute=None, paint=None, controls=None, **options):
     def default(x=1.0, n=2, **_):
         if x > 5:
-            raise ValueError(f"x is {x:g}: give 5 or less.")
+            raise Refused(f"x is {x:g}: give 5 or less.")
         if n > 8:
             raise KeyError("a slip of the pen")
         return x * n
@@ -196,7 +198,7 @@ def test_a_refusal_is_a_sentence_and_leaves_the_picture():
     assert (explorer.png, explorer._image.value, explorer.text) == (before, before, said)
     parts(explorer, "x")["BoundedFloatText"].value = 2.0
     assert explorer._error.value == "" and explorer.png != before
-    with pytest.raises(ValueError, match="give 5 or less"):  # from code: raised as well as said
+    with pytest.raises(Refused, match="give 5 or less"):  # from code: raised as well as said
         explorer.set(x=6.0)
     assert "x is 6" in explorer._error.value
 
@@ -206,6 +208,29 @@ def test_a_fault_is_raised_even_from_a_hand():
     with pytest.raises(KeyError, match="slip"):
         parts(explorer, "n")["IntSlider"].value = 8
     assert "This explorer has a fault (KeyError)" in explorer._error.value
+
+
+def test_a_slip_in_the_code_is_a_fault_and_no_refusal():
+    def compute(x, n, **_):
+        return (np.ones(2) * np.ones(n + 1)).sum()  # NumPy's ValueError unless n is 1
+
+    explorer = small(compute, controls={"x": Slider("Width", 0.1, 10.0, 1.0), "n": Slider("Count", 1, 9, 1, 1)})
+    before = explorer.png
+    with pytest.raises(ValueError, match="could not be broadcast") as raised:
+        parts(explorer, "n")["IntSlider"].value = 1
+    assert not isinstance(raised.value, Refused)
+    assert "This explorer has a fault (ValueError): operands could not be" in explorer._error.value
+    assert explorer.png == before
+    explorer.set(n=1)
+    assert explorer._error.value == ""
+
+
+def test_explorers_refuse_by_the_name_of_it():
+    for file in Path(explorers.__file__).parent.glob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and function.name == "compute":
+                raised = [ast.unparse(node.exc) for node in ast.walk(function) if isinstance(node, ast.Raise)]
+                assert all(text.startswith("Refused(") for text in raised), file.name
 
 
 def test_a_painter_that_fails_is_a_fault_and_starts_afresh():
@@ -280,7 +305,7 @@ def test_set_refuses_what_a_hand_could_not_do(values, sentence):
 def test_set_moves_together_so_that_no_forbidden_state_lies_between():
     def compute(low, high):
         if low >= high:
-            raise ValueError("low must be below high.")
+            raise Refused("low must be below high.")
         return high - low
 
     explorer = small(compute, controls={"low": Slider("Low", 0.0, 9.0, 1.0), "high": Slider("High", 0.0, 9.0, 2.0)})

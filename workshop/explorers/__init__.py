@@ -1,5 +1,8 @@
-"""Explorers of the lessons: small interactive pictures, one a file. Each comes from a function that takes what it needs
-and returns an `Explorer`; `panel` holds what they are all built from."""
+"""Explorers of the lessons: small interactive pictures, one a file.
+
+Each comes from a function that takes what it needs and returns an `Explorer`. `panel` holds what they are all built
+from, and `Refused` is what an explorer raises where it will not compute.
+"""
 
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
@@ -9,6 +12,7 @@ from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
 from workshop.explorers.one_subject import one_subject
+from workshop.explorers.panel import Refused
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
 from workshop.explorers.prior_to_posterior import prior_to_posterior
@@ -26,6 +30,7 @@ from workshop.explorers.what_can_be_known import what_can_be_known
 from workshop.explorers.which_part_tells import which_part_tells
 
 __all__ = [
+    "Refused",
     "draws_needed",
     "eight_schools",
     "em_by_hand",

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 REPEATS, MOST_DIMENSIONS, MOST_DRAWS = 60, 20, 10_000
 _ACCURACY = 0.1
@@ -67,7 +67,7 @@ class Draws:
 def compute(d: int, s: float, draws: int) -> Draws:
     """The law at likelihood width `s` (in prior SDs), and what `draws` draws make of it in `d` dimensions."""
     if d < 1 or draws < 1 or not s > 0:
-        raise ValueError(f"Needs d >= 1, draws >= 1 and a positive width, not {d}, {draws} and {s:g}.")
+        raise Refused(f"Needs d >= 1, draws >= 1 and a positive width, not {d}, {draws} and {s:g}.")
     dimension = np.arange(1, MOST_DIMENSIONS + 1)
     at_centre, on_average = draws_for(ratio_at_centre(s), dimension), draws_for(ratio_on_average(s), dimension)
     error = log_estimates(d, s, draws) - log_exact(d, s)

@@ -24,7 +24,7 @@ from matplotlib.ticker import NullLocator
 from scipy.optimize import brentq
 
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 NAMES = tuple("ABCDEFGH")
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])  # points
@@ -126,7 +126,7 @@ class Profiles:
 def compute(tau: float, form: str = CENTRED, c: float = 1.0) -> Profiles:
     """The profiles of the joint density in the chosen `form` and of the marginal likelihood, all effects times `c`."""
     if not (tau > 0 and c > 0):
-        raise ValueError(f"tau and c must be positive, not {tau:g} and {c:g}.")
+        raise Refused(f"tau and c must be positive, not {tau:g} and {c:g}.")
     joint = log_centred if form == CENTRED else log_non_centred
     modes, valleys = turning_points(slope_centred, c) if form == CENTRED else ([], [])
     grid, here = np.geomspace(LOW, HIGH, 401), np.asarray(tau)

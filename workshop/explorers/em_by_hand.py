@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 EM, MODES = M_STEPS = ("the conditional posterior (EM)", "its mode only")
 MOST, START = 60, 4.0  # iterations; where omega^2 starts, in units of the optimum
@@ -69,7 +69,7 @@ class Path:
 def compute(n: int, ratio: float, iterations: int, m_step: str = EM) -> Path:
     """The path of omega^2 with `n` measurements a group and omega = `ratio` sigma."""
     if n < 1 or not ratio > 0 or not 0 <= iterations <= MOST:
-        raise ValueError(f"Needs n >= 1, a positive SD and 0 to {MOST} iterations, not {n}, {ratio:g}, {iterations}.")
+        raise Refused(f"Needs n >= 1, a positive SD and 0 to {MOST} iterations, not {n}, {ratio:g}, {iterations}.")
     a, best = 1.0 / n, ratio**2
     s = best + a
     path = [START * best]

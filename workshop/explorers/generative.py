@@ -18,7 +18,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_size, sample_random_effects
 from mefit.model.predict import predict
 from mefit.model.simulate import _simulate_responses as respond
-from workshop.explorers.panel import Control, Explorer, Slider, Switch
+from workshop.explorers.panel import Control, Explorer, Refused, Slider, Switch
 
 PERCENTILES = (5, 25, 50, 75, 95)
 MOST, STUDIES = 400, 40
@@ -75,7 +75,7 @@ def prepare(fit: Fit, people: Population) -> Crowd:
 def compute(crowd: Crowd, people: int, draw: int, noise: bool) -> Drawn:
     """The first `people` of the `draw`-th virtual study, with measurement error or without."""
     if not (1 <= people <= MOST and 1 <= draw <= STUDIES):
-        raise ValueError(f"There are {STUDIES} virtual studies of up to {MOST} people.")
+        raise Refused(f"There are {STUDIES} virtual studies of up to {MOST} people.")
     virtual = (crowd.responses if noise else crowd.curves)[draw - 1, :people]
     found, real = (np.percentile(y, PERCENTILES, axis=0) for y in (virtual, crowd.real))
     inside = np.mean((real[::2] >= crowd.bands[:, 0]) & (real[::2] <= crowd.bands[:, 2]))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 import mefit as mf
 from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 from workshop.studies import effect_study as study
 
 TIME = np.linspace(0.0, 24.0, 97)
@@ -59,7 +59,7 @@ def seen() -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " 2"]]:
 def compute(model: Any, dial_1: float, dial_2: float, dial_3: float, dose: float) -> Inside:
     """The fitted network's person with these dials, after two doses of `dose` mg, five hours apart."""
     if not dose > 0:
-        raise ValueError("A dose is a positive number of mg.")
+        raise Refused("A dose is a positive number of mg.")
     dials = np.array([dial_1, dial_2, dial_3], float)
     drug, response, typical, surface = (np.asarray(x) for x in _inside(model, dials, np.asarray(dose, float)))
     most = seen()[1]

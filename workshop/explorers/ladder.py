@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 LOOK: tuple[
     dict[str, Any], ...
@@ -68,7 +68,7 @@ def prepare(
 def compute(rungs: Rungs, dose: float) -> Seen:
     """What the models say at the given dose that is nearest to `dose`."""
     if not dose > 0:
-        raise ValueError("A dose is above zero.")
+        raise Refused("A dose is above zero.")
     place = int(np.argmin(np.abs(np.log(rungs.doses / dose))))
     errors = sorted(((name, float(each[place])) for name, each in rungs.missed.items()), key=lambda pair: pair[1])
     return Seen(rungs, place, float(rungs.doses[place]), tuple(errors))

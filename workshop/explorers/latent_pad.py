@@ -20,11 +20,12 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from mefit import style
+from mefit.base.compiling import compiled
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 REACH, STEP = 3.0, 0.1
 AXIS = np.round(np.arange(-REACH, REACH + STEP / 2, STEP), 6)  # of each random effect, in SDs
@@ -71,7 +72,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
     plane = np.stack(np.meshgrid(AXIS, AXIS, indexing="ij"), -1).reshape(-1, 2) * scale
     time, size = time_grid(fit.population, 81), (AXIS.size, AXIS.size)
 
-    @jax.jit
+    @compiled
     def look(subject, smooth):
         curves = jax.vmap(lambda eta: observation_density(model, eta, smooth).mean)(plane)
         return curves, jax.vmap(lambda eta: log_conditional(model, eta, subject))(plane)
@@ -83,7 +84,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
         one, its_grid = jax.tree.map(lambda x, i=i: x[i], (some.subjects, smooth))
         curves, value = look(one, its_grid)
         found.append((np.asarray(curves).reshape(*size, -1), np.asarray(value).reshape(size)))
-    prior = np.asarray(jax.vmap(lambda eta: log_random_effects(model, eta))(plane)).reshape(size)
+    prior = np.asarray(compiled(jax.vmap(lambda eta: log_random_effects(model, eta)))(plane)).reshape(size)
     curves, value = (np.stack(part) for part in zip(*found, strict=True))
     return Pad(fit, chosen, time, curves, value, prior, scale, truth)
 
@@ -91,7 +92,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
 def compute(pad: Pad, subject: int, eta1: float, eta2: float) -> Place:
     """The curve at `eta1` and `eta2` SDs, and how well it suits the `subject`-th of the chosen subjects, from 1."""
     if not (1 <= subject <= len(pad.subjects) and max(abs(eta1), abs(eta2)) <= REACH + 1e-9):
-        raise ValueError(f"The pad has subjects 1 to {len(pad.subjects)} and reaches {REACH:g} SDs each way.")
+        raise Refused(f"The pad has subjects 1 to {len(pad.subjects)} and reaches {REACH:g} SDs each way.")
     i, j, who = round((eta1 + REACH) / STEP), round((eta2 + REACH) / STEP), subject - 1
     posterior = pad.log_likelihood[who] + pad.log_prior
     a, b = np.unravel_index(posterior.argmax(), posterior.shape)

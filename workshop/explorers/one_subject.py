@@ -24,7 +24,7 @@ from scipy import stats
 
 import mefit as mf
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 KA, SIGMA = 1.58, 0.69  # 1/h and mg/L: what all twelve subjects say (AGQ), as is the SD of log ka, 0.66
 METHODS = ("Monte Carlo", "importance sampling", "FO", "FOCE", "Laplace", "AGQ")
@@ -132,7 +132,7 @@ def bars(nodes: int) -> tuple[np.ndarray, np.ndarray]:
 def compute(method: str, case: str, omega: float, draws: int, nodes: int) -> Area:
     """Six areas under the joint density of one subject, and the outline of the chosen one; `omega` is positive."""
     if not omega > 0:
-        raise ValueError(f"The prior's standard deviation must be positive, not {omega:g}.")
+        raise Refused(f"The prior's standard deviation must be positive, not {omega:g}.")
     grid = np.linspace(-8 * omega, 8 * omega, 4001)
     conditional, prior = log_conditional(grid, case), log_prior(grid, omega)
     joint = conditional + prior

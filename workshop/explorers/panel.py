@@ -3,7 +3,7 @@
 An explorer is three parts, and each can be tested without the others:
 
 ```python
-def compute(omega):                          # numbers in, numbers out; ValueError with one sentence where it cannot
+def compute(omega):                          # numbers in, numbers out; Refused with one sentence where it cannot
     eta = np.linspace(-3, 3, 400)
     return eta, np.exp(-0.5 * (eta / omega) ** 2) / (np.sqrt(2 * np.pi) * omega)
 
@@ -33,6 +33,14 @@ import numpy as np
 import traitlets
 
 from mefit import style
+
+
+class Refused(ValueError):
+    """What an explorer will not compute, in a sentence for the learner that says what to do instead.
+
+    Raised by `compute` alone. A ValueError of Python, NumPy or mefit is none: where an explorer provokes one on
+    purpose it raises `Refused` in its place. So a slip in the code is never taken for an answer.
+    """
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,8 @@ class Explorer:
 
     **Arguments**
 
-    - `compute(**values) -> result`: pure. A ValueError is shown as a sentence in the error line; anything else is a
-      fault of the kit, shown as such and raised.
+    - `compute(**values) -> result`: pure. What it refuses by `Refused` is shown as a sentence in the error line;
+      anything else is a fault of the kit, shown as such and raised.
     - `paint(picture, result)`: draws on an empty `style.Picture`. It may return a function `update(result)` that moves
       the artists it made: then later moves call that, on the same artists, instead of painting anew.
     - `say(result) -> str`: one or two sentences.
@@ -240,7 +248,7 @@ class Explorer:
             clock.append(time.perf_counter())
         except Exception as failure:
             # Said on the page too: what a callback raises in answer to a browser goes to a log that no learner opens.
-            refused = isinstance(failure, ValueError) and len(clock) == 1
+            refused = isinstance(failure, Refused) and len(clock) == 1
             ours = "" if refused else f"This explorer has a fault ({type(failure).__name__}): "
             self._show_error(f"{ours}{failure} The picture has not moved.")
             if not refused:

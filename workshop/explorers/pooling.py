@@ -24,7 +24,7 @@ from mefit.fitting.result import Fit
 from mefit.model.parameters import effect_names, parameters
 from mefit.model.predict import predict
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 POOLED, SEPARATE = 1e-3, 1e3  # the ends of the slider
 
@@ -70,7 +70,7 @@ def estimates(fit: Fit, factor: float, spread: str = "omega") -> tuple[np.ndarra
     if spread not in declared:
         raise ValueError(f"{type(fit.model).__name__} has no parameter {spread!r}; there are {', '.join(declared)}.")
     if not factor > 0:
-        raise ValueError(f"The factor on the SDs must be positive, not {factor:g}.")
+        raise Refused(f"The factor on the SDs must be positive, not {factor:g}.")
     power = 2 if declared[spread].domain.is_covariance else 1
     value = np.asarray(getattr(fit.model, spread)) * factor**power
     eta, covariance = empirical_bayes(dataclasses.replace(fit.model, **{spread: value}), fit.population)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 from workshop.studies import small_network as small
 
 GRID = np.linspace(0.0, 22.0, 89)
@@ -46,7 +46,7 @@ class Prior:
 def compute(strength: float, units: int, points: int, activation: str) -> Prior:
     """The prior's curves and the MAP fit of `points` points by a network of `units` units."""
     if not (strength > 0 and units >= 1 and points >= 2):
-        raise ValueError("A fit needs a positive strength, one unit or more, and two points or more.")
+        raise Refused("A fit needs a positive strength, one unit or more, and two points or more.")
     given = small.data(points)
     w = small.fit(given, strength, units, activation)
     drawn = small.curve(small.from_prior(strength, units, DRAWS), GRID, activation)

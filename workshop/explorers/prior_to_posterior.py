@@ -20,12 +20,13 @@ import numpy as np
 from scipy.stats import qmc
 
 from mefit import style
+from mefit.base.compiling import compiled
 from mefit.data.population import Population
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import _on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 LEVELS = (0.05, 0.5, 0.95)
 LEFT, SPREAD = "from the left", "spread out"
@@ -69,8 +70,8 @@ class Watch:
         def log_p(eta, subject):
             return log_conditional(model, eta, subject) + log_random_effects(model, eta)
 
-        self.log_density = jax.jit(jax.vmap(log_p, (0, None)))
-        self.curves = jax.jit(jax.vmap(lambda eta, s: observation_density(model, eta, s).mean, (0, None)))
+        self.log_density = compiled(jax.vmap(log_p, (0, None)))
+        self.curves = compiled(jax.vmap(lambda eta, s: observation_density(model, eta, s).mean, (0, None)))
         self.known = functools.lru_cache(maxsize=512)(self._known)
 
     def order(self, row: int, count: int, how: str) -> np.ndarray:
@@ -116,7 +117,7 @@ class Watch:
 def compute(watch: Watch, subject: int, observations: int, order: str) -> Known:
     """What the first `observations` of the `subject`-th of the watched subjects, from 1, tell of its curve."""
     if not 1 <= subject <= len(watch.subjects) or observations < 0:
-        raise ValueError(f"There are subjects 1 to {len(watch.subjects)}, with no observation or more.")
+        raise Refused(f"There are subjects 1 to {len(watch.subjects)}, with no observation or more.")
     row, place = subject - 1, watch.subjects[subject - 1]
     prior = watch.known(row, 0, LEFT)[0]
     band, sd, rows = watch.known(row, observations, order)

@@ -24,7 +24,7 @@ from matplotlib.patches import Rectangle
 import mefit as mf
 from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 ORAL, BOLUS, INFUSION = "oral", "bolus", "infusion"
 CL, V, KA, EC50 = 2.0, 50.0, 1.0, 4.0
@@ -126,7 +126,7 @@ def compute(dose: float, interval: int, doses: int, loading: float, route: str, 
 
     An infusion takes `hours`, or the whole interval where that is shorter: then it never stops."""
     if not (dose > 0 and loading > 0 and doses >= 1 and hours > 0 and interval == int(interval) > 0):
-        raise ValueError("A regimen needs a positive dose, loading and duration, and an interval of whole hours.")
+        raise Refused("A regimen needs a positive dose, loading and duration, and an interval of whole hours.")
     interval, oral = int(interval), route == ORAL
     duration = float(min(hours, interval)) if route == INFUSION else 0.0
     given = interval * np.arange(min(doses, WEEK // interval))

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 import mefit as mf
 from mefit import style
 from mefit.objectives.objective import Objective
-from workshop.explorers.panel import Choice, Control, Explorer, Slider, Switch
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider, Switch
 
 MOST = 400
 PRIOR, WALK, LAPLACE = "prior", "random walk", "Laplace (f-SAEM)"
@@ -75,7 +75,7 @@ def run(study: "_ByIdentity", kernel: str, seed: str, smoothing: str, annealing:
     trajectory = run.trajectory.to_numpy(float)
     acceptance = run.acceptance.to_numpy(float)
     if len(trajectory) <= MOST:
-        raise ValueError(f"SAEM {fit.message}.")
+        raise Refused(f"SAEM {fit.message}.")
     return trajectory[: MOST + 1], acceptance[:MOST, 0]
 
 
@@ -117,7 +117,7 @@ def compute(
 ) -> Played:
     """The run that was chosen, and where it stands after so many iterations."""
     if not 0 <= iterations <= MOST:
-        raise ValueError(f"A run has {MOST} iterations, so choose 0 to {MOST} of them, not {iterations}.")
+        raise Refused(f"A run has {MOST} iterations, so choose 0 to {MOST} of them, not {iterations}.")
     trajectory, acceptance = run(_ByIdentity(study), kernel, seed, smoothing, annealing)
     explored = MOST if smoothing == "never" else int(smoothing)
     off = (trajectory[iterations] - study.truth) / study.error

@@ -22,7 +22,7 @@ from jaxtyping import Array
 
 import mefit as mf
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 NAMES = ("ka", "CL", "V")
 TYPICAL, SD, ERROR = (1.2, 3.0, 30.0), np.array([0.4, 0.3, 0.2]), 0.2
@@ -114,9 +114,7 @@ def compute(design: str, hour: float, show: str = ESTIMATE) -> Design:
     """Estimates or posterior draws of 1,000 subjects sampled at the times of `design`."""
     times = times_of(design, hour)
     if min(times) <= 0:
-        raise ValueError(
-            f"A sample at {min(times):g} h is not possible: there is no concentration yet to take a log of."
-        )
+        raise Refused(f"A sample at {min(times):g} h is not possible: there is no concentration yet to take a log of.")
     eta, estimate, covariance = _estimates(times)
     normal = np.random.default_rng(6).normal(size=estimate.shape)
     shown = estimate

@@ -18,7 +18,7 @@ from matplotlib.ticker import NullLocator
 from scipy.stats import norm
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 SUBJECTS, EDGES = 2000, np.linspace(-3.5, 3.5, 36)  # the edges in units of omega
 _CURVE = np.linspace(-3.5, 3.5, 141)
@@ -51,7 +51,7 @@ class Shrinkage:
 def compute(n: int, omega: float, sigma: float) -> Shrinkage:
     """Estimates and posterior draws of 2000 subjects with `n` measurements each: the same subjects at any position."""
     if n < 1 or not omega > 0 or not sigma > 0:
-        raise ValueError(f"Needs n >= 1 and positive SDs, not {n}, {omega:g} and {sigma:g}.")
+        raise Refused(f"Needs n >= 1 and positive SDs, not {n}, {omega:g} and {sigma:g}.")
     ratio = n * omega**2 / sigma**2
     b = ratio / (1 + ratio)
     eta = omega * _ETA

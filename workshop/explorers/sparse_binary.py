@@ -19,7 +19,7 @@ from scipy import stats
 from scipy.special import expit
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 MOST = 50
 
@@ -53,7 +53,7 @@ class Binary:
 def compute(n: int, k: int, omega: float) -> Binary:
     """Both areas and both posteriors of a cluster with `k` of `n` answers yes; a k beyond n counts as n."""
     if n < 1 or k < 0 or not omega > 0:
-        raise ValueError(f"Needs n >= 1, k >= 0 and a positive SD, not n = {n}, k = {k} and {omega:g}.")
+        raise Refused(f"Needs n >= 1, k >= 0 and a positive SD, not n = {n}, k = {k} and {omega:g}.")
     k, mode, slope = min(k, n), 0.0, 1.0
     # Newton's steps cannot overshoot for long: the density is log-concave, and the prior keeps P above 1 / omega^2.
     for _ in range(100):

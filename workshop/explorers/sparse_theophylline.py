@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 import mefit as mf
 from mefit import style
 from mefit.objectives.objective import Objective
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 CENTRED, NON_CENTRED = "centred", "non-centred"
 ROWS = (4, 9)  # of each subject's 11 samples: about 2 h and 12 h after the dose
@@ -158,7 +158,7 @@ class Sparse:
 def compute(s: float, form: str = CENTRED) -> Sparse:
     """Profiles and individual curves at `s`; between the points of the grid, by cubic splines in log s."""
     if not LOW <= s <= HIGH:
-        raise ValueError(f"The profiles were computed for s from {LOW:g} to {HIGH:g}, not for {s:g}.")
+        raise Refused(f"The profiles were computed for s from {LOW:g} to {HIGH:g}, not for {s:g}.")
     found, at = table(), {name: spline(np.log(s)) for name, spline in _splines().items()}
     name = "centred" if form == CENTRED else "non_centred"
     profiles = (getattr(found, name), found.marginal, float(at[name]), float(at["marginal"]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 HEIGHT = np.array([0.7, 0.9, 0.4])  # a: the likelihood at its best eta
 BEST = np.array([0.3, -1.5, 1.0])  # m: the eta that the data alone would choose
@@ -41,7 +41,7 @@ class Patients:
 def compute(omega: float, show: str = BOTH) -> Patients:
     """The three patients under a prior of standard deviation `omega` (positive, in the unit of eta)."""
     if not omega > 0:
-        raise ValueError(f"The prior's standard deviation must be positive, not {omega:g}.")
+        raise Refused(f"The prior's standard deviation must be positive, not {omega:g}.")
     eta = np.linspace(-3, 3, 601)
     spread = omega**2 + WIDTH**2
     likelihood = HEIGHT[:, None] * np.exp(-0.5 * ((eta - BEST[:, None]) / WIDTH[:, None]) ** 2)

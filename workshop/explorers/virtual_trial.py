@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 import mefit as mf
 from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 from workshop.studies import effect_study as study
 
 MOST = 400  # people an arm
@@ -70,7 +70,7 @@ def compute(
 
     `model` is the mechanism (`study.Known`), `effects` a second stage: its network of covariates and what it leaves."""
     if not (dose > 0 and interval == int(interval) > 0 and 1 <= people_an_arm <= MOST):
-        raise ValueError(f"A trial needs a positive dose and interval, and from 1 to {MOST} people an arm.")
+        raise Refused(f"A trial needs a positive dose and interval, and from 1 to {MOST} people an arm.")
     count = int(min(_MOST_DOSES, np.ceil(72 / interval)))
     places = 6 * -(-count // 6)  # a dose costs time, and every number of them a program: there are three
     given = np.full(places, 1e3)

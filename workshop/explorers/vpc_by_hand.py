@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 
 from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Slider, Switch
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider, Switch
 
 SUBJECTS, MOST_STUDIES = 150, 400
 TIMES = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0])
@@ -128,7 +128,7 @@ class Check:
 def compute(model: str, who: str, corrected: bool, studies: int = MOST_STUDIES) -> Check:
     """The check of one model, among `who`, from `studies` simulated studies."""
     if studies < 10:
-        raise ValueError(f"A band from 5% to 95% needs ten studies at least, not {studies}.")
+        raise Refused(f"A band from 5% to 95% needs ten studies at least, not {studies}.")
     points, observed, simulated = _percentiles(model, who, corrected)
     bounds = np.percentile(simulated[:studies], (BAND[0], 50, BAND[1]), axis=0)
     return Check(model, who, corrected, points, observed, *bounds)

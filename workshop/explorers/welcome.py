@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
 DOSE, ABSORPTION, CLEARANCE, VOLUME = 320.0, 1.5, 2.8, 32.0  # mg, 1/h, L/h, L: much like theophylline
 SAMPLES = np.array([0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0, 24.0])  # hours after the dose
@@ -38,7 +38,7 @@ def concentration(time: np.ndarray, effects: np.ndarray) -> np.ndarray:
 def compute(omega: float, sigma: float, subjects: int) -> Curves:
     """`omega`: SD of log ka, CL and V between subjects; `sigma`: residual SD in mg/L; `subjects`: how many to draw."""
     if omega < 0 or sigma < 0:
-        raise ValueError("A standard deviation is zero or positive.")
+        raise Refused("A standard deviation is zero or positive.")
     time = np.linspace(0, 24, 121)
     effects = omega * _CROWD[:subjects]
     # Copies of one subject have a variance of zero only up to rounding.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Slider
+from workshop.explorers.panel import Control, Explorer, Refused, Slider
 from workshop.explorers.which_part_tells import curve
 
 NAMES = ("CL", "V", "ka", "ω of CL", "ω of V", "ω of ka")
@@ -86,7 +86,7 @@ def compute(t1: float, t2: float, t3: float, t4: float, subjects: int, error: fl
     """What `subjects` sampled at these times (h) tell; a sample at time 0 is not taken."""
     times = tuple(sorted(t for t in (t1, t2, t3, t4) if t != 0))
     if not (subjects >= 1 and error > 0 and all(t > 0 for t in times)):
-        raise ValueError("A study needs a subject or more, a positive residual error, and times from 0 on.")
+        raise Refused("A study needs a subject or more, a positive residual error, and times from 0 on.")
     return Known(times, subjects, expected(times, subjects, error), expected(RICH, subjects, error))
 
 

@@ -23,7 +23,7 @@ from matplotlib.ticker import NullLocator
 import mefit as mf
 from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Slider
+from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
 NAMES = ("CL", "V", "ka")
 BASE, DOSE = np.array([3.0, 30.0, 0.3]), 100.0
@@ -112,7 +112,7 @@ def compute(cl: float, v: float, ka: float, route: str) -> Change:
     """The curve of a subject whose CL, V and ka are these multiples of the typical ones."""
     factors = np.array([cl, v, ka], float)
     if not (factors > 0).all():
-        raise ValueError(f"Factors of CL, V and ka must be positive, not {cl:g}, {v:g} and {ka:g}.")
+        raise Refused(f"Factors of CL, V and ka must be positive, not {cl:g}, {v:g} and {ka:g}.")
     return Change(factors, read(BASE, route == ORAL), read(BASE * factors, route == ORAL))
 
 

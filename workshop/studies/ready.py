@@ -1,4 +1,7 @@
-"""Is this computer ready for the workshop? Versions, one fit with a known answer, and how long it took."""
+"""Is this computer ready for the workshop?
+
+Versions, a fit with a known answer and how long it took, and small programs with known answers.
+"""
 
 import dataclasses
 import html
@@ -13,10 +16,12 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 import mefit as mf
+from mefit.base.known_answers import Verdict, examine
 
 EXPECTED = 360.3066  # -2 log-likelihood of the fit below, the same on every computer
 PACKAGES: tuple[str, ...] = ("jax", "equinox", "numpyro", "diffrax", "numpy", "scipy", "pandas")
 PACKAGES += ("matplotlib", "ipywidgets", "jupyterlab")  # what the workshop needs beyond the library
+NOT_ASKED = Verdict(0, ())
 SLOW = 30.0  # seconds for a first fit that make a lesson tiresome
 
 
@@ -31,47 +36,62 @@ class _OneCompartment(mf.Model):
         return dist.MultivariateNormal(jnp.zeros(3), self.omega)
 
     def observations(self, eta, subject):
-        ka, cl, v = (value * jnp.exp(eta[i]) for i, value in enumerate((self.ka, self.cl, self.v)))
+        ka = self.ka * jnp.exp(eta[0])
+        cl = self.cl * jnp.exp(eta[1])
+        v = self.v * jnp.exp(eta[2])
         return dist.Normal(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
 
 
 @dataclasses.dataclass(frozen=True)
 class Readiness:
-    """What `check` found: `versions` of the packages (None where one is missing), seconds of the first fit, which
-    compiles, and of the second, which runs what was compiled; -2 log-likelihood; and `problems`, a sentence each."""
+    """What `check` found."""
 
     versions: dict[str, str | None]
+    """Of the packages; None where one is missing."""
     first_seconds: float
+    """Of the first fit, which compiles."""
     second_seconds: float
+    """Of the second fit, which runs what was compiled."""
     minus_two_log_likelihood: float
     problems: tuple[str, ...]
+    """A sentence each."""
+    answers: Verdict = NOT_ASKED
+    """Of small programs with known answers."""
 
     @property
     def sentence(self) -> str:
         """The verdict."""
         if self.problems:
             return "This computer is NOT ready. " + " ".join(self.problems)
-        slow = " It is slow today: close other programs, or be patient where a cell says that it is compiling."
-        return "This computer is ready." + (slow if self.first_seconds > SLOW else "")
+        if self.first_seconds <= SLOW:
+            return "This computer is ready."
+        return (
+            "This computer is ready. It is slow today: close other programs, or be patient where a "
+            "cell says that it is compiling."
+        )
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """What a person helping from afar would ask for, as names and texts."""
         system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores"
-        found = [("computer", system), ("Python", platform.python_version())]
-        found += [(name, version or "missing") for name, version in self.versions.items()]
-        return found + [
+        facts = [("computer", system), ("Python", platform.python_version())]
+        facts += [(name, version or "missing") for name, version in self.versions.items()]
+        return facts + [
             ("first fit", f"{self.first_seconds:.1f} s (compiles, once)"),
             ("second fit", f"{1000 * self.second_seconds:.0f} ms (compiled already)"),
             ("-2 log-likelihood", f"{self.minus_two_log_likelihood:.4f} (expected {EXPECTED})"),
+            ("known answers", self.answers.text),
         ]
 
     def __str__(self) -> str:
         return "\n".join(f"{name:18s}{text}" for name, text in self.facts) + f"\n{self.sentence}"
 
     def _repr_html_(self) -> str:
-        left, text = "style='text-align:left'", html.escape
-        rows = "".join(f"<tr><th {left}>{text(k)}</th><td {left}>{text(v)}</td></tr>" for k, v in self.facts)
+        left = "style='text-align:left'"
+        text = html.escape
+        rows = "".join(
+            f"<tr><th {left}>{text(name)}</th><td {left}>{text(fact)}</td></tr>" for name, fact in self.facts
+        )
         return f"<table>{rows}</table><p><b>{html.escape(self.sentence)}</b></p>"
 
 
@@ -82,7 +102,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def judge(versions: dict[str, str | None], python: tuple[int, ...], minus_two_log_likelihood: float) -> tuple[str, ...]:
+def judge(
+    versions: dict[str, str | None],
+    python: tuple[int, ...],
+    minus_two_log_likelihood: float,
+    answers: Verdict = NOT_ASKED,
+) -> tuple[str, ...]:
     """What is wrong, a sentence each; none where all is well."""
     problems = []
     if python[:2] < (3, 11):
@@ -92,19 +117,28 @@ def judge(versions: dict[str, str | None], python: tuple[int, ...], minus_two_lo
         problems.append(f"Missing: {', '.join(missing)}; run `python3 start.py setup` in the kit's folder.")
     if not abs(minus_two_log_likelihood - EXPECTED) < 1e-3:
         problems.append(
-            f"A fit that should end at {EXPECTED} ended at {minus_two_log_likelihood:.4f}: restart the kernel, and if "
-            "that does not help, run `python3 start.py test` and report what it says."
+            f"A fit that should end at {EXPECTED} ended at {minus_two_log_likelihood:.4f}: restart "
+            "the kernel, and if that does not help, run `python3 start.py test` and report what it "
+            "says."
         )
-    return tuple(problems)
+    return tuple(problems) + answers.wrong
 
 
 def check() -> Readiness:
-    """Fit Theophylline twice by Laplace's method, timed, and look at the versions of what the workshop needs.
+    """Fit Theophylline twice by Laplace's method, timed, and look at the versions of what the
+    workshop needs.
 
-    The first time is the wait for a compiler and the second is what computing costs; close other programs to compare.
+    The first time is the wait for a compiler and the second is what computing costs; close other
+    programs to compare. Then small programs with known answers tell whether JAX computes rightly
+    here.
     """
-    ka, cl, v, sigma = (jnp.asarray(x) for x in (1.5, 0.04, 0.5, 0.7))
-    start = _OneCompartment(ka=ka, cl=cl, v=v, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=sigma)
+    start = _OneCompartment(
+        ka=jnp.asarray(1.5),
+        cl=jnp.asarray(0.04),
+        v=jnp.asarray(0.5),
+        omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])),
+        sigma=jnp.asarray(0.7),
+    )
     population = mf.datasets.theophylline()
 
     def timed() -> tuple[float, float]:
@@ -112,6 +146,15 @@ def check() -> Readiness:
         value = mf.fit(start, population, mf.Laplace(), progress=False).minus_two_log_likelihood
         return time.perf_counter() - before, value
 
-    (first, _), (second, value) = timed(), timed()
+    first_seconds, _ = timed()
+    second_seconds, value = timed()
     versions = {name: _version(name) for name in PACKAGES}
-    return Readiness(versions, first, second, value, judge(versions, sys.version_info[:3], value))
+    answers = examine()
+    return Readiness(
+        versions=versions,
+        first_seconds=first_seconds,
+        second_seconds=second_seconds,
+        minus_two_log_likelihood=value,
+        problems=judge(versions, sys.version_info[:3], value, answers),
+        answers=answers,
+    )
