@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Doses, Subject
-from ..fitting.about import _check, typical
+from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.densities import eta_mean, observation_density, sample_random_effects
 from ..model.model import Model
@@ -107,7 +107,7 @@ def simulate_regimens(
     random effects that the fit has not estimated, or a prediction that is not finite.
     """
     fit = fit if outcome is None else fit.outcome(outcome)
-    _check(fit, key=key)
+    check(fit, key=key)
     population, time, names = fit.population, np.asarray(time, float), np.array([*regimens], object)
     if not regimens or not all(isinstance(d, Doses) and d.time.ndim == 1 for d in regimens.values()):
         raise ValueError('regimens are doses by name, such as {"daily": mf.regimen(100, every=24, count=7)}.')
@@ -115,7 +115,7 @@ def simulate_regimens(
         raise ValueError("time needs two times or more, (m,), finite and rising, such as np.linspace(0, 48, 97).")
     if subjects < 1 or not 0 <= min(percentiles, default=-1) <= max(percentiles) <= 100:
         raise ValueError("simulate_regimens needs one virtual subject or more, and percentiles between 0 and 100.")
-    keys: Any = jax.random.split(key, 3)  # type: ignore[arg-type]  # `_check` saw to a key
+    keys: Any = jax.random.split(key, 3)  # type: ignore[arg-type]  # `check` saw to a key
     who = _covariates(population, time.size, subjects, dict({} if covariates is None else covariates), keys[0])
     unseen = jnp.ones((subjects, time.size))
     people = Subject(jnp.tile(time, (subjects, 1)), unseen, unseen, who)
