@@ -5,9 +5,10 @@ covariates. Its network goes into the model as a field, with `eta + self.net(x)`
 is left, or everything together, is estimated again.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,16 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ..base.bfgs import BFGS
 from ..curves.networks import L2, MLP, Penalty
 from ..effects.gaussian import gaussian_effects
+from ..fitting.about import eta_names
 from ..fitting.fit import fit as fit_model
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.outcomes import plain
 from ..model.parameters import covariance, diagonal_covariance, weights
-from ..objectives.objective import Objective, Term
+from ..objectives.information import inverse_information, stand_in_the_way
+from ..objectives.objective import Objective, Term, name_subjects
+
+_ROUNDING = 1e-6  # of the strongest direction: an eigenvalue below zero by no more is zero, for all that can be told
 
 
 def learn_effects(
@@ -48,23 +53,79 @@ def learn_effects(
 
     **Arguments:** `network` takes the `covariates`, constant in time, in their order and has an output for each eta.
 
-    **Returns:** a `Fit` of this stage, with `.model.network`, `.model.omega` and `.eta`, the modes of eta - g(x).
+    **Returns:** a `Fit` of this stage, with `.model.network`, `.model.omega` and `.eta`, the modes of eta - g(x). Its
+    `remarks` name the subjects whose posterior is wider than their prior, for which S was made positive.
 
-    **Raises:** ValueError for random effects that are not Gaussian, a covariate that is not there or changes in time,
-    or a network of another size.
+    **Raises:** ValueError for random effects that are not Gaussian or have a singular covariance, a covariate that is
+    not there or changes in time, or a network of another size.
     """
-    population, (mean, chol) = fit.population, gaussian_effects(fit.model)
+    mean, root = gaussian_effects(fit.model)
     inputs = _inputs(fit, covariates)
-    if (size := jax.eval_shape(lambda x: jnp.reshape(network(x), -1), inputs[0]).size) != mean.size:
+    size = jax.eval_shape(lambda x: jnp.reshape(network(x), -1), inputs[0]).size
+    if size != mean.size:
         raise ValueError(f"the network has {size} outputs for {mean.size} random effects: give it one for each.")
-    omega = np.asarray(chol @ chol.T)
-    before, posterior = np.linalg.inv(omega), np.linalg.inv(np.asarray(fit.eta_covariance))
-    values, axes = np.linalg.eigh(posterior - before)
-    strength = np.einsum("nij,nj,nkj->nik", axes, np.maximum(values, 0.0), axes)
-    pull = np.einsum("nij,nj->ni", posterior, np.asarray(fit.eta)) - before @ np.asarray(mean)
+    evidence = _evidence(fit, np.asarray(mean), np.asarray(root))
     kind = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
-    summaries = jax.tree.map(jnp.asarray, (strength, pull, inputs))
-    return fit_model(kind(network=network, omega=omega), population, _Summaries(summaries=summaries), progress=progress)
+    model = kind(network=network, omega=np.asarray(root @ root.T))
+    summaries = jax.tree.map(jnp.asarray, (evidence.strength, evidence.pull, inputs))
+    learned = fit_model(model, fit.population, _Summaries(summaries=summaries), progress=progress)
+    return dataclasses.replace(learned, remarks=(*learned.remarks, *evidence.remarks))
+
+
+class _Evidence(NamedTuple):
+    """What the data of each subject alone say about its random effects."""
+
+    strength: Float[np.ndarray, "N K K"]  # S
+    pull: Float[np.ndarray, "N K"]  # b
+    remarks: tuple[str, ...]
+
+
+def _evidence(fit: Fit, mean: Float[np.ndarray, " K"], root: Float[np.ndarray, "K K"]) -> _Evidence:
+    """S_i and b_i from each subject's posterior and their common prior, N(mean, root root').
+
+    Where a posterior is wider than the prior in some direction, S has a negative eigenvalue there, and no integral. It
+    is set to zero, as if the data said nothing, after standardising by the prior, so that units do not matter.
+    """
+    names = eta_names(fit.model)
+    omega = root @ root.T
+    degenerate = stand_in_the_way(omega, names)
+    if degenerate:
+        raise ValueError(
+            f"the random effects {', '.join(degenerate)} have a singular covariance, and so no density: "
+            "leave one out, or fit with a diagonal covariance first."
+        )
+    before = inverse_information(omega, names)
+    posterior = np.stack([_precision(fit, i, names) for i in range(len(fit.population))])
+    values, axes = np.linalg.eigh(root.T @ (posterior - before) @ root)
+    inverse_root = np.linalg.inv(root)
+    directions = inverse_root.T @ axes
+    strength = np.einsum("nij,nj,nkj->nik", directions, np.maximum(values, 0.0), directions)
+    pull = np.einsum("nij,nj->ni", posterior, np.asarray(fit.eta)) - before @ mean
+    wider = np.any(values < -_ROUNDING * (1.0 + np.abs(values[:, -1:])), axis=1)
+    if not np.any(wider):
+        return _Evidence(strength, pull, ())
+    return _Evidence(
+        strength,
+        pull,
+        (
+            f"the posterior of {name_subjects(fit.population, wider)} is wider than the prior in some direction, "
+            "and their data are taken to say nothing there.",
+        ),
+    )
+
+
+def _precision(fit: Fit, i: int, names: tuple[str, ...]) -> np.ndarray:
+    """The inverse of one subject's posterior covariance; ValueError where there is none."""
+    covariance = np.asarray(fit.eta_covariance)[i]
+    degenerate = list(names)
+    if np.all(np.isfinite(covariance)):
+        degenerate = stand_in_the_way(covariance, names)
+    if degenerate:
+        raise ValueError(
+            f"the posterior of subject {fit.population.ids[i]} has no finite, positive variance in "
+            f"{', '.join(degenerate)}, which learn_effects needs: fit by Laplace or FOCE first."
+        )
+    return inverse_information(covariance, names)
 
 
 def permutation_importance(
@@ -78,12 +139,17 @@ def permutation_importance(
     """
     x = jnp.asarray(inputs, float)
     outputs = jax.vmap(lambda row: jnp.reshape(network(row), -1))
-    g, shares = outputs(x), []
+    g = outputs(x)
+    shares = []
     if not bool(jnp.all(jnp.var(g, 0) > 0)):
         raise ValueError("an output of the network is the same for all subjects: it uses no covariate.")
     for j in range(x.shape[1]):
+
+        def exchanged(key, j=j):
+            return outputs(x.at[:, j].set(jax.random.permutation(key, x[:, j])))
+
         keys = jax.random.split(jax.random.fold_in(key, j), repeats)
-        others = jax.vmap(lambda k, j=j: outputs(x.at[:, j].set(jax.random.permutation(k, x[:, j]))))(keys)
+        others = jax.vmap(exchanged)(keys)
         shares.append(0.5 * jnp.mean((others - g) ** 2, (0, 1)) / jnp.var(g, 0))
     return np.stack(shares)
 

@@ -39,6 +39,7 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
     looked_at = one_outcome(fit.population if population is None else population)
     if eta is None:
         eta = individuals(fit, population).eta
+    time = None if time is None else np.asarray(time, float)
     pred = np.asarray(predict(fit.model, looked_at, None, time))
     ipred = np.asarray(predict(fit.model, looked_at, eta, time))
     if time is None:
@@ -47,7 +48,7 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
         dv = np.where(subjects.mask, subjects.y, np.nan)
         rows = np.arange(pred.shape[1]) < looked_at.rows[:, None]
     else:
-        times = np.broadcast_to(np.asarray(time), pred.shape)
+        times = np.broadcast_to(time, pred.shape)
         dv = np.full(pred.shape, np.nan)
         rows = np.ones(pred.shape, bool)
     return frame_of(looked_at, rows, TIME=times, DV=dv, PRED=pred, IPRED=ipred)
