@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -32,28 +32,54 @@ from PIL import Image
 
 DPI = 100
 
-_LOOK: dict[str, tuple[str, Any, float, str, float]] = {  # colour, line style, width in points, marker, layer
-    "data": ("#111111", "-", 1.2, "o", 3.0),  # what was measured
-    "truth": ("#00A06E", (0, (7, 2.5)), 2.6, "*", 2.5),  # what a simulation was made with, or an exact answer
-    "population": ("#0060B0", "-", 3.4, "s", 2.4),  # the typical subject, the population's parameters
-    "individual": ("#62A8DC", "-", 1.8, "o", 2.1),  # one subject: curve, empirical Bayes estimate, likelihood
-    "prior": ("#636363", (0, (1, 1.4)), 2.6, "^", 2.0),  # before the data: of a parameter, or of a random effect
-    "posterior": ("#CF8800", (0, (6, 1.5, 1, 1.5)), 2.6, "v", 2.3),  # after the data
-    "joint": ("#BE3A08", (0, (3, 1.2)), 2.8, "D", 2.6),  # random effects maximised
-    "marginal": ("#6A1B77", "-", 2.8, "s", 2.6),  # random effects integrated out
+
+class _Look(NamedTuple):
+    """How one meaning is drawn."""
+
+    colour: str
+    stroke: Any  # matplotlib's line style
+    width: float  # of a line, in points
+    marker: str
+    layer: float  # what has a higher one lies on top
+
+
+_LOOK = {
+    # what was measured
+    "data": _Look("#111111", "-", 1.2, "o", 3.0),
+    # what a simulation was made with, or an exact answer
+    "truth": _Look("#00A06E", (0, (7, 2.5)), 2.6, "*", 2.5),
+    # the typical subject, the population's parameters
+    "population": _Look("#0060B0", "-", 3.4, "s", 2.4),
+    # one subject: curve, empirical Bayes estimate, likelihood
+    "individual": _Look("#62A8DC", "-", 1.8, "o", 2.1),
+    # before the data: of a parameter, or of a random effect
+    "prior": _Look("#636363", (0, (1, 1.4)), 2.6, "^", 2.0),
+    # after the data
+    "posterior": _Look("#CF8800", (0, (6, 1.5, 1, 1.5)), 2.6, "v", 2.3),
+    # random effects maximised
+    "joint": _Look("#BE3A08", (0, (3, 1.2)), 2.8, "D", 2.6),
+    # random effects integrated out
+    "marginal": _Look("#6A1B77", "-", 2.8, "s", 2.6),
 }
-COLOUR: dict[str, str] = {meaning: look[0] for meaning, look in _LOOK.items()}
+COLOUR: dict[str, str] = {meaning: look.colour for meaning, look in _LOOK.items()}
 
 LINE: dict[str, dict[str, Any]] = {
-    meaning: {"color": colour, "linestyle": stroke, "linewidth": width, "zorder": layer}
-    for meaning, (colour, stroke, width, _, layer) in _LOOK.items()
+    meaning: {"color": look.colour, "linestyle": look.stroke, "linewidth": look.width, "zorder": look.layer}
+    for meaning, look in _LOOK.items()
 }
 """Keywords for `axes.plot` of a curve with this meaning."""
 
 POINT: dict[str, dict[str, Any]] = {
-    meaning: {"color": colour, "linestyle": "none", "marker": marker, "zorder": layer + 0.5}
-    | {"markersize": 12.0 if marker == "*" else 7.0, "markeredgecolor": "white", "markeredgewidth": 0.8}
-    for meaning, (colour, _, _, marker, layer) in _LOOK.items()
+    meaning: {
+        "color": look.colour,
+        "linestyle": "none",
+        "marker": look.marker,
+        "zorder": look.layer + 0.5,
+        "markersize": 12.0 if look.marker == "*" else 7.0,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+    }
+    for meaning, look in _LOOK.items()
 }
 """Keywords for `axes.plot` of points with this meaning."""
 
@@ -62,14 +88,31 @@ AREA: dict[str, dict[str, Any]] = {
 }
 """Keywords for `axes.fill_between` of a band or an area with this meaning."""
 
-# DejaVu Sans comes with matplotlib, so a picture is the same on every computer.
-_SETTINGS: Any = {"figure.dpi": DPI, "figure.facecolor": "white", "font.family": "DejaVu Sans", "font.size": 13}
-_SETTINGS |= {"axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 13}
-_SETTINGS |= {"axes.linewidth": 1.2, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
-_SETTINGS |= {"xtick.labelsize": 12, "ytick.labelsize": 12, "legend.fontsize": 12, "legend.frameon": False}
-_SETTINGS |= {"lines.linewidth": 2.6, "lines.markersize": 7, "grid.color": "#DDDDDD", "grid.linewidth": 0.8}
 _CYCLE = ("population", "joint", "truth", "marginal", "posterior")
-_SETTINGS["axes.prop_cycle"] = cycler(color=[COLOUR[meaning] for meaning in _CYCLE])
+# DejaVu Sans comes with matplotlib, so a picture is the same on every computer.
+_SETTINGS: Any = {
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 13,
+    "axes.titlesize": 14,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 13,
+    "axes.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=[COLOUR[meaning] for meaning in _CYCLE]),
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.6,
+    "lines.markersize": 7,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+}
 
 
 def use() -> AbstractContextManager[None]:
