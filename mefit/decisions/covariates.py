@@ -1,8 +1,9 @@
-"""What covariates say about random effects: the second of two stages, and how to read the network it gives.
+"""What covariates say about random effects: the second of two stages, and how to read the network
+it gives.
 
-First a model without covariates is fitted. `learn_effects` then learns from that fit how the random effects depend on
-covariates. Its network goes into the model as a field, with `eta + self.net(x)` in the place of eta, and what spread
-is left, or everything together, is estimated again.
+First a model without covariates is fitted. `learn_effects` then learns from that fit how the random
+effects depend on covariates. Its network goes into the model as a field, with `eta + self.net(x)`
+in the place of eta, and what spread is left, or everything together, is estimated again.
 """
 
 import dataclasses
@@ -28,7 +29,8 @@ from ..model.parameters import covariance, diagonal_covariance, weights
 from ..objectives.information import inverse_information, stand_in_the_way
 from ..objectives.objective import Objective, Term, name_subjects
 
-_ROUNDING = 1e-6  # of the strongest direction: an eigenvalue below zero by no more is zero, for all that can be told
+# Of the strongest direction: an eigenvalue below zero by no more is zero, for all that can be told
+_ROUNDING = 1e-6
 
 
 def learn_effects(
@@ -39,25 +41,29 @@ def learn_effects(
     prior: Penalty = L2(1.0),  # noqa: B008 - it has no state
     progress: bool = True,
 ) -> Fit:
-    """eta_i ~ N(g(x_i), W): the network g and the spread W that is left, from a fit without these covariates.
+    """eta_i ~ N(g(x_i), W): the network g and the spread W that is left, from a fit without these
+    covariates.
 
-    The fit gives each subject's posterior N(mu_i, C_i) under its prior N(m, Omega). What the data alone say,
-    p(y_i | eta) ~ exp(b'eta - eta'S eta / 2) with S = C_i^-1 - Omega^-1 and b = C_i^-1 mu_i - Omega^-1 m, is integrated
-    against the new prior, with theta as it was fitted:
+    The fit gives each subject's posterior N(mu_i, C_i) under its prior N(m, Omega). What the data
+    alone say, p(y_i | eta) ~ exp(b'eta - eta'S eta / 2) with S = C_i^-1 - Omega^-1 and b = C_i^-1
+    mu_i - Omega^-1 m, is integrated against the new prior, with theta as it was fitted:
 
-        log of the integral = b'g - g'S g / 2 - log|A| / 2 + r'A^-1 r / 2,   A = I + L'S L, r = L'(b - S g), W = L L'.
+        log of the integral = b'g - g'S g / 2 - log|A| / 2 + r'A^-1 r / 2,
+        A = I + L'S L, r = L'(b - S g), W = L L'.
 
-    So a subject counts by what its data say, and shrunken modes are not taken for small effects. The sum over subjects
-    plus the log prior of the weights is maximised over the weights and W, diagonal where Omega was declared by a
-    `Normal`, else full.
+    So a subject counts by what its data say, and shrunken modes are not taken for small effects.
+    The sum over subjects plus the log prior of the weights is maximised over the weights and W,
+    diagonal where Omega was declared by a `Normal`, else full.
 
-    **Arguments:** `network` takes the `covariates`, constant in time, in their order and has an output for each eta.
+    **Arguments:** `network` takes the `covariates`, constant in time, in their order and has an
+    output for each eta.
 
-    **Returns:** a `Fit` of this stage, with `.model.network`, `.model.omega` and `.eta`, the modes of eta - g(x). Its
-    `remarks` name the subjects whose posterior is wider than their prior, for which S was made positive.
+    **Returns:** a `Fit` of this stage, with `.model.network`, `.model.omega` and `.eta`, the modes
+    of eta - g(x). Its `remarks` name the subjects whose posterior is wider than their prior, for
+    which S was made positive.
 
-    **Raises:** ValueError for random effects that are not Gaussian or have a singular covariance, a covariate that is
-    not there or changes in time, or a network of another size.
+    **Raises:** ValueError for random effects that are not Gaussian or have a singular covariance, a
+    covariate that is not there or changes in time, or a network of another size.
     """
     mean, root = gaussian_effects(fit.model)
     inputs = _inputs(fit, covariates)
@@ -83,8 +89,9 @@ class _Evidence(NamedTuple):
 def _evidence(fit: Fit, mean: Float[np.ndarray, " K"], root: Float[np.ndarray, "K K"]) -> _Evidence:
     """S_i and b_i from each subject's posterior and their common prior, N(mean, root root').
 
-    Where a posterior is wider than the prior in some direction, S has a negative eigenvalue there, and no integral. It
-    is set to zero, as if the data said nothing, after standardising by the prior, so that units do not matter.
+    Where a posterior is wider than the prior in some direction, S has a negative eigenvalue there,
+    and no integral. It is set to zero, as if the data said nothing, after standardising by the
+    prior, so that units do not matter.
     """
     names = eta_names(fit.model)
     omega = root @ root.T
@@ -133,9 +140,11 @@ def permutation_importance(
 ) -> Float[np.ndarray, "C K"]:
     """How much of each output's variance a covariate carries: (1/2) E (g(x) - g(x'))^2 / Var g(x).
 
-    In x' the covariate was exchanged between subjects. For independent covariates this is Sobol's total index: 0 where
-    g does not use it, 1 where g uses nothing else; they add up to more than 1 where covariates act together.
-    Source: Jansen (1999), Comput. Phys. Commun. 117. ValueError for an output that is the same for all.
+    In x' the covariate was exchanged between subjects. For independent covariates this is Sobol's
+    total index: 0 where g does not use it, 1 where g uses nothing else; they add up to more than 1
+    where covariates act together.
+    Source: Jansen (1999), Comput. Phys. Commun. 117.
+    ValueError for an output that is the same for all.
     """
     x = jnp.asarray(inputs, float)
     outputs = jax.vmap(lambda row: jnp.reshape(network(row), -1))
@@ -155,10 +164,12 @@ def permutation_importance(
 
 
 class _Summaries(Objective):
-    """The objective of `learn_effects`; `summaries` are S (N, K, K), b (N, K) and the covariates (N, C)."""
+    """The objective of `learn_effects`; `summaries` are S (N, K, K), b (N, K) and the covariates
+    (N, C)."""
 
     summaries: Any = None
-    optimiser: BFGS = BFGS(max_iterations=2000)  # weights are many, and an evaluation takes a millisecond
+    # Weights are many, and an evaluation takes a millisecond
+    optimiser: BFGS = BFGS(max_iterations=2000)
     label: ClassVar[str] = "Effects from covariates"
 
     def extras(self, model, population, key):

@@ -31,10 +31,12 @@ def regimen(
     compartment: int = 1,
     loading: float | int | None = None,
 ) -> Doses:
-    """`count` doses of `amount`, `every` so many units of time from `start`; `loading` replaces the first amount.
+    """`count` doses of `amount`, `every` so many units of time from `start`; `loading` replaces the
+    first amount.
 
-    A `duration` above 0 makes them infusions. Units are those of the data. ValueError for a number that is negative
-    (but for `start`) or not finite, a count or compartment below 1, or several doses without `every`.
+    A `duration` above 0 makes them infusions. Units are those of the data.
+    ValueError for a number that is negative (but for `start`) or not finite, a count or compartment
+    below 1, or several doses without `every`.
     """
     given = {"amount": amount, "every": every, "start": start, "duration": duration, "loading": loading}
     for name, x in given.items():
@@ -52,9 +54,10 @@ def regimen(
 
 
 def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, "... m"]) -> dict[str, Array]:
-    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest value, `tmax`, the
-    time of the (first) highest, and `auc`, their area by the linear trapezoidal rule. Peak and area need a fine grid, a
-    trough the times of its interval. ValueError for times that fall, other shapes, or a value that is not finite.
+    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest
+    value, `tmax`, the time of the (first) highest, and `auc`, their area by the linear trapezoidal
+    rule. Peak and area need a fine grid, a trough the times of its interval.
+    ValueError for times that fall, other shapes, or a value that is not finite.
     """
     t = jnp.asarray(time, float)
     c = jnp.asarray(concentration, float)
@@ -70,11 +73,15 @@ def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, ".
 
 @dataclasses.dataclass(frozen=True)
 class Regimens:
-    """What `simulate_regimens` found. One number is one virtual subject, the same under every regimen."""
+    """What `simulate_regimens` found. One number is one virtual subject, the same under every
+    regimen."""
 
-    curves: pd.DataFrame  # a row for each regimen and TIME, a column for each percentile ("5%", ...)
-    table: pd.DataFrame  # a row for each regimen and quantity (see `exposure`), the same columns
-    subjects: pd.DataFrame  # a row for each regimen and virtual subject: its constant covariates, its exposure
+    # A row for each regimen and TIME, and a column for each percentile ("5%", ...).
+    curves: pd.DataFrame
+    # A row for each regimen and quantity (see `exposure`), and the same columns.
+    table: pd.DataFrame
+    # A row for each regimen and virtual subject: its constant covariates, and its exposure.
+    subjects: pd.DataFrame
     time_label: str
     y_label: str
     caption: str
@@ -98,15 +105,18 @@ def simulate_regimens(
     outcome: str | None = None,
     percentiles: Sequence[float | int] = (5, 50, 95),
 ) -> Regimens:
-    """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual error, at `time` (m,).
+    """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual
+    error, at `time` (m,).
 
-    Each has an eta ~ p(eta | theta), and its own draw of theta where the fit has draws from a posterior; after naive
-    pooling all are typical. Covariates are those of someone in the fitted population, together, but for what
-    `covariates` names: numbers for all, or values of L people (L,), drawn together too; (L, m) for what changes in
-    time. The same people get every regimen. `outcome` is one of several. The exposure is over `time`, first to last.
+    Each has an eta ~ p(eta | theta), and its own draw of theta where the fit has draws from a
+    posterior; after naive pooling all are typical. Covariates are those of someone in the fitted
+    population, together, but for what `covariates` names: numbers for all, or values of L people
+    (L,), drawn together too; (L, m) for what changes in time. The same people get every regimen.
+    `outcome` is one of several. The exposure is over `time`, first to last.
 
-    ValueError for an outcome or covariate that is unknown, one that changes in time and is not given, parameters of the
-    random effects that the fit has not estimated, or a prediction that is not finite.
+    ValueError for an outcome or covariate that is unknown, one that changes in time and is not
+    given, parameters of the random effects that the fit has not estimated, or a prediction that is
+    not finite.
     """
     fit = fit if outcome is None else fit.outcome(outcome)
     check(fit, key=key)
@@ -163,7 +173,8 @@ def _check_request(
 def _percentiles(
     x: Float[np.ndarray, "R V S"], names: np.ndarray, label: str, values: Any, percentiles: Sequence[float | int]
 ) -> pd.DataFrame:
-    """Percentiles over S subjects: a row for each of R regimens and V values of what `label` names."""
+    """Percentiles over S subjects: a row for each of R regimens and V values of what `label`
+    names."""
     index = pd.MultiIndex.from_product([names, values], names=["regimen", label])
     columns = {f"{p:g}%": np.percentile(x, p, -1).ravel() for p in percentiles}
     return pd.DataFrame(columns, index).reset_index()
@@ -208,7 +219,8 @@ def _covariates(population: Population, times: int, count: int, given: dict[str,
 
 
 def _check_covariate(name: str, x: Array, lengths: set[int], times: int | None) -> None:
-    """Raise ValueError for what is no number, nor one for each person; at `times`, where it changes in time."""
+    """Raise ValueError for what is no number, nor one for each person; at `times`, where it changes
+    in time."""
     shapes = [()] if times is None else [(), (times,)]
     one_length = len(lengths) <= 1 and 0 not in lengths
     if not one_length or x.shape[1:] not in shapes or not bool(jnp.isfinite(x).all()):
@@ -218,7 +230,8 @@ def _check_covariate(name: str, x: Array, lengths: set[int], times: int | None) 
 def _drawn(x: Array, count: int, key: Any) -> Array:
     """One number for all; or values of people drawn by the key.
 
-    The same key, for the same number of people, chooses the same ones, so that a person's values stay together.
+    The same key, for the same number of people, chooses the same ones, so that a person's values
+    stay together.
     """
     if x.ndim == 0:
         return jnp.full(count, x)

@@ -30,14 +30,17 @@ def conditional_draws(
     chains: int = 10,
     thin: int = 5,
 ) -> Float[np.ndarray, "N {draws} K"]:
-    """Draws from p(eta_i | y_i, theta) of every subject at the fit's theta: the whole distribution, not its mode.
+    """Draws from p(eta_i | y_i, theta) of every subject at the fit's theta: the whole distribution,
+    not its mode.
 
-    Metropolis-Hastings by the default kernels of SAEM, in `chains` that start from p(eta | theta). Every `thin`-th
-    state is kept, after a warm-up as long as what follows, 50 iterations or more, in which the kernels adapt. Where
-    the modes shrink, the draws of all subjects together have the variance omega^2: a shrinkage of 0.
+    Metropolis-Hastings by the default kernels of SAEM, in `chains` that start from p(eta | theta).
+    Every `thin`-th state is kept, after a warm-up as long as what follows, 50 iterations or more,
+    in which the kernels adapt. Where the modes shrink, the draws of all subjects together have the
+    variance omega^2: a shrinkage of 0.
 
-    The subjects are those of `population`, or (None) the fitted ones. ValueError for a fit without random effects, one
-    that has not estimated their law, several outcomes, no key, or counts below one.
+    The subjects are those of `population`, or (None) the fitted ones.
+    ValueError for a fit without random effects, one that has not estimated their law, several
+    outcomes, no key, or counts below one.
     """
     check(fit, True, key, population)
     if min(draws, chains, thin) < 1:
@@ -57,7 +60,8 @@ class _Chains(NamedTuple):
 
 @compiled
 def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, thin: int) -> Array:
-    """eta (kept, C, N, K) after each `thin` iterations, as often as there are gains; the second half is kept."""
+    """eta (kept, C, N, K) after each `thin` iterations, as often as there are gains; the second
+    half is kept."""
     count = subjects.time.shape[0]
     key_start, key_walk = jax.random.split(key)
     start = sample_random_effects(model, chains * count, key_start).reshape(chains, count, -1)

@@ -23,13 +23,16 @@ class Individuals:
 
 
 def individuals(fit: Fit, population: Population | None = None) -> Individuals:
-    """The fitted subjects with the fit's own estimates; those of another `population` by empirical Bayes.
+    """The fitted subjects with the fit's own estimates; those of another `population` by empirical
+    Bayes.
 
-    eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta) at the fit's theta, whatever method found theta. A
-    subject without a response is at the mode of p(eta | theta). Where a fit held every eta at its mean, so are these.
-    Where a fit is seen through one of several outcomes, that outcome alone tells about another population's eta.
+    eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta) at the fit's theta, whatever method
+    found theta. A subject without a response is at the mode of p(eta | theta). Where a fit held
+    every eta at its mean, so are these. Where a fit is seen through one of several outcomes, that
+    outcome alone tells about another population's eta.
 
-    Raises ValueError where the fit has not estimated the law of the random effects, or there are several outcomes.
+    Raises ValueError where the fit has not estimated the law of the random effects, or there are
+    several outcomes.
     """
     if population is None or population is fit.population:
         return Individuals(
@@ -53,7 +56,8 @@ def individuals(fit: Fit, population: Population | None = None) -> Individuals:
 
 
 def shrinkage_of(model: Model, eta: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " K"]:
-    """1 - SD(eta) / omega of each random effect, with the SD over subjects (divisor N - 1); NaN for one subject."""
+    """1 - SD(eta) / omega of each random effect, with the SD over subjects (divisor N - 1); NaN for
+    one subject."""
     if len(eta) < 2:
         return np.full(eta.shape[1], np.nan)
     return 1.0 - np.std(eta, axis=0, ddof=1) / np.asarray(eta_sd(model))

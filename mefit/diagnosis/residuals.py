@@ -27,14 +27,16 @@ _SINGULAR = 1e-12  # of the largest covariance: a smallest eigenvalue no greater
 
 
 def predictions(fit: Fit, time: Any = None, *, population: Population | None = None, eta: Any = None) -> pd.DataFrame:
-    """ID, TIME, DV, PRED and IPRED of every row: of the fit's subjects, or of those of another `population`.
+    """ID, TIME, DV, PRED and IPRED of every row: of the fit's subjects, or of those of another
+    `population`.
 
-    PRED = E[y | theta, eta at its mean], IPRED = E[y | theta, eta_i], in the unit of y. eta_i are the fit's `eta`; for
-    another `population` they are found by empirical Bayes from its responses (so a subject without any is typical),
-    unless `eta` (N, K) is given. `time`, (m,) or (N, m), asks for other times than the subjects' own. DV is empty there
-    and where a response is missing.
+    PRED = E[y | theta, eta at its mean], IPRED = E[y | theta, eta_i], in the unit of y. eta_i are
+    the fit's `eta`; for another `population` they are found by empirical Bayes from its responses
+    (so a subject without any is typical), unless `eta` (N, K) is given. `time`, (m,) or (N, m),
+    asks for other times than the subjects' own. DV is empty there and where a response is missing.
 
-    ValueError as in `predict`; and where eta is to be found though the fit has not estimated its law.
+    ValueError as in `predict`; and where eta is to be found though the fit has not estimated its
+    law.
     """
     looked_at = one_outcome(fit.population if population is None else population)
     if eta is None:
@@ -61,22 +63,28 @@ def residuals(
     key: PRNGKeyArray | None = None,
     samples: int = 1000,
 ) -> pd.DataFrame:
-    """ID, TIME, DV, PRED, IPRED, IWRES, CWRES and, with a `key`, EPRED, NPD, NPDE: a row for each observed response.
+    """ID, TIME, DV, PRED, IPRED, IWRES, CWRES and, with a `key`, EPRED, NPD, NPDE: a row for each
+    observed response.
 
-    - IWRES = (y - f(eta*)) / sd(eta*), f and sd the mean and SD of the observation density, eta* the fit's `eta`.
-    - CWRES = L^-1 (y - f(eta*) + G (eta* - mean)), L L' = G Omega G' + R(eta*), G = df/deta at eta*: the model
-      linearised at eta*, with interaction. N(0, 1) where it is linear and Gaussian, whatever eta* is.
-    - EPRED is the mean of `samples` simulated data sets; NPD = Phi^-1((number below y + 1/2) / (samples + 1)). NPDE is
-      the same after a subject's y and simulations are centred and multiplied by the inverse Cholesky factor of their
-      simulated covariance. Where the model is right both are N(0, 1); only the NPDE of a subject are uncorrelated.
-      Discrete outcomes, and their simulations, first get a uniform jitter of +-1/2, which breaks ties at random.
+    - IWRES = (y - f(eta*)) / sd(eta*), f and sd the mean and SD of the observation density, eta*
+      the fit's `eta`.
+    - CWRES = L^-1 (y - f(eta*) + G (eta* - mean)), L L' = G Omega G' + R(eta*), G = df/deta at
+      eta*: the model linearised at eta*, with interaction. N(0, 1) where it is linear and Gaussian,
+      whatever eta* is.
+    - EPRED is the mean of `samples` simulated data sets; NPD = Phi^-1((number below y + 1/2) /
+      (samples + 1)). NPDE is the same after a subject's y and simulations are centred and
+      multiplied by the inverse Cholesky factor of their simulated covariance. Where the model is
+      right both are N(0, 1); only the NPDE of a subject are uncorrelated. Discrete outcomes, and
+      their simulations, first get a uniform jitter of +-1/2, which breaks ties at random.
     - A censored response has no residual, and is left out.
 
-    Of another `population` eta* is found by empirical Bayes at the fit's theta; its censored responses count there.
+    Of another `population` eta* is found by empirical Bayes at the fit's theta; its censored
+    responses count there.
 
-    ValueError where a density has no positive, finite variance, or `samples` are too few for a subject's rows.
-    Sources: CWRES: Hooker, Staatz and Karlsson (2007), Pharm. Res. 24; NPDE: Brendel et al. (2006), Pharm. Res. 23;
-    Comets, Brendel and Mentré (2008), Comput. Methods Programs Biomed. 90.
+    ValueError where a density has no positive, finite variance, or `samples` are too few for a
+    subject's rows.
+    Sources: CWRES: Hooker, Staatz and Karlsson (2007), Pharm. Res. 24; NPDE: Brendel et al. (2006),
+    Pharm. Res. 23; Comets, Brendel and Mentré (2008), Comput. Methods Programs Biomed. 90.
     """
     check(fit, population=population)
     people = individuals(fit, population)
@@ -104,11 +112,13 @@ def residuals(
 
 
 def shrinkage(fit: Fit, *, population: Population | None = None) -> pd.DataFrame:
-    """How far individual estimates fall short of their distribution: a row for each eta, and one for epsilon.
+    """How far individual estimates fall short of their distribution: a row for each eta, and one
+    for epsilon.
 
-    `sd_form` = 1 - SD(eta*) / omega (which is `fit.shrinkage`), `variance_form` = 1 - Var(eta*) / omega^2; for epsilon
-    1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. Of another `population` eta* is found by empirical
-    Bayes at the fit's theta. Source: Savic and Karlsson (2009), AAPS J. 11.
+    `sd_form` = 1 - SD(eta*) / omega (which is `fit.shrinkage`), `variance_form` = 1 - Var(eta*) /
+    omega^2; for epsilon 1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. Of another
+    `population` eta* is found by empirical Bayes at the fit's theta.
+    Source: Savic and Karlsson (2009), AAPS J. 11.
     """
     check(fit, True, population=population)
     people = individuals(fit, population)
@@ -119,10 +129,12 @@ def shrinkage(fit: Fit, *, population: Population | None = None) -> pd.DataFrame
 
 
 def random_effects_table(fit: Fit, *, population: Population | None = None) -> pd.DataFrame:
-    """A row for each subject: ID, each eta by its name, its SD (`<name>_sd`), and (first) values of the covariates.
+    """A row for each subject: ID, each eta by its name, its SD (`<name>_sd`), and (first) values of
+    the covariates.
 
-    Of another `population` they are found by empirical Bayes at the fit's theta. ValueError where a random effect and a
-    covariate have one name, or the fit has no random effects or has not estimated their law.
+    Of another `population` they are found by empirical Bayes at the fit's theta.
+    ValueError where a random effect and a covariate have one name, or the fit has no random effects
+    or has not estimated their law.
     """
     check(fit, True, population=population)
     people = individuals(fit, population)
@@ -190,7 +202,8 @@ class _Responses(NamedTuple):
     simulated: Float[np.ndarray, "S N n"]
 
     def normal_scores(self) -> Float[np.ndarray, "N n"]:
-        """Phi^-1 of the share of the simulations below each response, kept from 0 and 1 by half a simulation."""
+        """Phi^-1 of the share of the simulations below each response, kept from 0 and 1 by half a
+        simulation."""
         below = np.sum(self.simulated < self.observed, axis=0)
         return norm.ppf((below + 0.5) / (len(self.simulated) + 1.0))
 
@@ -217,7 +230,8 @@ def _decorrelated(population: Population, responses: _Responses) -> _Responses:
     """The same, centred and decorrelated within each subject."""
     mask = np.asarray(population.subjects.mask)
     together = np.concatenate([responses.observed[None], responses.simulated])
-    centred = np.where(mask, together - responses.simulated.mean(0), 0.0).transpose(1, 2, 0)  # (N, n, 1 + S)
+    # (N, n, 1 + S)
+    centred = np.where(mask, together - responses.simulated.mean(0), 0.0).transpose(1, 2, 0)
     simulated = centred[..., 1:]
     covariance = simulated @ simulated.transpose(0, 2, 1) / (len(responses.simulated) - 1)
     covariance += np.eye(mask.shape[1]) * ~mask[:, None]

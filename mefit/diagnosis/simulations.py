@@ -26,8 +26,9 @@ def simulations(
 ) -> Float[np.ndarray, "S N n"]:
     """Responses of the fitted subjects, or of those of another `population`.
 
-    Number s is `simulate(model, population, split(key, samples)[s])`: with new random effects, and, where `posterior`,
-    at another draw of theta. ValueError for fewer than two samples, and as `check` has it.
+    Number s is `simulate(model, population, split(key, samples)[s])`: with new random effects, and,
+    where `posterior`, at another draw of theta.
+    ValueError for fewer than two samples, and as `check` has it.
     """
     check(fit, False, key, population)
     if samples < 2:

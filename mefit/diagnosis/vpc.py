@@ -1,4 +1,5 @@
-"""Visual predictive check: percentiles of the data over time, beside those of data sets simulated from the fit."""
+"""Visual predictive check: percentiles of the data over time, beside those of data sets simulated
+from the fit."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,8 +22,8 @@ from .simulations import simulations
 class VPC:
     """What `vpc` found.
 
-    Both frames have a row for each stratum, bin (counted from 0; `time` is the median in it) and statistic ("5%", ...
-    or "mean").
+    Both frames have a row for each stratum, bin (counted from 0; `time` is the median in it) and
+    statistic ("5%", ... or "mean").
     """
 
     observed: pd.DataFrame  # of the data: value of the statistic, and count of observations
@@ -51,15 +52,25 @@ def vpc(
     percentiles: Sequence[float | int] = (5, 50, 95),
     level: float = 0.9,
 ) -> VPC:
-    """Percentiles of the observations in bins of time, with bands that hold `level` of those of simulated data sets.
+    """Percentiles of the observations in bins of time, with bands that hold `level` of those of
+    simulated data sets.
 
-    `samples` data sets have new random effects, and each another theta where the fit has draws of it. `bins`: how many,
-    of equal counts as far as ties allow, or edges. `stratify` names a covariate: each value is a stratum where there
-    are five or fewer, else it is cut at its median. Outcomes of 0 or 1 have their mean followed, counts the mean too.
-    `prediction_corrected` multiplies y and its simulations by (median PRED of bin and stratum) / PRED, so that doses
-    and covariates do not blur a bin; rows with PRED = 0 are left out, with a remark. ValueError for a negative PRED.
-    Censored responses stand at their limit, and what is simulated beyond it is put there, too.
-    The observations are those of `population`, or (None) those that were fitted.
+    The observations are those of `population`, or (None) those that were fitted. Censored responses
+    stand at their limit, and what is simulated beyond it is put there, too.
+
+    - `samples`: how many data sets. All have new random effects, and each another theta where the
+      fit has draws of it.
+    - `bins`: how many, of equal counts as far as ties allow; or their edges.
+    - `stratify`: a covariate. Each of its values is a stratum where there are five or fewer; else
+      it is cut at its median.
+    - `prediction_corrected` multiplies y and its simulations by (median PRED of bin and stratum) /
+      PRED, so that doses and covariates do not blur a bin. Rows with PRED = 0 are left out, with a
+      remark.
+    - `percentiles` are followed of numbers; of counts the mean too; of outcomes of 0 or 1 the mean
+      alone.
+
+    ValueError for a negative PRED where it is to be corrected by, several limits of censoring,
+    edges that leave out a time, or an unknown covariate.
     Sources: Holford (2005), PAGE 14; Bergstrand, Hooker, Wallin and Karlsson (2011), AAPS J. 13.
     """
     sound = 0 < level < 1 and all(0 <= p <= 100 for p in percentiles)
@@ -107,7 +118,8 @@ def vpc(
 
 
 def _correctable(population: Population, pred: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The observations (N, n) that a ratio of predictions can correct, and a remark on those that it cannot."""
+    """The observations (N, n) that a ratio of predictions can correct, and a remark on those that
+    it cannot."""
     mask = np.asarray(population.subjects.mask)
     if np.any(pred[mask] < 0):
         first = int(np.argmax((mask & (pred < 0)).any(1)))
@@ -123,7 +135,8 @@ def _correctable(population: Population, pred: np.ndarray) -> tuple[np.ndarray, 
 def _statistics(
     y: np.ndarray, simulated: np.ndarray, percentiles: Sequence[float | int], discrete: bool
 ) -> dict[str, Callable[..., Any]]:
-    """What is followed, by name: percentiles, of counts the mean too, and of outcomes of 0 or 1 the mean alone."""
+    """What is followed, by name: percentiles, of counts the mean too, and of outcomes of 0 or 1 the
+    mean alone."""
     statistics: dict[str, Callable[..., Any]] = {}
     binary = discrete and np.isin(y, (0, 1)).all() and np.isin(simulated, (0, 1)).all()
     if not binary:
@@ -134,7 +147,8 @@ def _statistics(
 
 
 def _cut(population: Population, simulated: np.ndarray) -> np.ndarray:
-    """Simulations cut at the limit at which responses are censored, which needs to be the same for all."""
+    """Simulations cut at the limit at which responses are censored, which needs to be the same for
+    all."""
     if population.subjects.censored is None:
         return simulated
     y = np.asarray(population.subjects.y)
@@ -152,7 +166,8 @@ def _cut(population: Population, simulated: np.ndarray) -> np.ndarray:
 
 
 def _edges(time: np.ndarray, bins: int | Sequence[float | int]) -> np.ndarray:
-    """Edges of bins that hold every time: as given, or between times, where the counts come closest to equal."""
+    """Edges of bins that hold every time: as given, or between times, where the counts come closest
+    to equal."""
     if not isinstance(bins, int):
         edges = np.asarray(bins, float)
         rising = len(edges) >= 2 and np.all(np.diff(edges) > 0)
@@ -174,7 +189,8 @@ class _Strata(NamedTuple):
 
 
 def _strata(population: Population, covariate: str | None) -> _Strata:
-    """Everyone together; or a stratum for each value of a covariate, for its halves where it has more than five."""
+    """Everyone together; or a stratum for each value of a covariate, for its halves where it has
+    more than five."""
     shape = population.subjects.mask.shape
     covariates = population.subjects.covariates
     if covariate is None:
@@ -194,11 +210,13 @@ def _strata(population: Population, covariate: str | None) -> _Strata:
 
 
 def energy_distance(one: Float[ArrayLike, "..."], other: Float[ArrayLike, "..."]) -> float:
-    """How far apart two sets of curves, (N, m) and (M, m), are: 2 E|X - Y| - E|X - X'| - E|Y - Y'|, 0 or more.
+    """How far apart two sets of curves, (N, m) and (M, m), are: 2 E|X - Y| - E|X - X'| - E|Y - Y'|,
+    0 or more.
 
-    X and Y are rows, |.| is the Euclidean norm, so it is in the unit of the curves. It sees the shapes of whole curves,
-    which bands of percentiles at each time do not. Zero only for the same distribution; between two samples of one it
-    is about (1/N + 1/M) E|X - X'|. Source: Székely and Rizzo (2013), J. Stat. Plan. Inference 143.
+    X and Y are rows, |.| is the Euclidean norm, so it is in the unit of the curves. It sees the
+    shapes of whole curves, which bands of percentiles at each time do not. Zero only for the same
+    distribution; between two samples of one it is about (1/N + 1/M) E|X - X'|.
+    Source: Székely and Rizzo (2013), J. Stat. Plan. Inference 143.
     ValueError for curves of different lengths, or a value that is not finite.
     """
     x = np.atleast_2d(np.asarray(one, float))

@@ -17,7 +17,8 @@ from .fitted import Estimated
 
 
 def final_objective(method: Method) -> Objective | None:
-    """The objective that a method evaluates where it ended, which its log-likelihood is by; None without one."""
+    """The objective that a method evaluates where it ended, which its log-likelihood is by; None
+    without one."""
     for name in ("marginal", "objective", "likelihood_by"):  # of SAEM, of Adam, of NUTS
         objective = getattr(method, name, None)
         if isinstance(objective, Objective):
@@ -26,13 +27,15 @@ def final_objective(method: Method) -> Objective | None:
 
 
 def climbed(method: Method) -> Objective | None:
-    """The objective that a method's iterations climb; None for an algorithm that maximises no one function."""
+    """The objective that a method's iterations climb; None for an algorithm that maximises no one
+    function."""
     objective = getattr(method, "objective", method)  # Adam's
     return objective if isinstance(objective, Objective) else None
 
 
 def climbs_a_likelihood(method: Method) -> bool:
-    """Is what the iterations climb a likelihood of theta, so that their history is one of -2 log L?"""
+    """Is what the iterations climb a likelihood of theta, so that their history is one of -2 log
+    L?"""
     objective = climbed(method)
     return objective is not None and objective.likelihood
 
@@ -75,10 +78,12 @@ def not_estimated(fit: Estimated) -> str:
 
 
 def check(fit: Estimated, effects: bool = False, key: Any = (), population: Population | None = None) -> None:
-    """Raise ValueError, saying why, where a fit cannot serve what looks at its predictions for a `population`.
+    """Raise ValueError, saying why, where a fit cannot serve what looks at its predictions for a
+    `population`.
 
-    That is where parameters of the random effects were left where they started, where there are several outcomes,
-    where `effects` are needed and there were none to estimate, or where `key` is None.
+    That is where parameters of the random effects were left where they started, where there are
+    several outcomes, where `effects` are needed and there were none to estimate, or where `key` is
+    None.
     """
     if effects and typical(fit):
         raise ValueError(f"{fit.method.label} had no random effects to estimate: fit a model with some, by Laplace.")
@@ -93,7 +98,8 @@ def check(fit: Estimated, effects: bool = False, key: Any = (), population: Popu
 
 
 def likelihood_of(fit: Estimated) -> Objective:
-    """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for any other."""
+    """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for
+    any other."""
     objective = final_objective(fit.method)
     if objective is None or not (fit.method.likelihood and objective.likelihood):
         raise ValueError(

@@ -12,7 +12,8 @@ from .fitted import Estimated
 
 
 class Covariance(NamedTuple):
-    """Covariance of the free coordinates: NaN for what was not estimated, or everywhere, and then a `remark`."""
+    """Covariance of the free coordinates: NaN for what was not estimated, or everywhere, and then a
+    `remark`."""
 
     matrix: Float[np.ndarray, "P P"]
     remark: str  # why there is none; empty where there is
@@ -24,7 +25,8 @@ def labels_of_coordinates(fit: Estimated) -> list[str]:
 
 
 def information_of(fit: Estimated) -> Float[np.ndarray, "P P"]:
-    """Observed information at the estimates: minus the Hessian of log-likelihood plus log prior, free coordinates."""
+    """Observed information at the estimates: minus the Hessian of log-likelihood plus log prior,
+    free coordinates."""
     problem = Problem(model=fit.model, population=fit.population, key=fit.key, fixed=fit.fixed)
     return fit.method.information(problem, fit.model)
 

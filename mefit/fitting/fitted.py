@@ -1,4 +1,5 @@
-"""What is known of any fit: what its questions and its report are asked of, apart from `Fit` itself.
+"""What is known of any fit: what its questions and its report are asked of, apart from `Fit`
+itself.
 
 `Fit` has all of this. Python's type checker sees to it; nothing inherits from these classes.
 """
@@ -18,7 +19,8 @@ from ..model.model import Model
 
 @runtime_checkable
 class Estimated(Protocol):
-    """Where a fit ended: what was fitted to what, by which method, and what became of each free coordinate."""
+    """Where a fit ended: what was fitted to what, by which method, and what became of each free
+    coordinate."""
 
     @property
     def model(self) -> Model: ...  # at the estimates
@@ -36,7 +38,8 @@ class Estimated(Protocol):
     def fixed(self) -> tuple[str, ...]: ...  # names of the parameters held at their starting values
 
     @property
-    def status(self) -> tuple[str, ...]: ...  # for each free coordinate: "", or why it was not estimated
+    # For each free coordinate: "", or why it was not estimated
+    def status(self) -> tuple[str, ...]: ...
 
     @property
     def converged(self) -> bool: ...
@@ -48,7 +51,8 @@ class Estimated(Protocol):
     def draws(self) -> Draws | None: ...  # from the posterior, where a sampler made them
 
     @property
-    def has_standard_errors(self) -> bool: ...  # does the objective's curvature measure uncertainty?
+    # Does the objective's curvature measure uncertainty?
+    def has_standard_errors(self) -> bool: ...
 
 
 @runtime_checkable

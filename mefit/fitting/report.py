@@ -20,7 +20,8 @@ from .about import final_objective
 from .covariance import covariance_of
 from .fitted import Estimated, Fitted
 
-_NO_ERRORS = "no_standard_errors"  # in the `attrs` of the table: the sentence that says why they are blank
+# In the `attrs` of the table: the sentence that says why they are blank
+_NO_ERRORS = "no_standard_errors"
 
 
 # ---------------------------------------------------------------- the table
@@ -33,10 +34,12 @@ def _slopes(model: Model, fixed: tuple[str, ...]) -> tuple[Array, Array]:
 
 
 def parameter_table(fit: Estimated) -> pd.DataFrame:
-    """One row a number: estimate, unit, standard error, relative standard error in percent, and a remark.
+    """One row a number: estimate, unit, standard error, relative standard error in percent, and a
+    remark.
 
-    Of draws from a posterior the estimate is the mean and the error the SD, followed by 2.5%, 97.5%, r_hat and ess.
-    Where there are no standard errors, `table.attrs["no_standard_errors"]` says why.
+    Of draws from a posterior the estimate is the mean and the error the SD, followed by 2.5%,
+    97.5%, r_hat and ess. Where there are no standard errors, `table.attrs["no_standard_errors"]`
+    says why.
     """
     rows = entries(fit.model)
     values, slopes = _slopes(fit.model, fit.fixed)
@@ -73,7 +76,8 @@ def _remarks(fit: Estimated, slopes: np.ndarray) -> list[str]:
 
 
 def _standard_errors(fit: Estimated, slopes: np.ndarray) -> tuple[np.ndarray, str]:
-    """The standard error of each number by the delta method, NaN where there is none; and why there are none at all."""
+    """The standard error of each number by the delta method, NaN where there is none; and why there
+    are none at all."""
     none = np.full(len(slopes), np.nan)
     if not slopes.size:
         return none, ""
@@ -143,14 +147,17 @@ def _values(fit: Fitted) -> Section:
 
 
 def _effects(fit: Fitted) -> Section:
-    """The SD of each random effect with its shrinkage; its shrinkage alone, where SDs are not declared one by one."""
-    collapsed = not (fit.converged or fit.method.likelihood)  # then SD(EBE) / omega compares two accidents
+    """The SD of each random effect with its shrinkage; its shrinkage alone, where SDs are not
+    declared one by one."""
+    # Then SD(EBE) / omega compares two accidents
+    collapsed = not (fit.converged or fit.method.likelihood)
     shrinkage = ["" if collapsed else _percent(100.0 * share) for share in fit.shrinkage]
     sds = fit.table[fit.table.kind == "sd"]
     if len(sds) != len(shrinkage):
         rows = [[f"eta {i + 1}", share] for i, share in enumerate(shrinkage)]
         return Section("Random effects", ["", "shrinkage"], rows)
-    # sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta), is beyond reading long before an SD of 10
+    # sqrt(exp(SD^2) - 1), the coefficient of variation of exp(eta), is beyond reading long before
+    # an SD of 10
     cvs = 100.0 * np.sqrt(np.expm1(np.minimum(sds.estimate, 10.0) ** 2))
     rows = []
     for (name, row), cv, share in zip(sds.iterrows(), cvs, shrinkage, strict=True):

@@ -27,13 +27,15 @@ def compare(
 
     A row for each fit:
 
-    - `-2LL` is by `by` at the fit's parameters, whatever method found them. Naive pooling is scored as it was made,
-      everyone typical. Methods that left parameters of the random effects where they started have no score.
-    - `parameters` is how many were estimated; `AIC` adds 2 for each, `BIC` log n for n observations.
+    - `-2LL` is by `by` at the fit's parameters, whatever method found them. Naive pooling is scored
+      as it was made, everyone typical. Methods that left parameters of the random effects where
+      they started have no score.
+    - `parameters` is how many were estimated; `AIC` adds 2 for each, `BIC` log n for n
+      observations.
     - `delta ...` are differences from the lowest.
     - `own -2LL` is the method's own, -2 times its objective.
-    - `remark` says what was not estimated, how a fit ended that did not converge, and what differs from the first fit
-      in times, doses or covariates that both have.
+    - `remark` says what was not estimated, how a fit ended that did not converge, and what differs
+      from the first fit in times, doses or covariates that both have.
 
     ValueError for fits of other responses: other subjects, values, outcomes or censoring.
     """
@@ -66,7 +68,8 @@ def compare(
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodRatio:
-    """`statistic` = 2 (log L_large - log L_small), and the `p_value` of one as large where the small model is right."""
+    """`statistic` = 2 (log L_large - log L_small), and the `p_value` of one as large where the
+    small model is right."""
 
     statistic: float
     degrees_of_freedom: int
@@ -84,11 +87,13 @@ def likelihood_ratio_test(
 ) -> LikelihoodRatio:
     """Does the large model fit better than the small one, which it contains, by more than chance?
 
-    The statistic is chi-squared with as many degrees of freedom as there are parameters more. `boundary` = 1 says that
-    one of these is a variance, zero in the small model, and the others its q covariances: then it is the mixture
-    1/2 chi2_q + 1/2 chi2_{q+1}. With more than one, variances of independent random effects, its weights are binomial.
-    Likelihoods are by `by`, else the fits' own if by the same method. `remarks` say what differs in times, doses, or
-    covariates that both have. ValueError for fits this does not hold for, and for fits of other responses.
+    The statistic is chi-squared with as many degrees of freedom as there are parameters more.
+    `boundary` = 1 says that one of these is a variance, zero in the small model, and the others its
+    q covariances: then it is the mixture 1/2 chi2_q + 1/2 chi2_{q+1}. With more than one, variances
+    of independent random effects, its weights are binomial. Likelihoods are by `by`, else the fits'
+    own if by the same method. `remarks` say what differs in times, doses, or covariates that both
+    have.
+    ValueError for fits this does not hold for, and for fits of other responses.
     Sources: Self and Liang (1987), JASA 82; Stram and Lee (1994), Biometrics 50.
     """
     _check_same_responses(small, large, "the large model")
@@ -123,14 +128,16 @@ def likelihood_ratio_test(
 
 
 def tail(x: float, df: int, boundary: int = 0) -> float:
-    """P(X >= x) of the mixture sum_k Binomial(k; boundary, 1/2) chi2_{df - boundary + k}; chi2_0 is always 0."""
+    """P(X >= x) of the mixture sum_k Binomial(k; boundary, 1/2) chi2_{df - boundary + k}; chi2_0 is
+    always 0."""
     freedom = df - boundary + np.arange(boundary + 1)
     each = np.where(freedom == 0, float(x <= 0), chi2.sf(x, np.maximum(freedom, 1)))
     return float(binom.pmf(np.arange(boundary + 1), boundary, 0.5) @ each)
 
 
 def _score(fit: Fit, by: Objective, key: PRNGKeyArray | None) -> float:
-    """log L by the ruler; with every eta at its mean there is no integral, and the fit's own is what any ruler says."""
+    """log L by the ruler; with every eta at its mean there is no integral, and the fit's own is
+    what any ruler says."""
     return fit.log_likelihood if typical(fit) else float(log_likelihood(fit.model, fit.population, by, key=key))
 
 
@@ -140,7 +147,8 @@ def _check_same_responses(first: Fit, other: Fit, name: str) -> None:
 
 
 def _conditions(first: Fit, other: Fit, name: str) -> list[str]:
-    """A sentence on other times, doses or covariates than those of the fit of this name, if there are any."""
+    """A sentence on other times, doses or covariates than those of the fit of this name, if there
+    are any."""
     different = other_conditions(first.population, other.population)
     if not different:
         return []

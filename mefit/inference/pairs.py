@@ -16,7 +16,8 @@ from ..model.parameters import has_prior
 from ..model.space import log_prior, set_free
 from ..objectives.objective import Objective
 
-_PAIRS = 64  # (theta, subject) pairs evaluated at once: measured fastest, 27 microseconds a pair by Laplace
+# (theta, subject) pairs evaluated at once: measured fastest, 27 microseconds a pair by Laplace
+_PAIRS = 64
 _BLOCKS = 32  # and so many times in one call of the program, at most
 
 
@@ -37,7 +38,8 @@ class _Likelihood(NamedTuple):
 
 @compiled
 def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
-    """Value and score of pairs, a vector of free coordinates and the number of a subject, block after block."""
+    """Value and score of pairs, a vector of free coordinates and the number of a subject, block
+    after block."""
     objective, template, fixed = likelihood
     size = x.shape[0] // _BLOCKS
 

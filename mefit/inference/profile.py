@@ -18,15 +18,19 @@ from ..model.space import free_vector
 from ..objectives.objective import evaluate
 from .standard_errors import covariance, link_of, numbers_and_slopes
 
-_FARTHEST = 7  # steps outwards in search of the cut, each 1.6 times the one before: up to 17 standard errors at 95%
+# Steps outwards in search of the cut, each 1.6 times the one before: up to 17 standard errors at
+# 95%
+_FARTHEST = 7
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """The profile likelihood of one number: its interval, and the curve of -2 log L above its minimum.
+    """The profile likelihood of one number: its interval, and the curve of -2 log L above its
+    minimum.
 
-    `curve` has columns value and difference, -2 [log L_p(value) - log L(estimate)]. Where the profile never climbs to
-    the cut, `low` or `high` is the end of the number's domain, and a remark says so.
+    `curve` has columns value and difference, -2 [log L_p(value) - log L(estimate)]. Where the
+    profile never climbs to the cut, `low` or `high` is the end of the number's domain, and a remark
+    says so.
     """
 
     parameter: str
@@ -39,14 +43,16 @@ class Profile:
 
 
 def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, progress: bool = True) -> Profile:
-    """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)", and its interval.
+    """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)",
+    and its interval.
 
-    L_p(value) is the maximum over all other parameters; the interval holds the values whose -2 log L_p lies less than
-    the `level` quantile of chi-squared with one degree of freedom above the minimum. Each point is a maximisation
-    under one constraint by SciPy's SLSQP, from its neighbour, through the program that the fit compiled.
+    L_p(value) is the maximum over all other parameters; the interval holds the values whose -2 log
+    L_p lies less than the `level` quantile of chi-squared with one degree of freedom above the
+    minimum. Each point is a maximisation under one constraint by SciPy's SLSQP, from its neighbour,
+    through the program that the fit compiled.
 
-    ValueError for a fit that is no maximum of a likelihood, a number that it did not estimate, or a profile that could
-    not be followed.
+    ValueError for a fit that is no maximum of a likelihood, a number that it did not estimate, or a
+    profile that could not be followed.
     """
     likelihood_of(fit)
     labels = labels_of(fit.model, fit.fixed)
@@ -105,8 +111,9 @@ class _Solved(NamedTuple):
 class _Walk:
     """The profile of one number, point after point from the estimate outwards.
 
-    w is the number on its unbounded scale. The other parameters are searched in u, x = estimates + root u, where a step
-    of one is one standard error; each search begins at the solved point that is nearest.
+    w is the number on its unbounded scale. The other parameters are searched in u, x = estimates +
+    root u, where a step of one is one standard error; each search begins at the solved point that
+    is nearest.
     """
 
     def __init__(self, fit: Fit, row: int, one_more: Callable[[], object]):

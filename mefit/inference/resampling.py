@@ -1,6 +1,8 @@
-"""Uncertainty by drawing again: the bootstrap over subjects, and sampling importance resampling (SIR).
+"""Uncertainty by drawing again: the bootstrap over subjects, and sampling importance resampling
+(SIR).
 
-Both evaluate many (theta, subject) pairs at once, through one program that is compiled once for a model.
+Both evaluate many (theta, subject) pairs at once, through one program that is compiled once for a
+model.
 """
 
 from collections.abc import Callable
@@ -26,13 +28,15 @@ _NEAR = 10.0  # times the tolerance: a replicate whose search stalls within it i
 def bootstrap(
     fit: Fit, replicates: int = 500, *, key: PRNGKeyArray | None = None, level: float = 0.95, progress: bool = True
 ) -> Uncertainty:
-    """Bootstrap over subjects: each replicate draws N subjects with replacement and maximises the objective anew.
+    """Bootstrap over subjects: each replicate draws N subjects with replacement and maximises the
+    objective anew.
 
-    A replicate is a weight for each subject. All of a group are refitted together, by BFGS from the estimates, the
-    observed information telling how far to go; a replicate ends where its gradient is below 0.001 for a move of one
-    standard error. Intervals are percentiles. Replicates that stalled below 0.01 are kept, counted in
-    `details["stalled"]`, and said; others that did not converge are left out, counted in `details["failed"]`, and said.
-    Interrupting returns those that are done.
+    A replicate is a weight for each subject. All of a group are refitted together, by BFGS from the
+    estimates, the observed information telling how far to go; a replicate ends where its gradient
+    is below 0.001 for a move of one standard error. Intervals are percentiles. Replicates that
+    stalled below 0.01 are kept, counted in `details["stalled"]`, and said; others that did not
+    converge are left out, counted in `details["failed"]`, and said. Interrupting returns those that
+    are done.
     Source: Efron (1979), Ann. Statist. 7; over subjects, Ette (1997), J. Clin. Pharmacol. 37.
     """
     rng = _generator(key, "bootstrap")
@@ -73,11 +77,13 @@ def sir(
     level: float = 0.95,
     progress: bool = True,
 ) -> Uncertainty:
-    """Sampling importance resampling: the likelihood, read as a density of the free coordinates, by weighted draws.
+    """Sampling importance resampling: the likelihood, read as a density of the free coordinates, by
+    weighted draws.
 
-    `samples` vectors come from q = N(estimate, inflation x covariance), each with weight L(x) p(theta) / q(x), and
-    `resamples` of them are drawn without replacement in proportion. `details["effective_sample_size"]` is
-    (sum w)^2 / sum w^2; where it is small the proposal is poor, and a remark says so.
+    `samples` vectors come from q = N(estimate, inflation x covariance), each with weight L(x)
+    p(theta) / q(x), and `resamples` of them are drawn without replacement in proportion.
+    `details["effective_sample_size"]` is (sum w)^2 / sum w^2; where it is small the proposal is
+    poor, and a remark says so.
     Source: Dosne, Bergstrand, Harling and Karlsson (2016), J. Pharmacokinet. Pharmacodyn. 43.
     """
     rng = _generator(key, "sir")
@@ -112,7 +118,8 @@ def sir(
 
 
 def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: str, progress: bool) -> list:
-    """What `work` makes of one group after another; where it is interrupted, what is done so far."""
+    """What `work` makes of one group after another; where it is interrupted, what is done so
+    far."""
     size = max(1, min(50, _PAIRS_A_GROUP // subjects))
     done: list[Any] = []
     with tqdm(total=total, desc=label, disable=not progress, leave=False) as bar:
@@ -175,9 +182,11 @@ def _refit(
     tolerance: float = _TOLERANCE,
     most: int = 100,
 ) -> _Refits:
-    """Minimise the weighted objective of every replicate at once: BFGS in u, x = centre + root u, one trial a round.
+    """Minimise the weighted objective of every replicate at once: BFGS in u, x = centre + root u,
+    one trial a round.
 
-    A search ends where its gradient is within the tolerance, or its steps have become too short to tell.
+    A search ends where its gradient is within the tolerance, or its steps have become too short to
+    tell.
     Source: Nocedal and Wright (2006), algorithm 6.1, backtracking.
     """
     u = np.zeros((len(weights), len(centre)))
@@ -195,7 +204,8 @@ def _refit(
             break
         direction = -np.einsum("rpq,rq->rp", inverse[going], gradient[going])
         reach = np.linalg.norm(direction, axis=1, keepdims=True)
-        step = length[going, None] * direction * np.minimum(1.0, 5.0 / reach)  # at most five standard errors
+        # At most five standard errors
+        step = length[going, None] * direction * np.minimum(1.0, 5.0 / reach)
         expected = np.sum(gradient[going] * step, 1)
         with np.errstate(all="ignore"):
             trial = total(u[going] + step, weights[going])
@@ -215,8 +225,8 @@ def _refit(
 
 
 def _updated(inverse: np.ndarray, change: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """The inverse Hessians (R, P, P) after steps `change` that turned the gradients by `turn`; as they were where the
-    function does not curve upwards along the step."""
+    """The inverse Hessians (R, P, P) after steps `change` that turned the gradients by `turn`; as
+    they were where the function does not curve upwards along the step."""
     curved = np.sum(change * turn, 1)
     upwards = curved > 1e-8 * np.linalg.norm(change, axis=1) * np.linalg.norm(turn, axis=1)
     rho = np.where(upwards, 1.0 / np.where(upwards, curved, 1.0), 0.0)[:, None, None]

@@ -11,8 +11,8 @@ from ..data.subject import DOSE, STEADY, as_dict, dose_field
 def same_responses(first: Population, other: Population) -> bool:
     """Are these the same responses of the same subjects: what a likelihood is the probability of?
 
-    Outcomes, subjects and their observed responses must agree, one by one, and so must what is known of censored ones.
-    Missing rows and padding do not matter.
+    Outcomes, subjects and their observed responses must agree, one by one, and so must what is
+    known of censored ones. Missing rows and padding do not matter.
     """
     if first.ids != other.ids or first.outcomes != other.outcomes:
         return False
@@ -23,9 +23,11 @@ def same_responses(first: Population, other: Population) -> bool:
 
 
 def other_conditions(first: Population, other: Population) -> list[str]:
-    """What differs in the conditions of the same responses: "times", "doses", "covariate wt" of those that both have.
+    """What differs in the conditions of the same responses: "times", "doses", "covariate wt" of
+    those that both have.
 
-    Times and covariates are compared where a response was observed. A change of units is a difference, too.
+    Times and covariates are compared where a response was observed. A change of units is a
+    difference, too.
     """
     different = []
     if not _same_by_subject(_where_observed(first, first.subjects.time), _where_observed(other, other.subjects.time)):
@@ -46,7 +48,8 @@ def _same_by_subject(first: list[np.ndarray], other: list[np.ndarray]) -> bool:
 
 
 def _responses(population: Population, outcome: str) -> list[np.ndarray]:
-    """Of each subject, (observed rows, 3): responses, on which side they are censored, and the other end, if any."""
+    """Of each subject, (observed rows, 3): responses, on which side they are censored, and the
+    other end, if any."""
     subjects = population.subjects
     mask = np.asarray(as_dict(subjects.mask)[outcome])
     y = np.asarray(as_dict(subjects.y)[outcome])
@@ -65,7 +68,8 @@ def _where_observed(population: Population, values: Any) -> list[np.ndarray]:
 
 
 def _doses(population: Population) -> list[np.ndarray]:
-    """Of each subject, (doses, fields): all that is known of its doses, those that fill up left out."""
+    """Of each subject, (doses, fields): all that is known of its doses, those that fill up left
+    out."""
     doses = population.subjects.doses
     given = np.asarray(doses.amount) != 0
     columns = np.stack([dose_field(doses, field) for field in DOSE + STEADY], axis=-1)

@@ -1,8 +1,9 @@
 """How sure is a fit? Standard errors in three ways, and the profile likelihood.
 
-Every function takes a `Fit` of a method that ends at a maximum of a likelihood of theta. All work in the free
-coordinates x, where nothing is bounded. Intervals keep to the domain of each number: they are made on an unbounded
-scale of its own (the logarithm of a positive number, a logit of a correlation) and carried back.
+Every function takes a `Fit` of a method that ends at a maximum of a likelihood of theta. All work
+in the free coordinates x, where nothing is bounded. Intervals keep to the domain of each number:
+they are made on an unbounded scale of its own (the logarithm of a positive number, a logit of a
+correlation) and carried back.
 """
 
 import dataclasses
@@ -33,13 +34,14 @@ class Uncertainty:
     """What one way of measuring uncertainty says."""
 
     method: str
-    table: (
-        pd.DataFrame
-    )  # a row for each number estimated: estimate, unit, se, rse (in percent), and the interval low, high
+    # A row for each number estimated: estimate, unit, se, rse (in percent), and its interval, low
+    # and high.
+    table: pd.DataFrame
     covariance: pd.DataFrame  # of the same numbers
     draws: pd.DataFrame | None = None  # a row for each bootstrap replicate or resampled vector
     remarks: tuple[str, ...] = ()  # what to heed
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)  # numbers about the computation
+    # Numbers about the computation
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join([self.method, self.table.to_string(float_format="{:.4g}".format), *self.remarks])
@@ -50,14 +52,17 @@ class Uncertainty:
 
 
 def observed_information(fit: Fit, *, level: float = 0.95) -> Uncertainty:
-    """Standard errors from A^-1, A = minus the Hessian of the objective at the estimates: right where the model is."""
+    """Standard errors from A^-1, A = minus the Hessian of the objective at the estimates: right
+    where the model is."""
     return _wald(fit, "Observed information", covariance(fit), level)
 
 
 def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
-    """Standard errors from B^-1, B = sum_i s_i s_i', s_i the score of subject i; a prior adds its own curvature.
+    """Standard errors from B^-1, B = sum_i s_i s_i', s_i the score of subject i; a prior adds its
+    own curvature.
 
-    Estimates the same matrix as the observed information where the model is right and subjects are many.
+    Estimates the same matrix as the observed information where the model is right and subjects are
+    many.
     Source: Berndt, Hall, Hall and Hausman (1974), Ann. Econ. Soc. Meas. 3.
     """
     scores = subject_scores(fit)
@@ -66,9 +71,11 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
 
 
 def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
-    """Standard errors from A^-1 B A^-1, which hold for many subjects even where the model's densities are wrong.
+    """Standard errors from A^-1 B A^-1, which hold for many subjects even where the model's
+    densities are wrong.
 
-    They are then the errors around the parameters that come closest to the truth in Kullback-Leibler divergence.
+    They are then the errors around the parameters that come closest to the truth in
+    Kullback-Leibler divergence.
     Source: White (1982), Maximum likelihood estimation of misspecified models, Econometrica 50.
     """
     bread = covariance(fit)
@@ -77,14 +84,16 @@ def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
 
 
 def subject_scores(fit: Fit) -> Float[np.ndarray, "N P"]:
-    """Derivative of each subject's log-likelihood in the free coordinates; without a prior the rows sum to zero."""
+    """Derivative of each subject's log-likelihood in the free coordinates; without a prior the rows
+    sum to zero."""
     every = np.arange(len(fit.population))
     estimates = free_vector(fit.model, fit.fixed)[None]
     return Pairs(fit)(estimates, np.zeros_like(every), every).score
 
 
 def covariance(fit: Fit) -> Float[np.ndarray, "P P"]:
-    """Inverse observed information in the free coordinates; ValueError, with the reason, where a fit has none."""
+    """Inverse observed information in the free coordinates; ValueError, with the reason, where a
+    fit has none."""
     likelihood_of(fit)
     return inverse_information(information_of(fit), labels_of_coordinates(fit))
 
@@ -162,7 +171,8 @@ def tabulate(
     high: Float[np.ndarray, " E"],
     **facts: Any,
 ) -> Uncertainty:
-    """The result, from the estimates, their covariance and their intervals; `facts` are its other fields."""
+    """The result, from the estimates, their covariance and their intervals; `facts` are its other
+    fields."""
     rows = entries(fit.model, fit.fixed)
     labels = pd.Index([entry.label for entry in rows], name="parameter")
     se = np.sqrt(np.diagonal(covariance))

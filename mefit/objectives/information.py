@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-_SMALLEST = 1e-7  # a standardised eigenvalue at or below this is zero, for all that differences can tell
-_TAKES_PART = 0.3  # of the largest entry: what moves along a direction no less than this belongs to it
+# A standardised eigenvalue at or below this is zero, for all that differences can tell
+_SMALLEST = 1e-7
+# Of the largest entry: what moves along a direction no less than this belongs to it
+_TAKES_PART = 0.3
 
 
 class Spectrum(NamedTuple):
@@ -27,7 +29,8 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(matrix: Float[np.ndarray, "P P"]) -> Spectrum:
-    """Eigenvalues and eigenvectors of a finite symmetric matrix, after its diagonal was brought to one."""
+    """Eigenvalues and eigenvectors of a finite symmetric matrix, after its diagonal was brought to
+    one."""
     scale = np.sqrt(np.abs(np.diagonal(matrix)))
     scale = np.where(scale > 0, scale, 1.0)
     strength, axes = np.linalg.eigh(matrix / np.outer(scale, scale))
@@ -35,7 +38,8 @@ def spectrum(matrix: Float[np.ndarray, "P P"]) -> Spectrum:
 
 
 def stand_in_the_way(matrix: Float[np.ndarray, "P P"], labels: Sequence[str]) -> list[str]:
-    """The labels of those along which a finite symmetric matrix is not positive definite; none where it is.
+    """The labels of those along which a finite symmetric matrix is not positive definite; none
+    where it is.
 
     Judged after standardising by the diagonal, so the answer is the same in all units.
     """
@@ -53,10 +57,12 @@ def inverse_information(matrix: Float[np.ndarray, "P P"], labels: Sequence[str])
 
     `labels` name its rows. The answer does not depend on the units of the parameters.
 
-    Raises ValueError, naming the parameters: for entries that are not finite; and where the smallest eigenvalue of the
-    matrix, its diagonal standardised, is 1e-7 or less, so that the data do not tell the parameters apart.
+    Raises ValueError, naming the parameters: for entries that are not finite; and where the
+    smallest eigenvalue of the matrix, its diagonal standardised, is 1e-7 or less, so that the data
+    do not tell the parameters apart.
     """
-    finite = np.isfinite(np.diagonal(matrix))  # one that is not spoils its row, and its column in all other rows
+    # One that is not spoils its row, and its column in all other rows
+    finite = np.isfinite(np.diagonal(matrix))
     if np.all(finite):
         finite = np.all(np.isfinite(matrix), axis=1)
     if not np.all(finite):

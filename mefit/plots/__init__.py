@@ -1,4 +1,5 @@
-"""Pictures of a population and of a fit: axes in, axes out. The core of the library does not import them."""
+"""Pictures of a population and of a fit: axes in, axes out. The core of the library does not import
+them."""
 
 from .diagnoses import (
     convergence,

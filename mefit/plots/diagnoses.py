@@ -1,4 +1,5 @@
-"""Pictures for judging a fit: axes in, axes out, in the manner of `mefit.plots`, which offers them too."""
+"""Pictures for judging a fit: axes in, axes out, in the manner of `mefit.plots`, which offers them
+too."""
 
 import math
 import textwrap
@@ -32,10 +33,11 @@ _THIN = style.LINE["prior"] | {"linewidth": 1.5}
 
 
 def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> list[Axes]:
-    """Six panels: y against PRED and IPRED, and one residual against time and PRED, its quantiles, its histogram.
+    """Six panels: y against PRED and IPRED, and one residual against time and PRED, its quantiles,
+    its histogram.
 
-    The residual is NPDE where the frame of `mefit.residuals` has it, else CWRES: N(0, 1), 95% of it in the band, where
-    the model is right. The running mean is over tenths of the observations.
+    The residual is NPDE where the frame of `mefit.residuals` has it, else CWRES: N(0, 1), 95% of it
+    in the band, where the model is right. The running mean is over tenths of the observations.
     """
     frame = residuals(fit_or_residuals) if isinstance(fit_or_residuals, Fit) else fit_or_residuals
     name = "NPDE" if "NPDE" in frame else "CWRES"
@@ -84,7 +86,8 @@ def histogram(values: Any, ax: Axes | None = None, label: str = "residual") -> A
 
 
 def vpc(check: VPC, axes: Any = None) -> list[Axes]:
-    """A panel a stratum: observations, their percentiles joined by lines, and the bands of the simulated ones."""
+    """A panel a stratum: observations, their percentiles joined by lines, and the bands of the
+    simulated ones."""
     points = check.points
     strata = list(dict.fromkeys(check.observed.stratum))
     statistics = list(dict.fromkeys(check.observed.statistic))
@@ -104,7 +107,8 @@ def vpc(check: VPC, axes: Any = None) -> list[Axes]:
 
 
 def _band(check: VPC, stratum: str, statistic: str, statistics: list[str], ax: Axes) -> None:
-    """One statistic of one stratum: that of the data, in the band of the simulated ones. The middle one stands out."""
+    """One statistic of one stratum: that of the data, in the band of the simulated ones. The middle
+    one stands out."""
     middle = "50%" if "50%" in statistics else statistics[len(statistics) // 2]
     rows = (check.observed.stratum == stratum) & (check.observed.statistic == statistic)
     observed = check.observed[rows]
@@ -119,8 +123,8 @@ def _band(check: VPC, stratum: str, statistic: str, statistics: list[str], ax: A
 
 
 def regimens(result: Regimens, axes: Any = None, window: tuple[float, float] | None = None) -> list[Axes]:
-    """A panel a regimen: the middle percentile of the virtual subjects, bands from the outer ones inwards, and behind
-    them the therapeutic `window`, low and high.
+    """A panel a regimen: the middle percentile of the virtual subjects, bands from the outer ones
+    inwards, and behind them the therapeutic `window`, low and high.
     """
     if window is not None and not window[0] < window[1]:
         raise ValueError(f"window is {window}; give its low end, then its high end.")
@@ -153,7 +157,8 @@ def regimens(result: Regimens, axes: Any = None, window: tuple[float, float] | N
 def _percentile_bands(
     curve: pd.DataFrame, percentiles: list[str], window: tuple[float, float] | None, ax: Axes
 ) -> None:
-    """The curves of one regimen: bands between percentiles from the outer ones inwards, and the middle one."""
+    """The curves of one regimen: bands between percentiles from the outer ones inwards, and the
+    middle one."""
     if window is not None:
         label = f"window {window[0]:g} to {window[1]:g}"
         ax.axhspan(*window, **(style.AREA["prior"] | {"alpha": 0.18}), label=label)
@@ -168,8 +173,9 @@ def _percentile_bands(
 
 
 def effects_against_covariates(fit: Fit, axes: Any = None) -> list[Axes]:
-    """A panel for each random effect and covariate: the subjects' estimates, with a line and r, or, where there are
-    five values or fewer, the mean of each. Shrinkage, in the label, hides relations, or makes them up.
+    """A panel for each random effect and covariate: the subjects' estimates, with a line and r, or,
+    where there are five values or fewer, the mean of each. Shrinkage, in the label, hides
+    relations, or makes them up.
     """
     frame = random_effects_table(fit)
     names = eta_names(fit.model)
@@ -188,7 +194,8 @@ def effects_against_covariates(fit: Fit, axes: Any = None) -> list[Axes]:
 
 
 def _effect_against(x: np.ndarray, eta: np.ndarray, ax: Axes) -> None:
-    """Estimates against a covariate, with a line, or with means where it has five values or fewer."""
+    """Estimates against a covariate, with a line, or with means where it has five values or
+    fewer."""
     values, place = np.unique(x, return_inverse=True)
     ax.axhline(0.0, **_THIN)
     if len(values) > 5:
@@ -200,12 +207,14 @@ def _effect_against(x: np.ndarray, eta: np.ndarray, ax: Axes) -> None:
             mean = eta[place == i].mean()
             ax.plot([i - 0.3, i + 0.3], [mean, mean], **style.LINE["population"])
         ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        x = place + 0.4 * (np.argsort(np.argsort(eta)) % 5 / 4 - 0.5)  # side by side, not on top of each other
+        # Side by side, not on top of each other
+        x = place + 0.4 * (np.argsort(np.argsort(eta)) % 5 / 4 - 0.5)
     ax.plot(x, eta, **style.POINT["individual"])
 
 
 def correlation(fit: Fit | Uncertainty, ax: Axes | None = None) -> Axes:
-    """Heat map of the correlations between estimates: by the observed information, or by an `Uncertainty` given."""
+    """Heat map of the correlations between estimates: by the observed information, or by an
+    `Uncertainty` given."""
     uncertainty = observed_information(fit) if isinstance(fit, Fit) else fit
     covariance = uncertainty.covariance.to_numpy()
     labels = list(uncertainty.covariance)
@@ -224,7 +233,8 @@ def correlation(fit: Fit | Uncertainty, ax: Axes | None = None) -> Axes:
 
 
 def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
-    """SAEM, iteration by iteration: a panel a number, exploration shaded, the estimate dotted; above, why it ended."""
+    """SAEM, iteration by iteration: a panel a number, exploration shaded, the estimate dotted;
+    above, why it ended."""
     if "trajectory" not in fit.details:
         raise ValueError(f"{fit.method.label} keeps no trajectory of the parameters: draw plots.history(fit).")
     table = fit.details["trajectory"]
@@ -247,7 +257,8 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
 
 
 def profile(curve: Profile, ax: Axes | None = None) -> Axes:
-    """-2 log profile likelihood above its minimum, the cut, and the interval between where the two cross."""
+    """-2 log profile likelihood above its minimum, the cut, and the interval between where the two
+    cross."""
     cut = float(chi2.ppf(curve.level, 1))
     value = curve.curve.value
     alt = f"Profile likelihood of {curve.parameter}: {curve.low:.4g} to {curve.high:.4g} at {100 * curve.level:g}%."

@@ -7,8 +7,9 @@ plots.population_curves(population).figure          # as the last line of a note
 axes = plots.individual_fits(fit, subjects=[0, 4])  # ... or keep the axes, and draw on
 ```
 
-Every function draws on the axes it is given, or on a new picture of the kit's own style, and returns the axes. The
-numbers come from the library (`predict`, `Fit`), so whatever is drawn can be had as an array too.
+Every function draws on the axes it is given, or on a new picture of the kit's own style, and
+returns the axes. The numbers come from the library (`predict`, `Fit`), so whatever is drawn can be
+had as an array too.
 """
 
 import math
@@ -58,7 +59,8 @@ def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]
 
 
 def time_grid(population: Population, points: int = 200) -> np.ndarray:
-    """Evenly spaced times from the first observation or dose to the last observation: the grid of a smooth curve."""
+    """Evenly spaced times from the first observation or dose to the last observation: the grid of a
+    smooth curve."""
     time = np.asarray(population.subjects.time)
     doses = population.subjects.doses
     dosed = np.asarray(doses.time)[np.asarray(doses.amount) != 0]
@@ -68,7 +70,8 @@ def time_grid(population: Population, points: int = 200) -> np.ndarray:
 def population_curves(
     population: Population, ax: Axes | None = None, subjects: Sequence[int] | None = None, label: str = "measured"
 ) -> Axes:
-    """The data, each subject's responses joined by a thin line; `subjects` are the positions of those to draw."""
+    """The data, each subject's responses joined by a thin line; `subjects` are the positions of
+    those to draw."""
     chosen = _chosen(population, subjects)
     alt = f"{population.y_label} against {population.time_label}, a line for each of {len(chosen)} subjects."
     with style.drawing(ax, alt, 1, 760, 420) as (ax,):
@@ -84,11 +87,13 @@ def population_curves(
 
 
 def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
-    """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the typical subject.
+    """A panel a subject: its data, its curve at its empirical Bayes estimate, and the curve of the
+    typical subject.
 
-    The typical subject has the mean of the random effects, and this subject's doses and covariates. Where a covariate
-    varies in time, curves join the predictions at the subject's own times. Of draws from a posterior there is a band,
-    which holds the middle 95% of at most 200 curves at each time. `subjects` are positions; returns the axes.
+    The typical subject has the mean of the random effects, and this subject's doses and covariates.
+    Where a covariate varies in time, curves join the predictions at the subject's own times. Of
+    draws from a posterior there is a band, which holds the middle 95% of at most 200 curves at each
+    time. `subjects` are positions; returns the axes.
     """
     population = one_outcome(fit.population)
     chosen = _chosen(population, subjects)
@@ -125,8 +130,9 @@ def individual_fits(fit: Fit, axes: Any = None, subjects: Sequence[int] | None =
 def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[int] | None = None) -> list[Axes]:
     """A panel a subject: its data, and its curve by each of several fits of the same population.
 
-    `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own `eta`: that of the
-    typical subject after naive pooling. Curves are on a dense grid, as in `individual_fits`.
+    `fits` maps the name of each, for the legend, to the fit; its curve is the prediction at its own
+    `eta`: that of the typical subject after naive pooling. Curves are on a dense grid, as in
+    `individual_fits`.
     """
     population = one_outcome(next(iter(fits.values())).population)
     chosen = _chosen(population, subjects)
@@ -142,7 +148,8 @@ def compare_fits(fits: Mapping[str, Fit], axes: Any = None, subjects: Sequence[i
 
 
 def _line_of(method: Method) -> dict[str, Any]:
-    """The line of a method's curves: everyone alike, everyone alone, or everyone as a member of the population.
+    """The line of a method's curves: everyone alike, everyone alone, or everyone as a member of the
+    population.
 
     The thinner lie above the thicker, so that curves which nearly coincide can all be seen.
     """
@@ -155,8 +162,8 @@ def _line_of(method: Method) -> dict[str, Any]:
 
 @contextmanager
 def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -> Iterator[list[Axes]]:
-    """A panel a subject, with its name, to draw on inside the `with`, which ends with the data of the subjects on top;
-    labels around, and a legend, where the picture is new."""
+    """A panel a subject, with its name, to draw on inside the `with`, which ends with the data of
+    the subjects on top; labels around, and a legend, where the picture is new."""
     rows = math.ceil(len(chosen) / (4 if len(chosen) <= 12 else 6))
     with style.drawing(axes, alt, len(chosen), 900, 90 + 165 * rows, rows, sharex=True, sharey=True) as panels:
         for ax, i in zip(panels, chosen, strict=True):
@@ -173,10 +180,12 @@ def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -
 
 
 def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
-    """A panel a random effect: every subject's empirical Bayes estimate with +-1 SD, before the fitted prior.
+    """A panel a random effect: every subject's empirical Bayes estimate with +-1 SD, before the
+    fitted prior.
 
-    The grey hill is the density p(eta | theta) of that effect, stretched to the panel's height; the title tells the
-    shrinkage, 1 - SD(estimates) / SD(prior). Where a method or the data give no finite SD there is no bar.
+    The grey hill is the density p(eta | theta) of that effect, stretched to the panel's height; the
+    title tells the shrinkage, 1 - SD(estimates) / SD(prior). Where a method or the data give no
+    finite SD there is no bar.
     """
     k = eta_size(fit.model)
     if k == 0:
@@ -213,10 +222,12 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
 
 
 def posterior(fit: Fit, axes: Any = None, numbers: Sequence[str] | None = None) -> list[Axes]:
-    """A row a number of the table: its posterior density with mean and 95% interval, and the trace of every chain.
+    """A row a number of the table: its posterior density with mean and 95% interval, and the trace
+    of every chain.
 
-    The prior is drawn beside it where it is a density of that number alone, or of its variance. `numbers` are
-    labels of the table. Returns the axes, two a row. Raises ValueError for a fit without draws.
+    The prior is drawn beside it where it is a density of that number alone, or of its variance.
+    `numbers` are labels of the table. Returns the axes, two a row. Raises ValueError for a fit
+    without draws.
     """
     draws = fit.draws
     if draws is None:
@@ -234,13 +245,15 @@ def posterior(fit: Fit, axes: Any = None, numbers: Sequence[str] | None = None) 
             _posterior_density(fit, draws, entry, left)
             _trace(draws, entry, right)
         if axes is None:
-            fullest = max(densities, key=lambda ax: len(ax.get_legend_handles_labels()[1]))  # not all have a prior
+            # Not all have a prior
+            fullest = max(densities, key=lambda ax: len(ax.get_legend_handles_labels()[1]))
             panels[0].figure.legend(*fullest.get_legend_handles_labels(), loc="outside upper center", ncols=4)
         return panels
 
 
 def _posterior_density(fit: Fit, draws: Draws, entry: Entry, ax: Axes) -> None:
-    """The histogram of the draws of one number, its mean, its interval, and its prior where that is known."""
+    """The histogram of the draws of one number, its mean, its interval, and its prior where that is
+    known."""
     summary = draws.summary.loc[entry.label]
     ax.hist(draws.frame[entry.label].to_numpy(), bins=40, density=True, **style.AREA["posterior"], label="posterior")
     ax.axvline(summary["mean"], **style.LINE["posterior"], label="mean")
@@ -266,7 +279,8 @@ def _trace(draws: Draws, entry: Entry, ax: Axes) -> None:
 
 
 def _prior_density(fit: Fit, entry: Entry, x: np.ndarray) -> np.ndarray | None:
-    """The declared prior of one number of the table at x, where it is one of that number alone; else None."""
+    """The declared prior of one number of the table at x, where it is one of that number alone;
+    else None."""
     parameter = parameters(fit.model)[entry.parameter]
     prior = parameter.prior
     if prior is None or prior.event_dim or entry.kind == "correlation" or isinstance(prior, dist.ImproperUniform):
@@ -290,7 +304,8 @@ def _prior_density(fit: Fit, entry: Entry, x: np.ndarray) -> np.ndarray | None:
 
 
 def history(fit: Fit, ax: Axes | None = None) -> Axes:
-    """-2 log-likelihood (or -2 times the method's objective) by iteration, with its last value written beside it."""
+    """-2 log-likelihood (or -2 times the method's objective) by iteration, with its last value
+    written beside it."""
     iteration = [step.iteration for step in fit.history]
     value = np.array([step.minus_two_objective for step in fit.history])
     with style.drawing(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360) as (ax,):

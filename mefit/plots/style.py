@@ -3,17 +3,18 @@
 ```python
 from mefit import style
 
-picture = style.figure(760, 420)                    # in pixels; shows itself as the last line of a cell
-with style.use():
+picture = style.figure(760, 420)                    # in pixels; shows itself as the last line of a
+cell with style.use():
     axes = picture.subplots()
     axes.plot(time, curve, **style.LINE["population"], label="typical patient")
     axes.plot(time, y, **style.POINT["data"], label="measured")
     axes.fill_between(eta, density, **style.AREA["marginal"])
 ```
 
-The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand out from white
-paper and until any two meanings stay apart for a reader without the red or the green cone (the tests measure both).
-Colour is never alone: no two meanings share line style, width and marker.
+The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand
+out from white paper and until any two meanings stay apart for a reader without the red or the green
+cone (the tests measure both). Colour is never alone: no two meanings share line style, width and
+marker.
 """
 
 import math
@@ -116,16 +117,17 @@ _SETTINGS: Any = {
 
 
 def use() -> AbstractContextManager[None]:
-    """Draw in the kit's style inside the `with`, and leave everyone else's settings as they were."""
+    """Draw in the kit's style inside the `with`, and leave everyone else's settings as they
+    were."""
     return matplotlib.rc_context(_SETTINGS)
 
 
 class Picture(Figure):
     """A figure that belongs to nobody but its maker.
 
-    pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is freed with its last
-    name. As the last line of a notebook cell it shows itself. `alt` says what it is a picture of, for those who do not
-    see it; the kit's plots fill it in.
+    pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is
+    freed with its last name. As the last line of a notebook cell it shows itself. `alt` says what
+    it is a picture of, for those who do not see it; the kit's plots fill it in.
     """
 
     alt: str = ""
@@ -137,8 +139,8 @@ class Picture(Figure):
 def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") -> Picture:
     """An empty picture of `width` x `height` pixels, ready to draw on without a display.
 
-    `layout="constrained"` makes room for labels by itself; a widget passes None and places its axes by hand, because
-    finding the room costs as much time as drawing the picture.
+    `layout="constrained"` makes room for labels by itself; a widget passes None and places its axes
+    by hand, because finding the room costs as much time as drawing the picture.
     """
     with use():
         picture = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
@@ -150,8 +152,8 @@ def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") 
 def drawing(
     axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any
 ) -> Iterator[list[Axes]]:
-    """`count` axes to draw on in the kit's style, inside the `with`: those given, or those of a new picture with that
-    many rows, described by `alt`.
+    """`count` axes to draw on in the kit's style, inside the `with`: those given, or those of a new
+    picture with that many rows, described by `alt`.
     """
     with use():
         if axes is not None:
@@ -163,17 +165,20 @@ def drawing(
             picture = figure(width, height)
             picture.alt = alt
             panels = list(picture.subplots(rows, columns, squeeze=False, **shape).ravel())
-            for place in range(count, len(panels)):  # the last row may be short: then the panel above shows the times
+            # The last row may be short: then the panel above shows the times
+            for place in range(count, len(panels)):
                 panels[place].remove()
                 panels[place - columns].tick_params(labelbottom=True)
         yield panels[:count]
 
 
 def png(picture: Figure) -> bytes:
-    """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same bytes."""
+    """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same
+    bytes."""
     canvas = picture.canvas if isinstance(picture.canvas, FigureCanvasAgg) else FigureCanvasAgg(picture)
     canvas.draw()
     buffer = BytesIO()
-    # The lightest compression: a slider waits for this, and the reader of the bytes sits on the same computer.
+    # The lightest compression: a slider waits for this, and the reader of the bytes sits on the
+    # same computer.
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="png", compress_level=1)
     return buffer.getvalue()
