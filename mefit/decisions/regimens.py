@@ -125,11 +125,10 @@ def simulate_regimens(
     names = np.array([*regimens], object)
     _check_request(regimens, time, subjects, percentiles)
     keys: Any = jax.random.split(key, 3)  # type: ignore[arg-type]  # `check` saw to a key
-    covariates_of = _covariates(
-        population, time.size, subjects, dict({} if covariates is None else covariates), keys[0]
-    )
+    given = {} if covariates is None else dict(covariates)
+    drawn = _covariates(population, time.size, subjects, given, keys[0])
     unseen = jnp.ones((subjects, time.size))
-    people = Subject(time=jnp.tile(time, (subjects, 1)), y=unseen, mask=unseen, covariates=covariates_of)
+    people = Subject(time=jnp.tile(time, (subjects, 1)), y=unseen, mask=unseen, covariates=drawn)
     models = fit.model
     turns = None
     if fit.draws is not None:
@@ -144,18 +143,25 @@ def simulate_regimens(
         )
     quantities = exposure(time, c)
     by_quantity = np.stack([*quantities.values()], 1)
-    everyone = {"regimen": np.repeat(names, subjects), "subject": np.tile(np.arange(subjects) + 1, len(names))}
-    everyone |= {name: np.tile(x, len(names)) for name, x in covariates_of.items() if x.ndim == 1}
-    everyone |= {name: np.ravel(x) for name, x in quantities.items()}
     kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
     return Regimens(
         curves=_percentiles(c.swapaxes(1, 2), names, "TIME", time, percentiles),
         table=_percentiles(by_quantity, names, "quantity", [*quantities], percentiles),
-        subjects=pd.DataFrame(everyone),
+        subjects=_everyone(names, subjects, drawn, quantities),
         time_label=population.time_label,
         y_label=population.y_label,
         caption=f"{population.y_label}, {population.time_label}: {subjects} {kind}",
     )
+
+
+def _everyone(
+    names: np.ndarray, count: int, covariates: dict[str, Array], quantities: dict[str, Array]
+) -> pd.DataFrame:
+    """A row for each regimen and virtual subject: its constant covariates, and its exposure."""
+    columns = {"regimen": np.repeat(names, count), "subject": np.tile(np.arange(count) + 1, len(names))}
+    columns |= {name: np.tile(x, len(names)) for name, x in covariates.items() if x.ndim == 1}
+    columns |= {name: np.ravel(x) for name, x in quantities.items()}
+    return pd.DataFrame(columns)
 
 
 def _check_request(

@@ -73,9 +73,7 @@ def vpc(
     edges that leave out a time, or an unknown covariate.
     Sources: Holford (2005), PAGE 14; Bergstrand, Hooker, Wallin and Karlsson (2011), AAPS J. 13.
     """
-    sound = 0 < level < 1 and all(0 <= p <= 100 for p in percentiles)
-    if not sound or (isinstance(bins, int) and bins < 1):
-        raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
+    _check_request(bins, percentiles, level)
     population = one_outcome(fit.population if population is None else population)
     subjects = population.subjects
     time = np.asarray(subjects.time)
@@ -92,20 +90,23 @@ def vpc(
     points = frame_of(population, mask, **columns)
     y = points.DV.to_numpy(copy=True)
     statistics = _statistics(y, simulated, percentiles, is_discrete(fit.model, population))
+    cells = points.groupby(["stratum", "bin"]).indices
+    if prediction_corrected:
+        for rows in cells.values():
+            predicted = points.PRED.to_numpy()[rows]
+            factor = np.median(predicted) / predicted
+            y[rows] *= factor
+            simulated[:, rows] *= factor
     tails = (50.0 * (1.0 - level), 50.0, 50.0 * (1.0 + level))
     observed = []
     bands = []
-    for (stratum, place), rows in points.groupby(["stratum", "bin"]).indices.items():
-        if prediction_corrected:
-            factor = np.median(points.PRED.iloc[rows]) / points.PRED.to_numpy()[rows]
-            y[rows] *= factor
-            simulated[:, rows] *= factor
-        cell = {"stratum": strata.names[stratum], "bin": place, "time": points.TIME.iloc[rows].median()}
+    for (stratum, place), rows in cells.items():
+        middle = points.TIME.iloc[rows].median()
         for name, statistic in statistics.items():
-            value = float(statistic(y[rows]))
-            observed.append(cell | {"statistic": name, "value": value, "count": len(rows)})
+            cell = {"stratum": strata.names[stratum], "bin": place, "time": middle, "statistic": name}
             low, median, high = np.percentile(statistic(simulated[:, rows]), tails)
-            bands.append(cell | {"statistic": name, "low": low, "median": median, "high": high})
+            observed.append(cell | {"value": float(statistic(y[rows])), "count": len(rows)})
+            bands.append(cell | {"low": low, "median": median, "high": high})
     return VPC(
         observed=pd.DataFrame(observed),
         simulated=pd.DataFrame(bands),
@@ -115,6 +116,12 @@ def vpc(
         prediction_corrected=prediction_corrected,
         remarks=remarks,
     )
+
+
+def _check_request(bins: int | Sequence[float | int], percentiles: Sequence[float | int], level: float) -> None:
+    sound = 0 < level < 1 and all(0 <= p <= 100 for p in percentiles)
+    if not sound or (isinstance(bins, int) and bins < 1):
+        raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
 
 
 def _correctable(population: Population, pred: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -207,13 +207,13 @@ def _headline(fit: Fitted) -> Headline:
     if maximum:
         criteria += f", log prior = {fit.log_prior:.4f}"
     size = f"{len(fit.population)} subjects, {fit.population.n_observations} observations"
-    ended = "Converged" if fit.converged else "NOT CONVERGED"
+    verdict = "Converged" if fit.converged else "NOT CONVERGED"
     detail = "" if fit.message == "converged" else f": {fit.message}"
     effort = f"{fit.history[-1].iteration} iterations, {fit.evaluations} evaluations"
     return Headline(
         title=f"{fit.method.label}{maximum}: {type(fit.model).__name__}, {size}",
         criteria=criteria,
-        ending=f"{ended}{detail} ({effort}).",
+        ending=f"{verdict}{detail} ({effort}).",
     )
 
 
