@@ -56,10 +56,12 @@ def measure_curvature(
     """Measure how the gradient g of `function` changes along each coordinate at x.
 
     scale_j = |d^2 f / dx_j^2|^(-1/2), so that the function bends by about one half over one scale; and no longer than
-    a hundredth of the slope allows, where the function slopes and hardly bends. The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies
-    well between rounding and the function's bends: a poor guess costs evaluations and no digits. The function is
-    one of order one, such as a log-likelihood for each subject: what changes its slope by 1e-8 is taken for nothing. `central` takes
-    differences to both sides, which squares the error.
+    a hundredth of the slope allows, where the function slopes and hardly bends.
+
+    The step of a difference begins at a small part of the guess, and is made longer or shorter until it lies well
+    between rounding and the function's bends: a poor guess costs evaluations and no digits. The function is one of
+    order one, such as a log-likelihood for each subject: what changes its slope by 1e-8 is taken for nothing.
+    `central` takes differences to both sides, which squares the error.
     """
     count = x.size
     scale = np.ones(count)

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Doses, Subject
-from ..fitting.about import _check, typical
+from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.densities import eta_mean, observation_density, sample_random_effects
 from ..model.model import Model
@@ -31,14 +31,20 @@ def regimen(
     compartment: int = 1,
     loading: float | int | None = None,
 ) -> Doses:
-    """`count` doses of `amount`, `every` so many units of time from `start`; `loading` replaces the first amount.
+    """`count` doses of `amount`, `every` so many units of time from `start`; `loading` replaces the
+    first amount.
 
-    A `duration` above 0 makes them infusions. Units are those of the data. ValueError for a number that is negative
-    (but for `start`) or not finite, a count or compartment below 1, or several doses without `every`.
+    A `duration` above 0 makes them infusions. Units are those of the data.
+    ValueError for a number that is negative (but for `start`) or not finite, a count or compartment
+    below 1, or several doses without `every`.
     """
-    for name, x in dict(amount=amount, every=every, start=start, duration=duration, loading=loading).items():
-        if x is not None and not (np.ndim(x) == 0 and np.isfinite(x) and (x >= 0 or name == "start")):
-            raise ValueError(f"regimen: {name} is {x}; give a finite number{', 0 or more' * (name != 'start')}.")
+    given = {"amount": amount, "every": every, "start": start, "duration": duration, "loading": loading}
+    for name, x in given.items():
+        if x is None:
+            continue
+        if np.ndim(x) or not np.isfinite(x) or (x < 0 and name != "start"):
+            which = "a finite number" if name == "start" else "a finite number, 0 or more"
+            raise ValueError(f"regimen: {name} is {x}; give {which}.")
     if min(count, compartment) < 1 or count % 1 or compartment % 1:
         raise ValueError(f"regimen: count is {count} and compartment {compartment}; both are whole numbers from 1 on.")
     if count > 1 and not every:
@@ -48,11 +54,13 @@ def regimen(
 
 
 def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, "... m"]) -> dict[str, Array]:
-    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest value, `tmax`, the
-    time of the (first) highest, and `auc`, their area by the linear trapezoidal rule. Peak and area need a fine grid, a
-    trough the times of its interval. ValueError for times that fall, other shapes, or a value that is not finite.
+    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest
+    value, `tmax`, the time of the (first) highest, and `auc`, their area by the linear trapezoidal
+    rule. Peak and area need a fine grid, a trough the times of its interval.
+    ValueError for times that fall, other shapes, or a value that is not finite.
     """
-    t, c = jnp.asarray(time, float), jnp.asarray(concentration, float)
+    t = jnp.asarray(time, float)
+    c = jnp.asarray(concentration, float)
     if c.ndim * c.size == 0 or t.shape not in (c.shape[-1:], c.shape):
         raise ValueError(f"exposure: time has shape {t.shape}, concentration {c.shape}; give (m,) or (N, m) of both.")
     sound = jnp.all(jnp.diff(t) >= 0) & jnp.all(jnp.isfinite(t)) & jnp.all(jnp.isfinite(c))
@@ -65,13 +73,14 @@ def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, ".
 
 @dataclasses.dataclass(frozen=True)
 class Regimens:
-    """What `simulate_regimens` found. `curves` has a row a regimen and TIME, `table` one a regimen and quantity (see
-    `exposure`), both with a column a percentile ("5%", ...); `subjects` has one a regimen and virtual subject, with its
-    constant covariates and exposure. One number is one person, under every regimen.
-    """
+    """What `simulate_regimens` found. One number is one virtual subject, the same under every
+    regimen."""
 
+    # A row for each regimen and TIME, and a column for each percentile ("5%", ...).
     curves: pd.DataFrame
+    # A row for each regimen and quantity (see `exposure`), and the same columns.
     table: pd.DataFrame
+    # A row for each regimen and virtual subject: its constant covariates, and its exposure.
     subjects: pd.DataFrame
     time_label: str
     y_label: str
@@ -96,47 +105,85 @@ def simulate_regimens(
     outcome: str | None = None,
     percentiles: Sequence[float | int] = (5, 50, 95),
 ) -> Regimens:
-    """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual error, at `time` (m,).
+    """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual
+    error, at `time` (m,).
 
-    Each has an eta ~ p(eta | theta), and its own draw of theta where the fit has draws from a posterior; after naive
-    pooling all are typical. Covariates are those of someone in the fitted population, together, but for what
-    `covariates` names: numbers for all, or values of L people (L,), drawn together too; (L, m) for what changes in
-    time. The same people get every regimen. `outcome` is one of several. The exposure is over `time`, first to last.
+    Each has an eta ~ p(eta | theta), and its own draw of theta where the fit has draws from a
+    posterior; after naive pooling all are typical. Covariates are those of someone in the fitted
+    population, together, but for what `covariates` names: numbers for all, or values of L people
+    (L,), drawn together too; (L, m) for what changes in time. The same people get every regimen.
+    `outcome` is one of several. The exposure is over `time`, first to last.
 
-    ValueError for an outcome or covariate that is unknown, one that changes in time and is not given, parameters of the
-    random effects that the fit has not estimated, or a prediction that is not finite.
+    ValueError for an outcome or covariate that is unknown, one that changes in time and is not
+    given, parameters of the random effects that the fit has not estimated, or a prediction that is
+    not finite.
     """
     fit = fit if outcome is None else fit.outcome(outcome)
-    _check(fit, key=key)
-    population, time, names = fit.population, np.asarray(time, float), np.array([*regimens], object)
-    if not regimens or not all(isinstance(d, Doses) and d.time.ndim == 1 for d in regimens.values()):
+    check(fit, key=key)
+    population = fit.population
+    time = np.asarray(time, float)
+    names = np.array([*regimens], object)
+    _check_request(regimens, time, subjects, percentiles)
+    keys: Any = jax.random.split(key, 3)  # type: ignore[arg-type]  # `check` saw to a key
+    given = {} if covariates is None else dict(covariates)
+    drawn = _covariates(population, time.size, subjects, given, keys[0])
+    unseen = jnp.ones((subjects, time.size))
+    people = Subject(time=jnp.tile(time, (subjects, 1)), y=unseen, mask=unseen, covariates=drawn)
+    models = fit.model
+    turns = None
+    if fit.draws is not None:
+        models = fit.draws.models
+        turns = jnp.resize(jax.random.permutation(keys[1], len(fit.draws)), (subjects,))
+    doses = Doses.together(list(regimens.values()))
+    c = np.asarray(_curves(models, turns, jax.random.split(keys[2], subjects), people, doses, typical(fit)))
+    not_finite = names[~np.isfinite(c).all((1, 2))]
+    if not_finite.size:
+        raise ValueError(
+            f"regimen {not_finite[0]}: not all predictions are finite; look at its compartments, or the solver."
+        )
+    quantities = exposure(time, c)
+    by_quantity = np.stack([*quantities.values()], 1)
+    kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
+    return Regimens(
+        curves=_percentiles(c.swapaxes(1, 2), names, "TIME", time, percentiles),
+        table=_percentiles(by_quantity, names, "quantity", [*quantities], percentiles),
+        subjects=_everyone(names, subjects, drawn, quantities),
+        time_label=population.time_label,
+        y_label=population.y_label,
+        caption=f"{population.y_label}, {population.time_label}: {subjects} {kind}",
+    )
+
+
+def _everyone(
+    names: np.ndarray, count: int, covariates: dict[str, Array], quantities: dict[str, Array]
+) -> pd.DataFrame:
+    """A row for each regimen and virtual subject: its constant covariates, and its exposure."""
+    columns = {"regimen": np.repeat(names, count), "subject": np.tile(np.arange(count) + 1, len(names))}
+    columns |= {name: np.tile(x, len(names)) for name, x in covariates.items() if x.ndim == 1}
+    columns |= {name: np.ravel(x) for name, x in quantities.items()}
+    return pd.DataFrame(columns)
+
+
+def _check_request(
+    regimens: Mapping[str, Doses], time: np.ndarray, subjects: int, percentiles: Sequence[float | int]
+) -> None:
+    """Raise ValueError for regimens, times, a number of people or percentiles that cannot be."""
+    if not regimens or not all(isinstance(doses, Doses) and doses.time.ndim == 1 for doses in regimens.values()):
         raise ValueError('regimens are doses by name, such as {"daily": mf.regimen(100, every=24, count=7)}.')
     if time.ndim != 1 or time.size < 2 or not (np.all(np.isfinite(time)) and np.all(np.diff(time) > 0)):
         raise ValueError("time needs two times or more, (m,), finite and rising, such as np.linspace(0, 48, 97).")
     if subjects < 1 or not 0 <= min(percentiles, default=-1) <= max(percentiles) <= 100:
         raise ValueError("simulate_regimens needs one virtual subject or more, and percentiles between 0 and 100.")
-    keys: Any = jax.random.split(key, 3)  # type: ignore[arg-type]  # `_check` saw to a key
-    who = _covariates(population, time.size, subjects, dict({} if covariates is None else covariates), keys[0])
-    unseen = jnp.ones((subjects, time.size))
-    people = Subject(jnp.tile(time, (subjects, 1)), unseen, unseen, who)
-    turns = None if fit.draws is None else jnp.resize(jax.random.permutation(keys[1], len(fit.draws)), (subjects,))
-    about = fit.draws.models if fit.draws else fit.model, turns, jax.random.split(keys[2], subjects), people
-    c = np.asarray(_curves(*about, Doses.together(list(regimens.values())), typical(fit)))
-    for name in names[~np.isfinite(c).all((1, 2))]:
-        raise ValueError(f"regimen {name}: not all predictions are finite; look at its compartments, or the solver.")
-    found = exposure(time, c)
 
-    def banded(x: np.ndarray, label: str, values: Any) -> pd.DataFrame:
-        index = pd.MultiIndex.from_product([names, values], names=["regimen", label])
-        return pd.DataFrame({f"{p:g}%": np.percentile(x, p, -1).ravel() for p in percentiles}, index).reset_index()
 
-    frames = banded(c.swapaxes(1, 2), "TIME", time), banded(np.stack([*found.values()], 1), "quantity", [*found])
-    labels = population.time_label, population.y_label
-    caption = f"{labels[1]}, {labels[0]}: {subjects} virtual subjects" + ", typical but for covariates" * typical(fit)
-    each = {"regimen": np.repeat(names, subjects), "subject": np.tile(np.arange(subjects) + 1, len(names))}
-    each |= {k: np.tile(x, len(names)) for k, x in who.items() if x.ndim == 1}
-    each |= {k: np.ravel(x) for k, x in found.items()}
-    return Regimens(*frames, pd.DataFrame(each), *labels, caption)
+def _percentiles(
+    x: Float[np.ndarray, "R V S"], names: np.ndarray, label: str, values: Any, percentiles: Sequence[float | int]
+) -> pd.DataFrame:
+    """Percentiles over S subjects: a row for each of R regimens and V values of what `label`
+    names."""
+    index = pd.MultiIndex.from_product([names, values], names=["regimen", label])
+    columns = {f"{p:g}%": np.percentile(x, p, -1).ravel() for p in percentiles}
+    return pd.DataFrame(columns, index).reset_index()
 
 
 @compiled
@@ -155,17 +202,43 @@ def _curves(models: Model, turns: Any, keys: Any, subjects: Subject, doses: Dose
 
 def _covariates(population: Population, times: int, count: int, given: dict[str, Any], key: Any) -> dict[str, Array]:
     """(count,) of every covariate, or (count, m) of one that changes in time."""
-    known, given = population.subjects.covariates, {k: jnp.asarray(x, float) for k, x in given.items()}
-    lengths, keys, out = {len(x) for x in given.values() if x.ndim}, jax.random.split(key), {}
-    if strange := sorted(given.keys() - known.keys()):
+    known = population.subjects.covariates
+    numbers = {name: jnp.asarray(x, float) for name, x in given.items()}
+    strange = sorted(numbers.keys() - known.keys())
+    if strange:
         raise ValueError(f"covariate {strange[0]} is not one of the fitted population's: {', '.join(known) or 'none'}.")
-    for name, old in known.items():
-        new, x, shapes = name in given, given.get(name, old), ((), (times,)[: old.ndim - 1])
-        if old.ndim == 2 and not new:
+    lengths = {len(x) for x in numbers.values() if x.ndim}
+    key_fitted, key_given = jax.random.split(key)
+    covariates = {}
+    for name, fitted in known.items():
+        if name in numbers:
+            _check_covariate(name, numbers[name], lengths, times if fitted.ndim == 2 else None)
+            drawn = _drawn(numbers[name], count, key_given)
+        elif fitted.ndim == 2:
             raise ValueError(f"covariate {name} changes in time: say how, in covariates={{{name!r}: ...}}.")
-        if new and (len(lengths) > 1 or 0 in lengths or x.shape[1:] not in shapes or not bool(jnp.isfinite(x).all())):
-            raise ValueError(f"covariate {name} of shape {x.shape}: give a finite number, or one for each of L people.")
-        # The same key, for the same number of people, chooses the same ones, so that a person's values stay together.
-        x = x[jax.random.choice(keys[int(new)], len(x), (count,))] if x.ndim else jnp.full(count, x)
-        out[name] = jnp.repeat(x[:, None], times, 1) if x.ndim < old.ndim else x
-    return out
+        else:
+            drawn = _drawn(fitted, count, key_fitted)
+        if drawn.ndim < fitted.ndim:  # held at one value all the time
+            drawn = jnp.repeat(drawn[:, None], times, 1)
+        covariates[name] = drawn
+    return covariates
+
+
+def _check_covariate(name: str, x: Array, lengths: set[int], times: int | None) -> None:
+    """Raise ValueError for what is no number, nor one for each person; at `times`, where it changes
+    in time."""
+    shapes = [()] if times is None else [(), (times,)]
+    one_length = len(lengths) <= 1 and 0 not in lengths
+    if not one_length or x.shape[1:] not in shapes or not bool(jnp.isfinite(x).all()):
+        raise ValueError(f"covariate {name} of shape {x.shape}: give a finite number, or one for each of L people.")
+
+
+def _drawn(x: Array, count: int, key: Any) -> Array:
+    """One number for all; or values of people drawn by the key.
+
+    The same key, for the same number of people, chooses the same ones, so that a person's values
+    stay together.
+    """
+    if x.ndim == 0:
+        return jnp.full(count, x)
+    return x[jax.random.choice(key, len(x), (count,))]

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 from tqdm.auto import tqdm
 
 from ..base.compiling import compiled
+from ..data.population import Population
 from ..data.subject import Subject
-from ..fitting.about import _check, typical
+from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.densities import eta_mean, sample_random_effects
 from ..model.model import Model
@@ -20,20 +21,31 @@ from ..model.simulate import _simulate_responses
 _BLOCK = 50  # data sets simulated at once
 
 
-def simulations(fit: Fit, samples: int, key: Any, posterior: bool = False) -> Float[np.ndarray, "S N n"]:
-    """Responses: number s is `simulate(model, population, split(key, samples)[s])`, `posterior` at draws of theta."""
-    _check(fit, False, key)
+def simulations(
+    fit: Fit, samples: int, key: Any, posterior: bool = False, population: Population | None = None
+) -> Float[np.ndarray, "S N n"]:
+    """Responses of the fitted subjects, or of those of another `population`.
+
+    Number s is `simulate(model, population, split(key, samples)[s])`: with new random effects, and,
+    where `posterior`, at another draw of theta.
+    ValueError for fewer than two samples, and as `check` has it.
+    """
+    check(fit, False, key, population)
     if samples < 2:
         raise ValueError(f"{samples} simulated data sets do not make a distribution: take hundreds.")
+    subjects = (fit.population if population is None else population).subjects
     keys = jax.random.split(key, samples)
-    draws = fit.draws if posterior else None
-    turn = None if draws is None else np.resize(np.asarray(jax.random.permutation(key, len(draws))), (samples,))
-    models = draws.models if draws else fit.model
+    models = fit.model
+    turns = None
+    if posterior and fit.draws is not None:
+        models = fit.draws.models
+        order = np.asarray(jax.random.permutation(key, len(fit.draws)))
+        turns = np.resize(order, (samples,))
     done = []
     for begin in tqdm(range(0, samples, _BLOCK), desc="simulating", leave=False, delay=1.0):
         block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
-        some = keys[block], None if turn is None else turn[block]
-        done.append(np.asarray(_replicates(models, fit.population.subjects, *some, typical(fit))))
+        block_turns = None if turns is None else turns[block]
+        done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
     return np.concatenate(done)[:samples]
 
 

@@ -2,56 +2,113 @@
 
 from typing import Any
 
-from ..data.population import one_outcome
+from ..data.population import Population, one_outcome
 from ..methods.maximise import as_method
+from ..methods.method import Method
+from ..methods.two_stage import TwoStage
 from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.parameters import parameters
-from ..model.space import coordinates
-from ..objectives.joint import NaivePooled
+from ..objectives.joint import JointMLE, NaivePooled
 from ..objectives.objective import NOT_ESTIMATED, Objective
-from .result import Fit
+from .fitted import Estimated
+
+# ---------------------------------------------------------------- of a method
+
+
+def final_objective(method: Objective | Method) -> Objective | None:
+    """The objective that a method evaluates where it ended, which its log-likelihood is by; None without one."""
+    return as_method(method).likelihood_by
+
+
+def climbed(method: Objective | Method) -> Objective | None:
+    """The objective that a method's iterations climb; None for an algorithm that maximises no one
+    function."""
+    objective = getattr(method, "objective", method)  # Adam's
+    return objective if isinstance(objective, Objective) else None
+
+
+def climbs_a_likelihood(method: Objective | Method) -> bool:
+    """Is what the iterations climb a likelihood of theta, so that their history is one of -2 log
+    L?"""
+    objective = climbed(method)
+    return objective is not None and objective.likelihood
+
+
+def treats_subjects_alone(method: Objective | Method) -> bool:
+    """Is every subject estimated from its own data, as if the others did not exist?"""
+    return isinstance(method, TwoStage | JointMLE)
+
+
+def pools_subjects(method: Objective | Method) -> bool:
+    """Is every subject taken for the typical one, its random effects held at their mean?"""
+    return isinstance(climbed(method), NaivePooled)
+
+
+# ---------------------------------------------------------------- of a model, and of a fit
 
 
 def eta_names(model: Model) -> tuple[str, ...]:
     """Names of the random effects: as declared, else eta1, eta2, ..."""
-    declared = next((p.names for p in parameters(model).values() if p.domain.is_covariance), ())
-    return declared if len(declared) == eta_size(model) else tuple(f"eta{j + 1}" for j in range(eta_size(model)))
+    count = eta_size(model)
+    for parameter in parameters(model).values():
+        if parameter.domain.is_covariance:
+            if len(parameter.names) == count:
+                return parameter.names
+            break
+    return tuple(f"eta{j + 1}" for j in range(count))
 
 
-def not_estimated(fit: Fit) -> str:
-    """The parameters that a fit left where they started, though eta is not held at its mean."""
-    pairs = zip(coordinates(fit.model, fit.fixed), fit.status, strict=True)
-    return ", ".join(c.label for c, status in pairs if status == NOT_ESTIMATED and not typical(fit))
-
-
-def typical(fit: Fit) -> bool:
+def typical(fit: Estimated) -> bool:
     """Is every eta held at its mean, by naive pooling, or is there none?"""
-    return isinstance(fit.method, NaivePooled) or eta_size(fit.model) == 0
+    return pools_subjects(fit.method) or eta_size(fit.model) == 0
 
 
-def _check(fit: Fit, effects: bool = False, key: Any = ()) -> None:
+def not_estimated(fit: Estimated) -> str:
+    """The parameters that a fit left where they started, though eta is not held at its mean."""
+    if typical(fit):
+        return ""
+    pairs = zip(fit.space.coordinates, fit.status, strict=True)
+    return ", ".join(coordinate.label for coordinate, status in pairs if status == NOT_ESTIMATED)
+
+
+def check(fit: Estimated, effects: bool = False, key: Any = (), population: Population | None = None) -> None:
+    """Raise ValueError, saying why, where a fit cannot serve what looks at its predictions for a
+    `population`.
+
+    That is where parameters of the random effects were left where they started, where there are
+    several outcomes, where `effects` are needed and there were none to estimate, or where `key` is
+    None.
+    """
     if effects and typical(fit):
         raise ValueError(f"{fit.method.label} had no random effects to estimate: fit a model with some, by Laplace.")
-    if lost := not_estimated(fit):
+    lost = not_estimated(fit)
+    if lost:
         raise ValueError(f"{fit.method.label} has not estimated {lost}, which this needs: fit by Laplace.")
     one_outcome(fit.population)
+    if population is not None:
+        one_outcome(population)
     if key is None:
         raise ValueError("this draws at random: give it a key, for instance key=jax.random.key(1).")
 
 
-def likelihood_of(fit: Fit) -> Objective:
-    """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for any other."""
-    objective = as_method(fit.method).likelihood_by if fit.method.likelihood else None
-    if not (isinstance(objective, Objective) and objective.likelihood):
-        what = f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way"
-        raise ValueError(f"{what}: fit again from fit.model by Laplace, AGQ or FOCE.")
+def likelihood_of(fit: Estimated) -> Objective:
+    """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for
+    any other."""
+    objective = final_objective(fit.method)
+    if objective is None or not (fit.method.likelihood and objective.likelihood):
+        raise ValueError(
+            f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way: "
+            "fit again from fit.model by Laplace, AGQ or FOCE."
+        )
     if not fit.converged:
         raise ValueError(f"the fit has not converged ({fit.message}): its uncertainty means nothing until it has.")
-    for coordinate, status in zip(coordinates(fit.model, fit.fixed), fit.status, strict=True):
+    for coordinate, status in zip(fit.space.coordinates, fit.status, strict=True):
         if status:
-            what = f"{coordinate.label} is {status}, where standard errors and their relatives do not hold"
-            raise ValueError(f"{what}: leave it out of the model, or fit again with fixed=({coordinate.parameter!r},).")
+            raise ValueError(
+                f"{coordinate.label} is {status}, where standard errors and their relatives do not hold: "
+                f"leave it out of the model, or fit again with fixed=({coordinate.parameter!r},)."
+            )
     if not fit.status:
         raise ValueError("every parameter was held fixed, so there is no uncertainty to measure.")
     return objective

@@ -9,14 +9,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from ..data.population import Population
-from ..methods.maximise import as_method
 from ..methods.method import Method, Outcome
 from ..model.densities import eta_sd
 from ..model.model import Model, outcome_of
 from ..model.parameters import has_network
 from ..model.space import Space
-from ..objectives.evaluation import information
 from ..objectives.objective import AT_BOUNDARY, Objective
+from .covariance import covariance_of
 from .report import html_report, parameter_table, text_report
 
 
@@ -103,29 +102,13 @@ class Fit(Outcome):
         return self.method.likelihood and not has_network(self.model, self.fixed)
 
     @cached_property
-    def information(self) -> Float[np.ndarray, "P P"]:
-        """Observed information: minus the Hessian of the objective in the free coordinates.
-
-        Raises ValueError for a method whose objective is not a likelihood of theta.
-        """
-        objective = as_method(self.method).likelihood_by
-        if objective is None or not self.method.likelihood:
-            raise ValueError(f"{self.method.label} has no likelihood of theta, so it has no standard errors.")
-        return information(objective, self.space, self.population, self.key)
-
-    @cached_property
     def covariance(self) -> Float[np.ndarray, "P P"]:
         """Covariance of the free coordinates: inverse observed information, NaN for what was not estimated.
 
-        Raises ValueError for a method whose objective is not a likelihood of theta.
+        NaN everywhere where the information has no inverse; the report then says why. Raises ValueError for a method
+        whose objective is not a likelihood of theta.
         """
-        observed = self.information
-        kept = np.flatnonzero([not status for status in self.status])
-        covariance = np.full(observed.shape, np.nan)
-        inner = observed[np.ix_(kept, kept)]
-        if kept.size and np.all(np.isfinite(inner)) and np.all(np.linalg.eigvalsh(inner) > 0):
-            covariance[np.ix_(kept, kept)] = np.linalg.inv(inner)
-        return covariance
+        return covariance_of(self).matrix
 
     @cached_property
     def shrinkage(self) -> Float[np.ndarray, " K"]:

@@ -1,27 +1,35 @@
 """The profile likelihood of one number."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from scipy.optimize import brentq, minimize
 from scipy.stats import chi2
 from tqdm.auto import tqdm
 
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
-from ..model.numbers import entries
-from ..model.space import free_vector
+from ..model.numbers import entries, labels_of
 from ..objectives.evaluation import batches_of, evaluate
-from .standard_errors import _link, _numbers, covariance
+from .standard_errors import covariance, link_of, numbers_and_slopes
+
+# Steps outwards in search of the cut, each 1.6 times the one before: up to 17 standard errors at
+# 95%
+_FARTHEST = 7
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """The profile likelihood of one number: its interval, and the curve of -2 log L above its minimum.
+    """The profile likelihood of one number: its interval, and the curve of -2 log L above its
+    minimum.
 
-    `curve` has columns value and difference, -2 [log L_p(value) - log L(estimate)]. Where the profile never climbs to
-    the cut, `low` or `high` is the end of the number's domain, and a remark says so.
+    `curve` has columns value and difference, -2 [log L_p(value) - log L(estimate)]. Where the
+    profile never climbs to the cut, `low` or `high` is the end of the number's domain, and a remark
+    says so.
     """
 
     parameter: str
@@ -34,69 +42,161 @@ class Profile:
 
 
 def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, progress: bool = True) -> Profile:
-    """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)", and its interval.
+    """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)",
+    and its interval.
 
-    L_p(value) is the maximum over all other parameters; the interval holds the values whose -2 log L_p lies less than
-    the `level` quantile of chi-squared with one degree of freedom above the minimum. Each point is a maximisation
-    under one constraint by SciPy's SLSQP, from its neighbour, through the program that the fit compiled.
+    L_p(value) is the maximum over all other parameters; the interval holds the values whose -2 log
+    L_p lies less than the `level` quantile of chi-squared with one degree of freedom above the
+    minimum. Each point is a maximisation under one constraint by SciPy's SLSQP, from its neighbour,
+    through the program that the fit compiled.
+
+    ValueError for a fit that is no maximum of a likelihood, a number that it did not estimate, or a
+    profile that could not be followed.
     """
-    objective, rows = likelihood_of(fit), entries(fit.model, fit.fixed)
-    labels = [entry.label for entry in rows]
+    likelihood_of(fit)
+    labels = labels_of(fit.model, fit.fixed)
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
-    row = labels.index(parameter)
-    batches = batches_of(objective, fit.model, fit.population, fit.key)
-    x, root = free_vector(fit.model, fit.fixed), np.linalg.cholesky(covariance(fit))
-    link, origin = _link(fit.model, rows[row]), np.zeros_like(x)
-
-    def loss(u):
-        value, gradient, *_ = evaluate(objective, fit.space, x + root @ u, batches)
-        slope = -np.asarray(gradient) @ root
-        return (best - float(value), slope) if np.all(np.isfinite(slope)) else (1e10, origin)
-
-    def working(u):
-        _, w, _, slopes = _numbers(fit.model, fit.fixed, x + root @ u)
-        return float(w[row]), np.asarray(slopes[row]) @ root
-
-    best = float(evaluate(objective, fit.space, x, batches)[0])
-    centre, ahead = working(origin)
-    error, cut = float(np.linalg.norm(ahead)), float(chi2.ppf(level, 1))
-    solved = {centre: (origin, 0.0)}
-
-    def difference(w):
-        if w not in solved:
-            near = min(solved, key=lambda other: abs(other - w))
-            held = {"type": "eq", "fun": lambda u: working(u)[0] - w, "jac": lambda u: working(u)[1]}
-            about = {"constraints": held, "options": {"ftol": 1e-9, "maxiter": 200}}
-            found = minimize(loss, solved[near][0] + (w - near) * ahead / error**2, jac=True, method="SLSQP", **about)
-            (reached, along), slope = working(found.x), loss(found.x)[1]
-            rest = slope - along * (slope @ along) / (along @ along)
-            if abs(reached - w) > 1e-5 * error or np.max(np.abs(rest)) > 0.05:
-                where = f"{float(link(w)):.4g}, where the likelihood is rugged"
-                advice = "ask for a lower level, or for the bootstrap"
-                raise ValueError(f"the profile of {parameter} could not be followed to {where}: {advice}.")
-            solved[w] = (found.x, 2.0 * float(found.fun))
-            bar.update()
-        return solved[w][1]
-
-    def beyond(w):  # nearly straight, so that its root takes few steps
-        return np.sqrt(max(difference(w), 0.0)) - np.sqrt(cut)
-
-    ends, edges, remarks = [], [], []
+    cut = float(chi2.ppf(level, 1))
     with tqdm(desc=f"profile of {parameter}", disable=not progress, leave=False) as bar:
-        for side in (-1.0, 1.0):
-            far = centre + side * np.sqrt(cut) * error * 1.6 ** np.arange(7)
-            outside = next((w for w in far if beyond(w) > 0), None)
-            edges.append(far[-1] if outside is None else brentq(beyond, centre, outside, xtol=1e-4 * error))
-            ends.append(side * np.inf if outside is None else edges[-1])
-            if outside is None:
-                what = f"the profile stays below the cut of {cut:.2f} as far as {float(link(far[-1])):.3g}"
-                remarks.append(f"{what}: the data set no {'lower' if side < 0 else 'upper'} limit at this level.")
-        sides = [np.linspace(centre, centre + 1.25 * (edge - centre), points // 2 + 1) for edge in edges]
-        where = np.concatenate([sides[0][:0:-1], sides[1]])
-        curve = {float(link(w)): difference(w) for w in sorted(where, key=lambda w: abs(w - centre))}
-    if min(value for _, value in solved.values()) < -1e-3:
+        walk = _Walk(fit, labels.index(parameter), bar.update)
+        below = walk.end(-1.0, cut)
+        above = walk.end(1.0, cut)
+        working = _grid(walk.centre, below.working, above.working, points)
+        nearest_first = sorted(working, key=lambda w: abs(w - walk.centre))
+        curve = {walk.value(w): walk.difference(w) for w in nearest_first}
+    remarks = []
+    for end, word in ((below, "lower"), (above, "upper")):
+        if not end.reached:
+            remarks.append(
+                f"the profile stays below the cut of {cut:.2f} as far as {walk.value(end.working):.3g}: "
+                f"the data set no {word} limit at this level."
+            )
+    if walk.least < -1e-3:
         remarks.append("a point of the profile is better than the fit: fit again from other starting values.")
-    frame = pd.DataFrame(sorted(curve.items()), columns=["value", "difference"])
-    estimate, low, high = (float(link(np.asarray(w))) for w in (centre, *ends))
-    return Profile(parameter, estimate, low, high, level, frame, tuple(remarks))
+    return Profile(
+        parameter=parameter,
+        estimate=walk.value(walk.centre),
+        low=walk.value(below.working if below.reached else -np.inf),
+        high=walk.value(above.working if above.reached else np.inf),
+        level=level,
+        curve=pd.DataFrame(sorted(curve.items()), columns=["value", "difference"]),
+        remarks=tuple(remarks),
+    )
+
+
+def _grid(centre: float, low: float, high: float, points: int) -> Float[np.ndarray, " points"]:
+    """Places from a quarter beyond one end of the interval to a quarter beyond the other."""
+    half = points // 2 + 1
+    left = np.linspace(centre, centre + 1.25 * (low - centre), half)
+    right = np.linspace(centre, centre + 1.25 * (high - centre), half)
+    return np.concatenate([left[:0:-1], right])
+
+
+class _End(NamedTuple):
+    """Where the profile meets the cut; or, where it was not `reached`, how far it was followed."""
+
+    working: float
+    reached: bool
+
+
+class _Solved(NamedTuple):
+    """One point of the profile."""
+
+    u: Float[np.ndarray, " P"]
+    difference: float  # of -2 log L from the fit's
+
+
+class _Walk:
+    """The profile of one number, point after point from the estimate outwards.
+
+    w is the number on its unbounded scale. The other parameters are searched in u, x = estimates +
+    root u, where a step of one is one standard error; each search begins at the solved point that
+    is nearest.
+    """
+
+    def __init__(self, fit: Fit, row: int, one_more: Callable[[], object]):
+        self._fit = fit
+        self._objective = likelihood_of(fit)
+        self._batches = batches_of(self._objective, fit.model, fit.population, fit.key)
+        self._estimates = fit.space.vector()
+        self._root = np.linalg.cholesky(covariance(fit))
+        self._row = row
+        self._link = link_of(fit.model, entries(fit.model, fit.fixed)[row])
+        self._one_more = one_more
+        origin = np.zeros_like(self._estimates)
+        self._best = float(self._evaluate(origin)[0])
+        self.centre, self._ahead = self._working(origin)
+        self._error = float(np.linalg.norm(self._ahead))
+        self._solved = {self.centre: _Solved(origin, 0.0)}
+
+    @property
+    def least(self) -> float:
+        """The lowest difference met: below zero where a point is better than the fit."""
+        return min(point.difference for point in self._solved.values())
+
+    def value(self, w: float) -> float:
+        """The number on its natural scale."""
+        return float(self._link(np.asarray(w)))
+
+    def difference(self, w: float) -> float:
+        """-2 log L_p at w, above that of the fit."""
+        if w not in self._solved:
+            self._solved[w] = self._solve(w)
+            self._one_more()
+        return self._solved[w].difference
+
+    def end(self, side: float, cut: float) -> _End:
+        """Where the profile meets the cut on one side: -1 below the estimate, 1 above it."""
+
+        def beyond(w: float) -> float:  # nearly straight, so that its root takes few steps
+            return np.sqrt(max(self.difference(w), 0.0)) - np.sqrt(cut)
+
+        far = self.centre + side * np.sqrt(cut) * self._error * 1.6 ** np.arange(_FARTHEST)
+        for w in far:
+            if beyond(w) > 0:
+                return _End(brentq(beyond, self.centre, w, xtol=1e-4 * self._error), True)
+        return _End(far[-1], False)
+
+    def _solve(self, w: float) -> _Solved:
+        """The minimum of the loss where the number is w."""
+        nearest = min(self._solved, key=lambda other: abs(other - w))
+        start = self._solved[nearest].u + (w - nearest) * self._ahead / self._error**2
+        held = {
+            "type": "eq",
+            "fun": lambda u: self._working(u)[0] - w,
+            "jac": lambda u: self._working(u)[1],
+        }
+        options = {"ftol": 1e-9, "maxiter": 200}
+        minimum = minimize(self._loss, start, jac=True, method="SLSQP", constraints=held, options=options)
+        reached, along = self._working(minimum.x)
+        slope = self._loss(minimum.x)[1]
+        rest = slope - along * (slope @ along) / (along @ along)
+        if abs(reached - w) > 1e-5 * self._error or np.max(np.abs(rest)) > 0.05:
+            label = labels_of(self._fit.model, self._fit.fixed)[self._row]
+            raise ValueError(
+                f"the profile of {label} could not be followed to {self.value(w):.4g}, where the likelihood is rugged: "
+                "ask for a lower level, or for the bootstrap."
+            )
+        return _Solved(minimum.x, 2.0 * float(minimum.fun))
+
+    def _evaluate(self, u: np.ndarray) -> tuple[float, np.ndarray]:
+        """The objective at u, and its derivative in x."""
+        fit = self._fit
+        x = self._estimates + self._root @ u
+        value, gradient, *_ = evaluate(self._objective, fit.space, x, self._batches)
+        return float(value), np.asarray(gradient)
+
+    def _loss(self, u: np.ndarray) -> tuple[float, np.ndarray]:
+        """How far the objective is below its value at the estimates, and the derivative in u."""
+        value, gradient = self._evaluate(u)
+        slope = -gradient @ self._root
+        if not np.all(np.isfinite(slope)):
+            return 1e10, np.zeros_like(u)
+        return self._best - value, slope
+
+    def _working(self, u: np.ndarray) -> tuple[float, np.ndarray]:
+        """The number on its unbounded scale, and its derivative in u."""
+        x = self._estimates + self._root @ u
+        values, slopes = numbers_and_slopes(self._fit.model, self._fit.fixed, x)
+        return float(values.working[self._row]), np.asarray(slopes.working[self._row]) @ self._root

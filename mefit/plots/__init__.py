@@ -1,4 +1,5 @@
-"""Pictures of a population and of a fit: axes in, axes out. The core of the library does not import them."""
+"""Pictures of a population and of a fit: axes in, axes out. The core of the library does not import
+them."""
 
 from .diagnoses import (
     convergence,
@@ -21,6 +22,21 @@ from .fits import (
     time_grid,
 )
 
-__all__ = ["compare_fits", "convergence", "correlation", "effects_against_covariates", "goodness_of_fit", "histogram"]
-__all__ += ["history", "individual_fits", "observed", "population_curves", "posterior", "profile", "random_effects"]
-__all__ += ["regimens", "time_grid", "vpc"]
+__all__ = [
+    "compare_fits",
+    "convergence",
+    "correlation",
+    "effects_against_covariates",
+    "goodness_of_fit",
+    "histogram",
+    "history",
+    "individual_fits",
+    "observed",
+    "population_curves",
+    "posterior",
+    "profile",
+    "random_effects",
+    "regimens",
+    "time_grid",
+    "vpc",
+]

@@ -3,24 +3,25 @@
 ```python
 from mefit import style
 
-picture = style.figure(760, 420)                    # in pixels; shows itself as the last line of a cell
-with style.use():
+picture = style.figure(760, 420)                    # in pixels; shows itself as the last line of a
+cell with style.use():
     axes = picture.subplots()
     axes.plot(time, curve, **style.LINE["population"], label="typical patient")
     axes.plot(time, y, **style.POINT["data"], label="measured")
     axes.fill_between(eta, density, **style.AREA["marginal"])
 ```
 
-The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand out from white
-paper and until any two meanings stay apart for a reader without the red or the green cone (the tests measure both).
-Colour is never alone: no two meanings share line style, width and marker.
+The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand
+out from white paper and until any two meanings stay apart for a reader without the red or the green
+cone (the tests measure both). Colour is never alone: no two meanings share line style, width and
+marker.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -32,28 +33,54 @@ from PIL import Image
 
 DPI = 100
 
-_LOOK: dict[str, tuple[str, Any, float, str, float]] = {  # colour, line style, width in points, marker, layer
-    "data": ("#111111", "-", 1.2, "o", 3.0),  # what was measured
-    "truth": ("#00A06E", (0, (7, 2.5)), 2.6, "*", 2.5),  # what a simulation was made with, or an exact answer
-    "population": ("#0060B0", "-", 3.4, "s", 2.4),  # the typical subject, the population's parameters
-    "individual": ("#62A8DC", "-", 1.8, "o", 2.1),  # one subject: curve, empirical Bayes estimate, likelihood
-    "prior": ("#636363", (0, (1, 1.4)), 2.6, "^", 2.0),  # before the data: of a parameter, or of a random effect
-    "posterior": ("#CF8800", (0, (6, 1.5, 1, 1.5)), 2.6, "v", 2.3),  # after the data
-    "joint": ("#BE3A08", (0, (3, 1.2)), 2.8, "D", 2.6),  # random effects maximised
-    "marginal": ("#6A1B77", "-", 2.8, "s", 2.6),  # random effects integrated out
+
+class _Look(NamedTuple):
+    """How one meaning is drawn."""
+
+    colour: str
+    stroke: Any  # matplotlib's line style
+    width: float  # of a line, in points
+    marker: str
+    layer: float  # what has a higher one lies on top
+
+
+_LOOK = {
+    # what was measured
+    "data": _Look("#111111", "-", 1.2, "o", 3.0),
+    # what a simulation was made with, or an exact answer
+    "truth": _Look("#00A06E", (0, (7, 2.5)), 2.6, "*", 2.5),
+    # the typical subject, the population's parameters
+    "population": _Look("#0060B0", "-", 3.4, "s", 2.4),
+    # one subject: curve, empirical Bayes estimate, likelihood
+    "individual": _Look("#62A8DC", "-", 1.8, "o", 2.1),
+    # before the data: of a parameter, or of a random effect
+    "prior": _Look("#636363", (0, (1, 1.4)), 2.6, "^", 2.0),
+    # after the data
+    "posterior": _Look("#CF8800", (0, (6, 1.5, 1, 1.5)), 2.6, "v", 2.3),
+    # random effects maximised
+    "joint": _Look("#BE3A08", (0, (3, 1.2)), 2.8, "D", 2.6),
+    # random effects integrated out
+    "marginal": _Look("#6A1B77", "-", 2.8, "s", 2.6),
 }
-COLOUR: dict[str, str] = {meaning: look[0] for meaning, look in _LOOK.items()}
+COLOUR: dict[str, str] = {meaning: look.colour for meaning, look in _LOOK.items()}
 
 LINE: dict[str, dict[str, Any]] = {
-    meaning: {"color": colour, "linestyle": stroke, "linewidth": width, "zorder": layer}
-    for meaning, (colour, stroke, width, _, layer) in _LOOK.items()
+    meaning: {"color": look.colour, "linestyle": look.stroke, "linewidth": look.width, "zorder": look.layer}
+    for meaning, look in _LOOK.items()
 }
 """Keywords for `axes.plot` of a curve with this meaning."""
 
 POINT: dict[str, dict[str, Any]] = {
-    meaning: {"color": colour, "linestyle": "none", "marker": marker, "zorder": layer + 0.5}
-    | {"markersize": 12.0 if marker == "*" else 7.0, "markeredgecolor": "white", "markeredgewidth": 0.8}
-    for meaning, (colour, _, _, marker, layer) in _LOOK.items()
+    meaning: {
+        "color": look.colour,
+        "linestyle": "none",
+        "marker": look.marker,
+        "zorder": look.layer + 0.5,
+        "markersize": 12.0 if look.marker == "*" else 7.0,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+    }
+    for meaning, look in _LOOK.items()
 }
 """Keywords for `axes.plot` of points with this meaning."""
 
@@ -62,27 +89,45 @@ AREA: dict[str, dict[str, Any]] = {
 }
 """Keywords for `axes.fill_between` of a band or an area with this meaning."""
 
-# DejaVu Sans comes with matplotlib, so a picture is the same on every computer.
-_SETTINGS: Any = {"figure.dpi": DPI, "figure.facecolor": "white", "font.family": "DejaVu Sans", "font.size": 13}
-_SETTINGS |= {"axes.titlesize": 14, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 13}
-_SETTINGS |= {"axes.linewidth": 1.2, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
-_SETTINGS |= {"xtick.labelsize": 12, "ytick.labelsize": 12, "legend.fontsize": 12, "legend.frameon": False}
-_SETTINGS |= {"lines.linewidth": 2.6, "lines.markersize": 7, "grid.color": "#DDDDDD", "grid.linewidth": 0.8}
 _CYCLE = ("population", "joint", "truth", "marginal", "posterior")
-_SETTINGS["axes.prop_cycle"] = cycler(color=[COLOUR[meaning] for meaning in _CYCLE])
+# DejaVu Sans comes with matplotlib, so a picture is the same on every computer.
+_SETTINGS: Any = {
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 13,
+    "axes.titlesize": 14,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 13,
+    "axes.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=[COLOUR[meaning] for meaning in _CYCLE]),
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.6,
+    "lines.markersize": 7,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.8,
+}
 
 
 def use() -> AbstractContextManager[None]:
-    """Draw in the kit's style inside the `with`, and leave everyone else's settings as they were."""
+    """Draw in the kit's style inside the `with`, and leave everyone else's settings as they
+    were."""
     return matplotlib.rc_context(_SETTINGS)
 
 
 class Picture(Figure):
     """A figure that belongs to nobody but its maker.
 
-    pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is freed with its last
-    name. As the last line of a notebook cell it shows itself. `alt` says what it is a picture of, for those who do not
-    see it; the kit's plots fill it in.
+    pyplot does not know of it, so it is not shown a second time at the end of the cell, and it is
+    freed with its last name. As the last line of a notebook cell it shows itself. `alt` says what
+    it is a picture of, for those who do not see it; the kit's plots fill it in.
     """
 
     alt: str = ""
@@ -94,8 +139,8 @@ class Picture(Figure):
 def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") -> Picture:
     """An empty picture of `width` x `height` pixels, ready to draw on without a display.
 
-    `layout="constrained"` makes room for labels by itself; a widget passes None and places its axes by hand, because
-    finding the room costs as much time as drawing the picture.
+    `layout="constrained"` makes room for labels by itself; a widget passes None and places its axes
+    by hand, because finding the room costs as much time as drawing the picture.
     """
     with use():
         picture = Picture(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
@@ -107,8 +152,8 @@ def figure(width: int = 760, height: int = 420, *, layout: Any = "constrained") 
 def drawing(
     axes: Any, alt: str, count: int, width: int, height: int, rows: int = 1, **shape: Any
 ) -> Iterator[list[Axes]]:
-    """`count` axes to draw on in the kit's style, inside the `with`: those given, or those of a new picture with that
-    many rows, described by `alt`.
+    """`count` axes to draw on in the kit's style, inside the `with`: those given, or those of a new
+    picture with that many rows, described by `alt`.
     """
     with use():
         if axes is not None:
@@ -120,17 +165,20 @@ def drawing(
             picture = figure(width, height)
             picture.alt = alt
             panels = list(picture.subplots(rows, columns, squeeze=False, **shape).ravel())
-            for place in range(count, len(panels)):  # the last row may be short: then the panel above shows the times
+            # The last row may be short: then the panel above shows the times
+            for place in range(count, len(panels)):
                 panels[place].remove()
                 panels[place - columns].tick_params(labelbottom=True)
         yield panels[:count]
 
 
 def png(picture: Figure) -> bytes:
-    """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same bytes."""
+    """The picture as PNG bytes, exactly as large as it was made; the same picture gives the same
+    bytes."""
     canvas = picture.canvas if isinstance(picture.canvas, FigureCanvasAgg) else FigureCanvasAgg(picture)
     canvas.draw()
     buffer = BytesIO()
-    # The lightest compression: a slider waits for this, and the reader of the bytes sits on the same computer.
+    # The lightest compression: a slider waits for this, and the reader of the bytes sits on the
+    # same computer.
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="png", compress_level=1)
     return buffer.getvalue()

@@ -1,5 +1,7 @@
 """Covariates and random effects in two stages, and the numbers that read a network or compare two sets of curves."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -9,6 +11,7 @@ from jaxtyping import Array
 
 import mefit as mf
 from mefit.curves.networks import L2, MLP
+from mefit.decisions.covariates import _evidence
 
 
 class Lines(mf.Model):
@@ -112,6 +115,33 @@ def test_a_diagonal_prior_stays_diagonal(study):
 def test_what_does_not_fit_is_said(first, network, names, words):
     with pytest.raises(ValueError, match=words):
         mf.learn_effects(first, network, names, progress=False)
+
+
+def test_subjects_whose_posterior_is_wider_than_the_prior_are_said(first):
+    """Twice the prior as posterior: S would be -Omega^-1 / 2, and is taken for zero, in any units."""
+    wide = np.array(first.eta_covariance)
+    wide[[3, 8]] = 2.0 * np.asarray(first.model.omega)
+    wider = dataclasses.replace(first, eta_covariance=wide)
+    learned = mf.learn_effects(wider, linear_net(), ["a", "b"], prior=L2(0.01), progress=False)
+    ids = [str(first.population.ids[i]) for i in (3, 8)]
+    assert learned.remarks[-1].startswith(f"the posterior of subject {ids[0]}, {ids[1]} is wider than the prior")
+    root = np.linalg.cholesky(np.asarray(first.model.omega))
+    evidence = _evidence(wider, np.zeros(2), root)
+    np.testing.assert_allclose(evidence.strength[[3, 8]], 0.0, atol=1e-12)
+    design = np.stack([np.ones(3), np.arange(3.0)], axis=1)
+    exact = design.T @ design / float(first.model.sigma) ** 2  # what the data alone say of a line
+    np.testing.assert_allclose(evidence.strength[0], exact, rtol=1e-6)
+    assert not mf.learn_effects(first, linear_net(), ["a", "b"], prior=L2(0.01), progress=False).remarks
+
+
+def test_a_prior_or_a_posterior_without_a_density_is_a_sentence(first):
+    flat = dataclasses.replace(first, eta_covariance=np.full((60, 2, 2), np.inf))
+    with pytest.raises(ValueError, match="the posterior of subject 0 has no finite, positive variance in eta1, eta2"):
+        mf.learn_effects(flat, linear_net(), ["a", "b"], progress=False)
+    one = np.array([[1.0, 2.0], [2.0, 4.0]])
+    degenerate = dataclasses.replace(first, eta_covariance=np.broadcast_to(one, (60, 2, 2)))
+    with pytest.raises(ValueError, match="the posterior of subject 0 .* in eta1, eta2, which learn_effects needs"):
+        mf.learn_effects(degenerate, linear_net(), ["a", "b"], progress=False)
 
 
 def test_permutation_importance_is_sobols_index(key):

@@ -1,15 +1,20 @@
 """Comparing fits: one ruler, known cuts, and tests whose size is what they say."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
+import pandas as pd
 import pytest
 from jaxtyping import Array
 from models import Line, Means, theophylline_model
-from scipy.stats import chi2
+from scipy.stats import chi2, multivariate_normal
 
 import mefit as mf
 from mefit.inference.compare import LikelihoodRatio, tail
+from mefit.inference.same_data import other_conditions, same_responses
 
 
 class Parallel(Line):
@@ -18,7 +23,7 @@ class Parallel(Line):
     omega: Array = mf.diagonal_covariance(names=("intercept",))
 
     def random_effects(self):
-        return mf.model.dist.MultivariateNormal(jnp.zeros(1), self.omega)
+        return dist.MultivariateNormal(jnp.zeros(1), self.omega)
 
     def observations(self, eta, subject):
         return super().observations(jnp.append(eta, 0.0), subject)
@@ -59,6 +64,126 @@ def test_only_fits_of_the_same_data_are_compared(fitted, theophylline):
         mf.likelihood_ratio_test(fitted(mf.FO()), other)
     with pytest.raises(ValueError, match="fits by name"):
         mf.compare({})
+
+
+class PkPd(mf.Model):
+    """Two outcomes that share a random effect: pk = a + eta + N(0, 1), pd = b + 2 eta + N(0, 1/4), eta ~ N(0, 9/4)."""
+
+    a: Array = mf.real()
+    b: Array = mf.real()
+
+    def random_effects(self):
+        return dist.Normal(0.0, 1.5)
+
+    def observations(self, eta, subject):
+        ones = jnp.ones_like(subject.time)
+        return {"pk": dist.Normal((self.a + eta) * ones, 1.0), "pd": dist.Normal((self.b + 2.0 * eta) * ones, 0.5)}
+
+
+def pk_pd_people(rng):
+    """Twelve people with three rows of each outcome; the first has no pd at its last row."""
+    people = []
+    for i in range(12):
+        eta = rng.normal(scale=1.5)
+        y = {"pk": 3.0 + eta + rng.normal(size=3), "pd": 1.4 + 2.0 * eta + 0.5 * rng.normal(size=3)}
+        mask = {"pk": np.ones(3, bool), "pd": np.array([True, True, i > 0])}
+        people.append(mf.Subject(time=np.arange(3.0), y=y, mask=mask, covariates={"wt": 70.0 + i}))
+    return mf.Population.from_subjects(people)
+
+
+def pk_pd_by_hand(population, b=None):
+    """-2 log L at its maximum over a (and b, unless it is given): generalised least squares, in closed form."""
+    y, mask = population.subjects.y, population.subjects.mask
+    blocks = []
+    for i in range(len(population)):
+        real = {name: np.asarray(mask[name])[i] for name in ("pk", "pd")}
+        response = np.concatenate([np.asarray(y[name])[i][real[name]] for name in ("pk", "pd")])
+        of_pd = np.repeat([False, True], [real["pk"].sum(), real["pd"].sum()])
+        loading = np.where(of_pd, 2.0, 1.0)
+        variance = 1.5**2 * np.outer(loading, loading) + np.diag(np.where(of_pd, 0.25, 1.0))
+        blocks.append((response, np.stack([~of_pd, of_pd], 1).astype(float), variance))
+    free = [0, 1] if b is None else [0]
+    left = [response - (0.0 if b is None else b * design[:, 1]) for response, design, _ in blocks]
+    normal = sum(d[:, free].T @ np.linalg.solve(v, d[:, free]) for _, d, v in blocks)
+    moment = sum(d[:, free].T @ np.linalg.solve(v, r) for r, (_, d, v) in zip(left, blocks, strict=True))
+    estimate = np.linalg.solve(normal, moment)
+    return -2.0 * sum(
+        multivariate_normal(design[:, free] @ estimate, variance).logpdf(response)
+        for response, (_, design, variance) in zip(left, blocks, strict=True)
+    )
+
+
+def test_fits_of_several_outcomes_are_compared():
+    population = pk_pd_people(np.random.default_rng(3))
+    small = mf.fit(PkPd(a=2.0, b=1.0), population, mf.Laplace(), fixed="b", progress=False)
+    large = mf.fit(PkPd(a=2.0, b=1.0), population, mf.Laplace(), progress=False)
+    table = mf.compare({"small": small, "large": large}, by=mf.Laplace())
+    assert table["-2LL"]["small"] == pytest.approx(pk_pd_by_hand(population, b=1.0), abs=1e-6)
+    assert table["-2LL"]["large"] == pytest.approx(pk_pd_by_hand(population), abs=1e-6)
+    assert table.BIC["large"] == pytest.approx(pk_pd_by_hand(population) + 2 * np.log(71), abs=1e-6)
+    assert list(table.remark) == ["", ""]
+    test = mf.likelihood_ratio_test(small, large)
+    statistic = pk_pd_by_hand(population, b=1.0) - pk_pd_by_hand(population)
+    assert test.statistic == pytest.approx(statistic, abs=1e-6) and test.degrees_of_freedom == 1
+    assert test.p_value == pytest.approx(chi2.sf(statistic, 1), rel=1e-5) and test.remarks == ()
+    y = dict(population.subjects.y)
+    y["pd"] = y["pd"].at[4, 1].add(0.1)
+    moved = dataclasses.replace(large, population=population.with_responses(y))
+    for other in (moved, large.outcome("pd")):
+        with pytest.raises(ValueError, match="the large model was fitted to different responses"):
+            mf.likelihood_ratio_test(small, other)
+
+
+def test_the_same_responses_under_other_conditions_get_a_sentence(sleep):
+    small, large = sleep
+    subjects = large.population.subjects
+    later = dataclasses.replace(subjects, time=subjects.time + 1.0)
+    shifted = dataclasses.replace(large, population=dataclasses.replace(large.population, subjects=later))
+    table = mf.compare({"now": small, "later": shifted}, by=mf.FO())
+    assert table.remark["now"] == "" and table.remark["later"].startswith("times: not those of now, so likelihoods")
+    design = np.stack([np.ones(10), np.arange(10.0) + 1.0], axis=1)
+    mean = design @ np.asarray(large.model.beta)
+    variance = design @ np.asarray(large.model.omega) @ design.T + float(large.model.sigma) ** 2 * np.eye(10)
+    exact = -2.0 * multivariate_normal(mean, variance).logpdf(np.asarray(subjects.y)).sum()
+    assert table["-2LL"]["later"] == pytest.approx(exact, abs=1e-6)
+    test = mf.likelihood_ratio_test(small, shifted)
+    assert len(test.remarks) == 1 and test.remarks[0].startswith("times: not those of the small model")
+    assert test.statistic == mf.likelihood_ratio_test(small, large).statistic
+
+
+def test_what_the_likelihood_is_of_and_under(theophylline):
+    """Doses, covariates and times are conditions; who, what was measured, and what is known of it are not."""
+    subjects = theophylline.subjects
+
+    def changed(**fields):
+        return dataclasses.replace(theophylline, subjects=dataclasses.replace(subjects, **fields))
+
+    twice = dataclasses.replace(subjects.doses, amount=2.0 * subjects.doses.amount)
+    given_twice = theophylline.with_doses([mf.Doses.of([4.0, 4.0], time=[0.0, 12.0])] * 12)
+    conditions = {
+        "doses": changed(doses=twice),
+        "covariate wt": changed(covariates={"wt": subjects.covariates["wt"] / 70.0}),
+        "": changed(covariates={"age": subjects.covariates["wt"]}),  # one has a covariate that the other has not
+        "times": changed(time=60.0 * subjects.time),
+    }
+    for words, other in conditions.items():
+        assert same_responses(theophylline, other)
+        assert other_conditions(theophylline, other) == ([words] if words else []), words
+    assert other_conditions(theophylline, given_twice) == ["doses"]
+    spread = jnp.broadcast_to(subjects.covariates["wt"][:, None], subjects.time.shape)
+    assert other_conditions(theophylline, changed(covariates={"wt": spread})) == []  # the same values row by row
+    below = jnp.zeros(subjects.time.shape, int).at[0, 3].set(1)
+    marked = changed(censored=below, limit=jnp.full(below.shape, -jnp.inf))
+    unmarked = changed(censored=0 * below, limit=jnp.full(below.shape, -jnp.inf))
+    assert same_responses(theophylline, unmarked) and not same_responses(theophylline, marked)
+    fewer = changed(mask=subjects.mask.at[2, 2].set(False))
+    assert not same_responses(theophylline, fewer) and not same_responses(theophylline, theophylline[::-1])
+    # A wider population, padded and with a row that was not observed, has the same responses.
+    frame = theophylline.to_frame()
+    last = frame.iloc[[-1]].assign(TIME=30.0, DV=np.nan, MDV=1)
+    longer = mf.Population.from_frame(pd.concat([frame, last], ignore_index=True), covariates="wt")
+    assert longer.subjects.time.shape[1] == 12
+    assert same_responses(theophylline, longer) and other_conditions(theophylline, longer) == []
 
 
 def test_the_cuts_are_those_of_the_mixtures():

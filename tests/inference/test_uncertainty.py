@@ -194,6 +194,26 @@ def test_interrupted_and_failed_replicates_are_said(sleep_fit, monkeypatch):
     assert f"{failed} of 100 replicates did not converge" in result.remarks[0]
 
 
+def test_replicates_that_stalled_are_kept_and_said(sleep_fit, monkeypatch):
+    """Within ten times the tolerance of 0.001 they are kept; beyond, left out."""
+    refit = resampling._refit
+
+    def stalling(*args):
+        refits = refit(*args)
+        gradient = refits.gradient.copy()
+        gradient[:3] = [0.002, 0.0099, 0.011]
+        return refits._replace(gradient=gradient)
+
+    monkeypatch.setattr(resampling, "_refit", stalling)
+    result = mf.bootstrap(sleep_fit, 20, key=jax.random.key(0), progress=False)
+    assert (result.details["stalled"], result.details["failed"], len(result.draws)) == (2, 1, 19)
+    assert result.remarks == (
+        "1 of 20 replicates did not converge and are left out.",
+        "2 of 20 replicates stalled short of the tolerance of 0.001, below 0.01 for a move of one standard error, "
+        "and are kept.",
+    )
+
+
 class Twins(mf.Model):
     a: Array = mf.real()
     b: Array = mf.real()

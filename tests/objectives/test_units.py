@@ -146,7 +146,7 @@ def test_units_change_nothing_but_the_constants(case, name, base):
     for f in (LARGE, SMALL):
         factors, sd = units(f)
         other = mf.fit(in_units(start(), factors), f.of(people()), METHODS[name], key=jax.random.key(1), progress=False)
-        if name == "joint MAP in z":  # it has no maximum, and where it stops on a slope without end is rounding's choice
+        if name == "joint MAP in z":  # it has no maximum, and where it stops on an endless slope is rounding's choice
             assert not fit.converged and not other.converged, f
             continue
         assert other.ending is fit.ending and other.status == fit.status, f
