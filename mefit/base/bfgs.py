@@ -202,7 +202,7 @@ def _inverse_of_measured(curvature: Curvature, gradient: np.ndarray, sizes: Size
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:
     """The matrix made exactly symmetric, as SciPy asks of one that it is given; the identity where it went bad."""
     matrix = 0.5 * (inverse_hessian + inverse_hessian.T)
-    if not np.all(np.isfinite(matrix)):
+    if not matrix.size or not np.all(np.isfinite(matrix)):
         return np.eye(len(matrix))
     curvatures = np.linalg.eigvalsh(matrix)
     return matrix if curvatures[0] > 1e-12 * curvatures[-1] else np.eye(len(matrix))

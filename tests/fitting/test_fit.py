@@ -76,7 +76,7 @@ def test_a_fit_tells_itself_in_a_terminal_and_in_a_notebook(fitted, sleep_fit):
 
 def test_starting_values_do_not_compile_again(theophylline):
     """Refitting from other values, or other data of the same shape, uses the program that is there."""
-    from mefit.objectives.objective import evaluate
+    from mefit.objectives.evaluation import evaluate
 
     mf.fit(theophylline_model(), theophylline, mf.FO(), progress=False)
     program = evaluate.program
@@ -296,7 +296,7 @@ def test_refusals_are_one_clear_sentence():
     """In a process of its own, where no type checker of the tests speaks first."""
     code = (
         "import json\n"
-        "from test_fit import _refusals\n"
+        "import sys\nsys.path.insert(0, 'fitting')\nfrom test_fit import _refusals\n"
         "said = {}\n"
         "for case, (act, _) in _refusals().items():\n"
         "    try:\n"
