@@ -38,6 +38,7 @@ NOT_MADE = (
     "A package is not made for this computer: use Linux, Windows or a Mac with Apple silicon, and a 64-bit "
     "Python, or open the workshop in the cloud as the README says."
 )
+COMPILED_MEGABYTES = 600  # of compiled programs that the tests keep in .venv; a whole run makes about 200
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.
 CAUSES = {
@@ -368,14 +369,48 @@ def open_lab(port: int, browser: bool) -> int:
 
 
 def test_command(arguments: "list[str]") -> "list[str]":
-    """All tests and all notebooks in one run of pytest; what the arguments name is run alone."""
+    """All tests and all notebooks in one run of pytest; what the arguments name is run alone.
+
+    The exercises are not among the notebooks: tests/workshop/test_exercises.py runs them untouched.
+    """
     command = [python(), "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-kernel-startup-timeout=180"]
+    command += ["--durations=20"]
     own_workers = any(re.match(r"-n|--numprocesses|--pdb|-s$|--capture", text) for text in arguments)
     if (os.cpu_count() or 1) > 1 and not own_workers:
-        command += ["-n", "2", "--dist", "loadfile"]  # by file, since the cells of a notebook belong together
+        # By file, since the cells of a notebook belong together, and in the order of tests/conftest.py.
+        command += ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     paths = [text.split("::")[0] for text in arguments if not text.startswith("-")]
     named = any(os.path.exists(os.path.join(ROOT, path)) for path in paths)
-    return command + arguments + ([] if named else ["tests", "workshop", "solutions", "exercises"])
+    return command + arguments + ([] if named else ["tests", "workshop", "solutions"])
+
+
+def test_surroundings() -> dict:
+    """Environment variables for the tests: what they answer in the exercises is nobody's progress, and what one worker
+    or notebook compiles, the others and the next run take from a folder in .venv."""
+    env = surroundings()
+    env["MEFIT_PROGRESS"] = ""
+    if not env.get("MEFIT_COMPILED"):
+        env["MEFIT_COMPILED"] = os.path.join(VENV, "compiled")
+        keep_newest(env["MEFIT_COMPILED"], COMPILED_MEGABYTES)
+    return env
+
+
+def keep_newest(folder: str, megabytes: float) -> None:
+    """Where the files of a folder are larger than this, delete those not used for longest, down to half of it."""
+    files = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            state = os.stat(path)
+            files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
+    size = sum(file[1] for file in files)
+    if size <= megabytes * 1e6:
+        return
+    for _, bytes_of_file, path in sorted(files):
+        if size <= megabytes * 1e6 / 2:
+            break
+        os.remove(path)
+        size -= bytes_of_file
 
 
 def main(arguments: "list[str]") -> int:
@@ -384,8 +419,7 @@ def main(arguments: "list[str]") -> int:
         raise Stop("requirements.lock is missing beside start.py: get the whole repository, not the one file.")
     if arguments[:1] == ["test"]:
         setup()
-        # What the tests answer in the exercises is nobody's progress.
-        return in_foreground(test_command(arguments[1:]), {**surroundings(), "MEFIT_PROGRESS": ""})
+        return in_foreground(test_command(arguments[1:]), test_surroundings())
     if arguments == ["setup"]:
         setup()
         return 0

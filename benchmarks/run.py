@@ -38,32 +38,16 @@ print(json.dumps({{
 }}))
 """
 
-MODEL = '''
-class Theophylline(mf.Model):
-    """One-compartment oral kinetics, log-normal ka, CL and V, additive error."""
-
-    ka: jax.Array = mf.positive(unit="1/h")
-    cl: jax.Array = mf.positive(unit="L/h/kg")
-    v: jax.Array = mf.positive(unit="L/kg")
-    omega: jax.Array = mf.diagonal_covariance(names=("ka", "cl", "v"))
-    sigma: jax.Array = mf.positive(unit="mg/L")
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
-
-    def observations(self, eta, subject):
-        ka, cl, v = self.ka * jnp.exp(eta[0]), self.cl * jnp.exp(eta[1]), self.v * jnp.exp(eta[2])
-        return dist.Normal(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v), self.sigma)
-
-
-def start_model():
-    return Theophylline(ka=1.5, cl=0.04, v=0.5, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7)
-'''
+MODEL = """
+import sys
+sys.path[:0] = ["tests", "tests/workshop"]
+from models import Additive as Theophylline, theophylline_model as start_model
+"""
 THEOPHYLLINE = {"model": MODEL, "population": "mf.datasets.theophylline()", "fixed": "()"}
 DEEP = {
     "model": """
 import sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/workshop"]
 from test_explorers_09 import DeepNLME, study
 
 
@@ -76,7 +60,7 @@ def start_model():
     "fixed": "()",
 }
 MENET = {
-    "model": "from workshop import saturation\nstart_model = saturation.start",
+    "model": "from workshop.studies import saturation\nstart_model = saturation.start",
     "population": "saturation.simulate(100, seed=1)",
     "fixed": "('dials',)",
 }
@@ -381,7 +365,7 @@ def widgets(repeats: int) -> None:
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]
-    sys.path.insert(0, "tests")
+    sys.path[:0] = ["tests", "tests/workshop"]
     import numpy as np
     import test_explorers_09 as nine
 

@@ -1,6 +1,10 @@
-"""Fixtures of the suite: populations, and fits that many tests look at, made once a session."""
+"""Fixtures of the suite: populations, and fits that many tests look at, made once a session; and its order."""
 
+import ctypes
 import functools
+import gc
+import math
+import mmap
 import pathlib
 import sys
 
@@ -25,6 +29,55 @@ _generator = np.random.default_rng
 np.random.default_rng = lambda seed=20260101: _generator(seed)
 
 import mefit as mf  # noqa: E402
+
+# The files that take longest, longest first; of the others each takes less than a minute.
+LONG_FILES = (
+    "test_browser.py",
+    "test_laws.py",
+    "test_checks.py",
+    "test_saem.py",
+    "test_fit.py",
+    "test_phenomena.py",
+    "test_sampling.py",
+    "test_training.py",
+    "test_uncertainty.py",
+    "test_mechanisms.py",
+    "test_prognosis.py",
+    "test_explorers_08.py",
+    "test_checks_05.py",
+)
+SMALL = 1_000_000_000  # bytes
+
+
+def pytest_collection_modifyitems(items):
+    """Notebooks come first: each has a kernel beside its worker, which holds no programs yet. Then the long files, so
+    that no worker begins one when the other has nothing left to do."""
+
+    def place(item):
+        if item.path.suffix == ".ipynb":
+            return -1
+        return LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES)
+
+    items.sort(key=place)
+
+
+def memory() -> float:
+    """Bytes that this process holds, where the system has them at hand; else infinite."""
+    pages = pathlib.Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * mmap.PAGESIZE if pages.exists() else math.inf
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_other_files_are_forgotten():
+    """A worker keeps every program that it has compiled: some 6 GB by the end. Once it has grown large it lets them go
+    after a file; what the next file shares with this one comes back from the folder of compiled programs."""
+    yield
+    if memory() > SMALL:
+        jax.clear_caches()
+        gc.collect()
+        if sys.platform == "linux":
+            hand_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda keep: 0)  # glibc keeps freed memory otherwise
+            hand_back(0)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,10 @@ class Proportional(mf.Model):
         return dist.Normal(f, self.slope * f)
 
 
+class FullProportional(Proportional):
+    omega: Array = mf.covariance(names=("ka", "cl", "v"))
+
+
 class FullOmega(mf.Model):
     ka: Array = mf.positive(unit="1/h")
     cl: Array = mf.positive(unit="L/h")

@@ -311,11 +311,11 @@ def test_stamp(start, recorded, monkeypatch):
 
 def test_tests_and_notebooks_run_together(start, monkeypatch):
     monkeypatch.setattr(start.os, "cpu_count", lambda: 2)
-    folders = ["tests", "workshop", "solutions", "exercises"]
+    folders = ["tests", "workshop", "solutions"]
     for name in folders:
         os.makedirs(os.path.join(start.ROOT, name))
-    assert start.test_command(["-x"])[-7:] == ["--dist", "loadfile", "-x", *folders]
-    assert {"--nbval-lax", "-n"} <= set(start.test_command([]))
+    assert start.test_command(["-x"])[-7:] == ["--dist", "loadfile", "--no-loadscope-reorder", "-x", *folders]
+    assert {"--nbval-lax", "-n", "--durations=20"} <= set(start.test_command([]))
     assert start.test_command(["tests::test_a", "-k", "word"])[-3:] == ["tests::test_a", "-k", "word"]
     for own in ("-n0", "--pdb", "-s"):
         assert "--dist" not in start.test_command([own])
@@ -330,11 +330,40 @@ def test_exercises_are_written_in_the_environment_of_the_kit(start, recorded, mo
     assert seen == [[start.python(), os.path.join(start.ROOT, "tools", "make_exercises.py"), "--check"]]
 
 
-def test_what_the_tests_answer_is_nobody_s_progress(start, recorded, monkeypatch):
-    seen = []
-    monkeypatch.setattr(start, "in_foreground", lambda command, env: seen.append(env["MEFIT_PROGRESS"]) or 0)
+def environment_of_tests(start, monkeypatch):
+    environments = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env: environments.append(env) or 0)
     assert start.guarded_main(["test"]) == 0
-    assert seen == [""]
+    return environments[0]
+
+
+def test_what_the_tests_answer_is_nobody_s_progress(start, recorded, monkeypatch):
+    assert environment_of_tests(start, monkeypatch)["MEFIT_PROGRESS"] == ""
+
+
+def test_tests_share_what_is_compiled_in_venv_or_where_the_user_says(start, recorded, monkeypatch):
+    monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+    assert environment_of_tests(start, monkeypatch)["MEFIT_COMPILED"] == os.path.join(start.VENV, "compiled")
+    monkeypatch.setenv("MEFIT_COMPILED", "elsewhere")
+    assert environment_of_tests(start, monkeypatch)["MEFIT_COMPILED"] == "elsewhere"
+
+
+def test_compiled_programs_are_kept_within_bounds(start, recorded, monkeypatch):
+    """Ten programs of 100 kB, the higher its number the later used: of a limit of 0.9 MB the newest half stays."""
+    monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+    start.setup()
+    folder = Path(start.VENV, "compiled", "of this JAX")
+    folder.mkdir(parents=True)
+    for i in range(10):
+        program = folder / str(i)
+        program.write_bytes(bytes(100_000))
+        os.utime(program, (1e9 + i, 1e9))
+    monkeypatch.setattr(start, "COMPILED_MEGABYTES", 1.0)
+    environment_of_tests(start, monkeypatch)
+    assert len(list(folder.iterdir())) == 10
+    monkeypatch.setattr(start, "COMPILED_MEGABYTES", 0.9)
+    environment_of_tests(start, monkeypatch)
+    assert {path.name for path in folder.iterdir()} == {"6", "7", "8", "9"}
 
 
 def test_exit_code_of_the_tests_is_handed_on(start, recorded, monkeypatch):

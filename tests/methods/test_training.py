@@ -145,8 +145,11 @@ def test_batches_train_too_and_need_a_key(train):
     assert float(fits[0].model.sigma) == float(fits[1].model.sigma) != float(fits[2].model.sigma)
 
 
+OTHERS = [mf.NaivePooled(), mf.AGQ(nodes=3), mf.Variational(3), mf.JointMAP()]
+
+
 @pytest.mark.parametrize(
-    "objective", [mf.NaivePooled(), mf.Laplace(), mf.AGQ(nodes=3), mf.Variational(3), mf.JointMAP()], ids=str
+    "objective", [mf.Laplace(), *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str
 )
 def test_any_objective_can_be_trained(train, objective):
     model = start()

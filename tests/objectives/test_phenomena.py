@@ -119,7 +119,7 @@ def test_joint_map_on_theophylline_finds_a_local_mode_and_says_so(fitted):
 # --- Neyman and Scott ---
 
 
-@pytest.mark.parametrize("n, share", [(2, 0.5), (3, 0.6667), (5, 0.8), (10, 0.9)])
+@pytest.mark.parametrize("n, share", [(2, 0.5), (10, 0.9)])
 def test_joint_mle_loses_degrees_of_freedom(n, share):
     population = mf.datasets.neyman_scott(jax.random.key(11), groups=1000, size=n)
     y = np.asarray(population.subjects.y)

@@ -13,9 +13,14 @@ from workshop.studies import effect_study as study
 
 
 def by_scipy(time, ka, v, kout, smax, sc50, kin, doses):
+    """Drug and response by SciPy's integrator, in plain floats: it asks for the right-hand side thousands of times."""
+    ka, v, kout, smax, sc50, kin = map(float, (ka, v, kout, smax, sc50, kin))
+    given = np.asarray(doses.time)
+    amount = np.asarray(doses.amount)
+
     def drug(t):
-        since = np.maximum(t - doses.time, 0.0)
-        return float(np.sum(doses.amount * ka / (v * ka - 1.0) * (np.exp(-since / v) - np.exp(-ka * since))))
+        since = np.maximum(t - given, 0.0)
+        return float(np.sum(amount * ka / (v * ka - 1.0) * (np.exp(-since / v) - np.exp(-ka * since))))
 
     def rate(t, y):
         x = (max(drug(t), 0.0) / sc50) ** 1.5

@@ -9,7 +9,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from jaxtyping import Array
-from planted import assert_enough, assert_right, assert_wrong
+from planted import Table
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
@@ -399,31 +399,14 @@ def stat(power=(0.75, 1.0)):
     return small.minus_two_log_likelihood - large.minus_two_log_likelihood
 
 
-def written(number, answer):
-    """An answer that needs a fit is made when it is used."""
-    return answer() if number == "06.5" else answer
+DOTS = {"06.3": [...] * 4, "06.4": [...] * 4, "06.5": [...] * 3, "06.6": [...] * 3}
+TABLE = Table(
+    exercises=EXERCISES, planted=PLANTED, right=RIGHT, dots=DOTS, elsewhere=("06.4",), made_when_used=("06.5",)
+)
 
 
-@pytest.mark.parametrize("number, answer, part, hint", PLANTED)
-def test_a_wrong_answer_gets_its_reason(number, answer, part, hint):
-    assert_wrong(check(number, written(number, answer)), part, hint)
-
-
-@pytest.mark.parametrize("number, answer", RIGHT)
-def test_a_right_answer_is_right_however_it_is_written(number, answer):
-    assert_right(check, number, written(number, answer))
-
-
-def test_each_exercise_has_planted_mistakes():
-    assert_enough([number for number in EXERCISES if number != "06.4"], PLANTED, RIGHT)
+def test_models_of_a_truth_are_planted():
     assert sum(row[0] == "06.4" for row in PLANTED) >= 4
-
-
-@pytest.mark.parametrize("number", list(EXERCISES))
-def test_dots_are_open(number):
-    several = {"06.3": [...] * 4, "06.4": [...] * 4, "06.5": [...] * 3, "06.6": [...] * 3}
-    for answer in (..., several.get(number, lambda *arguments: ...)):
-        assert check(number, answer).state == "open"
 
 
 def test_what_comes_next_is_said():
