@@ -21,7 +21,7 @@ from ..effects.gaussian import gaussian_effects
 from ..fitting.fit import fit as fit_model
 from ..fitting.result import Fit
 from ..model.model import Model
-from ..model.outcomes import plain
+from ..model.outcomes import unwrapped
 from ..model.parameters import covariance, diagonal_covariance, weights
 from ..objectives.objective import Objective, Term
 
@@ -62,7 +62,7 @@ def learn_effects(
     values, axes = np.linalg.eigh(posterior - before)
     strength = np.einsum("nij,nj,nkj->nik", axes, np.maximum(values, 0.0), axes)
     pull = np.einsum("nij,nj->ni", posterior, np.asarray(fit.eta)) - before @ np.asarray(mean)
-    kind = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
+    kind = _effects_model(prior, isinstance(unwrapped(fit.model.random_effects()), dist.Normal))
     summaries = jax.tree.map(jnp.asarray, (strength, pull, inputs))
     return fit_model(kind(network=network, omega=omega), population, _Summaries(summaries=summaries), progress=progress)
 

@@ -26,7 +26,7 @@ from ..data.subject import Subject
 from ..effects.modes import empirical_bayes
 from ..methods.limits import Limits
 from ..methods.method import AT_BOUNDARY, NOT_ESTIMATED, Method, Outcome, Problem, State
-from ..model.densities import eta_mean, eta_size, observation_density
+from ..model.densities import eta_mean, eta_size, observation_density, refuse_impossible
 from ..model.model import Model
 from ..model.numbers import entries
 from ..model.space import coordinates, free_vector, log_prior, model_at, set_free
@@ -232,6 +232,7 @@ def refuse_start(problem: Problem, prior: Array, values: Float[Array, " N"]) -> 
     except ValueError as error:
         at = ", ".join(f"{entry.label} = {float(entry.value(problem.model)):.4g}" for entry in entries(problem.model))
         raise ValueError(f"subject {who}, at {at}: {error}") from None
+    refuse_impossible(problem.model, subject, who)
     causes = "an error of zero (proportional, where the prediction is 0), a power or logarithm of 0 (take "
     causes += "jnp.maximum(c, 1e-12)), a response outside the density's support, or a starting value far off"
     where = f"the log-likelihood of subject {who} is not finite at the starting values"

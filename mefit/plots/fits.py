@@ -26,10 +26,9 @@ from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
 from ..methods.two_stage import TwoStage
 from ..model.densities import eta_mean, eta_sd, eta_size, log_random_effects
-from ..model.domains import DiagonalCovariance
 from ..model.model import Model
 from ..model.numbers import entries
-from ..model.parameters import effect_names, parameters
+from ..model.parameters import declared_effect_names, effect_names, parameters
 from ..model.predict import predict
 from ..objectives.joint import JointMLE, NaivePooled
 from ..objectives.objective import Objective
@@ -161,7 +160,7 @@ def random_effects(fit: Fit, axes: Any = None) -> list[Axes]:
     if k == 0:
         raise ValueError(f"{type(fit.model).__name__} has no random effects to draw.")
     mean, sd = np.asarray(eta_mean(fit.model)), np.asarray(eta_sd(fit.model))
-    names = effect_names(next((p.names for p in parameters(fit.model).values() if p.domain.is_covariance), ()), k)
+    names = effect_names(declared_effect_names(fit.model), k)
     error = np.sqrt(np.maximum(np.diagonal(np.asarray(fit.eta_covariance), axis1=1, axis2=2), 0.0))
     count = len(fit.population)
     order = np.arange(count)[::-1]  # the first subject at the top, as in a list
@@ -233,7 +232,7 @@ def _prior_density(fit: Fit, entry: Any, x: np.ndarray) -> np.ndarray | None:
     domain, _, prior, _ = parameters(fit.model)[entry.parameter]
     if prior is None or prior.event_dim or entry.kind == "correlation" or isinstance(prior, dist.ImproperUniform):
         return None
-    if domain.is_covariance and not isinstance(domain, DiagonalCovariance):
+    if domain.has_correlations:
         return None
     at, volume = (x**2, 2.0 * np.abs(x)) if entry.kind == "sd" else (x, np.ones_like(x))
     inside = np.asarray(prior.support(at)) & ((x > 0) | (entry.kind != "sd"))

@@ -14,7 +14,7 @@ from numpyro.infer import NUTS as _Kernel
 
 from ...base.compiling import compiled
 from ...effects.gaussian import gaussian_effects
-from ...model.densities import eta_size, log_conditional, log_random_effects
+from ...model.densities import eta_size, log_conditional, log_random_effects, refuse_impossible
 from ...model.model import Model
 from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
@@ -74,6 +74,8 @@ class NUTS(Method):
         remarks = refuse_improper(problem, self.likelihood_by)
         states, seen = _begin(self._about(problem), jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(seen["log_density"])):
+            for i, who in enumerate(problem.population.ids):
+                refuse_impossible(problem.model, problem.population[i], who)
             causes = "a start outside a prior's support, a residual error of zero, or a response outside the density's"
             raise ValueError(f"the log posterior is not finite at the starting values: look for {causes} support.")
         if not self.centred and _is_centred(self, problem.model):
