@@ -9,13 +9,17 @@ import pandas as pd
 from jaxtyping import Array, PRNGKeyArray
 from scipy.stats import norm
 
+from ..base.chance import numpy_generator
 from ..base.compiling import compiled
 from ..data.population import Population, one_outcome
 from ..data.subject import Subject
-from ..fitting.about import _check, eta_names, typical
+from ..fitting.about import _check, typical
 from ..fitting.result import Fit
+from ..model.categorical import is_discrete as has_discrete_support
+from ..model.categorical import refuse_categories
 from ..model.densities import eta_cov, eta_mean, observation_density
 from ..model.model import Model
+from ..model.numbers import eta_names
 from ..model.predict import predict
 from .simulations import simulations
 
@@ -67,7 +71,7 @@ def residuals(fit: Fit, *, key: PRNGKeyArray | None = None, samples: int = 1000)
         simulated = simulations(fit, samples, key)
         columns["EPRED"] = simulated.mean(0)
         if is_discrete(fit):
-            rng = np.random.default_rng(np.ravel(jax.random.key_data(key)))
+            rng = numpy_generator(key)
             y, simulated = (a + rng.uniform(-0.5, 0.5, a.shape) for a in (y, simulated))
         for name, (one, many) in {"NPD": (y, simulated), "NPDE": _decorrelated(population, y, simulated)}.items():
             columns[name] = norm.ppf((np.sum(many < one, axis=0) + 0.5) / (samples + 1.0))
@@ -102,7 +106,7 @@ def random_effects_table(fit: Fit) -> pd.DataFrame:
 
 def is_discrete(fit: Fit) -> bool:
     """Are the responses counts or categories, by the support of their density?"""
-    return bool(observation_density(fit.model, eta_mean(fit.model), fit.population[0]).is_discrete)
+    return has_discrete_support(observation_density(fit.model, eta_mean(fit.model), fit.population[0]))
 
 
 @compiled
@@ -113,6 +117,7 @@ def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> 
     def one(eta, subject):
         def moments(eta):
             density = observation_density(model, eta, subject)
+            refuse_categories(density, f"{type(model).__name__}.observations")
             mean = jnp.where(subject.mask, density.mean, 0.0)
             return mean, (mean, jnp.where(subject.mask, density.variance, 1.0))
 

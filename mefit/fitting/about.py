@@ -2,21 +2,14 @@
 
 from typing import Any
 
+from ..base.chance import require_key
 from ..data.population import one_outcome
 from ..methods.method import NOT_ESTIMATED
 from ..model.densities import eta_size
-from ..model.model import Model
-from ..model.parameters import parameters
 from ..model.space import coordinates
 from ..objectives.joint import NaivePooled
 from ..objectives.objective import Objective
 from .result import Fit
-
-
-def eta_names(model: Model) -> tuple[str, ...]:
-    """Names of the random effects: as declared, else eta1, eta2, ..."""
-    declared = next((p.names for p in parameters(model).values() if p.domain.is_covariance), ())
-    return declared if len(declared) == eta_size(model) else tuple(f"eta{j + 1}" for j in range(eta_size(model)))
 
 
 def not_estimated(fit: Fit) -> str:
@@ -36,8 +29,8 @@ def _check(fit: Fit, effects: bool = False, key: Any = ()) -> None:
     if lost := not_estimated(fit):
         raise ValueError(f"{fit.method.label} has not estimated {lost}, which this needs: fit by Laplace.")
     one_outcome(fit.population)
-    if key is None:
-        raise ValueError("this draws at random: give it a key, for instance key=jax.random.key(1).")
+    if not isinstance(key, tuple):  # the empty tuple: nothing is drawn
+        require_key(key, "this")
 
 
 def likelihood_of(fit: Fit) -> Objective:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
+from ..base.chance import require_key
 from ..data.population import Population
 from ..methods.method import Method, Problem, State
 from ..model.model import Model
@@ -28,8 +29,8 @@ def _problem(model: Model, population: Population, method: Method, key: Any, fix
     ):
         if not isinstance(value, kind):
             raise ValueError(f"fit(model, population, method) needs {example}; it got a {type(value).__name__}.")
-    if method.random and key is None:
-        raise ValueError(f"{method.label} draws at random: give it a key, for instance key=jax.random.key(1).")
+    if method.random:
+        require_key(key, method.label)
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     free_parameters(model, fixed)
     return Problem(model, population, key, fixed)

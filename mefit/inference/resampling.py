@@ -6,12 +6,12 @@ Both evaluate many (theta, subject) pairs at once, through one program that is c
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 from tqdm.auto import tqdm
 
+from ..base.chance import numpy_generator, require_key
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from ..model.space import free_vector
@@ -106,9 +106,8 @@ def _interrupted(done: int, asked: int, what: str) -> tuple[str, ...]:
 
 
 def _generator(key: Any, who: str) -> np.random.Generator:
-    if not isinstance(key, jax.Array):
-        raise ValueError(f"{who} draws at random: give it a key, for instance key=jax.random.key(1).")
-    return np.random.default_rng(np.ravel(jax.random.key_data(key)))
+    require_key(key, who)
+    return numpy_generator(key)
 
 
 def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tuple, details: dict) -> Uncertainty:

@@ -10,6 +10,7 @@ import optax
 import pandas as pd
 from jaxtyping import Array, Float
 
+from ..base.chance import seed_of
 from ..base.compiling import compiled
 from ..base.newton import Newton
 from ..data.population import Population
@@ -166,7 +167,8 @@ class Adam(Method):
         rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
-            seed, a_pass = np.ravel(jax.random.key_data(problem.key)), count // size
+            seed = seed_of(problem.key)
+            a_pass = count // size
             orders = {p: np.random.default_rng([*seed, p]).permutation(count) for p in {*(ahead // a_pass)}}
             chosen = np.stack([orders[s // a_pass][(s % a_pass) * size :][:size] for s in ahead])
         shape = self.objective.chunks(problem.model, problem.population, size)
