@@ -21,11 +21,11 @@ from ..base.bfgs import BFGS
 from ..base.compiling import compiled
 from ..curves.networks import L2, MLP, Penalty
 from ..effects.gaussian import gaussian_effects
-from ..fitting.about import eta_names
 from ..fitting.fit import fit as fit_model
 from ..fitting.result import Fit
 from ..model.model import Model
-from ..model.outcomes import plain
+from ..model.numbers import eta_names
+from ..model.outcomes import unwrapped
 from ..model.parameters import covariance, diagonal_covariance, weights
 from ..objectives.information import inverse_information, stand_in_the_way
 from ..objectives.objective import Objective, Term, name_subjects
@@ -72,7 +72,7 @@ def learn_effects(
     if size != mean.size:
         raise ValueError(f"the network has {size} outputs for {mean.size} random effects: give it one for each.")
     evidence = _evidence(fit, np.asarray(mean), np.asarray(root))
-    kind = _effects_model(prior, isinstance(plain(fit.model.random_effects()), dist.Normal))
+    kind = _effects_model(prior, isinstance(unwrapped(fit.model.random_effects()), dist.Normal))
     model = kind(network=network, omega=np.asarray(root @ root.T))
     summaries = jax.tree.map(jnp.asarray, (evidence.strength, evidence.pull, inputs))
     learned = fit_model(model, fit.population, _Summaries(summaries=summaries), progress=progress)

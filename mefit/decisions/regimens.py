@@ -5,7 +5,6 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +16,8 @@ from ..data.population import Population
 from ..data.subject import Doses, Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
-from ..model.densities import eta_mean, observation_density, sample_random_effects
 from ..model.model import Model
+from ..model.simulate import new_people
 
 
 def regimen(
@@ -187,17 +186,20 @@ def _percentiles(
 
 
 @compiled
-def _curves(models: Model, turns: Any, keys: Any, subjects: Subject, doses: Doses, pooled: bool) -> Array:
-    def one(turn, key, subject):
-        model = models if turn is None else jax.tree.map(lambda a: a[turn] if eqx.is_array(a) else a, models)
-        eta = eta_mean(model) if pooled else sample_random_effects(model, 1, key)[0]
-        return jnp.broadcast_to(observation_density(model, eta, subject).mean, subject.time.shape)
+def _curves(
+    models: Model, turns: Any, keys: Any, subjects: Subject, doses: Doses, at_mean: bool
+) -> Float[Array, "D S m"]:
+    """The mean curves of S virtual subjects under each of D regimens; each has a key, and may have its own draw."""
 
-    def all_of(doses):
+    def curve(turn, key, subject):
+        alone = jax.tree.map(lambda x: x[None], subject)
+        return new_people(models, turn, alone, key, None, at_mean=at_mean)[0]
+
+    def curves_under(doses):
         same = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(keys), x.size)), doses)
-        return jax.vmap(one)(turns, keys, dataclasses.replace(subjects, doses=same))
+        return jax.vmap(curve)(turns, keys, dataclasses.replace(subjects, doses=same))
 
-    return jax.vmap(all_of)(doses)
+    return jax.vmap(curves_under)(doses)
 
 
 def _covariates(population: Population, times: int, count: int, given: dict[str, Any], key: Any) -> dict[str, Array]:

@@ -12,10 +12,13 @@ from scipy.stats import norm
 from ..base.compiling import compiled
 from ..data.population import Population, one_outcome
 from ..data.subject import Subject
-from ..fitting.about import check, eta_names, typical
+from ..fitting.about import check, typical
 from ..fitting.result import Fit
+from ..model.categorical import is_discrete as has_discrete_support
+from ..model.categorical import refuse_categories
 from ..model.densities import eta_cov, eta_mean, observation_density
 from ..model.model import Model
+from ..model.numbers import eta_names
 from ..model.predict import predict
 from .individuals import individuals, shrinkage_of
 from .simulations import simulations
@@ -152,7 +155,7 @@ def random_effects_table(fit: Fit, *, population: Population | None = None) -> p
 
 def is_discrete(model: Model, population: Population) -> bool:
     """Are the responses counts or categories, by the support of their density?"""
-    return bool(observation_density(model, eta_mean(model), population[0]).is_discrete)
+    return has_discrete_support(observation_density(model, eta_mean(model), population[0]))
 
 
 def frame_of(population: Population, rows: np.ndarray, **columns: Any) -> pd.DataFrame:
@@ -182,6 +185,7 @@ def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> 
     def of_subject(eta, subject):
         def moments(eta):
             density = observation_density(model, eta, subject)
+            refuse_categories(density, f"{type(model).__name__}.observations")
             mean = jnp.where(subject.mask, density.mean, 0.0)
             return mean, (mean, jnp.where(subject.mask, density.variance, 1.0))
 

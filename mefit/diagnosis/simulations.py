@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from tqdm.auto import tqdm
@@ -14,9 +12,8 @@ from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
-from ..model.densities import eta_mean, sample_random_effects
 from ..model.model import Model
-from ..model.simulate import _simulate_responses
+from ..model.simulate import new_people
 
 _BLOCK = 50  # data sets simulated at once
 
@@ -50,13 +47,11 @@ def simulations(
 
 
 @compiled
-def _replicates(models: Model, subjects: Subject, keys: Any, turns: Array | None, pooled: bool) -> Array:
-    count = subjects.time.shape[0]
+def _replicates(models: Model, subjects: Subject, keys: Any, turns: Array | None, at_mean: bool) -> Array:
+    """A data set (N, n) of each key, from the model or from the draw of this turn."""
 
-    def one(key, turn):
-        model = models if turn is None else jax.tree.map(lambda a: a[turn] if eqx.is_array(a) else a, models)
-        key_eta, key_y = jax.random.split(key)
-        eta = jnp.tile(eta_mean(model), (count, 1)) if pooled else sample_random_effects(model, count, key_eta)
-        return _simulate_responses._function(model, eta, subjects, jax.random.split(key_y, count))
+    def replicate(key, turn):
+        key_effects, key_responses = jax.random.split(key)
+        return new_people(models, turn, subjects, key_effects, key_responses, at_mean=at_mean)
 
-    return jax.vmap(one)(keys, turns)
+    return jax.vmap(replicate)(keys, turns)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from ..data.subject import Subject, as_dict
 from ..model.densities import eta_mean, observation_density
 from ..model.model import Model
-from ..model.outcomes import plain
+from ..model.outcomes import unwrapped
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -21,17 +21,22 @@ def gaussian_effects(model: Model) -> tuple[Float[Array, " K"], Float[Array, "K 
         return jnp.zeros(0), jnp.zeros((0, 0))
     if isinstance(effects, dist.MultivariateNormal):
         return effects.loc, effects.scale_tril
-    if isinstance(normal := plain(effects), dist.Normal):
-        return eta_mean(model), jnp.diag(jnp.reshape(jnp.broadcast_to(normal.scale, effects.shape()), -1))
-    what = f"{type(model).__name__}.random_effects returns {type(effects).__name__}"
-    advice = "use Laplace or AGQ, or a Normal or MultivariateNormal"
-    raise ValueError(f"FO and FOCE need Gaussian random effects, but {what}: {advice}.")
+    normal = unwrapped(effects)
+    if isinstance(normal, dist.Normal):
+        scale = jnp.broadcast_to(normal.scale, effects.shape())
+        return eta_mean(model), jnp.diag(jnp.reshape(scale, -1))
+    raise ValueError(
+        f"FO and FOCE need Gaussian random effects, but {type(model).__name__}.random_effects returns "
+        f"{type(effects).__name__}: use Laplace or AGQ, or a Normal or MultivariateNormal."
+    )
 
 
 def stacked(subject: Subject) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
     """Responses and mask of a subject, several outcomes one after the other in the order of their names."""
-    y, mask = (as_dict(x) for x in (subject.y, subject.mask))
-    return tuple(jnp.concatenate([x[k] for k in sorted(x)]) for x in (y, mask))  # type: ignore[return-value]
+    y = as_dict(subject.y)
+    mask = as_dict(subject.mask)
+    names = sorted(y)
+    return jnp.concatenate([y[k] for k in names]), jnp.concatenate([mask[k] for k in names])
 
 
 def gaussian_moments(
@@ -41,18 +46,26 @@ def gaussian_moments(
 
     Rows without a response get mean y and variance 1. ValueError where an outcome is not Gaussian, or is censored.
     """
-    refusal, means, variances = "FO and FOCE linearise a Gaussian observation", [], []
+    shape = subject.time.shape
+    means = []
+    variances = []
     for name, density in sorted(as_dict(observation_density(model, eta, subject)).items()):
-        density, shape = plain(density), subject.time.shape
-        if not isinstance(density, dist.Normal):
-            what = f"{type(model).__name__}.observations returns {type(density).__name__}" + f" for {name}" * bool(name)
-            raise ValueError(f"{refusal}, but {what}: use Laplace, AGQ or ImportanceSampling.")
-        means.append(jnp.broadcast_to(density.loc, shape))
-        variances.append(jnp.broadcast_to(density.scale**2, shape))
+        normal = unwrapped(density)
+        if not isinstance(normal, dist.Normal):
+            of_outcome = f" for {name}" if name else ""
+            raise ValueError(
+                f"FO and FOCE linearise a Gaussian observation, but {type(model).__name__}.observations returns "
+                f"{type(normal).__name__}{of_outcome}: use Laplace, AGQ or ImportanceSampling."
+            )
+        means.append(jnp.broadcast_to(normal.loc, shape))
+        variances.append(jnp.broadcast_to(normal.scale**2, shape))
     if subject.censored is not None:
-        raise ValueError(f"{refusal}, and a censored one is none: use Laplace or AGQ.")
+        raise ValueError(
+            "FO and FOCE linearise a Gaussian observation, and a censored one is none: use Laplace or AGQ."
+        )
     y, mask = stacked(subject)
-    return jnp.where(mask, jnp.concatenate(means), y), jnp.where(mask, jnp.concatenate(variances), 1.0)
+    f = jnp.where(mask, jnp.concatenate(means), y)
+    return f, jnp.where(mask, jnp.concatenate(variances), 1.0)
 
 
 def gaussian_marginal(residual: Array, jacobian: Array, chol: Array, variance: Array, mask: Array) -> Array:

@@ -5,6 +5,7 @@ All chains of all subjects move at once: `eta` is (C, N, K), and `value` (C, N) 
 
 import abc
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -76,7 +77,30 @@ class PriorProposal(Kernel):
         return new, log_effects(target.model, eta) - log_effects(target.model, new)
 
 
-class RandomWalk(Kernel):
+class Walk(Kernel):
+    """Base of Gaussian steps that learn how wide to be: a scale, or several, times the SD in p(eta | theta).
+
+    After each iteration a scale is multiplied by exp(0.4 gain (accepted - target)).
+    """
+
+    target: eqx.AbstractVar[float]
+
+    def init(self, model, subjects):
+        return jnp.full(self.moves(model) // self.steps, 0.5, float)
+
+    def adapt(self, tuning, accepted, gain):
+        taken = jnp.mean(accepted.reshape(self.steps, -1), 0)
+        return tuning * jnp.exp(0.4 * gain * (taken - self.target))
+
+    def moved(
+        self, key: PRNGKeyArray, model: Model, eta: Float[Array, "C N K"], scale: Array
+    ) -> tuple[Float[Array, "C N K"], Float[Array, "C N"]]:
+        """eta after a Gaussian step, which is as likely as the step back; `scale` is one number, or (K,)."""
+        step = scale * finite_sd(model) * jax.random.normal(key, eta.shape)
+        return eta + step, jnp.zeros(eta.shape[:-1])
+
+
+class RandomWalk(Walk):
     """A Gaussian step in all random effects at once, as wide as a scale times their SD in p(eta | theta).
 
     After each iteration the scale is multiplied by exp(0.4 gain (accepted - target)).
@@ -87,20 +111,14 @@ class RandomWalk(Kernel):
     target: float = 0.3
     label: ClassVar[str] = "random walk"
 
-    def init(self, model, subjects):
-        return jnp.full(self.moves(model) // self.steps, 0.5, float)
-
-    def adapt(self, tuning, accepted, gain):
-        return tuning * jnp.exp(0.4 * gain * (jnp.mean(accepted.reshape(self.steps, -1), 0) - self.target))
-
     def propose(self, key, target, eta, tuning, move):
-        step = tuning * finite_sd(target.model) * jax.random.normal(key, eta.shape)
-        return eta + step, jnp.zeros(eta.shape[:-1])
+        return self.moved(key, target.model, eta, tuning)
 
 
-class ComponentWise(RandomWalk):
+class ComponentWise(Walk):
     """A random walk in one random effect after the other, each with a scale of its own, adapted as in `RandomWalk`."""
 
+    steps: int = 2
     target: float = 0.4
     label: ClassVar[str] = "component-wise"
 
@@ -108,8 +126,9 @@ class ComponentWise(RandomWalk):
         return self.steps * eta_size(model)
 
     def propose(self, key, target, eta, tuning, move):
-        one = jnp.arange(eta.shape[-1]) == move % eta.shape[-1]
-        return super().propose(key, target, eta, jnp.where(one, tuning, 0.0), move)
+        count = eta.shape[-1]
+        moving = jnp.arange(count) == move % count
+        return self.moved(key, target.model, eta, jnp.where(moving, tuning, 0.0))
 
 
 class LaplaceProposal(Kernel):
@@ -133,33 +152,65 @@ class LaplaceProposal(Kernel):
         return jnp.tile(start, (subjects, 1)), eye, eye
 
     def learn(self, target, tuning):
-        def one(start, subject):
-            mode = self.newton.search(lambda e, args: log_joint(args[0], e, args[1]), start, (target.model, subject))
+        model = target.model
+
+        def log_density(eta, args):
+            return log_joint(args[0], eta, args[1])
+
+        def follow(start, subject):
+            mode = self.newton.search(log_density, start, (model, subject))
             lower = jnp.linalg.cholesky(mode.precision)
             sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            lower = jnp.where(sound, lower, jnp.diag(1.0 / finite_sd(target.model)))
+            lower = jnp.where(sound, lower, jnp.diag(1.0 / finite_sd(model)))
             inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
-            return jnp.where(sound, mode.eta, eta_mean(target.model)), lower, inverse
+            return jnp.where(sound, mode.eta, eta_mean(model)), lower, inverse
 
-        return jax.vmap(one)(tuning[0], target.subjects)
+        return jax.vmap(follow)(tuning[0], target.subjects)
 
     def propose(self, key, target, eta, tuning, move):
         mode, lower, inverse = tuning
-        k, df = eta.shape[-1], self.degrees_of_freedom
-        odd, pairs = (0, 0) if math.isinf(df) else (int(df) % 2, int(df) // 2)
-        key_z, key_pairs = jax.random.split(key)
-        normal = jax.random.normal(key_z, (*eta.shape[:-1], k + odd))
-        # Chi-squared is twice a sum of exponentials, cheaper than Gaussians, and one square more if df is odd.
-        chi_squared = 2.0 * jnp.sum(jax.random.exponential(key_pairs, (*eta.shape[:-1], pairs)), -1)
-        chi_squared = chi_squared + jnp.sum(normal[..., k:] ** 2, -1)
-        z = normal[..., :k] * (1.0 if math.isinf(df) else jnp.sqrt(df / chi_squared)[..., None])
-
-        def log_density(z):
-            squared = jnp.sum(z**2, -1)
-            return -0.5 * squared if math.isinf(df) else -0.5 * (df + k) * jnp.log1p(squared / df)
-
+        z = self._standardised(key, eta.shape)
         old = jnp.einsum("nba,cnb->cna", lower, eta - mode)
-        return mode + jnp.einsum("nba,cnb->cna", inverse, z), log_density(old) - log_density(z)
+        new = mode + jnp.einsum("nba,cnb->cna", inverse, z)
+        return new, self._log_density(old) - self._log_density(z)
+
+    def _standardised(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "C N K"]:
+        """Draws of Student's t with unit scale, or of a Gaussian."""
+        *chains, k = shape
+        is_gaussian = math.isinf(self.degrees_of_freedom)
+        pairs, odd = (0, 0) if is_gaussian else divmod(int(self.degrees_of_freedom), 2)
+        key_z, key_pairs = jax.random.split(key)
+        normal = jax.random.normal(key_z, (*chains, k + odd))
+        if is_gaussian:
+            return normal
+        # Chi-squared is twice a sum of exponentials, cheaper than Gaussians, and one square more if df is odd.
+        chi_squared = 2.0 * jnp.sum(jax.random.exponential(key_pairs, (*chains, pairs)), -1)
+        chi_squared = chi_squared + jnp.sum(normal[..., k:] ** 2, -1)
+        return normal[..., :k] * jnp.sqrt(self.degrees_of_freedom / chi_squared)[..., None]
+
+    def _log_density(self, z: Float[Array, "C N K"]) -> Float[Array, "C N"]:
+        """The log density of such draws, but for a constant."""
+        squared = jnp.sum(z**2, -1)
+        if math.isinf(self.degrees_of_freedom):
+            return -0.5 * squared
+        df = self.degrees_of_freedom
+        return -0.5 * (df + z.shape[-1]) * jnp.log1p(squared / df)
+
+
+class _Chains(NamedTuple):
+    """Where the chains are: eta (C, N, K), and the log joint density there (C, N)."""
+
+    eta: Array
+    value: Array
+
+
+class _Move(NamedTuple):
+    """One move of an iteration, or all of them with a leading axis."""
+
+    kernel: Array  # which kernel proposes, by its place
+    turn: Array  # which of that kernel's moves it is
+    key: PRNGKeyArray
+    log_uniform: Array  # (C, N), what the acceptance is compared with
 
 
 def sweep(
@@ -169,22 +220,48 @@ def sweep(
 
     One loop with one evaluation of the density, whichever kernel proposes, so that it is compiled once.
     """
-    pairs = [(kernel, kernel.learn(target, known)) for kernel, known in zip(kernels, tuning, strict=True)]
-    moves = [kernel.moves(target.model) for kernel in kernels]
-    which, turn = jnp.asarray([(i, move) for i, count in enumerate(moves) for move in range(count)]).T
-    key, *keys = jax.random.split(key, 1 + len(which))
-    chance = jnp.log(jax.random.uniform(key, (len(which), *eta.shape[:2])))
+    learned = [kernel.learn(target, known) for kernel, known in zip(kernels, tuning, strict=True)]
+    proposers = [_proposer(kernel, target, known) for kernel, known in zip(kernels, learned, strict=True)]
+    counts = [kernel.moves(target.model) for kernel in kernels]
+    moves = _moves_of(counts, key, eta.shape[:2])
 
-    def one(chains, inputs):
-        (eta, value), (which, turn, key, chance) = chains, inputs
-        proposers = [lambda key, eta, turn, k=k, t=t: k.propose(key, target, eta, t, turn) for k, t in pairs]
-        proposal, correction = jax.lax.switch(which, proposers, key, eta, turn)
+    def advance(chains: _Chains, move: _Move) -> tuple[_Chains, Array]:
+        proposal, correction = jax.lax.switch(move.kernel, proposers, move.key, chains.eta, move.turn)
         proposed = target.log_density(proposal)
+        accepted = move.log_uniform < proposed - chains.value + correction
         # A chain may begin where the density is zero or not a number: it takes the first proposal that has one.
-        take = jnp.isfinite(proposed) & ((chance < proposed - value + correction) | ~jnp.isfinite(value))
-        return (jnp.where(take[..., None], proposal, eta), jnp.where(take, proposed, value)), jnp.mean(take)
+        take = jnp.isfinite(proposed) & (accepted | ~jnp.isfinite(chains.value))
+        new = _Chains(
+            eta=jnp.where(take[..., None], proposal, chains.eta),
+            value=jnp.where(take, proposed, chains.value),
+        )
+        return new, jnp.mean(take)
 
-    (eta, value), taken = jax.lax.scan(one, (eta, target.log_density(eta)), (which, turn, jnp.stack(keys), chance))
-    shares = jnp.split(taken, np.cumsum(moves)[:-1])
-    adapted = tuple(k.adapt(known, share, gain) for (k, known), share in zip(pairs, shares, strict=True))
-    return eta, value, adapted, jnp.stack([jnp.mean(share) for share in shares])
+    begin = _Chains(eta, target.log_density(eta))
+    chains, taken = jax.lax.scan(advance, begin, moves)
+    shares = jnp.split(taken, np.cumsum(counts)[:-1])
+    adapted = []
+    for kernel, known, share in zip(kernels, learned, shares, strict=True):
+        adapted.append(kernel.adapt(known, share, gain))
+    return chains.eta, chains.value, tuple(adapted), jnp.stack([jnp.mean(share) for share in shares])
+
+
+def _proposer(kernel: Kernel, target: Target, tuning: PyTree) -> Callable:
+    """The kernel's proposal as a function of what changes from move to move."""
+
+    def propose(key: PRNGKeyArray, eta: Array, turn: Array) -> tuple[Array, Array]:
+        return kernel.propose(key, target, eta, tuning, turn)
+
+    return propose
+
+
+def _moves_of(counts: list[int], key: PRNGKeyArray, shape: tuple[int, ...]) -> _Move:
+    """All moves of an iteration, `counts` of each kernel, for chains and subjects of this shape (C, N)."""
+    total = sum(counts)
+    key, *keys = jax.random.split(key, 1 + total)
+    return _Move(
+        kernel=jnp.asarray(np.repeat(np.arange(len(counts)), counts)),
+        turn=jnp.asarray(np.concatenate([np.arange(count) for count in counts])),
+        key=jnp.stack(keys),
+        log_uniform=jnp.log(jax.random.uniform(key, (total, *shape))),
+    )

@@ -2,13 +2,12 @@
 
 from typing import Any
 
+from ..base.chance import require_key
 from ..data.population import Population, one_outcome
 from ..methods.maximise import as_method
 from ..methods.method import Method
 from ..methods.two_stage import TwoStage
 from ..model.densities import eta_size
-from ..model.model import Model
-from ..model.parameters import parameters
 from ..objectives.joint import JointMLE, NaivePooled
 from ..objectives.objective import NOT_ESTIMATED, Objective
 from .fitted import Estimated
@@ -48,17 +47,6 @@ def pools_subjects(method: Objective | Method) -> bool:
 # ---------------------------------------------------------------- of a model, and of a fit
 
 
-def eta_names(model: Model) -> tuple[str, ...]:
-    """Names of the random effects: as declared, else eta1, eta2, ..."""
-    count = eta_size(model)
-    for parameter in parameters(model).values():
-        if parameter.domain.is_covariance:
-            if len(parameter.names) == count:
-                return parameter.names
-            break
-    return tuple(f"eta{j + 1}" for j in range(count))
-
-
 def typical(fit: Estimated) -> bool:
     """Is every eta held at its mean, by naive pooling, or is there none?"""
     return pools_subjects(fit.method) or eta_size(fit.model) == 0
@@ -88,8 +76,8 @@ def check(fit: Estimated, effects: bool = False, key: Any = (), population: Popu
     one_outcome(fit.population)
     if population is not None:
         one_outcome(population)
-    if key is None:
-        raise ValueError("this draws at random: give it a key, for instance key=jax.random.key(1).")
+    if not isinstance(key, tuple):  # the empty tuple: nothing is drawn
+        require_key(key, "this")
 
 
 def likelihood_of(fit: Estimated) -> Objective:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
+from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
 from ..data.population import Population
 from ..methods.maximise import as_method
@@ -36,8 +37,8 @@ def _problem(
     ):
         if not isinstance(value, kind):
             raise ValueError(f"fit(model, population, method) needs {example}; it got a {type(value).__name__}.")
-    if method.random and key is None:
-        raise ValueError(f"{method.label} draws at random: give it a key, for instance key=jax.random.key(1).")
+    if method.random:
+        require_key(key, method.label)
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     free_parameters(model, fixed)
     return Problem(model, population, key, fixed)

@@ -8,12 +8,12 @@ model.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from tqdm.auto import tqdm
 
+from ..base.chance import numpy_generator, require_key
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from ..model.space import free_vector
@@ -139,9 +139,8 @@ def _interrupted(done: int, asked: int, unit: str) -> tuple[str, ...]:
 
 
 def _generator(key: Any, caller: str) -> np.random.Generator:
-    if not isinstance(key, jax.Array):
-        raise ValueError(f"{caller} draws at random: give it a key, for instance key=jax.random.key(1).")
-    return np.random.default_rng(np.ravel(jax.random.key_data(key)))
+    require_key(key, caller)
+    return numpy_generator(key)
 
 
 def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tuple, details: dict) -> Uncertainty:

@@ -10,6 +10,7 @@ import optax
 import pandas as pd
 from jaxtyping import Array, Float
 
+from ..base.chance import seed_of
 from ..base.compiling import compiled
 from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
@@ -208,8 +209,7 @@ class Adam(Method):
         """The subjects of a step: in every pass through the population, each is drawn once."""
         count = len(problem.population)
         steps_of_a_pass = count // size
-        seed = np.ravel(jax.random.key_data(problem.key))
-        order = np.random.default_rng([*seed, step // steps_of_a_pass]).permutation(count)
+        order = np.random.default_rng([*seed_of(problem.key), step // steps_of_a_pass]).permutation(count)
         return order[(step % steps_of_a_pass) * size :][:size]
 
     def _state(self, problem: Problem, memory: Memory) -> State:

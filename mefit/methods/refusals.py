@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpyro.distributions.distribution import validation_enabled
 
-from ..model.densities import eta_mean, observation_density
+from ..model.densities import eta_mean, observation_density, refuse_impossible
 from ..model.numbers import entries
 from ..objectives.evaluation import Batches, evaluate
 from ..objectives.objective import Objective
@@ -27,6 +27,7 @@ def refuse_start(problem: Problem, prior: Any, values: Float[Any, " N"]) -> None
     except ValueError as error:
         values_there = [f"{entry.label} = {float(entry.value(problem.model)):.4g}" for entry in entries(problem.model)]
         raise ValueError(f"subject {who}, at {', '.join(values_there)}: {error}") from None
+    refuse_impossible(problem.model, problem.population[int(bad[0])], who)
     raise ValueError(
         f"the log-likelihood of subject {who} is not finite at the starting values: look for an error of zero "
         "(proportional, where the prediction is 0), a power or logarithm of 0 (take jnp.maximum(c, 1e-12)), "

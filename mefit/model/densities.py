@@ -12,16 +12,19 @@ from numpyro.distributions.distribution import validation_enabled
 from ..base.compiling import compiled
 from ..base.plainly import told
 from ..data.subject import Subject, as_dict
+from .categorical import impossible_response
+from .covariances import joint_covariance
 from .model import Model
 from .outcomes import log_observed
+from .rows import with_own_batch
 
 
-def _asked(model: Model, what: str, *given: Any) -> Any:
+def _asked(model: Model, method: str, *given: Any) -> Any:
     """What a model's own code returns; where it stops on what JAX cannot do, a sentence says so."""
     try:
-        return getattr(model, what)(*given)
+        return getattr(model, method)(*given)
     except (TypeError, ValueError, IndexError) as error:
-        raise told(error, f"{type(model).__name__}.{what}") from error.__cause__
+        raise told(error, f"{type(model).__name__}.{method}") from error.__cause__
 
 
 def effects_of(model: Model) -> Any:
@@ -56,8 +59,12 @@ def eta_sd(model: Model) -> Float[Array, " K"]:
 
 
 def eta_cov(model: Model) -> Float[Array, "K K"]:
-    """The covariance of the random effects in p(eta | theta)."""
-    return getattr(effects_of(model), "covariance_matrix", jnp.diag(eta_sd(model) ** 2))
+    """The covariance of the random effects in p(eta | theta).
+
+    ValueError for a law whose covariance is not known in closed form.
+    """
+    who = f"{type(model).__name__}.random_effects"
+    return joint_covariance(effects_of(model), who)
 
 
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
@@ -69,43 +76,93 @@ def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""
 def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject) -> Any:
     """`model.observations` for eta given as a plain vector: a distribution, or a dict of them by outcome.
 
-    ValueError where its code stops on what JAX cannot do, what it returns is no distribution with an entry for each
-    time, or its outcomes are not those of the data.
+    ValueError where its code stops on what JAX cannot do, what it returns is no distribution with an independent entry
+    for each time, or its outcomes are not those of the data.
     """
     who = f"{type(model).__name__}.observations"
     try:
         density = _asked(model, "observations", jnp.reshape(eta, eta_shape(model)), subject)
     except KeyError as error:
-        if (name := error.args[0]) in subject.covariates:
+        name = error.args[0]
+        if name in subject.covariates:
             raise
         known = ", ".join(subject.covariates) or "none"
-        asks = f"{who} asks for the covariate {name!r}, and the population has {known}"
-        raise ValueError(f"{asks}: name it in covariates= when the data are read.") from None
-    for one in density.values() if isinstance(density, dict) else [density]:
-        if not isinstance(one, dist.Distribution):
-            found = "nothing" if one is None else "no distribution"
-            raise ValueError(f"{who} returns {found}: end it with one, such as return dist.Normal(mean, sigma).")
-        if one.shape() not in ((), (1,), subject.time.shape):
-            raise ValueError(f"{who} returns shape {one.shape()} for {subject.time.size} times: give one entry a time.")
-    mine, data = (sorted(x) if isinstance(x, dict) else ["one without a name"] for x in (density, subject.y))
-    if mine != data:
-        names = f"the outcomes {', '.join(mine)}, and the data have {', '.join(data)}"
-        advice = "use the same names, or one outcome of the data by population.outcome(name)"
-        raise ValueError(f"{who} returns {names}: {advice}.")
+        raise ValueError(
+            f"{who} asks for the covariate {name!r}, and the population has {known}: "
+            "name it in covariates= when the data are read."
+        ) from None
+    if isinstance(density, dict):
+        density = {name: _row_by_row(part, subject, who) for name, part in density.items()}
+    else:
+        density = _row_by_row(density, subject, who)
+    if _outcomes_of(density) != _outcomes_of(subject.y):
+        raise ValueError(
+            f"{who} returns the outcomes {', '.join(_outcomes_of(density))}, and the data have "
+            f"{', '.join(_outcomes_of(subject.y))}: "
+            "use the same names, or one outcome of the data by population.outcome(name)."
+        )
     return density
+
+
+def _outcomes_of(x: Any) -> list[str]:
+    return sorted(x) if isinstance(x, dict) else ["one without a name"]
+
+
+def _row_by_row(density: Any, subject: Subject, who: str) -> dist.Distribution:
+    """One density with an entry a row; ValueError for anything else."""
+    if not isinstance(density, dist.Distribution):
+        returned = "nothing" if density is None else "no distribution"
+        raise ValueError(f"{who} returns {returned}: end it with one, such as return dist.Normal(mean, sigma).")
+    density = with_own_batch(density)
+    if density.shape() not in ((), (1,), subject.time.shape):
+        raise ValueError(f"{who} returns shape {density.shape()} for {subject.time.size} times: give one entry a time.")
+    while isinstance(density, dist.Independent):  # its entries are rows as well, though their sum is asked for
+        density = density.base_dist
+    if density.event_shape:
+        raise ValueError(
+            f"{who} returns {type(density).__name__}, whose entries depend on each other, so that a row cannot be "
+            "left out: give each time a density of its own, and what rows share to the random effects."
+        )
+    return density
+
+
+def refuse_impossible(model: Model, subject: Subject, who: Any) -> None:
+    """Raise ValueError, naming subject `who` and row, for a response that its discrete density cannot give.
+
+    For one subject with its own rows, outside of a compiled program.
+    """
+    with validation_enabled(False):
+        density = observation_density(model, eta_mean(model), subject)
+    y = as_dict(subject.y)
+    mask = as_dict(subject.mask)
+    for name, part in sorted(as_dict(density).items()):
+        wrong = impossible_response(part, y[name], mask[name])
+        if wrong is not None:
+            row, takes = wrong
+            of_outcome = f" of {name}" if name else ""
+            raise ValueError(
+                f"the response{of_outcome} of subject {who} in its row {row + 1} is {float(y[name][row]):g}, "
+                f"and {takes}: correct or recode the data, with categories counted from 0, or choose another density."
+            )
 
 
 def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
     """log p(y | theta, eta, x) of one subject, summed over its outcomes and over the rows that were observed.
 
     Rows that are padding or missing are replaced twice: their y by an observed one of the same subject, which is
-    inside the support, and their density's parameters by a constant, so that neither the value nor any derivative
-    can carry what was computed there. A censored row counts the probability of its interval.
+    inside the support, and their density's parameters by constants, so that neither the value nor any derivative can
+    carry what was computed there. A censored row counts the probability of its interval.
     """
     densities = as_dict(observation_density(model, eta, subject))
-    y, mask, censored, limit = (as_dict(x) for x in (subject.y, subject.mask, subject.censored, subject.limit))
-    parts = [log_observed(densities[k], y[k], mask[k], censored.get(k), limit.get(k)) for k in sorted(densities)]
-    return sum(parts, jnp.zeros(()))
+    y = as_dict(subject.y)
+    mask = as_dict(subject.mask)
+    censored = as_dict(subject.censored)
+    limit = as_dict(subject.limit)
+    total = jnp.zeros(())
+    for name in sorted(densities):
+        given = (y[name], mask[name], censored.get(name), limit.get(name))
+        total = total + log_observed(densities[name], *given)
+    return total
 
 
 def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:

@@ -1,6 +1,7 @@
 """Sets of values, and smooth bijections between them and the real numbers."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -13,8 +14,10 @@ from numpyro.distributions import biject_to, constraints
 class Domain(abc.ABC):
     """A set of values and a smooth bijection between it and the real numbers."""
 
-    is_covariance = False
-    is_real = False  # all real numbers: a value is its own free coordinate, and may have a unit
+    is_covariance: ClassVar[bool] = False
+    has_correlations: ClassVar[bool] = False  # does a covariance have free entries off its diagonal?
+    bounded: bool = False  # do the values lie between finite ends, so that even a flat prior is proper?
+    is_real: bool = False  # all real numbers: a value is its own free coordinate, and may have a unit
 
     @abc.abstractmethod
     def free(self, value: PyTree) -> PyTree:
@@ -44,8 +47,10 @@ class Domain(abc.ABC):
 class Bijected(Domain):
     """A domain given by a NumPyro constraint; NumPyro supplies the bijection."""
 
-    def __init__(self, constraint: constraints.Constraint, words: str):
-        self.constraint, self.words = constraint, words
+    def __init__(self, constraint: constraints.Constraint, words: str, bounded: bool = False):
+        self.constraint = constraint
+        self.words = words
+        self.bounded = bounded
         self.is_real = constraint is constraints.real
 
     def free(self, value):
@@ -64,16 +69,14 @@ class Bijected(Domain):
         return [self.constraint is constraints.positive] * self.size(value)
 
 
-class FullCovariance(Bijected):
-    """Symmetric positive definite (K, K) matrices, free as the K(K-1)/2 entries of the Cholesky factor below its
-    diagonal, followed by the K logarithms of its diagonal. The Jacobian is measured over the K(K+1)/2 entries of the
-    matrix on and below its diagonal."""
+class Covariance(Domain):
+    """Symmetric positive definite (K, K) matrices, or those of them that have a certain form."""
 
     is_covariance = True
 
-    def __init__(self):
-        words = "positive definite: every variance above zero, every correlation between -1 and 1"
-        super().__init__(constraints.positive_definite, words)
+    @abc.abstractmethod
+    def closest(self, moments: Float[Array, "K K"]) -> Float[Array, "K K"]:
+        """The matrix of this form that maximises the Gaussian likelihood for these second moments."""
 
     def problem(self, value):
         if value.ndim != 2 or value.shape[0] != value.shape[1]:
@@ -81,15 +84,39 @@ class FullCovariance(Bijected):
         if not np.allclose(value, value.T):
             return "must be symmetric"
         if not np.all(np.linalg.eigvalsh(value) > 0):
-            return f"must be {self.words}"
+            return "must be positive definite: every variance above zero, every correlation between -1 and 1"
         return None
 
     def log_scale(self, value):
-        size, k = self.size(value), len(value)  # the scales come last, one for each effect or for all
-        return [False] * (size - k) + [True] * min(size, k)
+        size = self.size(value)
+        scales = min(size, len(value))  # they come last, one for each effect or one for all
+        return [False] * (size - scales) + [True] * scales
 
 
-class DiagonalCovariance(FullCovariance):
+class FullCovariance(Covariance):
+    """Symmetric positive definite (K, K) matrices.
+
+    They are free as the K(K-1)/2 entries of the Cholesky factor below its diagonal, followed by the K logarithms of
+    its diagonal. The Jacobian is measured over the K(K+1)/2 entries of the matrix on and below its diagonal.
+    """
+
+    has_correlations = True
+
+    def free(self, value):
+        return biject_to(constraints.positive_definite).inv(value)
+
+    def value(self, free, like):
+        return biject_to(constraints.positive_definite)(free)
+
+    def log_jacobian(self, free, like):
+        bijection = biject_to(constraints.positive_definite)
+        return jnp.sum(bijection.log_abs_det_jacobian(free, bijection(free)))
+
+    def closest(self, moments):
+        return moments
+
+
+class DiagonalCovariance(Covariance):
     """Diagonal (K, K) covariance matrices, free as the K logarithms of the standard deviations."""
 
     def free(self, value):
@@ -99,16 +126,17 @@ class DiagonalCovariance(FullCovariance):
         return jnp.diag(jnp.exp(2.0 * free))
 
     def log_jacobian(self, free, like):
-        """Measured over the variances: K of them, or the one that all share."""
-        return jnp.sum(jnp.log(2.0) + 2.0 * free)
+        """Measured over the K variances."""
+        return _log_jacobian_of_variances(free)
+
+    def closest(self, moments):
+        return jnp.diag(jnp.diagonal(moments))
 
     def problem(self, value):
-        if value.ndim == 2 and np.any(value != np.diag(np.diagonal(value))):
-            return "is declared diagonal, so every entry off the diagonal must be zero"
-        return super().problem(value)
+        return _problem_off_the_diagonal(value) or super().problem(value)
 
 
-class ScalarCovariance(DiagonalCovariance):
+class ScalarCovariance(Covariance):
     """One variance times the identity (K, K), free as the logarithm of the standard deviation."""
 
     def free(self, value):
@@ -117,11 +145,29 @@ class ScalarCovariance(DiagonalCovariance):
     def value(self, free, like):
         return jnp.exp(2.0 * free) * jnp.eye(len(like))
 
+    def log_jacobian(self, free, like):
+        """Measured over the one variance that all share."""
+        return _log_jacobian_of_variances(free)
+
+    def closest(self, moments):
+        return jnp.trace(moments) / len(moments) * jnp.eye(len(moments))
+
     def problem(self, value):
-        problem = super().problem(value)
+        problem = _problem_off_the_diagonal(value) or super().problem(value)
         if problem is None and np.ptp(np.diagonal(value)) > 0:
             return "is declared as one variance times the identity, so all its variances must be equal"
         return problem
+
+
+def _log_jacobian_of_variances(log_sd: Array) -> Float[Array, ""]:
+    """log |d variance / d log SD| = log 2 + 2 log SD, summed."""
+    return jnp.sum(jnp.log(2.0) + 2.0 * log_sd)
+
+
+def _problem_off_the_diagonal(value: np.ndarray) -> str | None:
+    if value.ndim == 2 and np.any(value != np.diag(np.diagonal(value))):
+        return "is declared diagonal, so every entry off the diagonal must be zero"
+    return None
 
 
 class Weights(Domain):

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import functools
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,11 +18,7 @@ from .parameters import parameters
 def check_values(model: eqx.Module) -> None:
     """Raise ValueError, naming the field, for a value outside its domain, or a network not declared."""
     for field in dataclasses.fields(model):
-        value, bare = getattr(model, field.name), getattr(field.default, "__module__", "") == parameters.__module__
-        network = isinstance(value, eqx.Module) and jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array))
-        if (network or bare) and field.name not in parameters(model):
-            how = f"{field.name}: ... = mf.{getattr(field.default, '__name__', 'weights')}(), and fixed= to hold it"
-            raise ValueError(f"{type(model).__name__}.{field.name} is not declared, and no fit moves it: write {how}.")
+        _check_declared(model, field)
     for name, parameter in parameters(model).items():
         value = getattr(model, name)
         leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
@@ -37,6 +33,21 @@ def check_values(model: eqx.Module) -> None:
             raise ValueError(f"{where} {problem}; it is {shown}.")
 
 
+def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
+    """Raise ValueError for a network without a declaration, or one that says `mf.positive` without its brackets."""
+    if field.name in parameters(model):
+        return
+    value = getattr(model, field.name)
+    is_network = isinstance(value, eqx.Module) and jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array))
+    without_brackets = getattr(field.default, "__module__", "") == parameters.__module__
+    if is_network or without_brackets:
+        declaration = getattr(field.default, "__name__", "weights")
+        raise ValueError(
+            f"{type(model).__name__}.{field.name} is not declared, and no fit moves it: "
+            f"write {field.name}: ... = mf.{declaration}(), and fixed= to hold it."
+        )
+
+
 class Model(eqx.Module):
     """Base of every model. A subclass declares its parameters as fields and says two things:
 
@@ -44,6 +55,7 @@ class Model(eqx.Module):
       `dist.MultivariateNormal(jnp.zeros(3), self.omega)`; leave it out for a model without random effects.
     - `observations(eta, subject)`: the distribution p(y | theta, eta, x) of the responses of one subject, with one
       entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent.
+      Where it is discrete, responses are whole numbers, and categories are counted from 0.
       Where there are several outcomes, a dict of such distributions by the names that the data give them.
 
     Parameters outside their domain raise ValueError when the model is made.
@@ -78,3 +90,8 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
     for field in dataclasses.fields(model):
         object.__setattr__(view, field.name, getattr(model, field.name))
     return view  # type: ignore[return-value]
+
+
+def draw_of(models: ModelT, draw: Any) -> ModelT:
+    """Model number `draw` of a stack of models, whose arrays have a leading axis of draws from a posterior."""
+    return jax.tree.map(lambda leaf: leaf[draw] if eqx.is_array(leaf) else leaf, models)

@@ -7,17 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .domains import DiagonalCovariance, Weights
+from .densities import eta_size
+from .domains import Weights
 from .model import Model
-from .parameters import effect_names, free_parameters
+from .parameters import Parameter, declared_effect_names, effect_names, free_parameters
 
 
 class Entry(NamedTuple):
-    """One number of the table: the parameter it belongs to, what it is, where it stands, its name and unit."""
+    """One number of the table."""
 
-    parameter: str
+    parameter: str  # the field it belongs to
     kind: str  # "value", "sd" or "correlation"
-    place: tuple[int, ...]
+    place: tuple[int, ...]  # where it stands in the flattened field, or in the covariance
     label: str
     unit: str
 
@@ -38,20 +39,42 @@ def entries(model: Model, fixed: Iterable[str] = ()) -> list[Entry]:
 
     Those of parameters that are held fixed are left out.
     """
-    found = []
+    out = []
     for name, parameter in free_parameters(model, fixed).items():
         value = getattr(model, name)
         if parameter.domain.is_covariance:
-            effects = effect_names(parameter.names, len(value))
-            found += [Entry(name, "sd", (k,), f"{name}[{e}]", "") for k, e in enumerate(effects)]
-            if not isinstance(parameter.domain, DiagonalCovariance):
-                for i, j in np.argwhere(np.tri(len(value), k=-1)).tolist():
-                    found.append(Entry(name, "correlation", (i, j), f"corr({effects[j]}, {effects[i]})", ""))
+            out += _entries_of_covariance(name, parameter, len(value))
         elif not isinstance(parameter.domain, Weights):
-            for k, entry in enumerate(effect_names(parameter.names, value.size, first=0)):
-                label = name if value.ndim == 0 else f"{name}[{entry}]"
-                found.append(Entry(name, "value", (k,), label, parameter.unit))
-    return found
+            out += _entries_of_array(name, parameter, value)
+    return out
+
+
+def _entries_of_covariance(name: str, parameter: Parameter, size: int) -> list[Entry]:
+    effects = effect_names(parameter.names, size)
+    out = []
+    for k, effect in enumerate(effects):
+        out.append(Entry(name, kind="sd", place=(k,), label=f"{name}[{effect}]", unit=""))
+    if not parameter.domain.has_correlations:
+        return out
+    for i, j in np.argwhere(np.tri(size, k=-1)).tolist():
+        label = f"corr({effects[j]}, {effects[i]})"
+        out.append(Entry(name, kind="correlation", place=(i, j), label=label, unit=""))
+    return out
+
+
+def _entries_of_array(name: str, parameter: Parameter, value: Array) -> list[Entry]:
+    out = []
+    for k, entry in enumerate(effect_names(parameter.names, value.size, first=0)):
+        label = name if value.ndim == 0 else f"{name}[{entry}]"
+        out.append(Entry(name, kind="value", place=(k,), label=label, unit=parameter.unit))
+    return out
+
+
+def eta_names(model: Model) -> tuple[str, ...]:
+    """Names of the random effects: as declared, else eta1, eta2, ..."""
+    count = eta_size(model)
+    declared = declared_effect_names(model)
+    return declared if len(declared) == count else tuple(f"eta{j + 1}" for j in range(count))
 
 
 def labels_of(model: Model, fixed: Iterable[str] = ()) -> list[str]:

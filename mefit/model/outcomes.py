@@ -2,11 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float
+
+from .categorical import log_prob
+from .rows import without_unseen_rows
 
 
 class Event(dist.Distribution):
@@ -36,12 +38,13 @@ class Event(dist.Distribution):
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Refused: a row's time is given, and an event's time is what is random."""
-        remedy = "draw its time from the cumulative hazard, H(t) = -log(uniform), and simulate the other outcomes by"
-        what = "An Event has its time in the data, so it cannot be simulated there"
-        raise ValueError(f"{what}; {remedy} population.outcome(name).")
+        raise ValueError(
+            "An Event has its time in the data, so it cannot be simulated there; draw its time from the cumulative "
+            "hazard, H(t) = -log(uniform), and simulate the other outcomes by population.outcome(name)."
+        )
 
 
-def plain(density: dist.Distribution) -> dist.Distribution:
+def unwrapped(density: dist.Distribution) -> dist.Distribution:
     """The density of one row, without wrappers that only say its shape."""
     while isinstance(density, dist.Independent | dist.ExpandedDistribution):
         density = density.base_dist
@@ -49,57 +52,71 @@ def plain(density: dist.Distribution) -> dist.Distribution:
 
 
 def log_interval(density: dist.Distribution, lower: Array, upper: Array) -> Array:
-    """log P(lower < y < upper) for each row, where one end may be infinite; accurate far out in a Gaussian's tails.
+    """log P(lower < y < upper) for each row, where one end may be infinite.
 
-    ValueError for a density whose cumulative distribution function is not known.
+    It is accurate far out in a Gaussian's tails. ValueError for a density whose cumulative distribution function is
+    not known.
     """
-    density = plain(density)
+    density = unwrapped(density)
     if isinstance(density, dist.LogNormal):
         floor = jnp.where(lower > 0, lower, 0.0)  # log of the ends, with a finite stand-in where there is none
         low = jnp.where(floor > 0, jnp.log(jnp.where(floor > 0, floor, 1.0)), -jnp.inf)
-        return log_interval(dist.Normal(density.loc, density.scale), low, jnp.log(upper))
-    if not isinstance(density, dist.Normal):
-        try:
-            below, above = (density.cdf(jnp.where(jnp.isfinite(x), x, 0.5)) for x in (lower, upper))
-        except NotImplementedError as error:
-            needs = f"Censored responses need a cumulative distribution function, which {type(density).__name__} does"
-            remedy = "use a density that has one, such as Normal or LogNormal, or leave the responses missing"
-            raise ValueError(f"{needs} not have; {remedy}.") from error
-        return jnp.log(jnp.where(upper == jnp.inf, 1.0, above) - jnp.where(lower == -jnp.inf, 0.0, below))
-    low_open, high_open = lower == -jnp.inf, upper == jnp.inf
-    ends = ((low_open, lower), (high_open, upper))
-    a, b = ((jnp.where(no_end, density.loc, x) - density.loc) / density.scale for no_end, x in ends)
+        return _log_gaussian_interval(dist.Normal(density.loc, density.scale), low, jnp.log(upper))
+    if isinstance(density, dist.Normal):
+        return _log_gaussian_interval(density, lower, upper)
+    try:
+        below = density.cdf(jnp.where(jnp.isfinite(lower), lower, 0.5))
+        above = density.cdf(jnp.where(jnp.isfinite(upper), upper, 0.5))
+    except NotImplementedError as error:
+        raise ValueError(
+            "Censored responses need a cumulative distribution function, which "
+            f"{type(density).__name__} does not have; use a density that has one, such as Normal or LogNormal, "
+            "or leave the responses missing."
+        ) from error
+    above = jnp.where(upper == jnp.inf, 1.0, above)
+    below = jnp.where(lower == -jnp.inf, 0.0, below)
+    return jnp.log(above - below)
+
+
+def _log_gaussian_interval(density: dist.Normal, lower: Array, upper: Array) -> Array:
+    """log P(lower < y < upper) of a Gaussian, from the logarithm of its distribution function."""
+    low_open = lower == -jnp.inf
+    high_open = upper == jnp.inf
     one_sided = low_open | high_open
+    a = (jnp.where(low_open, density.loc, lower) - density.loc) / density.scale
+    b = (jnp.where(high_open, density.loc, upper) - density.loc) / density.scale
     # both ends on the left, where the difference of two probabilities keeps its digits
     flip = (a + b > 0) & ~one_sided
-    left, right = jnp.where(flip, -b, a), jnp.where(flip, -a, b)
+    left = jnp.where(flip, -b, a)
+    right = jnp.where(flip, -a, b)
     near = log_ndtr(jnp.where(one_sided, jnp.where(low_open, b, -a), right))
     gap = jnp.where(one_sided, -1.0, log_ndtr(jnp.where(one_sided, 0.0, left)) - near)
     return jnp.where(one_sided, near, near + jnp.log1p(-jnp.exp(gap)))
 
 
 def log_observed(
-    density: dist.Distribution, y: Array, mask: Array, censored: Array | None, limit: Array | None
+    density: dist.Distribution,
+    y: Array,
+    mask: Array,
+    censored: Array | None,
+    limit: Array | None,
 ) -> Float[Array, ""]:
     """log p of one outcome of one subject, summed over its observed rows: a density, or an interval's probability.
 
     Source for responses below the limit of quantification: Beal (2001), J. Pharmacokinet. Pharmacodyn. 28, method M3;
     with 0 as the interval's lower end, M4.
     """
-
-    def mask_leaf(leaf: Any) -> Any:
-        is_row_wise = jnp.ndim(leaf) == 1 and jnp.shape(leaf) == mask.shape and jnp.issubdtype(leaf.dtype, jnp.floating)
-        return jnp.where(mask, leaf, 0.5) if is_row_wise else leaf
-
-    density = jax.tree.map(mask_leaf, density)
+    density = without_unseen_rows(density, mask)
     stand_in = y[jnp.argmax(mask)]
     if density.support is not dist.constraints.real:
         # a subject may lack one of several outcomes altogether: then any value inside the support does
-        stand_in = jnp.where(jnp.any(mask), stand_in, jnp.mean(density.support.feasible_like(y)))
+        inside = jnp.mean(density.support.feasible_like(y))
+        stand_in = jnp.where(jnp.any(mask), stand_in, inside)
     y = jnp.where(mask, y, stand_in)
     if censored is None or limit is None:
-        return jnp.sum(jnp.where(mask, density.log_prob(y), 0.0))
+        return jnp.sum(jnp.where(mask, log_prob(density, y), 0.0))
     cut = mask & (censored != 0)
-    lower, upper = jnp.where(censored > 0, limit, y), jnp.where(censored > 0, y, limit)
+    lower = jnp.where(censored > 0, limit, y)
+    upper = jnp.where(censored > 0, y, limit)
     inside = log_interval(density, jnp.where(cut, lower, -jnp.inf), jnp.where(cut, upper, y))
-    return jnp.sum(jnp.where(cut, inside, jnp.where(mask, density.log_prob(y), 0.0)))
+    return jnp.sum(jnp.where(cut, inside, jnp.where(mask, log_prob(density, y), 0.0)))

@@ -30,13 +30,15 @@ class Parameter(NamedTuple):
 
     domain: Domain
     unit: str
-    prior: Any
-    names: tuple[str, ...]
+    prior: Any  # a NumPyro distribution, a penalty of a network as a whole, or None
+    names: tuple[str, ...]  # of the entries of an array, or of the random effects of a covariance
 
 
 def _as_array(value: Any) -> Array:
     """A float64 array. By way of NumPy, which compiles nothing, unless the value is being traced."""
-    return jnp.asarray(value, float) if isinstance(value, jax.core.Tracer) else jnp.asarray(np.asarray(value, float))
+    if not isinstance(value, jax.core.Tracer):
+        value = np.asarray(value, float)
+    return jnp.asarray(value, float)
 
 
 def _declare(domain: Domain, unit: str, prior: Any, names: Iterable[str]) -> Any:
@@ -62,12 +64,14 @@ def interval(low: float, high: float, unit: str = "", prior: Any = None, names: 
     if not low < high:
         raise ValueError(f"interval({low}, {high}) is empty: give the lower end first.")
     constraint = constraints.open_interval(low, high)
-    return _declare(Bijected(constraint, f"strictly between {low:g} and {high:g}"), unit, prior, names)
+    domain = Bijected(constraint, f"strictly between {low:g} and {high:g}", bounded=True)
+    return _declare(domain, unit, prior, names)
 
 
 def simplex(prior: Any = None, names: Iterable[str] = ()) -> Any:
     """A vector of positive shares that sum to one, free by stick breaking. `prior` as in `real`."""
-    return _declare(Bijected(constraints.simplex, "a vector of positive shares that sum to 1"), "", prior, names)
+    domain = Bijected(constraints.simplex, "a vector of positive shares that sum to 1", bounded=True)
+    return _declare(domain, "", prior, names)
 
 
 def covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
@@ -106,9 +110,12 @@ def free_parameters(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, P
     """The parameters that are not held fixed. Raises ValueError where a name in `fixed` is not a parameter."""
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     declared = parameters(model)
-    if strange := [name for name in fixed if name not in declared]:
-        kind, known = type(model).__name__, ", ".join(declared) or "none, the model declares no parameters"
-        raise ValueError(f"fixed names {strange[0]!r}, which is not a parameter of {kind}: choose from {known}.")
+    for name in fixed:
+        if name not in declared:
+            known = ", ".join(declared) or "none, the model declares no parameters"
+            raise ValueError(
+                f"fixed names {name!r}, which is not a parameter of {type(model).__name__}: choose from {known}."
+            )
     return {name: parameter for name, parameter in declared.items() if name not in fixed}
 
 
@@ -119,9 +126,17 @@ def has_network(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
 
 def has_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> bool:
     """Does any parameter that is not fixed declare a prior?"""
-    return any(p.prior is not None for p in free_parameters(model, fixed).values())
+    return any(parameter.prior is not None for parameter in free_parameters(model, fixed).values())
 
 
 def effect_names(names: tuple[str, ...], count: int, first: int = 1) -> tuple[str, ...]:
-    """The declared names of the random effects, or of an array's entries; else their numbers from `first`."""
+    """The declared names of `count` random effects, or of an array's entries; else their numbers from `first`."""
     return names if len(names) == count else tuple(str(k + first) for k in range(count))
+
+
+def declared_effect_names(model: eqx.Module) -> tuple[str, ...]:
+    """The names that the first covariance among a model's parameters declares; empty where there are none."""
+    for parameter in parameters(model).values():
+        if parameter.domain.is_covariance:
+            return parameter.names
+    return ()

@@ -1,6 +1,7 @@
 """Predictions: the mean of each subject's observation density, at its own times or on a grid."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,26 +12,36 @@ from jaxtyping import Array, ArrayLike, Float
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Subject, as_dict
+from .categorical import mean_of
 from .densities import eta_mean, eta_size, observation_density
 from .model import Model
 
 
-@compiled
-def _means(model: Model, eta: Array, subjects: Subject) -> Any:
-    def one(eta, subject):
-        density = observation_density(model, eta, subject)
-        mean = {k: jnp.broadcast_to(x.mean, subject.time.shape) for k, x in as_dict(density).items()}
-        return mean.get("", mean)
+def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
+    """E[y | theta, eta_i, x_i] of every subject, (N, n), a dict of these where there are several outcomes."""
+    who = f"{type(model).__name__}.observations"
 
-    return jax.vmap(one)(eta, subjects)
+    def mean(eta, subject):
+        densities = as_dict(observation_density(model, eta, subject))
+        shape = subject.time.shape
+        by_outcome = {k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()}
+        return by_outcome.get("", by_outcome)
+
+    return jax.vmap(mean)(eta, subjects)
 
 
-def _on_grid(population: Population, time: Array) -> Subject:
+_means = compiled(means)
+
+
+def on_grid(population: Population, time: Array) -> Subject:
     """The same subjects, doses and covariates with other times, where no response is known."""
     subjects = population.subjects
-    if varying := [name for name, x in subjects.covariates.items() if x.ndim == 2]:
-        what = f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known"
-        raise ValueError(f"{what}: leave `time` out, to predict at the subjects' own times.")
+    varying = [name for name, x in subjects.covariates.items() if x.ndim == 2]
+    if varying:
+        raise ValueError(
+            f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known: "
+            "leave `time` out, to predict at the subjects' own times."
+        )
     if time.ndim not in (1, 2) or time.size == 0 or time.shape[:-1] not in ((), (len(population),)):
         raise ValueError(f"time has shape {time.shape}; give (m,) for all, or ({len(population)}, m) for each its own.")
     if not np.all(np.isfinite(time)):
@@ -44,8 +55,8 @@ def _on_grid(population: Population, time: Array) -> Subject:
 def predict(
     model: Model,
     population: Population,
-    eta: Float[ArrayLike, "N K"] | None = None,
-    time: Float[ArrayLike, "..."] | None = None,
+    eta: Float[ArrayLike, "N K"] | Sequence | None = None,
+    time: Float[ArrayLike, "..."] | Sequence | None = None,
 ) -> Float[Array, "N m"] | dict[str, Float[Array, "N m"]]:
     """E[y | theta, eta_i, x_i] of every subject: the mean of `model.observations(eta_i, subject_i)`.
 
@@ -61,11 +72,15 @@ def predict(
     **Returns:** (N, n) at the subjects' own times, in the order of `population.subjects.time` (padded rows repeat the
     last time), or (N, m) on the grid; in the unit of y. A dict of these by outcome where there are several.
 
-    **Raises:** ValueError where `eta` or `time` has the wrong shape, or `time` is given and a covariate varies in time.
+    **Raises:** ValueError where `eta` or `time` has the wrong shape, `time` is given and a covariate varies in time, or
+    the responses are categories, which have no mean.
     """
-    count, k = len(population), eta_size(model)
+    count = len(population)
+    k = eta_size(model)
     eta = jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else jnp.asarray(eta, float)
     if eta.shape != (count, k):
-        what = f"{count} subjects with {k} random effects each need ({count}, {k})"
-        raise ValueError(f"eta has shape {eta.shape}, but {what}.")
-    return _means(model, eta, population.subjects if time is None else _on_grid(population, jnp.asarray(time, float)))
+        raise ValueError(
+            f"eta has shape {eta.shape}, but {count} subjects with {k} random effects each need ({count}, {k})."
+        )
+    subjects = population.subjects if time is None else on_grid(population, jnp.asarray(time, float))
+    return _means(model, eta, subjects)

@@ -1,45 +1,93 @@
-"""New responses from a model."""
+"""New people from a model: random effects, responses, and the means that responses scatter about."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Subject, as_dict
-from .densities import eta_size, observation_density, sample_random_effects
-from .model import Model
+from .densities import eta_mean, eta_size, observation_density, sample_random_effects
+from .model import Model, draw_of
+from .predict import means
 
 
-@compiled
-def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) -> Any:
-    def one(eta, subject, key):
-        densities, masks = (as_dict(x) for x in (observation_density(model, eta, subject), subject.mask))
-        keys = {k: key if k == "" else jax.random.fold_in(key, i) for i, k in enumerate(sorted(masks))}
-        rows = {k: densities[k].expand(subject.time.shape).sample(keys[k]) for k in masks}
-        y = {k: jnp.where(masks[k], x, 0.0) for k, x in rows.items()}
+def responses(model: Model, eta: Float[Array, "N K"], subjects: Subject, keys: Any) -> Any:
+    """y ~ p(y | theta, eta_i, x_i) of every subject, (N, n), a dict of these where there are several outcomes.
+
+    Each subject has its own key; a row without a response has 0.
+    """
+
+    def respond(eta, subject, key):
+        densities = as_dict(observation_density(model, eta, subject))
+        masks = as_dict(subject.mask)
+        y = {}
+        for i, name in enumerate(sorted(masks)):
+            own_key = key if name == "" else jax.random.fold_in(key, i)
+            drawn = densities[name].expand(subject.time.shape).sample(own_key)
+            y[name] = jnp.where(masks[name], drawn, 0.0)
         return y.get("", y)
 
-    return jax.vmap(one)(eta, subjects, keys)
+    return jax.vmap(respond)(eta, subjects, keys)
+
+
+def random_effects_of(model: Model, count: int, key: PRNGKeyArray, at_mean: bool = False) -> Float[Array, "count K"]:
+    """New eta ~ p(eta | theta) of `count` people, or the mean of p(eta | theta) for each."""
+    if at_mean:
+        return jnp.tile(eta_mean(model), (count, 1))
+    return sample_random_effects(model, count, key)
+
+
+def new_people(
+    models: Model,
+    draw: Any,
+    subjects: Subject,
+    key_effects: PRNGKeyArray,
+    key_responses: PRNGKeyArray | None,
+    *,
+    at_mean: bool,
+) -> Any:
+    """One replicate of `subjects` with new random effects: their responses, or the means of these.
+
+    **Arguments:**
+
+    - `models`: a model; or, with the number `draw`, a stack of models, whose arrays have a leading axis of draws.
+    - `subjects`: N of them, whose times, doses and covariates to use.
+    - `key_effects`: draws the random effects; with `at_mean` they are at their mean instead.
+    - `key_responses`: draws the responses; without it the result is E[y | theta, eta, x].
+
+    **Returns:** (N, n), or a dict of these by outcome. It is to be traced: the caller compiles it, under `vmap` over
+    replicates with a draw and keys of their own.
+    """
+    count = subjects.time.shape[0]
+    model = models if draw is None else draw_of(models, draw)
+    eta = random_effects_of(model, count, key_effects, at_mean)
+    if key_responses is None:
+        return means(model, eta, subjects)
+    return responses(model, eta, subjects, jax.random.split(key_responses, count))
+
+
+simulate_responses = compiled(responses)
 
 
 def simulate(
-    model: Model, population: Population, key: PRNGKeyArray, eta: Float[ArrayLike, "N K"] | None = None
+    model: Model, population: Population, key: PRNGKeyArray, eta: Float[ArrayLike, "N K"] | Sequence | None = None
 ) -> Population:
     """The population with new responses y ~ p(y | theta, eta, x) at its own times, doses and covariates.
 
     New random effects eta ~ p(eta | theta) are drawn unless `eta` (N, K) is given. Rows without a response stay so;
     a response that was censored is drawn as a number.
     """
-    if not isinstance(key, jax.Array):
-        raise ValueError("simulate draws at random: give it a key, for instance key=jax.random.key(1).")
+    require_key(key, "simulate")
     count = len(population)
     key_eta, key_y = jax.random.split(key)
-    eta = sample_random_effects(model, count, key_eta) if eta is None else eta
+    eta = random_effects_of(model, count, key_eta) if eta is None else eta
     eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
     if eta.shape[1] != eta_size(model):
         raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
-    y = _simulate_responses(model, eta, population.subjects, jax.random.split(key_y, count))
+    y = simulate_responses(model, eta, population.subjects, jax.random.split(key_y, count))
     return population.with_responses(y)

@@ -13,10 +13,10 @@ from scipy.stats import chi2, norm
 from ..decisions.regimens import Regimens
 from ..diagnosis.residuals import random_effects_table, residuals
 from ..diagnosis.vpc import VPC
-from ..fitting.about import eta_names
 from ..fitting.result import Fit
 from ..inference.profile import Profile
 from ..inference.standard_errors import Uncertainty, observed_information
+from ..model.numbers import eta_names
 from . import style
 
 __all__ = [

@@ -24,14 +24,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..data.population import Population, one_outcome
-from ..fitting.about import climbs_a_likelihood, eta_names, pools_subjects, treats_subjects_alone
+from ..fitting.about import climbs_a_likelihood, pools_subjects, treats_subjects_alone
 from ..fitting.result import Fit
 from ..methods.method import Method
 from ..methods.nuts.draws import Draws
 from ..model.densities import eta_mean, eta_sd, eta_size, log_random_effects
-from ..model.domains import DiagonalCovariance
 from ..model.model import Model
-from ..model.numbers import Entry, entries
+from ..model.numbers import Entry, entries, eta_names
 from ..model.parameters import parameters
 from ..model.predict import predict
 from ..objectives.objective import Objective
@@ -286,7 +285,7 @@ def _prior_density(fit: Fit, entry: Entry, x: np.ndarray) -> np.ndarray | None:
     prior = parameter.prior
     if prior is None or prior.event_dim or entry.kind == "correlation" or isinstance(prior, dist.ImproperUniform):
         return None
-    if parameter.domain.is_covariance and not isinstance(parameter.domain, DiagonalCovariance):
+    if parameter.domain.has_correlations:
         return None
     inside = np.ones(x.shape, bool)
     values = x

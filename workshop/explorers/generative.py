@@ -17,7 +17,7 @@ from mefit.data.population import Population
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_size, sample_random_effects
 from mefit.model.predict import predict
-from mefit.model.simulate import _simulate_responses as respond
+from mefit.model.simulate import simulate_responses as respond
 from workshop.explorers.panel import Control, Explorer, Refused, Slider, Switch
 
 PERCENTILES = (5, 25, 50, 75, 95)

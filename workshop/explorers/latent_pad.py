@@ -23,7 +23,7 @@ from mefit import style
 from mefit.base.compiling import compiled
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
-from mefit.model.predict import _on_grid
+from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
 from workshop.explorers.panel import Control, Explorer, Refused, Slider
 
@@ -79,7 +79,7 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
 
     chosen = tuple(subjects)
     some = fit.population[list(chosen)]
-    smooth, found = _on_grid(some, jnp.asarray(time)), []
+    smooth, found = on_grid(some, jnp.asarray(time)), []
     for i in range(len(chosen)):
         one, its_grid = jax.tree.map(lambda x, i=i: x[i], (some.subjects, smooth))
         curves, value = look(one, its_grid)

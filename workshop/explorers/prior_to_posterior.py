@@ -24,7 +24,7 @@ from mefit.base.compiling import compiled
 from mefit.data.population import Population
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
-from mefit.model.predict import _on_grid
+from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
 from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
@@ -62,7 +62,7 @@ class Watch:
         self.people, self.subjects, self.truth = people, tuple(subjects), truth
         self.time = time_grid(people, 81)
         self.some = people[list(self.subjects)]
-        self.smooth = _on_grid(self.some, jnp.asarray(self.time))
+        self.smooth = on_grid(self.some, jnp.asarray(self.time))
         effects: Any = model.random_effects()
         self.mean = np.asarray(eta_mean(model))
         self.scale = np.broadcast_to(np.sqrt(np.asarray(effects.variance)).reshape(-1), 2)

@@ -3,8 +3,6 @@
 import dataclasses
 from functools import cached_property
 
-import equinox as eqx
-import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -12,7 +10,7 @@ from numpyro.diagnostics import effective_sample_size, gelman_rubin
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from ...model.model import Model
+from ...model.model import Model, draw_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Draws:
 
     def model(self, i: int) -> Model:
         """The model at draw i."""
-        return jax.tree.map(lambda leaf: leaf[i] if eqx.is_array(leaf) else leaf, self.models)
+        return draw_of(self.models, i)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from numpyro.infer import NUTS as _Kernel
 from ...base.compiling import compiled
 from ...data.subject import Subject
 from ...effects.gaussian import gaussian_effects
-from ...model.densities import eta_size, log_conditional, log_random_effects
+from ...model.densities import eta_size, log_conditional, log_random_effects, refuse_impossible
 from ...model.model import Model
 from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
@@ -96,6 +96,8 @@ class NUTS(Method):
         target = self._target(problem, natural_scale(problem))
         chains, records = _begin(target, jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(records["log_density"])):
+            for i, who in enumerate(problem.population.ids):
+                refuse_impossible(problem.model, problem.population[i], who)
             raise ValueError(
                 "the log posterior is not finite at the starting values: look for a start outside a prior's support, "
                 "a residual error of zero, or a response outside the density's support."

@@ -3,10 +3,9 @@
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
-from numpyro.distributions import constraints
 
 from ...base.compiling import compiled
-from ...model.domains import FullCovariance, Weights
+from ...model.domains import Weights
 from ...model.model import Model
 from ...model.parameters import free_parameters
 from ...model.space import Space
@@ -14,8 +13,6 @@ from ...objectives.evaluation import terms_of
 from ...objectives.objective import Objective
 from ..method import Problem
 from ..steps import natural_scale
-
-_UNBOUNDED = (constraints.real, constraints.positive, constraints.positive_definite)
 
 
 @compiled
@@ -44,9 +41,8 @@ def _open_ended(problem: Problem) -> list[str]:
             base = base.base_dist
         known = type(base).__module__.startswith("numpyro.") and not isinstance(base, dist.ImproperUniform)
         # Priors of the variances leave the covariances of a full matrix flat.
-        whole = known and (prior.event_dim == 2 or type(domain) is not FullCovariance)
-        bounded = getattr(domain, "constraint", None) not in (None, *_UNBOUNDED)
-        if not (whole or bounded or isinstance(domain, Weights)):
+        whole = known and (prior.event_dim == 2 or not domain.has_correlations)
+        if not (whole or domain.bounded or isinstance(domain, Weights)):
             names.append(name)
     return names
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ...base.compiling import compiled
 from ...model.densities import effects_of, eta_cov, eta_size, log_conditional, log_random_effects, sample_random_effects
 from ...model.domains import DiagonalCovariance, ScalarCovariance, Weights
-from ...model.outcomes import plain
+from ...model.outcomes import unwrapped
 from ...model.parameters import free_parameters
 from ...model.space import coordinates, set_free
 from ..method import Problem
@@ -39,12 +39,10 @@ def as_covariance(domain: Any, value: Array, k: int) -> Float[Array, "K K"]:
 
 def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Array, "K K"]:
     """The maximum likelihood covariance for these second moments, of the form that the field `value` can have."""
-    k = len(moments)
-    if isinstance(domain, ScalarCovariance) or (not domain.is_covariance and value.ndim == 0):
-        return jnp.trace(moments) / k * jnp.eye(k)
-    if isinstance(domain, DiagonalCovariance) or not domain.is_covariance:
-        return jnp.diag(jnp.diagonal(moments))
-    return moments
+    if domain.is_covariance:
+        return domain.closest(moments)
+    form = ScalarCovariance() if value.ndim == 0 else DiagonalCovariance()
+    return form.closest(moments)
 
 
 @compiled
@@ -63,7 +61,7 @@ def _survey(
         def conditional(point, eta):
             return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
 
-        gaussian = isinstance(plain(effects_of(moved(point))), dist.Normal | dist.MultivariateNormal)
+        gaussian = isinstance(unwrapped(effects_of(moved(point))), dist.Normal | dist.MultivariateNormal)
         covariance = eta_cov(moved(point)) if gaussian else jnp.full((k, k), jnp.nan)
         said = [as_covariance(free_parameters(model)[n].domain, getattr(moved(point), n), k) for n in names]
         by_point, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
