@@ -49,6 +49,7 @@ from .methods.nuts.nuts import NUTS
 from .methods.saem.saem import SAEM
 from .methods.two_stage import TwoStage
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
+from .model.free import constrain, log_prior, unconstrain
 from .model.model import Model
 from .model.outcomes import Event
 from .model.parameters import (
@@ -64,7 +65,6 @@ from .model.parameters import (
 )
 from .model.predict import predict
 from .model.simulate import simulate
-from .model.space import constrain, log_prior, unconstrain
 from .objectives.joint import JointMAP, JointMLE, NaivePooled
 from .objectives.laplace import Laplace
 from .objectives.linearised import FO, FOCE

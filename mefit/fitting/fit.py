@@ -14,9 +14,9 @@ from ..base.derivatives import first_derivatives_only
 from ..data.population import Population
 from ..methods.maximise import as_method
 from ..methods.method import Ending, Method, Problem, State
+from ..model.free import log_prior
 from ..model.model import Model
 from ..model.parameters import free_parameters
-from ..model.space import log_prior
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective
 from .result import Fit, Step

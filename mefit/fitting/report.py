@@ -12,10 +12,9 @@ from ..base.compiling import compiled
 from ..methods.nuts.draws import Draws
 from ..model.densities import eta_size
 from ..model.domains import Weights
-from ..model.model import Model
 from ..model.numbers import entries, numbers
 from ..model.parameters import free_parameters, has_network, has_prior
-from ..model.space import get_free, set_free
+from ..model.space import Space
 from .about import final_objective
 from .covariance import covariance_of
 from .fitted import Estimated, Fitted
@@ -28,9 +27,9 @@ _NO_ERRORS = "no_standard_errors"
 
 
 @compiled
-def _slopes(model: Model, fixed: tuple[str, ...]) -> tuple[Array, Array]:
+def _slopes(space: Space) -> tuple[Array, Array]:
     """The numbers of the table, and their derivatives in the free coordinates."""
-    return numbers(model), jax.jacrev(lambda x: numbers(set_free(model, fixed, x)))(get_free(model, fixed))
+    return numbers(space.template), jax.jacrev(lambda x: numbers(space.at(x)))(space.pack())
 
 
 def parameter_table(fit: Estimated) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def parameter_table(fit: Estimated) -> pd.DataFrame:
     says why.
     """
     rows = entries(fit.model)
-    values, slopes = _slopes(fit.model, fit.fixed)
+    values, slopes = _slopes(fit.space)
     slopes = np.asarray(slopes)
     error, why_none = _standard_errors(fit, slopes)
     table = pd.DataFrame(

@@ -198,5 +198,5 @@ class _Walk:
     def _working(self, u: np.ndarray) -> tuple[float, np.ndarray]:
         """The number on its unbounded scale, and its derivative in u."""
         x = self._estimates + self._root @ u
-        values, slopes = numbers_and_slopes(self._fit.model, self._fit.fixed, x)
+        values, slopes = numbers_and_slopes(self._fit.space, x)
         return float(values.working[self._row]), np.asarray(slopes.working[self._row]) @ self._root

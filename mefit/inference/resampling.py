@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 from ..base.chance import numpy_generator, require_key
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
-from ..model.space import free_vector
 from .pairs import Pairs, Values
 from .standard_errors import Uncertainty, covariance, natural, tabulate
 
@@ -42,7 +41,7 @@ def bootstrap(
     rng = _generator(key, "bootstrap")
     root = np.linalg.cholesky(covariance(fit))
     pairs = Pairs(fit)
-    centre = free_vector(fit.model, fit.fixed)
+    centre = fit.space.vector()
     count = len(fit.population)
     weights = rng.multinomial(count, np.full(count, 1.0 / count), size=replicates)
 
@@ -93,7 +92,7 @@ def sir(
         raise ValueError(f"sir cannot draw {resamples} of {samples} without replacement: give more samples.")
     count = len(fit.population)
     normal = rng.standard_normal((samples, len(root)))
-    x = free_vector(fit.model, fit.fixed) + np.sqrt(inflation) * normal @ root.T
+    x = fit.space.vector() + np.sqrt(inflation) * normal @ root.T
 
     def log_ratio(group: slice) -> Float[np.ndarray, " R"]:
         everyone_once = np.ones((len(x[group]), count))
@@ -147,8 +146,8 @@ def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tup
     """The result of vectors of free coordinates, x (R, P), that are alike likely."""
     if len(x) < 2:
         raise ValueError(f"{method}: fewer than two draws converged, which gives no spread; look at the fit first.")
-    estimate = np.asarray(natural(fit.model, fit.fixed, free_vector(fit.model, fit.fixed)[None]))[0]
-    draws = np.asarray(natural(fit.model, fit.fixed, x))
+    estimate = np.asarray(natural(fit.space, fit.space.vector()[None]))[0]
+    draws = np.asarray(natural(fit.space, x))
     low, high = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
     return tabulate(
         fit,

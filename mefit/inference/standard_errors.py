@@ -24,7 +24,7 @@ from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.numbers import Entry, entries, numbers
 from ..model.parameters import parameters
-from ..model.space import free_vector, log_prior, set_free
+from ..model.space import Space
 from ..objectives.information import inverse_information
 from .pairs import Pairs
 
@@ -87,7 +87,7 @@ def subject_scores(fit: Fit) -> Float[np.ndarray, "N P"]:
     """Derivative of each subject's log-likelihood in the free coordinates; without a prior the rows
     sum to zero."""
     every = np.arange(len(fit.population))
-    estimates = free_vector(fit.model, fit.fixed)[None]
+    estimates = fit.space.vector()[None]
     return Pairs(fit)(estimates, np.zeros_like(every), every).score
 
 
@@ -120,28 +120,28 @@ class LinkedNumbers(NamedTuple):
     working: Float[Array, "E ..."]  # on the unbounded scale of each
 
 
-def _linked(template: Model, fixed: tuple[str, ...], x: Array) -> LinkedNumbers:
-    values = numbers(set_free(template, fixed, x), fixed)
-    links = [link_of(template, entry) for entry in entries(template, fixed)]
+def _linked(space: Space, x: Array) -> LinkedNumbers:
+    values = numbers(space.at(x), space.fixed)
+    links = [link_of(space.template, entry) for entry in entries(space.template, space.fixed)]
     working = [link.inv(value) for link, value in zip(links, values, strict=True)]
     return LinkedNumbers(values, jnp.stack(working))
 
 
 @compiled
-def numbers_and_slopes(template: Model, fixed: tuple[str, ...], x: Array) -> tuple[LinkedNumbers, LinkedNumbers]:
+def numbers_and_slopes(space: Space, x: Array) -> tuple[LinkedNumbers, LinkedNumbers]:
     """The estimated numbers of the table on both scales at x (P,), and their derivatives."""
-    return _linked(template, fixed, x), jax.jacfwd(lambda x: _linked(template, fixed, x))(x)
+    return _linked(space, x), jax.jacfwd(lambda x: _linked(space, x))(x)
 
 
 @compiled
-def natural(template: Model, fixed: tuple[str, ...], x: Array) -> Array:
+def natural(space: Space, x: Array) -> Array:
     """The estimated numbers of the table at each x (R, P)."""
-    return jax.vmap(lambda x: numbers(set_free(template, fixed, x), fixed))(x)
+    return jax.vmap(lambda x: numbers(space.at(x), space.fixed))(x)
 
 
 def _wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncertainty:
     """Standard errors by the delta method; intervals on the unbounded scales, carried back."""
-    values, slopes = numbers_and_slopes(fit.model, fit.fixed, free_vector(fit.model, fit.fixed))
+    values, slopes = numbers_and_slopes(fit.space, fit.space.vector())
     links = [link_of(fit.model, entry) for entry in entries(fit.model, fit.fixed)]
 
     def carried_back(working: np.ndarray) -> np.ndarray:
@@ -183,6 +183,11 @@ def tabulate(
     return Uncertainty(method, table, pd.DataFrame(covariance, labels, labels), **facts)
 
 
-def _prior_information(fit: Fit) -> np.ndarray:
-    prior = jax.hessian(lambda x: log_prior(set_free(fit.model, fit.fixed, x), fit.fixed))
-    return -np.asarray(jax.jit(prior)(free_vector(fit.model, fit.fixed)))
+def _prior_information(fit: Fit) -> Float[np.ndarray, "P P"]:
+    """Minus the Hessian of the log prior in the free coordinates."""
+    return -np.asarray(_prior_hessian(fit.space, fit.space.vector()))
+
+
+@compiled
+def _prior_hessian(space: Space, x: Array) -> Array:
+    return jax.hessian(space.log_prior)(x)

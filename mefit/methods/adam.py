@@ -18,7 +18,8 @@ from ..data.subject import Subject
 from ..effects.gauss_newton import GaussNewton
 from ..effects.starts import spread_over_prior
 from ..model.densities import eta_mean
-from ..model.space import Space, prior_of
+from ..model.free import prior_of
+from ..model.space import Space
 from ..objectives.evaluation import Batches, chunks_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
 from ..objectives.objective import NOT_ESTIMATED, Objective

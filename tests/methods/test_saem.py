@@ -143,7 +143,7 @@ def test_the_structure_of_a_model_is_found(linear_population, theophylline):
     ]
     for model, population, shift, covariance, newton in cases:
         problem = Problem(model, population, None, ())
-        found = find_structure(problem, Space(model).vector(), jax.random.key(1))
+        found = find_structure(problem, jax.random.key(1))
         names = [c.parameter for c in Space(model).coordinates]
         assert {names[i] for i in found.shift} == shift and found.covariance == covariance, type(model)
         assert {names[i] for i in found.newton} == newton, type(model)

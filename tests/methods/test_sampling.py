@@ -18,8 +18,8 @@ from mefit.methods.method import Problem
 from mefit.methods.nuts.draws import diagnose
 from mefit.methods.nuts.propriety import _open_ended, _tails
 from mefit.model.domains import DiagonalCovariance, FullCovariance, ScalarCovariance
+from mefit.model.free import log_jacobian
 from mefit.model.numbers import entries
-from mefit.model.space import log_jacobian
 
 
 class Weak(Additive):

@@ -16,10 +16,11 @@ from ...base.compiling import compiled
 from ...data.subject import Subject
 from ...effects.gaussian import gaussian_effects
 from ...model.densities import eta_size, log_conditional, log_random_effects, refuse_impossible
+from ...model.free import prior_of, with_values
 from ...model.model import Model
 from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
-from ...model.space import Space, prior_of, with_values
+from ...model.space import Space
 from ...objectives.evaluation import terms_of
 from ...objectives.laplace import Laplace
 from ...objectives.objective import Objective

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float
 from ...base.compiling import compiled
 from ...effects.kernels import Target, sweep
 from ...model.densities import eta_mean, eta_size, sample_random_effects
+from ...model.free import log_prior
 from ...model.model import Model
 from ...model.numbers import numbers
-from ...model.space import log_prior
 from .msteps import AdamMoments, Information, MSteps, Setting
 
 

@@ -13,9 +13,10 @@ from ...base.newton import curvature
 from ...data.subject import Subject
 from ...effects.kernels import Kernel, Target, log_effects
 from ...model.densities import eta_mean
+from ...model.free import log_prior, with_values
 from ...model.model import Model
 from ...model.parameters import free_parameters
-from ...model.space import Space, log_prior, with_values
+from ...model.space import Space
 from .structure import Structure, as_covariance, closest
 
 

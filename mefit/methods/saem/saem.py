@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from ...effects.kernels import Kernel, LaplaceProposal, RandomWalk
 from ...model.densities import eta_size
+from ...model.free import prior_of
 from ...model.model import Model
 from ...model.numbers import labels_of
-from ...model.space import prior_of
 from ...objectives.evaluation import terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
@@ -99,8 +99,7 @@ class SAEM(Method):
             )
         self.likelihood_by.rehearse(problem.model, problem.population)
         keys = jax.random.split(problem.key)
-        x = problem.space.vector()
-        structure = find_structure(problem, x, keys[0])
+        structure = find_structure(problem, keys[0])
         setting = Setting(
             kernels=self.kernels,
             structure=structure,
@@ -110,7 +109,7 @@ class SAEM(Method):
         begun = begin(setting, self.chains, keys[1])
         refuse_start(problem, begun.log_prior, begun.typical)
         trace = jax.tree.map(np.asarray, begun.trace)
-        memory = Memory(setting, begun.draws, trace, error=np.full(x.size, np.inf))
+        memory = Memory(setting, begun.draws, trace, error=np.full(problem.space.size, np.inf))
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:

@@ -9,11 +9,12 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from ...base.compiling import compiled
+from ...data.subject import Subject
 from ...model.densities import effects_of, eta_cov, eta_size, log_conditional, log_random_effects, sample_random_effects
 from ...model.domains import DiagonalCovariance, ScalarCovariance, Weights
 from ...model.outcomes import unwrapped
-from ...model.parameters import free_parameters
-from ...model.space import coordinates, set_free
+from ...model.parameters import Parameter, free_parameters
+from ...model.space import Space
 from ..method import Problem
 from ..steps import natural_scale
 
@@ -45,65 +46,112 @@ def closest(domain: Any, moments: Float[Array, "K K"], value: Array) -> Float[Ar
     return form.closest(moments)
 
 
+class Survey(NamedTuple):
+    """What was seen at T random points: of theta (J coordinates) and of eta, for every subject."""
+
+    points: Float[Any, "T J"]
+    by_theta: Float[Any, "T N J"]  # derivatives of log p(y | theta, eta)
+    by_eta: Float[Any, "T N K"]
+    of_effects: Float[Any, "T J"]  # the derivative of log p(eta | theta) in theta
+    covariance: Float[Any, "T K K"]  # of Gaussian random effects; NaN where they are not
+    by_field: list[Float[Any, "T K K"]]  # the covariance that each candidate field gives
+
+
 @compiled
 def _survey(
-    about: tuple[Any, ...], x: Array, scale: Array, places: Any, names: tuple[str, ...], key: Any
-) -> tuple[Any, ...]:
-    """At random points: values, derivatives of both densities, and the covariance, true and by each field."""
-    model, fixed, subjects = about
-    k, at, keys = eta_size(model), jnp.asarray(places, int), jax.random.split(key)
-    points = x[at] + 0.05 * scale[at] * jax.random.normal(keys[0], (_POINTS, len(places)))
+    space: Space, subjects: Subject, scale: Array, places: tuple[int, ...], names: tuple[str, ...], key: Any
+) -> Survey:
+    """The survey of some coordinates and of the candidate fields by name."""
+    model = space.template
+    k = eta_size(model)
+    which = jnp.asarray(places, int)
+    x = space.pack()
+    key_theta, key_eta = jax.random.split(key)
+    points = x[which] + 0.05 * scale[which] * jax.random.normal(key_theta, (_POINTS, len(places)))
 
-    def one(point, eta):
-        def moved(point):
-            return set_free(model, fixed, x.at[at].set(point))
+    def moved(point):
+        return space.at(x.at[which].set(point))
 
-        def conditional(point, eta):
-            return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
+    def conditional(point, eta):
+        return jax.vmap(lambda subject: log_conditional(moved(point), eta, subject))(subjects)
 
-        gaussian = isinstance(unwrapped(effects_of(moved(point))), dist.Normal | dist.MultivariateNormal)
-        covariance = eta_cov(moved(point)) if gaussian else jnp.full((k, k), jnp.nan)
-        said = [as_covariance(free_parameters(model)[n].domain, getattr(moved(point), n), k) for n in names]
-        by_point, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
-        return by_point, by_eta, jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point), covariance, said
+    def look(point, eta):
+        here = moved(point)
+        gaussian = isinstance(unwrapped(effects_of(here)), dist.Normal | dist.MultivariateNormal)
+        by_theta, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
+        domains = free_parameters(model)
+        return Survey(
+            points=point,
+            by_theta=by_theta,
+            by_eta=by_eta,
+            of_effects=jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point),
+            covariance=eta_cov(here) if gaussian else jnp.full((k, k), jnp.nan),
+            by_field=[as_covariance(domains[name].domain, getattr(here, name), k) for name in names],
+        )
 
-    return points, *jax.vmap(one)(points, sample_random_effects(model, _POINTS, keys[1]))
+    return jax.vmap(look)(points, sample_random_effects(model, _POINTS, key_eta))
 
 
-def find_structure(problem: Problem, x: np.ndarray, key: Any) -> Structure:
+def find_structure(problem: Problem, key: Any) -> Structure:
     """The kind of every coordinate.
 
     A coordinate is a shift where for each subject d log p(y | theta, eta) / dx = A_i' d log p(y | theta, eta) / d eta,
     to rounding, with one A_i at all the points (theta, eta), and p(eta | theta) does not depend on it: then the data
     see eta_i + A_i x only. For a positive parameter x is its logarithm, or else its value.
     """
-    model, k, kinds = problem.model, eta_size(problem.model), coordinates(problem.model, problem.fixed)
-    free = free_parameters(model, problem.fixed)
-    weights = tuple(i for i, c in enumerate(kinds) if isinstance(free[c.parameter].domain, Weights))
-    places = tuple(sorted(set(range(x.size)) - set(weights)))
-
-    def could_be(value: Any, domain: Any) -> bool:
-        shape = np.shape(value)
-        return shape == (k, k) if domain.is_covariance else shape in ((), (k,)) and domain.log_scale(value)[0]
-
-    names = tuple(n for n, p in free.items() if p.prior is None and could_be(getattr(model, n), p.domain))
-    about = (model, problem.fixed, problem.population.subjects)
-    scale = natural_scale(problem)
-    points, by_x, by_eta, by_effects, seen, said = jax.tree.map(
-        np.asarray, _survey(about, x, scale, places, names, key)
+    space = problem.space
+    k = eta_size(problem.model)
+    coordinates = space.coordinates
+    domains = free_parameters(problem.model, problem.fixed)
+    weights = [i for i, c in enumerate(coordinates) if isinstance(domains[c.parameter].domain, Weights)]
+    places = tuple(i for i in range(len(coordinates)) if i not in weights)
+    names = tuple(n for n, p in domains.items() if _could_be_covariance(p, getattr(problem.model, n), k))
+    survey = jax.tree.map(
+        np.asarray,
+        _survey(space, problem.population.subjects, natural_scale(problem), places, names, key),
     )
-    covariance = next((n for n, one in zip(names, said, strict=True) if np.allclose(one, seen, 1e-9, 0.0)), "")
-    variances = tuple(i for i, c in enumerate(kinds) if c.parameter == covariance)
+    covariance = ""
+    for name, claimed in zip(names, survey.by_field, strict=True):
+        if not covariance and np.allclose(claimed, survey.covariance, 1e-9, 0.0):
+            covariance = name
+    variances = tuple(i for i, c in enumerate(coordinates) if c.parameter == covariance)
     shifts: dict[int, tuple[bool, np.ndarray]] = {}
     for j, i in enumerate(places):
-        for is_natural in (False, True)[: 1 + kinds[i].log_scale]:
-            direction = _direction(by_x[:, :, j] / np.exp(is_natural * points[:, j : j + 1]), by_eta)
-            if direction is not None and i not in (*variances, *shifts) and not np.any(by_effects[:, j]):
-                shifts[i] = is_natural, direction
-    natural = tuple(is_natural for is_natural, _ in shifts.values())
-    directions = np.reshape([one for _, one in shifts.values()], (len(shifts), len(problem.population), k))
-    newton = tuple(i for i in places if i not in variances and i not in shifts)
-    return Structure(tuple(shifts), natural, np.moveaxis(directions, 0, -1), covariance, variances, weights, newton)
+        if i not in variances and not np.any(survey.of_effects[:, j]):
+            shift = _as_shift(survey, j, coordinates[i].log_scale)
+            if shift is not None:
+                shifts[i] = shift
+    directions = np.reshape([shift[1] for shift in shifts.values()], (len(shifts), len(problem.population), k))
+    return Structure(
+        shift=tuple(shifts),
+        natural=tuple(shift[0] for shift in shifts.values()),
+        directions=np.moveaxis(directions, 0, -1),
+        covariance=covariance,
+        variances=variances,
+        weights=tuple(weights),
+        newton=tuple(i for i in places if i not in variances and i not in shifts),
+    )
+
+
+def _could_be_covariance(parameter: Parameter, value: Any, k: int) -> bool:
+    """Is a field of the form of a covariance of the random effects, or of their SDs, and without a prior?"""
+    if parameter.prior is not None:
+        return False
+    if parameter.domain.is_covariance:
+        return np.shape(value) == (k, k)
+    return np.shape(value) in ((), (k,)) and parameter.domain.log_scale(value)[0]
+
+
+def _as_shift(survey: Survey, j: int, log_scale: bool) -> tuple[bool, np.ndarray] | None:
+    """Whether a coordinate shifts eta on its natural scale (or as it is), and along which direction; None if not."""
+    slope = survey.by_theta[:, :, j]
+    direction = _direction(slope, survey.by_eta)
+    if direction is not None:
+        return False, direction
+    if not log_scale:
+        return None
+    direction = _direction(slope / np.exp(survey.points[:, j : j + 1]), survey.by_eta)
+    return None if direction is None else (True, direction)
 
 
 def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:
@@ -119,7 +167,8 @@ def _direction(by_x: np.ndarray, by_eta: np.ndarray) -> np.ndarray | None:
     if not np.all(np.isfinite(size)) or not np.any(by_x):
         return None
     size = np.where(size > 0, size, 1.0)
-    left, right = (by_eta / size[..., None]).transpose(1, 0, 2), (by_x / size).T[..., None]
+    left = (by_eta / size[..., None]).transpose(1, 0, 2)
+    right = (by_x / size).T[..., None]
     direction = np.linalg.pinv(left, rcond=1e-10) @ right
     if not np.all(np.abs(left @ direction - right) < 1e-8):
         return None
