@@ -97,6 +97,6 @@ def _score(fit: Fit, by: Objective, key: PRNGKeyArray | None) -> float:
 
 
 def _check_same_data(first: Fit, other: Fit, name: str) -> None:
-    rows = [np.asarray(f.population.subjects.y)[np.asarray(f.population.subjects.mask)] for f in (first, other)]
-    if first.population.ids != other.population.ids or not np.array_equal(*rows):
+    mine, theirs = (np.asarray(f.population.subjects.y)[np.asarray(f.population.subjects.mask)] for f in (first, other))
+    if first.population.ids != other.population.ids or not np.array_equal(mine, theirs):
         raise ValueError(f"{name} was fitted to different responses, and its likelihood cannot be compared: fit again.")
