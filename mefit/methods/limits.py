@@ -33,13 +33,13 @@ class Limits:
         reach = np.array([math.log(self.factor) if c.log_scale else np.inf for c in self.coordinates])
         return Bounds(self.start - reach, self.start + reach)
 
-    def reached(self, point: Point) -> list[int]:
-        """The scales at their limits; where the optimiser has ended, those a thousandfold from their start."""
-        limit = min(self.factor, 1e3) if point.done else 0.99 * self.factor
+    def reached(self, point: Point, near: bool = False) -> list[int]:
+        """The scales at their limits; or `near` them, a thousandfold from their start."""
+        limit = min(self.factor, 1e3) if near else 0.99 * self.factor
         far = np.abs(point.x - self.start) > math.log(limit)
         return [i for i, c in enumerate(self.coordinates) if c.log_scale and i not in self.boundary and far[i]]
 
-    def stop(self, optimiser: BFGS, point: Point, loss: ValueAndGradient) -> tuple[Point, "Limits"]:
+    def stop(self, optimiser: BFGS, point: Point, loss: ValueAndGradient, near: bool) -> tuple[Point, "Limits"]:
         """What a scale at its limit means, found by looking on from the best point within the limits.
 
         The objective is unbounded where it rises at the limit and, a thousandfold further, as steeply still; the
@@ -50,7 +50,7 @@ class Limits:
         boundary = dict(self.boundary)
         climbing = []
         far_off = []
-        for i in self.reached(stopped):
+        for i in self.reached(stopped, near):
             label = self.coordinates[i].label
             end = "0" if stopped.x[i] < self.start[i] else "infinity"
             slope = abs(stopped.gradient[i]) * self.subjects
@@ -62,7 +62,7 @@ class Limits:
                 far_off.append(i)
         limits = dataclasses.replace(self, boundary=boundary)
         if climbing:
-            farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped)]))
+            farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped, near)]))
             message = (
                 f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
                 f"stopped a factor of {farthest:.1g} from the starting value"

@@ -90,9 +90,11 @@ class Maximise(Method):
         limits = memory.limits
         loss = mean_loss(self.objective, problem.space, memory.batches, len(problem.population))
         point = optimiser.step(loss, memory.point, limits.bounds)
-        if limits.reached(point):
-            point, limits = limits.stop(optimiser, point, loss)
-        elif point.converged and self.objective.likelihood:
+        at_maximum = point.converged and self.objective.likelihood
+        near = point.done and not at_maximum  # then it may have broken down, or levelled off, on the way to a limit
+        if limits.reached(point, near):
+            point, limits = limits.stop(optimiser, point, loss, near)
+        elif at_maximum:
             point, limits = limits.look_at_zero(optimiser, point, loss)
         if not point.done and state.iteration + 1 >= optimiser.max_iterations:
             steepest = problem.space.labels[int(np.argmax(np.abs(point.gradient * point.scale)))]

@@ -62,13 +62,21 @@ def joined(node):
     return isinstance(node.value, ast.GeneratorExp)
 
 
+def length_of_code(function):
+    """Its lines, without those of its docstring."""
+    told = 0
+    if ast.get_docstring(function) is not None:
+        told = function.body[0].end_lineno - function.body[0].lineno + 1
+    return function.end_lineno - function.lineno + 1 - told
+
+
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_files_functions_and_statements_are_short(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 350
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
+            assert length_of_code(node) <= 60, f"{node.name} is longer than 60 lines"
         assert not joined(node), f"line {node.lineno} joins what has nothing to do with each other"
         if isinstance(node, ast.IfExp):
             assert not isinstance(node.orelse, ast.IfExp), f"line {node.lineno} chains conditions"
