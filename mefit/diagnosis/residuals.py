@@ -34,7 +34,7 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
     if time is None:
         subjects = population.subjects
         at, dv = subjects.time, np.where(subjects.mask, subjects.y, np.nan)
-        rows = np.arange(pred.shape[1]) < population.rows[:, None]
+        rows = np.asarray(subjects.real)
     return frame_of(population, rows, TIME=np.broadcast_to(np.asarray(at), pred.shape), DV=dv, PRED=pred, IPRED=ipred)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ..base.compiling import compiled
+from ..data.by_outcome import as_given
 from ..data.population import Population
 from ..data.subject import Subject, as_dict
 from .densities import eta_mean, eta_size, observation_density
@@ -20,7 +21,7 @@ def _means(model: Model, eta: Array, subjects: Subject) -> Any:
     def one(eta, subject):
         density = observation_density(model, eta, subject)
         mean = {k: jnp.broadcast_to(x.mean, subject.time.shape) for k, x in as_dict(density).items()}
-        return mean.get("", mean)
+        return as_given(mean)
 
     return jax.vmap(one)(eta, subjects)
 
@@ -38,7 +39,8 @@ def _on_grid(population: Population, time: Array) -> Subject:
     grid = jnp.broadcast_to(time, (len(population), time.shape[-1]))
     y = jax.tree.map(lambda _: jnp.zeros(grid.shape), subjects.y)
     mask = jax.tree.map(lambda _: jnp.ones(grid.shape, bool), subjects.y)
-    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, censored=None, limit=None)
+    real = jnp.ones(grid.shape, bool)
+    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, real=real, censored=None, limit=None)
 
 
 def predict(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
+from ..data.by_outcome import as_given
 from ..data.population import Population
 from ..data.subject import Subject, as_dict
 from .densities import eta_size, observation_density, sample_random_effects
@@ -20,7 +21,7 @@ def _simulate_responses(model: Model, eta: Array, subjects: Subject, keys: Any) 
         keys = {k: key if k == "" else jax.random.fold_in(key, i) for i, k in enumerate(sorted(masks))}
         rows = {k: densities[k].expand(subject.time.shape).sample(keys[k]) for k in masks}
         y = {k: jnp.where(masks[k], x, 0.0) for k, x in rows.items()}
-        return y.get("", y)
+        return as_given(y)
 
     return jax.vmap(one)(eta, subjects, keys)
 
