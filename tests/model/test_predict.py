@@ -40,7 +40,8 @@ class CountsRows(mf.Model):
         return dist.Normal(jnp.zeros(1), 1.0)
 
     def observations(self, eta, subject):
-        return dist.Normal(jnp.full(subject.time.shape, jnp.sum(subject.real)), self.sigma)
+        count = jnp.sum(subject.real.astype(float))
+        return dist.Normal(jnp.full(subject.time.shape, count), self.sigma)
 
 
 def test_every_time_of_a_grid_is_a_row(linear_population):
