@@ -95,18 +95,15 @@ class Population(eqx.Module):
           BLQ 1 means below the limit in LLOQ or LIMIT, or in DV itself.
         - `covariates` lists columns, or maps the names that a model uses to columns; one that is
           constant within every subject becomes a scalar. A missing value is the last one before it,
-          carried forward. Where a dose row changes a covariate, its time is kept as a row without a
-          response.
+          carried forward. Where a dose changes one, its time is kept as a row without a response.
         - Occasions: a column OCC becomes the covariate "occasion", counted from 0; a model with
           inter-occasion variability picks `eta[1 + subject.covariates["occasion"].astype(int)]`,
           one random effect an occasion.
 
         Raises:
             ValueError: one sentence with subject, row (1 is the first row of data), column and
-                remedy, where a column or an id is missing; times are unsorted, negative or missing;
-                the rows of a subject are apart; a row occurs twice; a number is text or infinite; a
-                dose is negative; a subject has no observation; a covariate is not a number or is
-                missing at first; a code (EVID, MDV, CENS, SS, RATE) is not read.
+                remedy, where something is missing, unsorted, apart, twice, negative, infinite, text
+                in place of a number, or a code (EVID, MDV, CENS, SS, RATE) that is not read.
         """
         names = ColumnNames(
             id=id,
@@ -119,12 +116,16 @@ class Population(eqx.Module):
             occasion=occasion,
             covariates=covariates,
         )
-        subjects, ids, notes = read_frame(Reader(df, **csv), names)
-        outcomes = ", ".join(subjects.y) if isinstance(subjects.y, dict) else str(y)
+        return cls._read(Reader(df, **csv), names, time_label, y_label)
+
+    @classmethod
+    def _read(cls, reader: Reader, names: ColumnNames, time_label: str | None, y_label: str | None) -> "Population":
+        subjects, ids, notes = read_frame(reader, names)
+        outcomes = ", ".join(subjects.y) if isinstance(subjects.y, dict) else str(names.y)
         return cls(
             subjects=subjects,
             ids=ids,
-            time_label=time_label or time or "row",
+            time_label=time_label or names.time or "row",
             y_label=y_label or outcomes,
             notes=Notes(notes),
         )
