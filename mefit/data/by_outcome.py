@@ -24,9 +24,7 @@ def as_dict(x: Any) -> dict[str, Any]:
 
 
 def as_given(by_outcome: Mapping[str, Any]) -> Any:
-    """The inverse of `as_dict`: the dict of several outcomes, or what the single one without a name
-    holds.
-    """
+    """The inverse of `as_dict`: the dict of several outcomes, or the array of a single one."""
     return by_outcome.get(UNNAMED, by_outcome)
 
 

@@ -71,9 +71,7 @@ class Doses(eqx.Module):
 
     @classmethod
     def together(cls, doses: Sequence["Doses"]) -> "Doses":
-        """Doses of several subjects with a leading axis; shorter ones are filled up with amounts of
-        zero.
-        """
+        """Doses of several subjects with a leading axis, filled up with amounts of zero."""
         fields = {name: np.concatenate([dose_field(one, name) for one in doses]) for name in DOSE + STEADY}
         subject = np.repeat(np.arange(len(doses)), [one.time.size for one in doses])
         return cls.padded(len(doses), subject, **fields)
@@ -92,9 +90,7 @@ class Doses(eqx.Module):
 
 
 def dose_field(doses: Doses, name: str) -> np.ndarray:
-    """A field of doses; 0 or false for what steady state needs, where no dose is at steady
-    state.
-    """
+    """A field of doses; 0 or false in place of None, where no dose is at steady state."""
     value = getattr(doses, name)
     if value is None:
         return np.zeros(doses.time.shape, bool if name == "steady_state" else float)

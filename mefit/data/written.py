@@ -15,8 +15,9 @@ Columns = dict[str, np.ndarray]
 
 
 class Notes(tuple):
-    """Sentences for people. They take no part in comparing populations, nor in what is compiled for
-    them.
+    """Sentences for people.
+
+    They take no part in comparing populations, nor in what is compiled for them.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -171,8 +172,8 @@ def _event_rows(subject: np.ndarray, row: np.ndarray, time: np.ndarray, **column
 def _observation_rows(subjects: Subject) -> list[Columns]:
     """The observations of each outcome, then the real rows that have none.
 
-    With one outcome every real row is an observation, seen or missing; with several, those seen
-    are.
+    With one outcome every real row is an observation, seen or missing; with several only those
+    that were seen are.
     """
     time = np.asarray(subjects.time)
     masks = as_dict(subjects.mask)

@@ -1,6 +1,4 @@
-"""Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md
-in this folder.
-"""
+"""Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md in this folder."""
 
 from importlib.resources import files
 
@@ -19,11 +17,10 @@ def _csv(name: str) -> pd.DataFrame:
 
 
 def theophylline(per_kg: bool = True) -> Population:
-    """Theophylline in 12 adults after one oral dose: 132 concentrations (mg/L) over 25 h, covariate
-    wt (kg).
+    """Theophylline in 12 adults after one oral dose: 132 concentrations (mg/L) over 25 h, covariate wt (kg).
 
-    The dose is in mg/kg, to go with volumes and clearances for each kg; with `per_kg=False` it is
-    in mg. Source: Boeckmann, Sheiner and Beal (1994), NONMEM Users Guide, Part V.
+    The dose is in mg/kg, to go with volumes and clearances for each kg; with `per_kg=False` it is in mg.
+    Source: Boeckmann, Sheiner and Beal (1994), NONMEM Users Guide, Part V.
     """
     events = _csv("theoph_events.csv")
     if per_kg:
@@ -34,8 +31,7 @@ def theophylline(per_kg: bool = True) -> Population:
 
 
 def sleepstudy() -> Population:
-    """Mean reaction time (ms) of 18 people on days 0 to 9 of sleep restriction: 180 rows, no doses,
-    no covariates.
+    """Mean reaction time (ms) of 18 people on days 0 to 9 of sleep restriction: 180 rows, no doses, no covariates.
 
     Source: Belenky and others (2003), Journal of Sleep Research 12, 1-12.
     """
@@ -44,8 +40,7 @@ def sleepstudy() -> Population:
 
 
 def eight_schools() -> Population:
-    """Effect of coaching (points) in schools A to H, one row each; covariate se is its known
-    standard error (points).
+    """Effect of coaching (points) in schools A to H, one row each; covariate se is its known standard error (points).
 
     Source: Rubin (1981), Journal of Educational Statistics 6, 377-401, Table 1.
     """
@@ -54,8 +49,7 @@ def eight_schools() -> Population:
 
 
 def phenobarbital() -> Population:
-    """Phenobarbital in 59 newborn infants given it repeatedly: 155 concentrations (mg/L), 589 doses
-    (mg), wt (kg).
+    """Phenobarbital in 59 newborn infants given it repeatedly: 155 concentrations (mg/L), 589 doses (mg), wt (kg).
 
     One to six samples an infant, from routine care, over up to 16 days. Doses are read as boluses.
     Source: Grasela and Donn (1985), Developmental Pharmacology and Therapeutics 8, 374-383.
@@ -68,11 +62,10 @@ def phenobarbital() -> Population:
 def neyman_scott(
     key: PRNGKeyArray, groups: int = 1000, size: int = 2, mean_sd: float = 1.0, sigma: float = 1.0
 ) -> Population:
-    """Small groups with a mean each: y_ij = eta_i + e_ij, eta_i ~ N(0, mean_sd^2), e_ij ~ N(0,
-    sigma^2).
+    """Small groups with a mean each: y_ij = eta_i + e_ij, eta_i ~ N(0, mean_sd^2), e_ij ~ N(0, sigma^2).
 
-    Maximising over every eta_i as well gives sigma^2 (1 - 1/size) in place of sigma^2, however many
-    groups there are. Source: Neyman and Scott (1948), Econometrica 16, 1-32.
+    Maximising over every eta_i as well gives sigma^2 (1 - 1/size) in place of sigma^2, however many groups there are.
+    Source: Neyman and Scott (1948), Econometrica 16, 1-32.
     """
     between, within = jax.random.split(key)
     eta = mean_sd * jax.random.normal(between, (groups, 1))
@@ -80,18 +73,14 @@ def neyman_scott(
 
 
 def clustered_binary(key: PRNGKeyArray, clusters: int, size: int, b0: float = 0.0, omega: float = 1.0) -> Population:
-    """Yes or no answers (1 or 0) in clusters: logit P(y_ij = 1) = b0 + eta_i, eta_i ~ N(0,
-    omega^2).
-    """
+    """Yes or no answers (1 or 0) in clusters: logit P(y_ij = 1) = b0 + eta_i, eta_i ~ N(0, omega^2)."""
     between, within = jax.random.split(key)
     eta = omega * jax.random.normal(between, (clusters, 1))
     return _repeated(jax.random.bernoulli(within, jax.nn.sigmoid(b0 + eta), (clusters, size)), "answer")
 
 
 def _repeated(y: jax.Array, time_label: str) -> Population:
-    """A population of equal rows (N, n), numbered 0, 1, ... in place of a time, with no covariates
-    and no doses.
-    """
+    """A population of equal rows (N, n), numbered 0, 1, ... in place of a time, with no covariates and no doses."""
     n_subjects, n = y.shape
     nothing = jnp.zeros((n_subjects, 0))
     subjects = Subject(

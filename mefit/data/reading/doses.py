@@ -101,8 +101,7 @@ def _compartments(reader: Reader, name: str, dose: np.ndarray) -> np.ndarray:
 
 
 def _durations(reader: Reader, name: str | None, amount: np.ndarray, dose: np.ndarray) -> np.ndarray:
-    """Length of every infusion: from a column of durations, or amount / RATE; 0 where given at
-    once.
+    """Length of every infusion, from a column of durations or as amount / RATE; 0 for others.
 
     A column RATE may be named in place of one of durations; where no column is named both are read.
     """

@@ -121,9 +121,7 @@ def _times(reader: Reader, names: ColumnNames) -> np.ndarray:
 
 
 def _covariates(reader: Reader, names: ColumnNames) -> Columns:
-    """The covariates of every row by name, and the occasion, from 0, where there is a column of
-    it.
-    """
+    """The covariates of every row by name; where there is a column of occasions, those from 0."""
     columns = names.covariate_columns
     values = {name: _carried(reader, column) for name, column in columns.items()}
     if names.occasion not in columns.values() and reader.find(names.occasion) is not None:
