@@ -1,7 +1,7 @@
 """One subject: what was seen of it, its covariates, and the doses it was given."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,56 +10,43 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-DOSE, STEADY = ("time", "amount", "duration", "compartment"), ("interval", "steady_state")
+from .by_outcome import as_dict as as_dict
+from .by_outcome import each_outcome
+from .padding import side_by_side
 
-
-def as_dict(x: Any) -> dict[str, Any]:
-    """By outcome, under the name "" where there is one only."""
-    return x if isinstance(x, dict) else {} if x is None else {"": x}
-
-
-def each_outcome(dtype: type) -> Callable[[Any], Any]:
-    """A converter of an array, of a dict of arrays by outcome, or of None."""
-
-    def convert(x: Any) -> Any:
-        if isinstance(x, Mapping):
-            return {str(name): jnp.asarray(value, dtype=dtype) for name, value in x.items()}
-        return None if x is None else jnp.asarray(x, dtype=dtype)
-
-    return convert
-
+DOSE = ("time", "amount", "duration", "compartment")
+STEADY = ("interval", "steady_state")
 
 _floats = each_outcome(float)
-
-
-def turns(numbers: np.ndarray) -> np.ndarray:
-    """For sorted numbers, such as the subject of each row: each row's place among those of its number, from 0."""
-    return np.arange(len(numbers)) - np.searchsorted(numbers, numbers)
-
-
-def side_by_side(subject: np.ndarray, values: np.ndarray, size: int, fill: Any) -> np.ndarray:
-    """(size, most): the values of each subject side by side, then `fill`, one for all or one for each subject."""
-    out = np.empty((size, np.bincount(subject, minlength=size).max()), values.dtype)
-    out.T[:] = fill
-    out[subject, turns(subject)] = values
-    return out
+_integers = each_outcome(int)
+_truths = each_outcome(bool)
 
 
 class Doses(eqx.Module):
-    """The doses given to one subject, d of them; rows of zero amount are padding and change nothing.
+    """The doses given to one subject, d of them; rows of zero amount are padding and change
+    nothing.
 
-    A duration of zero is given at once (a bolus, or a tablet); a longer one is an infusion at constant rate.
-    Compartments are numbered from 1. A dose at `steady_state` stands for itself and for endlessly many like it before,
-    one every `interval`; both are None where no dose is, so that what is compiled need not provide for it.
-    In a population every array has the subjects as a leading axis.
+    In a population every array has the subjects as a leading axis. The last two fields are None
+    where no dose is at steady state, so that what is compiled need not provide for it.
+
+    Raises:
+        ValueError: one of interval and steady_state without the other.
     """
 
+    # In the unit of the subject's times.
     time: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
+    # 0 for padding.
     amount: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
+    # 0 where all is given at once (a bolus, or a tablet), else the time an infusion takes at its
+    # constant rate.
     duration: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    compartment: Int[Array, "*subjects d"] = eqx.field(converter=each_outcome(int))
+    # Where it goes: 1, 2, ...
+    compartment: Int[Array, "*subjects d"] = eqx.field(converter=_integers)
+    # The time from one dose to the next of those that a dose at steady state stands for; 0 for
+    # other doses.
     interval: Float[Array, "*subjects d"] | None = eqx.field(converter=_floats, default=None)
-    steady_state: Bool[Array, "*subjects d"] | None = eqx.field(converter=each_outcome(bool), default=None)
+    # True where a dose stands for itself and for endlessly many like it before.
+    steady_state: Bool[Array, "*subjects d"] | None = eqx.field(converter=_truths, default=None)
 
     def __check_init__(self) -> None:
         if (self.interval is None) != (self.steady_state is None):
@@ -68,97 +55,143 @@ class Doses(eqx.Module):
     @classmethod
     def none(cls) -> "Doses":
         """No doses: arrays of length zero."""
-        return cls(*(jnp.zeros(0) for _ in range(4)))
+        nothing = jnp.zeros(0)
+        return cls(time=nothing, amount=nothing, duration=nothing, compartment=nothing)
 
     @classmethod
     def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1, **steady: Any) -> "Doses":
-        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0, 12])`.
+        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0,
+        12])`.
 
         `steady` takes interval= and steady_state=.
         """
         given = {"time": time, "amount": amount, "duration": duration, "compartment": compartment} | steady
         columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given.values()))
-        return cls(**{k: jnp.asarray(x) for k, x in zip(given, columns, strict=True)})
+        return cls(**{name: jnp.asarray(column) for name, column in zip(given, columns, strict=True)})
 
     @classmethod
     def together(cls, doses: Sequence["Doses"]) -> "Doses":
-        """Doses of several subjects with a leading axis; shorter ones are filled up with amounts of zero."""
-        fields = {k: np.concatenate([dose_field(d, k) for d in doses]) for k in DOSE + STEADY}
-        return cls.padded(len(doses), np.repeat(np.arange(len(doses)), [d.time.size for d in doses]), **fields)
+        """Doses of several subjects with a leading axis, filled up with amounts of zero."""
+        fields = {name: np.concatenate([dose_field(one, name) for one in doses]) for name in DOSE + STEADY}
+        subject = np.repeat(np.arange(len(doses)), [one.time.size for one in doses])
+        return cls.padded(len(doses), subject, **fields)
 
     @classmethod
     def padded(cls, size: int, subject: np.ndarray, **fields: np.ndarray) -> "Doses":
-        """Doses written one under another, of the subjects of these numbers, with `size` subjects as leading axis."""
+        """Doses written one under another, of the subjects of these numbers, with `size` subjects
+        as leading axis.
+        """
         first = np.zeros(size)  # doses that fill up sit at the subject's first dose
         first[subject[::-1]] = fields["time"][::-1]
         fill = {"time": first, "compartment": 1}
         names = DOSE + STEADY if fields["steady_state"].any() else DOSE
-        arrays: dict[str, Any] = {k: side_by_side(subject, fields[k], size, fill.get(k, 0)) for k in names}
+        arrays: dict[str, Any] = {name: side_by_side(subject, fields[name], size, fill.get(name, 0)) for name in names}
         return cls(**arrays)
 
 
 def dose_field(doses: Doses, name: str) -> np.ndarray:
-    """A field of doses; 0 or false for what steady state needs, where no dose is at steady state."""
+    """A field of doses; 0 or false in place of None, where no dose is at steady state."""
     value = getattr(doses, name)
-    return np.zeros(doses.time.shape, bool if name == "steady_state" else float) if value is None else np.asarray(value)
+    if value is None:
+        return np.zeros(doses.time.shape, bool if name == "steady_state" else float)
+    return np.asarray(value)
 
 
 class Subject(eqx.Module):
-    """What was seen of one subject: n rows of time and response, its covariates and its doses.
+    """What is known of one subject: n rows of time and response, its covariates and its doses.
 
-    `mask` is true where a row is real and its response was observed; elsewhere `y` holds 0, never a NaN. Where there
-    are several outcomes, `y` and `mask` are dicts by outcome name over the same rows.
-    A covariate is a scalar, or (n,) where it varies in time. Under a `Population` every array has a leading axis.
-    `censored` and `limit` are None where no response is censored. Else, where `censored` is 1 the response lies below
-    `y` (and above `limit`, if that is finite); where it is -1, above `y` (and below `limit`); where 0, it is `y`.
+    Where there are several outcomes, `y`, `mask`, `censored` and `limit` are dicts by outcome name
+    over the same rows. Under a `Population` every array has a leading axis.
     """
 
+    # The time of each row, in the unit of the data.
     time: Float[Array, "*subjects n"] = eqx.field(converter=_floats)
+    # The responses (n,); 0, never a NaN, where none was observed.
     y: Any = eqx.field(converter=_floats)
-    mask: Any = eqx.field(converter=each_outcome(bool))
+    # (n,) Which responses were seen: true where a row is real and its response was observed.
+    mask: Any = eqx.field(converter=_truths)
+    # By name, a scalar, or (n,) where it varies in time.
     covariates: dict[str, Float[Array, "..."]] = eqx.field(converter=_floats, default_factory=dict)
+    # What it was given.
     doses: Doses = eqx.field(default_factory=Doses.none)
-    censored: Any = eqx.field(converter=each_outcome(int), default=None)
+    # None where no response is censored; else (n,): 1 below `y` (and above `limit`, if that is
+    # finite), -1 above `y` (and below `limit`), 0 where it is `y`.
+    censored: Any = eqx.field(converter=_integers, default=None)
+    # None where no response is censored; else (n,), the other end of a censored response's
+    # interval.
     limit: Any = eqx.field(converter=_floats, default=None)
+    # Which rows exist: false for padding only, so that a row that is real and not seen is a
+    # missing response. Left out it means all of them, and so it does where `time` has other rows,
+    # as after `replace(subject, time=grid)`.
+    real: Bool[Array, "*subjects n"] = eqx.field(converter=_truths, default=None)
+
+    def __post_init__(self) -> None:
+        # runs before the converters, and so takes whatever a person gave
+        if self.real is None or np.shape(self.real) != np.shape(self.time):
+            self.real = jnp.ones(np.shape(self.time), bool)
 
     def with_rows(self, change: Callable[[Any], Any]) -> "Subject":
         """The same subject with `change` done to each of its arrays but the doses."""
-        return dataclasses.replace(jax.tree.map(change, eqx.tree_at(lambda s: s.doses, self, None)), doses=self.doses)
+        without_doses = eqx.tree_at(lambda s: s.doses, self, None)
+        return dataclasses.replace(jax.tree.map(change, without_doses), doses=self.doses)
 
     @classmethod
     def together(cls, subjects: Sequence["Subject"]) -> "Subject":
-        """Subjects with a leading axis, the shorter ones filled up; outcomes and covariates are the same for all."""
-        local = [jax.tree.map(np.asarray, s) for s in subjects]
-        censoring = ("censored", "limit") if any(s.censored is not None for s in local) else ()
+        """Subjects with a leading axis, the shorter ones filled up; outcomes and covariates are the
+        same for all.
 
-        def flat(s: Subject) -> dict[str, Any]:
-            fields = {"time": s.time, "covariates": s.covariates}
-            fields["y"] = jax.tree.map(lambda m, y: np.where(m, y, np.nan), s.mask, s.y)
-            fields |= {k: jax.tree.map(np.zeros_like, s.y) if s.censored is None else getattr(s, k) for k in censoring}
-            return jax.tree.map(lambda x: np.broadcast_to(x, s.time.shape), fields)
-
-        rows = jax.tree.map(lambda *x: np.concatenate(x), *map(flat, local))
-        varying = {k for s in local for k, x in s.covariates.items() if x.ndim}
-        whose = np.repeat(np.arange(len(local)), [s.time.size for s in local])
-        return cls.padded(whose, rows, varying, Doses.together([s.doses for s in local]))
+        Padding that a subject brings along is left out first.
+        """
+        local = [jax.tree.map(np.asarray, subject) for subject in subjects]
+        censoring = any(subject.censored is not None for subject in local)
+        parts = [_columns(subject, censoring) for subject in local]
+        rows = jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
+        number = np.repeat(np.arange(len(local)), [part["time"].size for part in parts])
+        varying = {name for subject in local for name, values in subject.covariates.items() if values.ndim}
+        return cls.padded(number, rows, varying, Doses.together([subject.doses for subject in local]))
 
     @classmethod
     def padded(cls, subject: np.ndarray, rows: dict[str, Any], varying: set[str], doses: Doses) -> "Subject":
-        """Rows written one under another, of the subjects of these numbers, with the subjects as leading axis.
+        """Rows written one under another, of the subjects of these numbers, with the subjects as
+        leading axis.
 
-        `rows` has the fields of a `Subject`, but no mask: `y` is NaN where it was not observed. Covariates that are not
-        `varying` become scalars, one for each subject.
+        `rows` has the fields of a `Subject`, but neither mask nor real: all of them are, and `y` is
+        NaN where it was not observed. Covariates that are not `varying` become scalars, one for
+        each subject.
         """
         last = np.flatnonzero(np.diff(subject, append=-1))
 
-        def spread(name: str, x: Any) -> Any:
-            if isinstance(x, dict):
-                return {k: spread(name, x[k]) for k in x}
-            fill = x[last] if name in ("time", "covariates") else np.nan if name == "y" else 0
-            return side_by_side(subject, x, len(last), fill)
+        def spread(column: np.ndarray, fill: Any) -> np.ndarray:
+            return side_by_side(subject, column, len(last), fill)
 
-        fields = {name: spread(name, x) for name, x in rows.items()}
-        fields["mask"] = jax.tree.map(lambda y: ~np.isnan(y), fields["y"])
-        fields["y"] = jax.tree.map(np.nan_to_num, fields["y"])
-        fields["covariates"] = {k: x if k in varying else x[:, 0] for k, x in fields["covariates"].items()}
+        def spread_last(column: np.ndarray) -> np.ndarray:
+            return spread(column, column[last])
+
+        y = jax.tree.map(lambda column: spread(column, np.nan), rows["y"])
+        fields: dict[str, Any] = {
+            "time": spread_last(rows["time"]),
+            "y": jax.tree.map(np.nan_to_num, y),
+            "mask": jax.tree.map(lambda column: ~np.isnan(column), y),
+            "covariates": {
+                name: spread_last(column) if name in varying else column[last]
+                for name, column in rows["covariates"].items()
+            },
+            "real": spread(np.ones(len(subject), bool), False),
+        }
+        if "censored" in rows:
+            fields["censored"] = jax.tree.map(lambda column: spread(column, 0), rows["censored"])
+            fields["limit"] = jax.tree.map(lambda column: spread(column, 0.0), rows["limit"])
         return cls(**fields, doses=doses)
+
+
+def _columns(subject: Subject, censoring: bool) -> dict[str, Any]:
+    """The real rows of a subject as `Subject.padded` takes them, with or without what tells of
+    censoring.
+    """
+    columns: dict[str, Any] = {"time": subject.time, "covariates": subject.covariates}
+    columns["y"] = jax.tree.map(lambda seen, y: np.where(seen, y, np.nan), subject.mask, subject.y)
+    if censoring:
+        none = jax.tree.map(np.zeros_like, subject.y)
+        columns["censored"] = none if subject.censored is None else subject.censored
+        columns["limit"] = none if subject.censored is None else subject.limit
+    return jax.tree.map(lambda column: np.broadcast_to(column, subject.time.shape)[subject.real], columns)

@@ -2,19 +2,23 @@
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 
-from .subject import DOSE, STEADY, as_dict, dose_field
+from .by_outcome import UNNAMED, as_dict
+from .subject import DOSE, STEADY, Subject, dose_field
 
-if TYPE_CHECKING:
-    from .population import Population
+Columns = dict[str, np.ndarray]
 
 
 class Notes(tuple):
-    """Sentences for people. They take no part in comparing populations, nor in what is compiled for them."""
+    """Sentences for people.
+
+    They take no part in comparing populations, nor in what is compiled for them.
+    """
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Notes)
@@ -25,95 +29,183 @@ class Notes(tuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What was read, and what was left out, filled or added: as text, or as a table in a notebook."""
+    """What was read, and what was left out, filled or added: as text, or as a table in a
+    notebook.
+    """
 
     facts: dict[str, str]
     notes: tuple[str, ...]
 
     def __repr__(self) -> str:
-        width = max(len(k) for k in self.facts)
-        return "\n".join([f"{k:<{width}}  {v}" for k, v in self.facts.items()] + [f"- {note}" for note in self.notes])
+        width = max(len(name) for name in self.facts)
+        facts = [f"{name:<{width}}  {value}" for name, value in self.facts.items()]
+        notes = [f"- {note}" for note in self.notes]
+        return "\n".join(facts + notes)
 
     def _repr_html_(self) -> str:
-        left, text = "style='text-align:left'", html.escape
-        body = "".join(f"<tr><th {left}>{text(k)}</th><td {left}>{text(v)}</td></tr>" for k, v in self.facts.items())
-        notes = "".join(f"<li>{text(note)}</li>" for note in self.notes)
-        return f"<table><caption>Population</caption>{body}</table>" + (f"<ul>{notes}</ul>" if notes else "")
+        left = "style='text-align:left'"
+        rows = [
+            f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(value)}</td></tr>"
+            for name, value in self.facts.items()
+        ]
+        table = f"<table><caption>Population</caption>{''.join(rows)}</table>"
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return table + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _span(x: np.ndarray) -> str:
-    low, high = (f"{float(v):.4g}" for v in (np.min(x), np.max(x))) if x.size else ("none", "none")
+    """The lowest and the highest of some numbers."""
+    if x.size == 0:
+        return "none"
+    low = f"{float(np.min(x)):.4g}"
+    high = f"{float(np.max(x)):.4g}"
     return low if low == high else f"{low} to {high}"
 
 
-def counts(population: "Population") -> str:
+def counts(subjects: Subject) -> str:
     """The observations: of each outcome, or how many and how many are missing."""
-    seen = {k: int(np.asarray(m).sum()) for k, m in as_dict(population.subjects.mask).items()}
-    if population.outcomes:
-        return f"{sum(seen.values())} observations ({', '.join(f'{n} of {k}' for k, n in seen.items())})"
-    return f"{seen['']} observations ({int(population.rows.sum()) - seen['']} missing)"
+    observed = {name: int(np.asarray(mask).sum()) for name, mask in as_dict(subjects.mask).items()}
+    if UNNAMED in observed:
+        missing = int(np.asarray(subjects.real).sum()) - observed[UNNAMED]
+        return f"{observed[UNNAMED]} observations ({missing} missing)"
+    by_name = ", ".join(f"{count} of {name}" for name, count in observed.items())
+    return f"{sum(observed.values())} observations ({by_name})"
 
 
-def facts(population: "Population") -> dict[str, str]:
-    """The rows of the report's table."""
-    s, doses = population.subjects, population.subjects.doses
-    given = np.asarray(doses.amount) != 0
-    extra = {"infusions": doses.duration > 0, "at steady state": dose_field(doses, "steady_state")}
-    several = [f"{int((np.asarray(x) & given).sum())} {k}" for k, x in extra.items() if (np.asarray(x) & given).any()]
+def facts(subjects: Subject, time_label: str, y_label: str) -> dict[str, str]:
+    """The rows of the report's table, for subjects with a leading axis."""
     out = {
-        "subjects": f"{len(population)}",
-        "observations": counts(population).replace(" observations", ""),
-        "rows a subject": _span(population.rows),
-        "doses": f"{population.n_doses}" + (f" ({', '.join(several)})" if several else ""),
-        population.time_label: _span(np.asarray(s.time)),
+        "subjects": f"{len(subjects.time)}",
+        "observations": counts(subjects).replace(" observations", ""),
+        "rows a subject": _span(np.asarray(subjects.real).sum(axis=1)),
+        "doses": _doses_told(subjects),
+        time_label: _span(np.asarray(subjects.time)),
     }
-    for name, y in as_dict(s.y).items():
-        cut = 0 if s.censored is None else int((np.asarray(as_dict(s.censored)[name]) != 0).sum())
-        seen = np.asarray(y)[np.asarray(as_dict(s.mask)[name])]
-        out[name or population.y_label] = _span(seen) + (f" ({cut} censored)" if cut else "")
-    for name, x in s.covariates.items():
-        out[f"covariate {name}"] = _span(np.asarray(x)) + (", varies in time" if x.ndim == 2 else "")
+    censored = as_dict(subjects.censored)
+    masks = as_dict(subjects.mask)
+    for name, y in as_dict(subjects.y).items():
+        out[name or y_label] = _span(np.asarray(y)[np.asarray(masks[name])])
+        cut = int((np.asarray(censored[name]) != 0).sum()) if censored else 0
+        if cut:
+            out[name or y_label] += f" ({cut} censored)"
+    for name, values in subjects.covariates.items():
+        out[f"covariate {name}"] = _span(np.asarray(values)) + (", varies in time" if values.ndim == 2 else "")
     return out
 
 
-def frame(population: "Population") -> pd.DataFrame:
-    """The event frame of a population, sorted by subject and time, doses first."""
-    s = population.subjects
-    time, doses = np.asarray(s.time), {k: dose_field(s.doses, k) for k in DOSE + STEADY}
-    real = np.arange(time.shape[1]) < population.rows[:, None]
-    y, mask, censored, limit = (as_dict(x) for x in (s.y, s.mask, s.censored, s.limit))
-    # a row for each observed outcome; one without any, missing, stays a row
-    rows = [real & np.asarray(m) for m in mask.values()] if population.outcomes else [real]
-    cells = [np.nonzero(x) for x in (*rows, real & ~np.any(rows, axis=0))]
-    given = np.nonzero(doses["amount"] != 0)
-    # a dose shows the covariates that hold at its time: those of the last row that is not later, else the first
-    held = (time[given[0]] <= doses["time"][given][:, None]) & real[given[0]]
-    cells.append((given[0], np.maximum(held.sum(axis=1) - 1, 0)))
-    everyone, at = np.concatenate(cells, axis=1)
-    kind = np.repeat(np.arange(len(cells)), [len(i) for i, _ in cells])  # the outcome, then none, then a dose
-    dose = kind == len(rows) + 1
+def _doses_told(subjects: Subject) -> str:
+    """How many doses there are, and how many of them are of a kind of their own."""
+    given = np.asarray(subjects.doses.amount) != 0
+    kinds = {
+        "infusions": np.asarray(subjects.doses.duration) > 0,
+        "at steady state": dose_field(subjects.doses, "steady_state"),
+    }
+    number = {kind: int((given & those).sum()) for kind, those in kinds.items()}
+    told = ", ".join(f"{count} {kind}" for kind, count in number.items() if count)
+    return f"{given.sum()}" + (f" ({told})" if told else "")
 
-    def of_dose(name: str) -> np.ndarray:
-        return np.append(np.zeros(np.sum(~dose), doses[name].dtype), doses[name][given])
 
-    def of_outcome(arrays: dict[str, Any], fill: float | int) -> np.ndarray:
-        parts = [np.where(m, arrays[k], fill)[cell] for cell, (k, m) in zip(cells, mask.items(), strict=False)]
-        return np.concatenate([*parts, np.full((kind >= len(rows)).sum(), fill)])
+# ---------------------------------------------------------------- the event frame
 
-    response = of_outcome(y, np.nan)
-    when, ids = np.where(dose, of_dose("time"), time[everyone, at]), [population.ids[i] for i in everyone]
-    columns: dict[str, Any] = {"ID": ids, "TIME": when, "DV": response, "AMT": of_dose("amount")}
-    columns |= {"EVID": np.select([dose, kind == len(rows)], [1, 2]), "MDV": np.isnan(response).astype(int)}
-    if population.outcomes:
-        columns["DVID"] = [[*mask, None, None][k] for k in kind]
-    if s.censored is not None:
-        end = of_outcome(limit, np.nan)
-        columns["CENS"] = of_outcome(censored, 0).astype(int)
-        columns["LIMIT"] = np.where((columns["CENS"] != 0) & np.isfinite(end), end, np.nan)
-    for name, field in {"CMT": "compartment", "DUR": "duration", "II": "interval", "SS": "steady_state"}.items():
-        if (of_dose(field)[dose] != (field == "compartment")).any():
-            columns[name] = of_dose(field).astype(int) if field == "steady_state" else of_dose(field)
-    for name, x in s.covariates.items():
-        value = np.asarray(x)[everyone, at] if x.ndim == 2 else np.asarray(x)[everyone]
-        columns["OCC" if name == "occasion" else name] = value + (name == "occasion")
-    return pd.DataFrame(columns).iloc[np.lexsort((~dose, when, everyone))].reset_index(drop=True)
+# Of a dose: its column, its field, and the value that needs no column.
+_DOSE_COLUMNS = {
+    "CMT": ("compartment", 1),
+    "DUR": ("duration", 0),
+    "II": ("interval", 0),
+    "SS": ("steady_state", 0),
+}
+
+
+def event_frame(subjects: Subject, ids: tuple[Any, ...]) -> pd.DataFrame:
+    """The event frame of subjects with a leading axis, sorted by subject and time, doses first."""
+    local = jax.tree.map(np.asarray, subjects)
+    doses = _dose_rows(local)
+    parts = [*_observation_rows(local), doses]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in doses}
+    order = np.lexsort((columns["EVID"] != 1, columns["TIME"], columns["subject"]))
+    columns = {name: column[order] for name, column in columns.items()}
+    subject = columns["subject"]
+
+    shown = ["TIME", "DV", "AMT", "EVID", "MDV"]
+    if UNNAMED not in as_dict(local.y):
+        shown.append("DVID")
+    if local.censored is not None:
+        shown += ["CENS", "LIMIT"]
+    shown += [name for name, (_, usual) in _DOSE_COLUMNS.items() if (doses[name] != usual).any()]
+    table: dict[str, Any] = {"ID": [ids[i] for i in subject]} | {name: columns[name] for name in shown}
+    for name in subjects.covariates:  # in their own order, which a tree does not keep
+        values = local.covariates[name]
+        column = values[subject, columns["row"]] if values.ndim == 2 else values[subject]
+        if name == "occasion":  # counted from 0 in the model, from 1 in a file
+            table["OCC"] = column + 1
+        else:
+            table[name] = column
+    return pd.DataFrame(table)
+
+
+def _event_rows(subject: np.ndarray, row: np.ndarray, time: np.ndarray, **columns: Any) -> Columns:
+    """The columns of events that belong to these subjects and rows; what is not given is empty.
+
+    The columns are those of the event frame, and `subject` and `row`.
+    """
+    size = len(subject)
+    empty: Columns = {
+        "subject": subject,
+        "row": row,
+        "TIME": time,
+        "DV": np.full(size, np.nan),
+        "AMT": np.zeros(size),
+        "EVID": np.full(size, 2),
+        "DVID": np.full(size, None),
+        "CENS": np.zeros(size, int),
+        "LIMIT": np.full(size, np.nan),
+        "CMT": np.zeros(size, int),
+        "DUR": np.zeros(size),
+        "II": np.zeros(size),
+        "SS": np.zeros(size, int),
+    }
+    events = empty | columns
+    events["MDV"] = np.isnan(events["DV"]).astype(int)
+    return events
+
+
+def _observation_rows(subjects: Subject) -> list[Columns]:
+    """The observations of each outcome, then the real rows that have none.
+
+    With one outcome every real row is an observation, seen or missing; with several only those
+    that were seen are.
+    """
+    time = np.asarray(subjects.time)
+    masks = as_dict(subjects.mask)
+    rows = {name: subjects.real & (mask | (name == UNNAMED)) for name, mask in masks.items()}
+    parts = []
+    for name, mask in masks.items():
+        subject, row = np.nonzero(rows[name])
+        cells = (subject, row)
+        columns = {"EVID": np.full(len(row), 0), "DVID": np.full(len(row), name, object)}
+        columns["DV"] = np.where(mask, as_dict(subjects.y)[name], np.nan)[cells]
+        if subjects.censored is not None:
+            side = np.where(mask, as_dict(subjects.censored)[name], 0)[cells]
+            limit = as_dict(subjects.limit)[name][cells]
+            columns["CENS"] = side.astype(int)
+            columns["LIMIT"] = np.where((side != 0) & np.isfinite(limit), limit, np.nan)
+        parts.append(_event_rows(subject, row, time[cells], **columns))
+    subject, row = np.nonzero(subjects.real & ~np.any(list(rows.values()), axis=0))
+    return [*parts, _event_rows(subject, row, time[subject, row])]
+
+
+def _dose_rows(subjects: Subject) -> Columns:
+    """The doses; each shows the covariates that hold at its time: of the last row not later, else
+    of the first.
+    """
+    fields = {name: dose_field(subjects.doses, name) for name in DOSE + STEADY}
+    given = np.nonzero(fields["amount"] != 0)
+    doses = {name: values[given] for name, values in fields.items()}
+    subject = given[0]
+    real = subjects.real[subject]
+    first = np.argmax(real, axis=1)
+    begun = real & (subjects.time[subject] <= doses["time"][:, None])
+    row = np.where(begun, np.arange(begun.shape[1]), first[:, None]).max(axis=1)
+    columns = {name: doses[field] for name, (field, _) in _DOSE_COLUMNS.items()}
+    columns["SS"] = columns["SS"].astype(int)
+    return _event_rows(subject, row, doses["time"], AMT=doses["amount"], EVID=np.full(len(subject), 1), **columns)

@@ -4,7 +4,6 @@ from importlib.resources import files
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
@@ -83,6 +82,11 @@ def clustered_binary(key: PRNGKeyArray, clusters: int, size: int, b0: float = 0.
 def _repeated(y: jax.Array, time_label: str) -> Population:
     """A population of equal rows (N, n), numbered 0, 1, ... in place of a time, with no covariates and no doses."""
     n_subjects, n = y.shape
-    none = Doses(*(jnp.zeros((n_subjects, 0)) for _ in range(4)))
-    subjects = Subject(jnp.broadcast_to(jnp.arange(n), y.shape), y, jnp.ones(y.shape), {}, none)
-    return Population(subjects, tuple(range(1, n_subjects + 1)), np.full(n_subjects, n), time_label, "y")
+    nothing = jnp.zeros((n_subjects, 0))
+    subjects = Subject(
+        time=jnp.broadcast_to(jnp.arange(n), y.shape),
+        y=y,
+        mask=jnp.ones(y.shape),
+        doses=Doses(time=nothing, amount=nothing, duration=nothing, compartment=nothing),
+    )
+    return Population(subjects, tuple(range(1, n_subjects + 1)), time_label=time_label)

@@ -51,7 +51,7 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
         subjects = looked_at.subjects
         times = np.asarray(subjects.time)
         dv = np.where(subjects.mask, subjects.y, np.nan)
-        rows = np.arange(pred.shape[1]) < looked_at.rows[:, None]
+        rows = np.asarray(subjects.real)
     else:
         times = np.broadcast_to(time, pred.shape)
         dv = np.full(pred.shape, np.nan)

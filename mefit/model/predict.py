@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ..base.compiling import compiled
 from ..data.population import Population
-from ..data.subject import Subject, as_dict
+from ..data.by_outcome import as_dict, as_given
+from ..data.subject import Subject
 from .categorical import mean_of
 from .densities import eta_mean, eta_size, observation_density
 from .model import Model
@@ -25,7 +26,7 @@ def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
         densities = as_dict(observation_density(model, eta, subject))
         shape = subject.time.shape
         by_outcome = {k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()}
-        return by_outcome.get("", by_outcome)
+        return as_given(by_outcome)
 
     return jax.vmap(mean)(eta, subjects)
 
@@ -49,7 +50,8 @@ def on_grid(population: Population, time: Array) -> Subject:
     grid = jnp.broadcast_to(time, (len(population), time.shape[-1]))
     y = jax.tree.map(lambda _: jnp.zeros(grid.shape), subjects.y)
     mask = jax.tree.map(lambda _: jnp.ones(grid.shape, bool), subjects.y)
-    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, censored=None, limit=None)
+    real = jnp.ones(grid.shape, bool)
+    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, real=real, censored=None, limit=None)
 
 
 def predict(

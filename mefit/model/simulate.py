@@ -10,7 +10,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..data.population import Population
-from ..data.subject import Subject, as_dict
+from ..data.by_outcome import UNNAMED, as_dict, as_given
+from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, draw_of
 from .predict import means
@@ -27,10 +28,10 @@ def responses(model: Model, eta: Float[Array, "N K"], subjects: Subject, keys: A
         masks = as_dict(subject.mask)
         y = {}
         for i, name in enumerate(sorted(masks)):
-            own_key = key if name == "" else jax.random.fold_in(key, i)
+            own_key = key if name == UNNAMED else jax.random.fold_in(key, i)
             drawn = densities[name].expand(subject.time.shape).sample(own_key)
             y[name] = jnp.where(masks[name], drawn, 0.0)
-        return y.get("", y)
+        return as_given(y)
 
     return jax.vmap(respond)(eta, subjects, keys)
 

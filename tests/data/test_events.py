@@ -159,6 +159,39 @@ def test_files_of_many_kinds(tmp_path):
             read(text, covariates=["WT"] if "WT" in str(text) else [])
 
 
+def test_a_coding_that_was_guessed_is_told(tmp_path):
+    text = "ID,TIME,DV,Größe\n1,0,1.5,170\n"
+    known = [text.encode(), b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")]
+    for raw in known:
+        report = str(Population.read_csv(file(tmp_path, raw), covariates=["Größe"]).report)
+        assert "guessed" not in report
+    guessed = Population.read_csv(file(tmp_path, text.encode("latin-1")), covariates=["Größe"])
+    assert "its coding was guessed: it was read as Latin-1" in str(guessed.report)
+    # of a Mac file the guess is wrong; the report then shows the name that came of it, and why
+    report = str(Population.read_csv(file(tmp_path, text.encode("mac_roman"))).report)
+    assert "Columns not read: Gr\x9a\xa7e" in report and "save it as UTF-8" in report
+
+
+def test_a_cell_is_parsed_once():
+    class Cell:
+        """A cell that counts how often it is turned into a number."""
+
+        def __init__(self, value):
+            self.value, self.count = value, 0
+
+        def __float__(self):
+            self.count += 1
+            return self.value
+
+    columns = {name: [Cell(0.0), Cell(1.0)] for name in ("TIME", "DV", "AMT", "EVID", "MDV", "CMT", "WT")}
+    columns["EVID"] = [Cell(0.0), Cell(0.0)]
+    columns["AMT"] = [Cell(0.0), Cell(0.0)]
+    columns["CMT"] = [Cell(0.0), Cell(0.0)]
+    frame = pd.DataFrame({"ID": [1, 1]} | columns, dtype=object)
+    assert Population.from_frame(frame, covariates="WT").n_observations == 1
+    assert {cell.count for cells in columns.values() for cell in cells} == {1}
+
+
 # ---------------------------------------------------------------- damaged files
 
 HEADER = ["ID", "TIME", "DV", "AMT", "EVID", "MDV", "CMT", "RATE", "ADDL", "II", "SS", "CENS", "WT", "AGE"]

@@ -31,6 +31,28 @@ def test_at_the_typical_subject_and_at_given_random_effects(theophylline):
     np.testing.assert_allclose(each[4], mf.predict(model, theophylline, time=grid + 4)[4], rtol=1e-12)
 
 
+class CountsRows(mf.Model):
+    """Its mean is how many rows a subject has."""
+
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(1), 1.0)
+
+    def observations(self, eta, subject):
+        count = jnp.sum(subject.real.astype(float))
+        return dist.Normal(jnp.full(subject.time.shape, count), self.sigma)
+
+
+def test_every_time_of_a_grid_is_a_row(linear_population):
+    model = CountsRows(sigma=1.0)
+    own = mf.predict(model, linear_population)
+    assert own[:, 0].tolist() == [4, 5, 6, 7, 8]  # of 8 columns
+    for size in (3, 8):
+        on_grid = mf.predict(model, linear_population, time=np.arange(float(size)))
+        assert on_grid.shape == (5, size) and bool(jnp.all(on_grid == size))
+
+
 def test_left_out_eta_is_the_mean_of_the_random_effects_and_not_zero(linear_population, line_model):
     import numpyro.distributions as dist
 

@@ -197,7 +197,7 @@ def test_wrong_models_have_the_values_that_fit_best(name):
     none = mf.Doses(*(jnp.zeros((len(y), 0)) for _ in range(4)))
     covariates = {"dose": dose, "kidney": kidney}
     people = mf.Subject(jnp.broadcast_to(vpc.TIMES, y.shape), y, jnp.ones(y.shape), covariates, none)
-    population = mf.Population(people, tuple(range(len(y))), np.full(len(y), 8))
+    population = mf.Population(people, tuple(range(len(y))))
     values = {n: getattr(kept, n) for n in ("ka", "cl", "v", "additive", "kidney")}
     values |= {"omega": np.diag(np.square(kept.omega)), "proportional": max(kept.proportional, 1e-12)}
     fixed = ("kidney", "proportional") if kept.proportional == 0 else ("kidney",)

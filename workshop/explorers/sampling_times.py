@@ -82,8 +82,10 @@ def virtual(times: tuple[float, ...], subjects: int = SUBJECTS) -> tuple[mf.Popu
     time = jnp.asarray([*times, *times[-1:] * (width - len(times))])
     n = (subjects, width)
     doses = mf.Doses(*(jnp.full((subjects, 1), value) for value in (0.0, DOSE, 0.0, 1.0)))
-    blank = mf.Subject(jnp.broadcast_to(time, n), jnp.zeros(n), jnp.broadcast_to(rows, n), {}, doses)
-    people = mf.Population(blank, tuple(range(1, subjects + 1)), np.full(subjects, len(times)), "time (h)", "log mg/L")
+    rows = jnp.broadcast_to(rows, n)
+    blank = mf.Subject(jnp.broadcast_to(time, n), jnp.zeros(n), rows, {}, doses, real=rows)
+    ids = tuple(range(1, subjects + 1))
+    people = mf.Population(blank, ids, time_label="time (h)", y_label="log mg/L")
     return people.with_responses(np.log(concentration(np.asarray(eta), np.asarray(time))) + error), np.asarray(eta)
 
 

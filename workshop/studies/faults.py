@@ -72,7 +72,7 @@ def study(fault: str, key: PRNGKeyArray, subjects: int = 200) -> mf.Population:
     none = mf.Doses(*(jnp.zeros((subjects, 0)) for _ in range(4)))
     people = mf.Subject(jnp.broadcast_to(TIMES, y.shape), y, jnp.ones(y.shape), {"kidney": kidney}, none)
     ids = tuple(range(1, subjects + 1))
-    return mf.Population(people, ids, np.full(subjects, TIMES.size), "time after the dose (h)", "log concentration")
+    return mf.Population(people, ids, time_label="time after the dose (h)", y_label="log concentration")
 
 
 MYSTERIES = {"P": (3, 31), "Q": (1, 32), "R": (4, 33)}

@@ -6,70 +6,131 @@ Source: the NM-TRAN data items (EVID, MDV, CMT, RATE, ADDL, II, SS) of NONMEM's 
 import numpy as np
 import pandas as pd
 
-from ..subject import DOSE, STEADY, turns
+from ..padding import turns
+from ..subject import DOSE, STEADY
 from .reader import Reader
 
 Columns = dict[str, np.ndarray]
+
+OBSERVATION, DOSING, OTHER = 0, 1, 2  # the values of EVID that are read
+_MOST_ADDITIONAL = 10_000
+
+
+def missing_by_code(reader: Reader) -> np.ndarray:
+    """True where MDV says that a response is missing."""
+    return reader.code("MDV", (0, 1), "neither 0 (observed) nor 1 (missing); correct it") == 1
 
 
 def read_doses(
     reader: Reader, response: Columns, amount: str | None, duration: str | None, compartment: str
 ) -> tuple[np.ndarray, Columns]:
-    """What each row is (0 an observation, 1 a dose, 2 neither), and the fields of a dose for every row."""
+    """What each row is (an `OBSERVATION`, a `DOSING`, or `OTHER`), and the fields of a dose for it.
+
+    `response` holds the responses by outcome, `amount`, `duration` and `compartment` are columns.
+    """
     # only the default name may be absent: such a frame has no doses
-    name = None if amount == "AMT" and reader.find("AMT") is None else amount
-    cells = np.full(len(reader.df), np.nan) if name is None else reader.numbers(name)
+    absent = amount is None or (amount == "AMT" and reader.find("AMT") is None)
+    cells = np.full(len(reader.df), np.nan) if absent else reader.numbers(str(amount))
     given = np.nan_to_num(cells)
     reader.refuse(given < 0, f"the dose in column {amount!r} is negative; correct it.")
-    if reader.find("EVID") is not None:
-        event = reader.numbers("EVID")
-    else:
-        answered = np.any([~np.isnan(x) & (x != 0) for x in response.values()], axis=0)
-        both = (given > 0) & answered & (reader.code("MDV", (0, 1), "neither 0 (observed) nor 1 (missing)") == 0)
-        reader.refuse(both, "it has an amount and a response; write the dose and the observation as two rows.")
-        event = (given > 0).astype(float)
-    reader.refuse(np.isnan(event), "EVID is missing; use 0 for an observation and 1 for a dose.")
-    resets = "a reset, which is not read: give the subject another id from here on, with times from 0"
-    reader.refuse(np.isin(event, (3, 4)), f"EVID 3 or 4 means {resets}.")
-    reader.refuse(~np.isin(event, (0, 1, 2)), "EVID is neither 0 (observation) nor 1 (dose) nor 2 (other); correct it.")
-    dose = event == 1
-    reader.refuse(dose & (name is None), "EVID says dose, but there is no column of amounts; name it by amount=.")
+    event = _events(reader, given, response)
+    dose = event == DOSING
+    if absent:
+        reader.refuse(dose, "EVID says dose, but there is no column of amounts; name it by amount=.")
     reader.refuse(~dose & (given > 0), "EVID says observation, but there is an amount; use EVID 1 or empty it.")
     reader.refuse(dose & np.isnan(cells), "it is a dose but its amount is missing; fill it in or drop the row.")
     reader.note(dose & (given == 0), "Doses of zero amount were left out")
-    more = np.where(dose, reader.optional("ADDL"), 0.0)
-    bad = (more < 0) | (more != np.round(more)) | (more > 10_000)
-    reader.refuse(bad, "ADDL is not a whole number of additional doses; correct it.")
+    more = _additional(reader, dose)
     steady = dose & (reader.code("SS", (0, 1), "neither 0 nor 1 (steady state), and other codes are not read") == 1)
-    interval = reader.optional("II")
-    needs = (steady | (more > 0)) & (interval <= 0)
-    reader.refuse(needs, "ADDL or SS needs the interval between doses; give it in a column II, above 0.")
-    place = np.where(dose, reader.optional(compartment), 0.0)
-    place[place == 0] = 1.0
-    reader.refuse((place < 1) | (place != np.round(place)), "the compartment is not 1, 2, 3, ...; correct it.")
-    length = _durations(reader, duration, given, dose)
-    fields = {"amount": given, "duration": length, "compartment": place.astype(int), "more": more.astype(int)}
-    return event, fields | {"interval": np.where(steady, interval, 0.0), "steady_state": steady, "every": interval}
+    every = reader.optional("II")
+    reader.refuse(
+        (steady | (more > 0)) & (every <= 0),
+        "ADDL or SS needs the interval between doses; give it in a column II, above 0.",
+    )
+    place = _compartments(reader, compartment, dose)
+    fields = {
+        "amount": given,
+        "duration": _durations(reader, duration, given, dose),
+        "compartment": place,
+        "interval": np.where(steady, every, 0.0),
+        "steady_state": steady,
+        "more": more,
+        "every": every,
+    }
+    return event, fields
+
+
+def _events(reader: Reader, amount: np.ndarray, response: Columns) -> np.ndarray:
+    """EVID of each row; where there is no such column, a positive amount makes a dose."""
+    if reader.find("EVID") is not None:
+        event = reader.numbers("EVID")
+    else:
+        answered = np.any([~np.isnan(y) & (y != 0) for y in response.values()], axis=0)
+        reader.refuse(
+            (amount > 0) & answered & ~missing_by_code(reader),
+            "it has an amount and a response; write the dose and the observation as two rows.",
+        )
+        event = np.where(amount > 0, DOSING, OBSERVATION).astype(float)
+    reader.refuse(np.isnan(event), "EVID is missing; use 0 for an observation and 1 for a dose.")
+    reader.refuse(
+        np.isin(event, (3, 4)),
+        "EVID 3 or 4 means a reset, which is not read: give the subject another id from here on, with times from 0.",
+    )
+    reader.refuse(
+        ~np.isin(event, (OBSERVATION, DOSING, OTHER)),
+        "EVID is neither 0 (observation) nor 1 (dose) nor 2 (other); correct it.",
+    )
+    return event
+
+
+def _additional(reader: Reader, dose: np.ndarray) -> np.ndarray:
+    """ADDL: how many doses like it follow each dose."""
+    more = np.where(dose, reader.optional("ADDL"), 0.0)
+    bad = (more < 0) | (more != np.round(more)) | (more > _MOST_ADDITIONAL)
+    reader.refuse(bad, "ADDL is not a whole number of additional doses; correct it.")
+    return more.astype(int)
+
+
+def _compartments(reader: Reader, name: str, dose: np.ndarray) -> np.ndarray:
+    """The compartment of each dose, 1 where none is given."""
+    place = np.where(dose, reader.optional(name), 0.0)
+    place = np.where(place == 0, 1.0, place)
+    bad = (place < 1) | (place != np.round(place))
+    reader.refuse(bad, "the compartment is not 1, 2, 3, ...; correct it.")
+    return place.astype(int)
 
 
 def _durations(reader: Reader, name: str | None, amount: np.ndarray, dose: np.ndarray) -> np.ndarray:
-    """Length of every infusion: from a column of durations, or amount / RATE; 0 where given at once."""
+    """Length of every infusion, from a column of durations or as amount / RATE; 0 for others.
+
+    A column RATE may be named in place of one of durations; where no column is named both are read.
+    """
+    none = np.zeros(len(dose))
     by_rate_only = name is not None and name.lower() == "rate"
     if name is not None:  # a column that was named must be there
         reader.place("RATE" if by_rate_only else name)
-    duration = np.where(dose, 0.0 if by_rate_only else reader.optional(name or "DUR"), 0.0)
-    rate = np.where(dose, reader.optional("RATE") if by_rate_only or name is None else 0.0, 0.0)
+    duration = none if by_rate_only else np.where(dose, reader.optional(name or "DUR"), 0.0)
+    reads_rate = by_rate_only or name is None
+    rate = np.where(dose, reader.optional("RATE"), 0.0) if reads_rate else none
     reader.refuse(duration < 0, "the duration of the dose is negative; correct it, or use 0 for one given at once.")
-    coded = "RATE is negative, a code for a rate or duration to be estimated, which is not read; give it in DUR."
-    reader.refuse(rate < 0, coded)
+    reader.refuse(
+        rate < 0,
+        "RATE is negative, a code for a rate or duration to be estimated, which is not read; give it in DUR.",
+    )
     by_rate = np.divide(amount, rate, out=np.zeros(len(dose)), where=rate > 0)
-    clash = (rate > 0) & (duration > 0) & (np.abs(by_rate - duration) > 1e-6 * duration)
+    both = (rate > 0) & (duration > 0)
+    clash = both & (np.abs(by_rate - duration) > 1e-6 * duration)
     reader.refuse(clash, "the duration is not amount / RATE; correct one of them or drop its column.")
     return np.where(duration > 0, duration, by_rate)
 
 
 def given_doses(reader: Reader, time: np.ndarray, dose: np.ndarray, fields: Columns) -> Columns:
-    """The doses one by one, ADDL written out, sorted by subject and time: their fields, and whose they are."""
+    """The doses one by one, ADDL written out, sorted by subject and time: their fields and
+    `subject`.
+
+    Each row that is a `dose` of an amount above 0 is repeated as often as ADDL asks, `every` apart.
+    Only the first of them is at steady state.
+    """
     dose = dose & (fields["amount"] > 0)
     more = fields["more"] * dose
     reader.note(more > 0, f"{more.sum()} doses were added from ADDL and II")
@@ -82,6 +143,8 @@ def given_doses(reader: Reader, time: np.ndarray, dose: np.ndarray, fields: Colu
         steady_state=table["steady_state"] & (turn == 0),
     ).sort_values(["subject", "time"], kind="stable")
     twice = table.index[table.duplicated(["subject", "time", "amount", "duration", "compartment"])]
-    bad = np.isin(np.arange(len(dose)), twice)
-    reader.refuse(bad, "this dose is also one of the additional doses (ADDL) of another; lower ADDL or drop it.")
-    return {k: table[k].to_numpy() for k in ("subject", *DOSE, *STEADY)}
+    reader.refuse(
+        np.isin(np.arange(len(dose)), twice),
+        "this dose is also one of the additional doses (ADDL) of another; lower ADDL or drop it.",
+    )
+    return {name: table[name].to_numpy() for name in ("subject", *DOSE, *STEADY)}

@@ -1,68 +1,136 @@
 """Several outcomes and censored responses, as Monolix and nlmixr2 write CENS, LIMIT and DVID."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from .doses import Columns
-from .reader import Reader, number, plain
+from ..by_outcome import UNNAMED
+from .doses import OBSERVATION, Columns
+from .reader import Reader, plain
+
+NO_OUTCOME = -1
+
+
+def response_columns(y: str | Mapping[str, str | int | float]) -> dict[str, str]:
+    """The column of each outcome's responses: one for all of them where `y` names no columns."""
+    if isinstance(y, str):
+        return {UNNAMED: y}
+    columns = {name: column for name, column in y.items() if isinstance(column, str)}
+    return columns or {UNNAMED: "DV"}
 
 
 def read_outcomes(
-    reader: Reader, y: Any, outcome: str, compartment: str, response: np.ndarray, kind: np.ndarray, used: Any
+    reader: Reader,
+    y: str | Mapping[str, str | int | float],
+    outcome: str,
+    compartment: str,
+    response: np.ndarray,
+    event: np.ndarray,
+    used: Collection[str],
 ) -> tuple[np.ndarray, list[str]]:
-    """The number of each row's outcome, -1 for none, and the names of all; the name "" where there is one."""
-    seen = ~np.isnan(response)
-    named = {v: k for k, v in y.items()} if isinstance(y, Mapping) else {}
-    if named or (outcome not in used and reader.find(outcome) is not None):
-        cells = [_label(c) for c in reader.cells(outcome)]
-        told = np.array([c is not None and (c != 0 or 0 in named) for c in cells])
-        found = sorted({cells[i] for i in np.flatnonzero(seen & told)}, key=lambda c: (isinstance(c, str), c))
-        if len(found) > 1 or named:
-            reader.refuse(seen & ~told, f"{outcome} is missing, and does not say which outcome this is; fill it in.")
-            strange = seen & np.array([bool(named) and c not in named for c in cells])
-            reader.refuse(strange, f"{outcome} is none of {', '.join(str(v) for v in named)}; name it in y=.")
-            found = list(named) or found
-            number = np.array([found.index(c) if c in found else -1 for c in cells])
-            return np.where(kind == 0, number, kind), [str(named.get(c, c)) for c in found]
+    """The number of each row's outcome, `NO_OUTCOME` where it has none, and the names of all.
+
+    The outcomes are told apart by the column `outcome`, unless it is among the columns `used` as
+    covariates. Without it there is one, `UNNAMED`, and then `compartment` must not tell of others.
+    """
+    observed = ~np.isnan(response)
+    kind = np.where(event == OBSERVATION, 0, NO_OUTCOME)
+    name_of = {code: name for name, code in y.items()} if isinstance(y, Mapping) else {}
+    if name_of or (outcome not in used and reader.find(outcome) is not None):
+        codes = _codes(reader, outcome)
+        told = np.array([code is not None and (code != 0 or 0 in name_of) for code in codes])
+        present = {codes[i] for i in np.flatnonzero(observed & told)}
+        if len(present) > 1 or name_of:
+            _refuse_untold(reader, outcome, observed, told, codes, name_of)
+            order = list(name_of) or sorted(present, key=lambda code: (isinstance(code, str), code))
+            number = np.array([order.index(code) if code in order else NO_OUTCOME for code in codes])
+            return np.where(kind == 0, number, kind), [str(name_of.get(code, code)) for code in order]
     if compartment not in used:
         place = reader.optional(compartment)
-        other = seen & (place != 0)
+        other = observed & (place != 0)
         other &= place != place[np.argmax(other)]
-        remedy = f"name its kinds with outcome={compartment!r}, or drop it"
-        reader.refuse(other, f"{compartment} marks a second kind of response; {remedy}.")
-    return kind, [""]
+        reader.refuse(
+            other,
+            f"{compartment} marks a second kind of response; name its kinds with outcome={compartment!r}, or drop it.",
+        )
+    return kind, [UNNAMED]
 
 
-def _label(cell: Any) -> Any:
-    value = None if cell is None else number(cell)
-    return cell.strip() if value is None and isinstance(cell, str) else None if value is None else plain(value)
+def _codes(reader: Reader, outcome: str) -> list[Any]:
+    """The cells of the column that tells the outcome: numbers, words, or None."""
+
+    def code(cell: Any, value: float | None) -> Any:
+        if cell is None:
+            return None
+        if value is not None:
+            return plain(value)
+        return cell.strip() if isinstance(cell, str) else None
+
+    pairs = zip(reader.cells(outcome), reader.values(outcome), strict=True)
+    return [code(cell, value) for cell, value in pairs]
 
 
-def read_censoring(reader: Reader, response: Columns, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row 1 where the response lies below DV, -1 where above, 0 where it is DV; and the interval's other end.
+def _refuse_untold(
+    reader: Reader,
+    outcome: str,
+    observed: np.ndarray,
+    told: np.ndarray,
+    codes: list[Any],
+    name_of: Mapping[Any, str],
+) -> None:
+    """Refuse responses whose outcome is not told, or is none of those that have names."""
+    reader.refuse(observed & ~told, f"{outcome} is missing, and does not say which outcome this is; fill it in.")
+    if name_of:
+        strange = np.array([code not in name_of for code in codes])
+        names = ", ".join(str(code) for code in name_of)
+        reader.refuse(observed & strange, f"{outcome} is none of {names}; name it in y=.")
 
-    Where BLQ is 1 the limit of quantification, from LLOQ, LIMIT or DV, becomes the response.
+
+def read_censoring(reader: Reader, response: Columns, observed: np.ndarray) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """The responses; 1 where one lies below it, -1 where above, 0 where it is the number; and the
+    limit.
+
+    The limit is the interval's other end. Where BLQ is 1 the limit of quantification, from LLOQ,
+    LIMIT or DV, becomes the response. Codes count where a row is `observed`.
     """
     cens = reader.code("CENS", (-1, 0, 1), "neither 1 (below DV) nor -1 (above DV) nor 0; correct it")
-    below = reader.code("BLQ", (0, 1), "neither 0 nor 1 (below the limit of quantification); correct it") == 1
-    if not (seen & ((cens != 0) | below)).any():
-        return np.zeros(len(seen)), np.zeros(len(seen))
-    if list(response) != [""]:
+    blq = reader.code("BLQ", (0, 1), "neither 0 nor 1 (below the limit of quantification); correct it")
+    below = blq == 1
+    none = np.zeros(len(observed))
+    if not (observed & ((cens != 0) | below)).any():
+        return response, none, none
+    if list(response) != [UNNAMED]:
         raise ValueError("CENS and BLQ do not say which of several columns is censored; write a row for each outcome.")
     reader.refuse(below & (cens != 0), "CENS and BLQ are both set; keep one of the two columns.")
-    y, limit, lloq = response[""], reader.optional("LIMIT", np.nan), reader.optional("LLOQ", np.nan)
+    below = below & observed
+    cens = np.where(observed, cens, 0.0)
+    y, limit = _at_the_limit(reader, response[UNNAMED], below)
+    reader.refuse(
+        (below | (cens != 0)) & np.isnan(y),
+        "it is censored, but at an unknown limit; write the limit in DV, or in LLOQ for BLQ.",
+    )
+    reader.refuse(
+        ((cens == 1) & (limit >= y)) | ((cens == -1) & (limit <= y)),
+        "LIMIT is on the wrong side of DV: with CENS 1 it lies below DV, with CENS -1 above.",
+    )
+    side = np.where(below, 1.0, cens)
+    reader.note(side > 0, "Responses below a limit (DV) are read as censored")
+    reader.note(side < 0, "Responses above a limit (DV) are read as censored")
+    unbounded = np.where(side > 0, -np.inf, np.inf)
+    other_end = np.where(~np.isnan(limit) & ~below, limit, unbounded)
+    return {UNNAMED: y}, side, np.where(side == 0, 0.0, other_end)
+
+
+def _at_the_limit(reader: Reader, response: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The responses, at the limit of quantification where they are `below` it; and LIMIT."""
+    limit = reader.optional("LIMIT", np.nan)
+    lloq = reader.optional("LLOQ", np.nan)
     lloq = np.where(np.isnan(lloq), limit, lloq)
-    below, cens = below & seen, np.where(seen, cens, 0.0)
-    other = below & ~np.isnan(lloq) & ~np.isnan(y) & (y != 0) & (y != lloq)
-    reader.refuse(other, "it is below the limit (BLQ), but DV is neither empty, nor 0, nor the limit; correct it.")
-    y[:] = np.where(below & ~np.isnan(lloq), lloq, y)
-    unknown = (below | (cens != 0)) & np.isnan(y)
-    reader.refuse(unknown, "it is censored, but at an unknown limit; write the limit in DV, or in LLOQ for BLQ.")
-    wrong = ((cens == 1) & (limit >= y)) | ((cens == -1) & (limit <= y))
-    reader.refuse(wrong, "LIMIT is on the wrong side of DV: with CENS 1 it lies below DV, with CENS -1 above.")
-    sign = np.where(below, 1.0, cens)
-    reader.note(sign > 0, "Responses below a limit (DV) are read as censored")
-    reader.note(sign < 0, "Responses above a limit (DV) are read as censored")
-    return sign, np.select([sign == 0, ~np.isnan(limit) & ~below, sign > 0], [0.0, limit, -np.inf], np.inf)
+    known = below & ~np.isnan(lloq)
+    empty = np.isnan(response) | (response == 0)
+    reader.refuse(
+        known & ~empty & (response != lloq),
+        "it is below the limit (BLQ), but DV is neither empty, nor 0, nor the limit; correct it.",
+    )
+    return np.where(known, lloq, response), limit

@@ -3,68 +3,110 @@
 import datetime
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from .doses import Columns
-from .reader import Reader, number
+from .reader import Reader
 
-_CLOCK, _STAMP = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?"), re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*)?")
+_CLOCK = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*)?")
+_DAY = 86400  # seconds
+
+
+class _Instant(NamedTuple):
+    """What a cell of a time column is, and its seconds since midnight or since the year 2000."""
+
+    kind: str  # "number", "text", "clock time", "date", "date with clock time", or "" where missing
+    seconds: float = np.nan
 
 
 def read_times(reader: Reader, name: str) -> np.ndarray:
-    """A column of times as numbers; clock times and dates as hours since the subject's first record."""
-    place, date = reader.place(name), reader.find("DATE")
-    cells = [] if reader.df.iloc[:, place].dtype.kind in "iuf" else reader.cells(name)
-    instants = [_instant(c) for c in cells]
-    found = Counter(kind for kind, _ in instants if kind).most_common(1)
-    what = found[0][0] if found else "number"
-    if what in ("number", "text"):
+    """A column of times as numbers; clock times and dates as hours since the subject's first
+    record.
+    """
+    place = reader.place(name)
+    date = reader.find("DATE")
+    is_numeric = reader.df.iloc[:, place].dtype.kind in "iuf"
+    instants = [] if is_numeric else _instants(reader, name)
+    kinds = Counter(instant.kind for instant in instants if instant.kind)
+    kind = kinds.most_common(1)[0][0] if kinds else "number"
+    if kind in ("number", "text"):
         if date not in (None, place):
-            beside = f"Column {name!r} holds numbers beside a column DATE; write clock times (hh:mm)"
-            raise ValueError(f"{beside}, or drop DATE if {name!r} counts from the subject's first record.")
+            raise ValueError(
+                f"Column {name!r} holds numbers beside a column DATE; write clock times (hh:mm), "
+                f"or drop DATE if {name!r} counts from the subject's first record."
+            )
         return reader.numbers(name)
-    other = np.array([kind not in (what, "") for kind, _ in instants])
-    cell = cells[int(np.argmax(other))]
-    reader.refuse(other, f"column {name!r} holds {cell!r}, where the others are {what}s; write all alike.")
-    total = np.array([seconds for _, seconds in instants])
-    if what == "clock time" and date is not None:
-        days = [_instant(c) for c in reader.cells("DATE")]
-        bad = np.array([not kind.startswith("date") or seconds % 86400 != 0 for kind, seconds in days])
-        reader.refuse(bad, "DATE is not a date of the form year-month-day, as in 2024-03-01; correct it.")
-        reader.refuse(total >= 86400, f"the time in column {name!r} is past 24:00, beside a date; correct it.")
-        total += np.array([seconds for _, seconds in days])
-    reader.notes.append(f"Column {name}: {what}s became hours since each subject's first record.")
-    return (total - total[np.searchsorted(reader.subject, reader.subject)]) / 3600.0
+    other = np.array([instant.kind not in (kind, "") for instant in instants])
+    cell = reader.cells(name)[int(np.argmax(other))]
+    reader.refuse(other, f"column {name!r} holds {cell!r}, where the others are {kind}s; write all alike.")
+    seconds = np.array([instant.seconds for instant in instants])
+    if kind == "clock time" and date is not None:
+        days = _days(reader)
+        reader.refuse(seconds >= _DAY, f"the time in column {name!r} is past 24:00, beside a date; correct it.")
+        seconds = seconds + days
+    reader.notes.append(f"Column {name}: {kind}s became hours since each subject's first record.")
+    first = np.searchsorted(reader.subject, reader.subject)
+    return (seconds - seconds[first]) / 3600.0
 
 
-def _instant(cell: Any) -> tuple[str, float]:
-    """What a cell of a time column is, and its seconds since midnight or since the year 2000."""
-    text = "" if cell is None else str(cell).strip()
-    if not text or number(cell) is not None:
-        return "number" if text else "", np.nan
+def _days(reader: Reader) -> np.ndarray:
+    """The column DATE in seconds."""
+    dates = _instants(reader, "DATE")
+    bad = [not date.kind.startswith("date") or date.seconds % _DAY != 0 for date in dates]
+    reader.refuse(np.array(bad), "DATE is not a date of the form year-month-day, as in 2024-03-01; correct it.")
+    return np.array([date.seconds for date in dates])
+
+
+def _instants(reader: Reader, name: str) -> list[_Instant]:
+    pairs = zip(reader.cells(name), reader.values(name), strict=True)
+    return [_instant(cell, value) for cell, value in pairs]
+
+
+def _instant(cell: Any, value: float | None) -> _Instant:
+    """What a cell of this value is; the value is None where it is no number."""
+    if cell is None:
+        return _Instant("")
+    if value is not None:
+        return _Instant("number")
+    text = str(cell).strip()
     if _CLOCK.fullmatch(text):
-        return "clock time", sum(float(x) * unit for x, unit in zip(text.split(":"), (3600, 60, 1), strict=False))
+        parts = [float(part) for part in text.split(":")]
+        seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+        return _Instant("clock time", seconds)
+    if not _STAMP.fullmatch(text):
+        return _Instant("text")
     try:
-        since = datetime.datetime.fromisoformat(text if _STAMP.fullmatch(text) else "") - datetime.datetime(2000, 1, 1)
+        since = datetime.datetime.fromisoformat(text) - datetime.datetime(2000, 1, 1)
     except (ValueError, TypeError):  # no such day, or a time zone
-        return "text", np.nan
-    return "date" if len(text) == 10 else "date with clock time", since.total_seconds()
+        return _Instant("text")
+    kind = "date" if len(text) == len("2000-01-01") else "date with clock time"
+    return _Instant(kind, since.total_seconds())
 
 
 def check_same_times(reader: Reader, time: np.ndarray, kind: np.ndarray, fields: Columns) -> None:
     """Refuse a row that occurs twice, and a sample written before the dose of the same time.
 
-    `kind` is the number of the outcome, -1 for none, -2 for a dose; doses that differ in a field may share a time.
+    `kind` is the number of the outcome, -1 for none, -2 for a dose; doses that differ in a field
+    may share a time.
     """
-    dose, details = kind == -2, {k: fields[k] for k in ("amount", "duration", "compartment")}
-    rows = pd.DataFrame({"subject": reader.subject, "time": time, "kind": kind, **details, "seen": kind >= 0})
+    is_dose = kind == -2
+    rows = pd.DataFrame({"subject": reader.subject, "time": time, "kind": kind})
+    for name in ("amount", "duration", "compartment"):
+        rows[name] = fields[name]
     twice = rows.duplicated().to_numpy() & (kind != -1)
-    reader.refuse(twice & ~dose, "a second observation at the same time; keep one, or give the two different times.")
+    reader.refuse(
+        twice & ~is_dose,
+        "a second observation at the same time; keep one, or give the two different times.",
+    )
     reader.refuse(twice, "the same dose is written twice; keep one, or add the amounts up if two were given.")
-    before = rows.groupby(["subject", "time"])["seen"].cummax().to_numpy()
-    order = "write the dose first, or the sample a little earlier if it was taken before the dose"
-    what = f"this dose comes after an observation of the same time, but would be read as given before it; {order}."
-    reader.refuse(dose & before, what)
+    rows["sampled"] = kind >= 0
+    sampled_before = rows.groupby(["subject", "time"])["sampled"].cummax().to_numpy()
+    reader.refuse(
+        is_dose & sampled_before,
+        "this dose comes after an observation of the same time, but would be read as given before it; "
+        "write the dose first, or the sample a little earlier if it was taken before the dose.",
+    )

@@ -1,0 +1,65 @@
+"""Some of the rows or responses of subjects that have a leading axis."""
+
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .by_outcome import as_dict
+from .subject import Subject
+
+
+def one_subject(padded: Subject) -> Subject:
+    """A subject without padding: its real rows, and the doses that it was given. Arrays are
+    NumPy's.
+    """
+    own = padded.with_rows(lambda x: x[padded.real] if x.ndim else x)
+    given = padded.doses.amount != 0
+    return dataclasses.replace(own, doses=jax.tree.map(lambda x: jnp.asarray(x[given]), own.doses))
+
+
+def only_rows(subjects: Subject, index: Sequence[int], ids: Sequence[Any]) -> Subject:
+    """The same subjects with only these of their real rows each, counted from 0, or from -1 for the
+    last one.
+
+    Raises:
+        ValueError: a row that a subject does not have, one named twice, or a subject left without
+        an observation.
+    """
+    real = np.asarray(subjects.real)
+    count = real.sum(axis=1, keepdims=True)
+    wanted = np.asarray([operator.index(i) for i in index], dtype=int)
+    turn = np.sort(np.where(wanted < 0, count + wanted, wanted), axis=1)
+    absent = (turn < 0) | (turn >= count)
+    repeated = np.diff(turn, axis=1, prepend=-1) == 0
+    wrong = (absent | repeated).any(axis=1)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        trouble = "does not have every row of" if absent[i].any() else "would have a row twice with"
+        raise ValueError(f"Subject {ids[i]} has {count[i, 0]} rows and {trouble} {list(index)}; count from 0.")
+    real_first = np.argsort(~real, axis=1, kind="stable")
+    place = np.take_along_axis(real_first, turn, axis=1)
+
+    def keep(x: Array) -> Array:
+        return jnp.asarray(np.take_along_axis(np.asarray(x), place, axis=1)) if x.ndim == 2 else x
+
+    kept = subjects.with_rows(keep)
+    seen = np.any([np.asarray(mask).any(axis=1) for mask in as_dict(kept.mask).values()], axis=0)
+    if not seen.all():
+        who = ids[int(np.argmin(seen))]
+        raise ValueError(f"Subject {who} has no observation in rows {list(index)}; keep others.")
+    return kept
+
+
+def only_seen(subjects: Subject, kept: Any) -> Subject:
+    """The same rows, but responses that are not `kept`, true or false (N, n) by outcome, are
+    missing.
+    """
+    mask = jax.tree.map(lambda seen, keep: seen & keep, subjects.mask, kept)
+    y = jax.tree.map(lambda seen, y: jnp.where(seen, y, 0.0), mask, subjects.y)
+    return dataclasses.replace(subjects, mask=mask, y=y)
