@@ -4,7 +4,6 @@ from typing import Any
 
 from ..base.chance import require_key
 from ..data.population import Population, one_outcome
-from ..methods.maximise import as_method
 from ..methods.method import Method
 from ..methods.two_stage import TwoStage
 from ..model.densities import eta_size
@@ -17,7 +16,7 @@ from .fitted import Estimated
 
 def final_objective(method: Objective | Method) -> Objective | None:
     """The objective that a method evaluates where it ended, which its log-likelihood is by; None without one."""
-    return as_method(method).likelihood_by
+    return method if isinstance(method, Objective) else method.likelihood_by
 
 
 def climbed(method: Objective | Method) -> Objective | None:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ..base.compiling import compiled
-from ..data.population import Population
 from ..data.by_outcome import as_dict, as_given
+from ..data.population import Population
 from ..data.subject import Subject
 from .categorical import mean_of
 from .densities import eta_mean, eta_size, observation_density

@@ -9,8 +9,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
-from ..data.population import Population
 from ..data.by_outcome import UNNAMED, as_dict, as_given
+from ..data.population import Population
 from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, draw_of

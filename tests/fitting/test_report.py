@@ -68,7 +68,7 @@ def test_a_network_has_no_standard_errors_and_says_why(theophylline):
 
 
 def test_what_a_method_ends_with_and_climbs():
-    by_saem = mf.SAEM(marginal=mf.Laplace())
+    by_saem = mf.SAEM(likelihood_by=mf.Laplace())
     table = {
         mf.FOCE(): (mf.FOCE(), True, False, False),
         mf.Adam(mf.FOCE()): (mf.FOCE(), True, False, False),

@@ -236,7 +236,7 @@ def test_linear_gaussian_model_ends_at_maximum_likelihood():
     """Sleepstudy with a full covariance: lme4's estimates, whose standard errors are 6.6, 1.5 and 1.5 ms."""
     start = Line(beta=[200.0, 0.0], omega=[[900.0, 0.0], [0.0, 100.0]], sigma=50.0)
     state = run(start, mf.datasets.sleepstudy(), PRECISE)
-    assert state.converged
+    assert state.ending.converged
     np.testing.assert_allclose(state.model.beta, [251.405, 10.467], atol=0.5)
     np.testing.assert_allclose(np.sqrt(np.diagonal(state.model.omega)), [23.78, 5.717], rtol=0.02)
     assert float(state.model.omega[0, 1]) == pytest.approx(11.06, abs=6.0)
@@ -261,7 +261,7 @@ def test_maximum_a_posteriori_and_a_fixed_effect_without_a_random_one(linear_pop
     start = Penalised(level=200.0, slope=0.0, omega=900.0 * jnp.eye(2), sigma=30.0)
     exact = mf.fit(start, linear_population, mf.FO(), progress=False)
     state = run(start, linear_population, PRECISE)
-    assert state.converged
+    assert state.ending.converged
     error = [getattr(state.model, n) - getattr(exact.model, n) for n in ("level", "slope", "sigma")]
     assert np.all(np.abs(error) < [0.3, 0.1, 0.2])
     assert float(state.model.omega[0, 0]) == pytest.approx(float(exact.model.omega[0, 0]), rel=0.06)
@@ -285,7 +285,7 @@ def test_binary_data():
     population = mf.datasets.clustered_binary(jax.random.key(5), 100, 5)
     exact = mf.fit(Logistic(b0=0.0, omega=1.0), population, mf.AGQ(15), progress=False)
     state = run(Logistic(b0=1.0, omega=0.5), population, mf.SAEM())
-    assert state.converged
+    assert state.ending.converged
     assert np.abs(state.model.b0 - exact.model.b0) < 0.15 * exact.table.se["b0"]
     assert np.abs(state.model.omega - exact.model.omega) < 0.15 * exact.table.se["omega"]
 
@@ -393,9 +393,9 @@ def test_a_full_covariance(theophylline_mg):
     population = mf.simulate(truth, theophylline_mg[np.arange(48) % 12], jax.random.key(3))
     exact = mf.fit(start, population, mf.AGQ(5), progress=False)
     state = run(start, population, mf.SAEM())
-    assert state.converged
+    assert state.ending.converged
     short = exact.log_likelihood - mf.log_likelihood(state.model, population, mf.AGQ(5))
     assert -1e-6 <= short < 0.05
     state = run(start, theophylline_mg, mf.SAEM(exploration=3000))
-    assert not state.converged and "before a covariance became singular" in state.message
+    assert not state.ending.converged and "before a covariance became singular" in state.message
     assert np.all(np.linalg.eigvalsh(state.model.omega) > 0)

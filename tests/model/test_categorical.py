@@ -112,7 +112,7 @@ def test_grades_are_recovered_by_laplace_and_by_saem():
     population = grades(150)
     start = Grade(b=0.1, omega=0.5)
     by_laplace = mf.fit(start, population, mf.Laplace(), progress=False)
-    by_saem = mf.fit(start, population, mf.SAEM(marginal=mf.AGQ(9)), key=jax.random.key(1), progress=False)
+    by_saem = mf.fit(start, population, mf.SAEM(likelihood_by=mf.AGQ(9)), key=jax.random.key(1), progress=False)
     for fit in (by_laplace, by_saem):
         assert fit.converged, fit.message
         assert float(fit.model.b) == pytest.approx(0.6, abs=0.15)

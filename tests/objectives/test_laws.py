@@ -30,8 +30,9 @@ JOINT = {
     "joint MAP in z": mf.JointMAP(centred=False),
 }
 EVERY = EXACT_FOR_LINEAR | SAMPLED | JOINT
-# One number of nodes stands for all in the laws of gradients: the program is the same, 1 is Laplace, and 9 only longer.
-DIFFERENTIATED = [name for name in EVERY if name not in ("AGQ(1)", "AGQ(9)")]
+# One number of nodes stands for all in the laws of derivatives: the code is the same, and 1 node is Laplace.
+ONE_AGQ = [name for name in EXACT_FOR_LINEAR if name not in ("AGQ(1)", "AGQ(4)")]
+DIFFERENTIATED = [*ONE_AGQ, *SAMPLED, *JOINT]
 NEED_GAUSSIAN = ("FO", "FOCE", "FOCE without interaction")
 
 
@@ -142,12 +143,14 @@ def test_interaction_makes_no_difference_to_an_additive_error(theophylline):
     np.testing.assert_allclose(values[0][1], values[1][1], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", DIFFERENTIATED)
+@pytest.mark.parametrize("name", [n for n in DIFFERENTIATED if n != "importance sampling"])
 def test_gradient_on_a_nonlinear_model(name, theophylline):
-    """Through the mode, the curvature and the quadrature points, against central differences."""
-    population = theophylline[:4]
-    _, gradient = value_and_gradient(EVERY[name], theophylline_model(), population)
-    numeric = central_differences(EVERY[name], theophylline_model(), population)
+    """Through the mode, the curvature and the quadrature points, against central differences.
+
+    Of all subjects, with the program that fits them.
+    """
+    _, gradient = value_and_gradient(EVERY[name], theophylline_model(), theophylline)
+    numeric = central_differences(EVERY[name], theophylline_model(), theophylline)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-6)
 
 
@@ -211,7 +214,7 @@ def test_constrain_undoes_unconstrain(name):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", EXACT_FOR_LINEAR)
+@pytest.mark.parametrize("name", ONE_AGQ)
 def test_a_fit_is_a_stationary_point(name, fitted, theophylline):
     fit = fitted(EXACT_FOR_LINEAR[name])
     assert fit.converged
@@ -224,7 +227,8 @@ def test_every_approximation_is_close_to_the_quadrature(fitted, theophylline):
     """One ruler: at the same parameters the approximations stand in the order of what they neglect."""
     model = fitted(mf.AGQ(9)).model
     exact = mf.log_likelihood(model, theophylline, mf.AGQ(15))
-    error = {n: abs(mf.log_likelihood(model, theophylline, m) - exact) for n, m in EXACT_FOR_LINEAR.items()}
+    methods = {name: EXACT_FOR_LINEAR[name] for name in ("FO", "FOCE", "Laplace", "AGQ(9)")}
+    error = {n: abs(mf.log_likelihood(model, theophylline, m) - exact) for n, m in methods.items()}
     assert error["AGQ(9)"] < 1e-3 < error["Laplace"] < error["FOCE"] < error["FO"]
     sampled = mf.log_likelihood(model, theophylline, mf.ImportanceSampling(20_000), key=jax.random.key(0))
     assert sampled == pytest.approx(exact, abs=0.02)

@@ -12,7 +12,10 @@ from .reader import Reader
 
 Columns = dict[str, np.ndarray]
 
-OBSERVATION, DOSING, OTHER = 0, 1, 2  # the values of EVID that are read
+# The values of EVID that are read
+OBSERVATION = 0
+DOSING = 1
+OTHER = 2
 _MOST_ADDITIONAL = 10_000
 
 
