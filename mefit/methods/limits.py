@@ -82,12 +82,13 @@ class Limits:
         direction, value, gradient = self._beyond(point, i, loss)
         if not np.isfinite(value):
             return True  # nothing more is to be seen that way
-        return value < point.value and -direction * gradient[i] > _STILL * abs(point.gradient[i])
+        steep = -direction * gradient[i] > _STILL * abs(point.gradient[i])
+        return bool(value < point.value and steep)
 
     def _has_levelled_off(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Is the objective no lower a thousandfold beyond the limit? Else there is a maximum close to the limit."""
         _, value, _ = self._beyond(point, i, loss)
-        return not (value - point.value) * self.subjects > _LOWER
+        return bool((value - point.value) * self.subjects <= _LOWER)
 
     def _beyond(self, point: Point, i: int, loss: ValueAndGradient) -> tuple[float, float, np.ndarray]:
         """The direction of the limit, and the loss and its gradient a thousandfold beyond."""
