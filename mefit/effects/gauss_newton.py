@@ -1,10 +1,22 @@
 """A few steps of Gauss-Newton towards a mode, from a point close to it."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ..base.newton import Mode, ModeSearch, best_of, hold_constant, posterior_step
 from .gaussian import slope_and_information
+
+
+class _Place(NamedTuple):
+    """A point, and the log density there."""
+
+    eta: Float[Array, " K"]
+    value: Array
+    slope: Float[Array, " K"]
+    information: Float[Array, "K K"]
 
 
 class GaussNewton(ModeSearch):
@@ -20,20 +32,26 @@ class GaussNewton(ModeSearch):
     def __call__(self, log_density, start, args):
         frozen = hold_constant(args)
 
-        def step(_, at):
-            # The first step does not move: its slope is zero, and it only looks at the starting point.
-            (eta, value, slope, precision), share = at
-            trial = eta + share * posterior_step(precision, slope)
-            seen = trial, log_density(trial, frozen), *slope_and_information(frozen[0], trial, frozen[1])
-            uphill = seen[1] >= value - 1e-12 * jnp.abs(value)
-            return jax.tree.map(lambda a, b: jnp.where(uphill, a, b), (seen, jnp.ones(())), (at[0], 0.25 * share))
+        def look(eta):
+            slope, information = slope_and_information(frozen[0], eta, frozen[1])
+            return _Place(eta, log_density(eta, frozen), slope, information)
 
+        def step(_, state):
+            place, share = state
+            trial = look(place.eta + share * posterior_step(place.information, place.slope))
+            uphill = trial.value >= place.value - 1e-12 * jnp.abs(place.value)
+            onward = (trial, jnp.ones(()))
+            back = (place, 0.25 * share)
+            return jax.tree.map(lambda taken, kept: jnp.where(uphill, taken, kept), onward, back)
+
+        # The first step does not move: its slope is zero, and it only looks at the starting point.
         best = best_of(lambda eta: log_density(eta, frozen), start)
-        begin = (best, jnp.asarray(-jnp.inf), jnp.zeros(best.size), jnp.eye(best.size)), jnp.ones(())
-        (eta, _, slope, precision), _ = jax.lax.fori_loop(0, self.max_steps + 1, step, begin)
-        decrement = jnp.sqrt(jnp.abs(slope @ posterior_step(precision, slope)))
-        tangent = posterior_step(precision, slope_and_information(args[0], eta, args[1])[0])
-        return Mode(eta + tangent - jax.lax.stop_gradient(tangent), precision, decrement < 1e-2)
+        begin = _Place(best, jnp.asarray(-jnp.inf), jnp.zeros(best.size), jnp.eye(best.size))
+        place, _ = jax.lax.fori_loop(0, self.max_steps + 1, step, (begin, jnp.ones(())))
+        decrement = jnp.sqrt(jnp.abs(place.slope @ posterior_step(place.information, place.slope)))
+        slope = slope_and_information(args[0], place.eta, args[1])[0]
+        tangent = posterior_step(place.information, slope)
+        return Mode(place.eta + tangent - jax.lax.stop_gradient(tangent), place.information, decrement < 1e-2)
 
     def search(self, log_density, start, args):
         return hold_constant(self(log_density, start, hold_constant(args)))

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm.auto import tqdm
@@ -18,7 +19,7 @@ from ..model.free import log_prior
 from ..model.model import Model
 from ..model.parameters import free_parameters
 from ..objectives.evaluation import batches_of, terms_of, total
-from ..objectives.objective import Objective
+from ..objectives.objective import Objective, name_subjects
 from .result import Fit, Step
 
 _KEPT = 4_000_000  # numbers that the models of a history may hold together
@@ -173,14 +174,21 @@ def log_likelihood(
     sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`.
     """
     problem = _problem(model, population, method, key, ())
-    values = np.asarray(terms_of(_objective(method), problem.model, population, key).value)
+    terms = terms_of(_objective(method), problem.model, population, key)
+    values = np.asarray(terms.value)
+    lost = ~np.isfinite(values) & ~np.asarray(terms.converged)
+    if np.any(lost):
+        raise ValueError(
+            f"the log-likelihood by {method.label} was not found for {name_subjects(population, lost)}, where its "
+            "search did not end: the density may have several peaks; try AGQ or ImportanceSampling."
+        )
     return values if by_subject else float(np.sum(values))
 
 
 def log_density(
     model: Model,
     population: Population,
-    method: Objective,
+    method: Objective | Method,
     *,
     key: PRNGKeyArray | None = None,
     fixed: Iterable[str] = (),
@@ -196,7 +204,8 @@ def log_density(
     problem = _problem(model, population, method, key, fixed)
     objective = _objective(method)
     objective.check(model, population)
-    batches = batches_of(objective, model, population, key)
+    with jax.ensure_compile_time_eval():  # the data are known, whatever else is being traced
+        batches = batches_of(objective, model, population, key)
 
     def density(model: Model) -> Array:
         return total(objective, model, batches) + log_prior(model, problem.fixed)

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to, constraints
 
+_NOT_POSITIVE = "must be positive definite: every variance above zero, every correlation between -1 and 1"
+
 
 class Domain(abc.ABC):
     """A set of values and a smooth bijection between it and the real numbers."""
@@ -83,8 +85,12 @@ class Covariance(Domain):
             return f"must be a square matrix, not an array of shape {value.shape}"
         if not np.allclose(value, value.T):
             return "must be symmetric"
-        if not np.all(np.linalg.eigvalsh(value) > 0):
-            return "must be positive definite: every variance above zero, every correlation between -1 and 1"
+        variances = np.diagonal(value)
+        if np.any(variances <= 0):
+            return _NOT_POSITIVE
+        # Of the correlations: among variances of very different sizes, a small one would be lost in rounding.
+        if not np.all(np.linalg.eigvalsh(value / np.sqrt(np.outer(variances, variances))) > 0):
+            return _NOT_POSITIVE
         return None
 
     def log_scale(self, value):

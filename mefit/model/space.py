@@ -62,11 +62,11 @@ class Space(eqx.Module):
         """`pack` outside of a program."""
         return np.asarray(_packed(self), float)
 
-    def at(self, x: Float[Array, " P"]) -> Any:
+    def at(self, x: Float[Array | np.ndarray, " P"]) -> Any:
         """The model at x."""
         return constrain(self.template, self._unpack(x)[0])
 
-    def guide_at(self, x: Float[Array, " P"]) -> PyTree:
+    def guide_at(self, x: Float[Array | np.ndarray, " P"]) -> PyTree:
         """The guide at x."""
         return eqx.combine(self._unpack(x)[1], self.guide)
 
@@ -74,11 +74,11 @@ class Space(eqx.Module):
         """`at` outside of a program."""
         return _model_at(self, jnp.asarray(x))
 
-    def log_prior(self, x: Float[Array, " P"]) -> Float[Array, ""]:
+    def log_prior(self, x: Float[Array | np.ndarray, " P"]) -> Float[Array, ""]:
         """Log prior density of the parameters at x, on their natural scale."""
         return log_prior(self.at(x), self.fixed)
 
-    def log_jacobian(self, x: Float[Array, " P"]) -> Float[Array, ""]:
+    def log_jacobian(self, x: Float[Array | np.ndarray, " P"]) -> Float[Array, ""]:
         """log |d natural / d x|, which a sampler of x adds to the log prior."""
         return log_jacobian(self.template, self._unpack(x)[0])
 
@@ -114,8 +114,8 @@ class Space(eqx.Module):
     def _guide_arrays(self) -> PyTree:
         return eqx.filter(self.guide, eqx.is_inexact_array)
 
-    def _unpack(self, x: Array) -> tuple[dict[str, PyTree], PyTree]:
-        return ravel_pytree((unconstrain(self.template, self.fixed), self._guide_arrays()))[1](x)
+    def _unpack(self, x: Array | np.ndarray) -> tuple[dict[str, PyTree], PyTree]:
+        return ravel_pytree((unconstrain(self.template, self.fixed), self._guide_arrays()))[1](jnp.asarray(x))
 
 
 _LONGEST = 3.0  # the longest scale of a logarithm or a logit

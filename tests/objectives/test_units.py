@@ -166,3 +166,43 @@ def test_units_change_nothing_but_the_constants(case, name, base):
         np.testing.assert_allclose(other.eta / sd, fit.eta, rtol=1e-3, atol=1e-4 * np.std(fit.eta))
         if fit.method.likelihood and fit.converged:
             np.testing.assert_allclose(other.table.rse, fit.table.rse, rtol=1e-3)
+
+
+def test_a_sampler_walks_the_same_in_every_unit():
+    """NUTS, from the same key: the same draws but for rounding, which grows along a trajectory."""
+    start, people, units = CASES["decay"]
+    method = mf.NUTS(warmup=100, samples=100, chains=1)
+    key = jax.random.key(2)
+    held = ("omega",)  # a covariance without a prior has an improper posterior
+    fit = mf.fit(start(), people(), method, key=key, fixed=held, progress=False)
+    f = Factors(y=1e5, time=1e-3, wt=1e4)
+    factors, _ = units(f)
+    other = mf.fit(in_units(start(), factors), f.of(people()), method, key=key, fixed=held, progress=False)
+    for name in ("base", "slope", "rate", "sigma"):
+        draws = fit.draws.frame[name] * factors[name]
+        apart = abs(other.draws.frame[name].mean() - draws.mean()) / draws.std()
+        assert apart < 4 * np.sqrt(2 / 50), name  # with 50 effective draws or more in each
+
+
+def far(model, factor):
+    """The model with every number that has a free scale multiplied, in turn."""
+    for name in ("base", "slope", "rate", "sigma"):
+        yield name, dataclasses.replace(model, **{name: getattr(model, name) * factor})
+    yield "omega", dataclasses.replace(model, omega=model.omega * factor**2)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_a_start_a_thousandfold_off_arrives_or_says_that_it_did_not(factor, base):
+    start, people, _ = CASES["decay"]
+    best = base("decay", "Laplace").log_likelihood
+    arrived = 0
+    for name, model in far(start(), factor):
+        try:
+            fit = mf.fit(model, people(), mf.Laplace(), progress=False)
+        except ValueError as refusal:  # the objective is no number there
+            assert "starting values" in str(refusal), name
+            continue
+        assert not fit.converged or fit.log_likelihood == pytest.approx(best, abs=1e-3), (name, fit.message)
+        assert "unbounded" not in fit.message, (name, fit.message)
+        arrived += fit.converged
+    assert arrived >= 3
