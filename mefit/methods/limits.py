@@ -43,8 +43,8 @@ class Limits:
         """What a scale at its limit means, found by looking on from the best point within the limits.
 
         The objective is unbounded where it rises at the limit and, a thousandfold further, as steeply still; the
-        message names these directions. Where it rises at the limit but not beyond, the start was far off: the limits
-        move along and the search goes on. Where it has levelled off, the scale is at its boundary.
+        message names these directions. Where it rises at the limit but not beyond, the start was far off, and the limits
+        move along. Where it has levelled off, the scale is at its boundary. In both cases the search goes on.
         """
         stopped = optimiser.within(loss, point, self.bounds)
         boundary = dict(self.boundary)
@@ -69,13 +69,13 @@ class Limits:
             )
             ended = dataclasses.replace(stopped, message=message)
             return ended, dataclasses.replace(limits, unbounded=True)
-        if far_off:
-            middle = self.start.copy()
-            middle[far_off] = stopped.x[far_off]
-            again = optimiser.init(loss, stopped.x, stopped.sizes)
-            again = dataclasses.replace(again, evaluations=again.evaluations + stopped.evaluations)
-            return again, dataclasses.replace(limits, start=middle)
-        return dataclasses.replace(stopped, converged=True, message="converged"), limits
+        if not boundary and not far_off and not stopped.value < point.value:
+            return dataclasses.replace(point, evaluations=stopped.evaluations), limits
+        middle = self.start.copy()
+        middle[far_off] = stopped.x[far_off]
+        again = optimiser.init(loss, stopped.x, stopped.sizes)
+        again = dataclasses.replace(again, evaluations=again.evaluations + stopped.evaluations)
+        return again, dataclasses.replace(limits, start=middle)
 
     def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""

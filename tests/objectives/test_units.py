@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from models import Decay, FullOmega, Line
+from models import Additive, Decay, Line
 
 import mefit as mf
 from mefit.model.numbers import entries
@@ -79,7 +79,7 @@ CASES = {
         line_units,
     ),
     "theophylline": (
-        lambda: FullOmega(ka=1.5, cl=3.0, v=30.0, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7),
+        lambda: Additive(ka=1.5, cl=3.0, v=30.0, omega=jnp.diag(jnp.array([0.4, 0.1, 0.05])), sigma=0.7),
         lambda: mf.datasets.theophylline(per_kg=False),
         theophylline_units,
     ),
@@ -138,19 +138,19 @@ def base():
     return fit
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("case", CASES)
+# Joint MAP in z has no maximum: on a slope without end, where it stops and what it says of that is rounding's choice.
+EVERY = [(case, name) for case in CASES for name in METHODS if name != "joint MAP in z" or case == "line"]
+
+
+@pytest.mark.parametrize("case, name", EVERY)
 def test_units_change_nothing_but_the_constants(case, name, base):
     start, people, units = CASES[case]
     fit = base(case, name)
     for f in (LARGE, SMALL):
         factors, sd = units(f)
         other = mf.fit(in_units(start(), factors), f.of(people()), METHODS[name], key=jax.random.key(1), progress=False)
-        if name == "joint MAP in z":  # it has no maximum, and where it stops on an endless slope is rounding's choice
-            assert not fit.converged and not other.converged, f
-            continue
         assert other.ending is fit.ending and other.status == fit.status, f
-        assert other.history[-1].iteration <= fit.history[-1].iteration + 2, f
+        assert other.history[-1].iteration <= 1.1 * fit.history[-1].iteration + 2, f
         if fit.ending is not mf.Ending.UNBOUNDED:
             assert other.log_likelihood - constant(name, fit, f, sd) == pytest.approx(fit.log_likelihood, abs=1e-5), f
         expected = in_units(fit.model, factors)
@@ -173,36 +173,32 @@ def test_a_sampler_walks_the_same_in_every_unit():
     start, people, units = CASES["decay"]
     method = mf.NUTS(warmup=100, samples=100, chains=1)
     key = jax.random.key(2)
-    held = ("omega",)  # a covariance without a prior has an improper posterior
+    held = ("omega", "rate")  # without a prior their posterior is improper
     fit = mf.fit(start(), people(), method, key=key, fixed=held, progress=False)
     f = Factors(y=1e5, time=1e-3, wt=1e4)
     factors, _ = units(f)
     other = mf.fit(in_units(start(), factors), f.of(people()), method, key=key, fixed=held, progress=False)
-    for name in ("base", "slope", "rate", "sigma"):
+    for name in ("base", "slope", "sigma"):
         draws = fit.draws.frame[name] * factors[name]
         apart = abs(other.draws.frame[name].mean() - draws.mean()) / draws.std()
         assert apart < 4 * np.sqrt(2 / 50), name  # with 50 effective draws or more in each
 
 
-def far(model, factor):
-    """The model with every number that has a free scale multiplied, in turn."""
-    for name in ("base", "slope", "rate", "sigma"):
-        yield name, dataclasses.replace(model, **{name: getattr(model, name) * factor})
-    yield "omega", dataclasses.replace(model, omega=model.omega * factor**2)
-
-
+@pytest.mark.parametrize("name", ["sigma", "omega"])
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
-def test_a_start_a_thousandfold_off_arrives_or_says_that_it_did_not(factor, base):
-    start, people, _ = CASES["decay"]
-    best = base("decay", "Laplace").log_likelihood
-    arrived = 0
-    for name, model in far(start(), factor):
-        try:
-            fit = mf.fit(model, people(), mf.Laplace(), progress=False)
-        except ValueError as refusal:  # the objective is no number there
-            assert "starting values" in str(refusal), name
-            continue
-        assert not fit.converged or fit.log_likelihood == pytest.approx(best, abs=1e-3), (name, fit.message)
-        assert "unbounded" not in fit.message, (name, fit.message)
-        arrived += fit.converged
-    assert arrived >= 3
+@pytest.mark.parametrize("case", ["decay", "theophylline"])
+def test_a_scale_a_thousandfold_off_arrives_or_says_that_it_did_not(case, factor, name, base):
+    start, people, _ = CASES[case]
+    best = base(case, "Laplace").log_likelihood
+    times = factor**2 if name == "omega" else factor
+    far = dataclasses.replace(start(), **{name: getattr(start(), name) * times})
+    fit = mf.fit(far, people(), mf.Laplace(), progress=False)
+    assert "unbounded" not in fit.message
+    assert not fit.converged or fit.log_likelihood == pytest.approx(best, abs=1e-3), fit.message
+
+
+def test_a_start_a_millionfold_off_is_not_taken_for_an_objective_without_a_maximum():
+    start, people, _ = CASES["theophylline"]
+    for sigma in (1e-6, 1e-7):
+        fit = mf.fit(dataclasses.replace(start(), sigma=sigma), people(), mf.FOCE(), progress=False)
+        assert "unbounded" not in fit.message and float(fit.model.sigma) > 0.1, fit.message
