@@ -43,7 +43,7 @@ class Limits:
         """What a scale at its limit means, found by looking on from the best point within the limits.
 
         The objective is unbounded where it rises at the limit and, a thousandfold further, as steeply still; the
-        message names these directions. Where it rises at the limit but not beyond, the start was far off, and the limits
+        message names these directions. Where it rises at the limit but not beyond, the start was far off: the limits
         move along. Where it has levelled off, the scale is at its boundary. In both cases the search goes on.
         """
         stopped = optimiser.within(loss, point, self.bounds)
