@@ -96,7 +96,7 @@ def test_the_prior_in_the_picture_is_a_density():
     fit, rows = SimpleNamespace(model=model), {entry.label: entry for entry in entries(model)}
     for label, end in (("ka", 400.0), ("omega[cl]", 40.0)):
         x = np.concatenate([[-1.0], np.geomspace(1e-6, end, 20001)])
-        density = plots._prior_density(fit, rows[label], x)
+        density = plots.fits._prior_density(fit, rows[label], x)
         assert density[0] == 0 and np.trapezoid(density[1:], x[1:]) == pytest.approx(1.0, abs=0.01)
 
 
