@@ -145,7 +145,7 @@ class BFGS(eqx.Module):
         return dataclasses.replace(point, done=True, converged=True, message="converged")
 
     def _stuck(self, point: Point) -> Point:
-        flat = point.decrement < _FLAT * self.tolerance
+        flat = bool(np.isfinite(point.value)) and point.decrement < _FLAT * self.tolerance
         message = (
             "converged to rounding error"
             if flat

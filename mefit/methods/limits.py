@@ -47,6 +47,8 @@ class Limits:
         move along. Where it has levelled off, the scale is at its boundary. In both cases the search goes on.
         """
         stopped = optimiser.within(loss, point, self.bounds)
+        if not np.isfinite(stopped.value):
+            return dataclasses.replace(point, evaluations=stopped.evaluations), self
         boundary = dict(self.boundary)
         climbing = []
         far_off = []
@@ -54,10 +56,14 @@ class Limits:
             label = self.coordinates[i].label
             end = "0" if stopped.x[i] < self.start[i] else "infinity"
             slope = abs(stopped.gradient[i]) * self.subjects
+            if slope >= _LEVEL and self._still_rises(stopped, i, loss):
+                climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
+                continue
+            inside = self._better_inside(stopped, i, loss)
+            if inside is not None:
+                return _again(optimiser, stopped, inside, loss), self
             if slope < _LEVEL and self._has_levelled_off(stopped, i, loss):
                 boundary[i] = f"{label} went to its boundary, {end}, where the objective levels off."
-            elif slope >= _LEVEL and self._still_rises(stopped, i, loss):
-                climbing.append(f"{label} goes to {end} (by {slope:.3g} for each unit of its logarithm)")
             else:
                 far_off.append(i)
         limits = dataclasses.replace(self, boundary=boundary)
@@ -67,15 +73,25 @@ class Limits:
                 f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
                 f"stopped a factor of {farthest:.1g} from the starting value"
             )
-            ended = dataclasses.replace(stopped, message=message)
-            return ended, dataclasses.replace(limits, unbounded=True)
+            return dataclasses.replace(stopped, message=message), dataclasses.replace(limits, unbounded=True)
         if not boundary and not far_off and not stopped.value < point.value:
             return dataclasses.replace(point, evaluations=stopped.evaluations), limits
         middle = self.start.copy()
         middle[far_off] = stopped.x[far_off]
-        again = optimiser.init(loss, stopped.x, stopped.sizes)
-        again = dataclasses.replace(again, evaluations=again.evaluations + stopped.evaluations)
-        return again, dataclasses.replace(limits, start=middle)
+        return _again(optimiser, stopped, stopped.x, loss), dataclasses.replace(limits, start=middle)
+
+    def _better_inside(self, point: Point, i: int, loss: ValueAndGradient) -> np.ndarray | None:
+        """A better place on the way back from the limit and beyond the start, one decade after the other, if any."""
+        best = None
+        least = point.value - _LOWER / self.subjects
+        for decades in range(-6, 4):
+            x = point.x.copy()
+            x[i] = self.start[i] + decades * math.log(10.0)
+            value = loss(x)[0]
+            if value < least:
+                least = value
+                best = x
+        return best
 
     def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""
@@ -109,9 +125,14 @@ class Limits:
             lower = _smaller(point, i, 1e3)
             if falls < 0.1 and loss(lower)[0] <= point.value:
                 boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
-                begun = optimiser.init(loss, lower, point.sizes)
-                point = dataclasses.replace(begun, evaluations=begun.evaluations + point.evaluations)
+                point = _again(optimiser, point, lower, loss)
         return point, dataclasses.replace(self, boundary=boundary)
+
+
+def _again(optimiser: BFGS, point: Point, x: np.ndarray, loss: ValueAndGradient) -> Point:
+    """The search begun again at x."""
+    begun = optimiser.init(loss, x, point.sizes)
+    return dataclasses.replace(begun, evaluations=begun.evaluations + point.evaluations)
 
 
 def _smaller(point: Point, i: int, factor: float) -> np.ndarray:

@@ -194,7 +194,8 @@ def test_a_scale_a_thousandfold_off_arrives_or_says_that_it_did_not(case, factor
     far = dataclasses.replace(start(), **{name: getattr(start(), name) * times})
     fit = mf.fit(far, people(), mf.Laplace(), progress=False)
     assert "unbounded" not in fit.message
-    assert not fit.converged or fit.log_likelihood == pytest.approx(best, abs=1e-3), fit.message
+    if fit.ending is mf.Ending.CONVERGED:  # and not at a boundary, which is said, nor on the way
+        assert fit.log_likelihood == pytest.approx(best, abs=1e-3)
 
 
 def test_a_start_a_millionfold_off_is_not_taken_for_an_objective_without_a_maximum():
