@@ -17,6 +17,7 @@ from .scales import Curvature, Sizes, ValueAndGradient, measure_curvature
 _FAR = 2.0  # scales: after a longer way the curvature may be another, and is measured again before the end
 _DOUBT = 100.0  # tolerances: a decrement above this, by the new curvature, says that the search has not ended
 _LONG = 1e6  # scales: in units so long SciPy begins its line search with the whole quasi-Newton step
+_FIRST_MOVE = 1.0 / 3.0  # of the longest scale: a logarithm moves by no more in the first step
 _FLATTEST = 1e-3  # of what one scale bends: in the first inverse Hessian nothing is flatter
 _FLAT = 100.0  # tolerances: below this, a line search that finds nothing is stopped by rounding only
 
@@ -187,7 +188,7 @@ def _inverse_of_measured(curvature: Curvature, gradient: np.ndarray, sizes: Size
     """The first inverse Hessian, in scaled coordinates: of the curvature measured, its signs and zeros mended.
 
     What bends down is taken to bend up as strongly, and what does not bend as it is scaled. The first step is made
-    shorter where it would move a logarithm by more than the longest scale.
+    shorter where it would move a logarithm by more than one.
     """
     unit = curvature.scale
     strength, axes = np.linalg.eigh(curvature.matrix * np.outer(unit, unit))
@@ -196,7 +197,7 @@ def _inverse_of_measured(curvature: Curvature, gradient: np.ndarray, sizes: Size
     strength, axes = np.linalg.eigh(upward + np.diag(missing))
     inverse = _symmetric((axes / np.maximum(strength, _FLATTEST)) @ axes.T)
     step = np.abs(unit * (inverse @ (unit * gradient)))
-    return inverse / max(1.0, float(np.max(step / sizes.most, initial=0.0)))
+    return inverse / max(1.0, float(np.max(step / (_FIRST_MOVE * sizes.most), initial=0.0)))
 
 
 def _symmetric(inverse_hessian: np.ndarray) -> np.ndarray:

@@ -90,6 +90,7 @@ def linearised(model: Model, eta: Array, subject: Subject) -> tuple[Array, Array
 
 
 def half_log_det(lower: Array) -> Array:
+    """(1/2) log|L L'| of a lower triangular L with a positive diagonal."""
     return jnp.sum(jnp.log(jnp.diagonal(lower)))
 
 

@@ -28,7 +28,8 @@ _KEPT = 4_000_000  # numbers that the models of a history may hold together
 def _problem(
     model: Model, population: Population, method: Objective | Method, key: Any, fixed: Iterable[str]
 ) -> Problem:
-    for made in (method, getattr(method, "objective", None), getattr(method, "likelihood_by", None)):
+    for part in ("", "objective", "likelihood_by"):
+        made = getattr(method, part, None) if part else method
         if inspect.isclass(made):
             raise ValueError(f"the method must be made first: write mf.{made.__name__}() with its brackets.")
     for value, kind, example in (

@@ -126,7 +126,7 @@ def test_what_no_fit_would_move_is_refused():
     assert Data(solver=mf.dynamics.Tsit5(), grid=jnp.ones(3), **START).grid.shape == (3,)  # constants stay welcome
 
 
-@pytest.mark.parametrize("part", ["objective", "marginal"])
+@pytest.mark.parametrize("part", ["objective", "likelihood_by"])
 def test_a_method_inside_a_method_needs_its_brackets_too(part):
     method = mf.Adam() if part == "objective" else mf.SAEM()
     object.__setattr__(method, part, mf.FOCE)  # in these tests the type of an argument is looked at before

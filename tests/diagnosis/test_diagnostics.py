@@ -107,7 +107,7 @@ def test_simulations_are_those_of_simulate_and_use_draws_of_theta(linear_populat
 
     models = jax.tree.map(lambda *a: jnp.stack(a), line_model, replaced(line_model, beta=[2000.0, 0.0]))
     draws = mf.Draws(models=models, eta=np.zeros((2, 5, 2)), diverged=np.zeros(2, bool), frame=pd.DataFrame())
-    bayesian = dataclasses.replace(fit, details={"draws": draws})
+    bayesian = dataclasses.replace(fit, draws=draws)
     far = diagnostics.simulations(bayesian, 60, key, posterior=True)[:, 0, 0] > 1000
     assert far.sum() == 30 and not np.any(diagnostics.simulations(bayesian, 60, key)[:, 0, 0] > 1000)
 

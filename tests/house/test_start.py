@@ -88,10 +88,11 @@ def test_a_newer_python_is_tried_with_the_newest_packages(start, recorded, capsy
     assert start.guarded_main(["setup"]) == 0
     told = capsys.readouterr().out
     assert f"Python {version} is newer than those this kit knows (3.11 to 3.15)" in told
-    make, newest, load = recorded
+    make, newest, load, answers = recorded
     assert "--require-hashes" not in newest and newest[-2:] == ["-e", ".[workshop,tests]"]
     assert newest[newest.index("--only-binary") + 1] == ":all:"  # no hours of building
-    assert "import jax, mefit" in load[-1] and start.state_of_environment() == "ready"
+    assert "import jax, mefit" in load[-1] and answers[-1] == "mefit.base.known_answers"
+    assert start.state_of_environment() == "ready"
     assert start.guarded_main(["setup"]) == 0
     assert "newer" not in capsys.readouterr().out  # said once, not at every start
 

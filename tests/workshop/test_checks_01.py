@@ -190,7 +190,7 @@ def wrong_fits(full, sleep, theophylline):
         "diagonal": changed(full, model=DiagonalLine(**START)),
         "one more": changed(full, status=("",) * 7),
         "no omega": changed(full, model=theophylline_model()),
-        "stopped": changed(full, log_likelihood=-900.0, converged=False, message="stopped"),
+        "stopped": changed(full, log_likelihood=-900.0, ending=mf.Ending.FAILED, message="stopped"),
         "elsewhere": changed(full, log_likelihood=-900.0),
     }
     return {name: [fit, correlation, change] for name, fit in others.items()} | {

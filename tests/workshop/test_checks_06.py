@@ -462,7 +462,7 @@ def test_a_fit_that_is_none_gets_its_reason(study, fitted):
     assert "Naive pooled does not integrate" in said(dataclasses.replace(fitted, method=mf.NaivePooled()))
     assert "v was held fixed" in said(dataclasses.replace(fitted, fixed=("v",)))
     assert "has not converged: the line search" in said(
-        dataclasses.replace(fitted, converged=False, message="the line search found no way up")
+        dataclasses.replace(fitted, ending=mf.Ending.FAILED, message="the line search found no way up")
     )
     other = mf.simulate(at(cl=12.0), fitted.population, jax.random.key(3))
     assert "five standard errors" in said(mf.fit(at(), other, mf.FOCE(), progress=False))
