@@ -33,6 +33,7 @@ class Point:
     scale: np.ndarray  # of each coordinate
     inverse_hessian: np.ndarray  # in scaled coordinates x / scale
     measured: np.ndarray  # the x where the scales were measured
+    flat: np.ndarray  # the coordinates along which no bend was seen there
     evaluations: int
     done: bool = False
     converged: bool = False
@@ -72,6 +73,7 @@ class BFGS(eqx.Module):
             scale=np.ones(x.size),
             inverse_hessian=np.eye(x.size),
             measured=x,
+            flat=np.zeros(x.size, bool),
             evaluations=1,
         )
         if not np.isfinite(value):
@@ -132,6 +134,7 @@ class BFGS(eqx.Module):
             scale=curvature.scale,
             inverse_hessian=_inverse_of_measured(curvature, point.gradient, point.sizes),
             measured=point.x,
+            flat=curvature.flat,
             evaluations=point.evaluations + curvature.evaluations,
         )
 

@@ -13,10 +13,10 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 _TRIES = 12
 _STEEP = 0.01  # the slope over one scale is at most the inverse of this
-_FARTHEST = 1e6  # guesses: no step is longer
-_FIRST = 1e-4  # of a coordinate's size: the first step of a difference
+_FARTHEST = 1e12  # guesses: no step is longer
+_FIRST = 1e-3  # of a coordinate's guess: the first step of a difference
 _COARSE = 0.1  # scales: a longer step than this may see another curvature than the one here
-_NOISE = 3e-8  # over one guess: a smaller change of the slope may be the error of an inner search
+_NOISE = 3e-8  # over one step or guess: a smaller change of the slope may be the error of an inner search
 _LOST = 1e-6  # of the slope: a smaller change may be rounding
 
 
@@ -42,6 +42,7 @@ class Curvature(NamedTuple):
 
     scale: Float[np.ndarray, " P"]
     matrix: Float[np.ndarray, "P P"]
+    flat: Bool[np.ndarray, " P"]  # was measured, and no bend was seen
     evaluations: int
 
 
@@ -79,7 +80,7 @@ def measure_curvature(
         matrix[i] = row
     known = np.any(matrix != 0.0, axis=1)
     matrix = np.where(np.outer(known, known), 0.5 * (matrix + matrix.T), 0.0)
-    return Curvature(scale, matrix, evaluations)
+    return Curvature(scale, matrix, sizes.measured & ~known, evaluations)
 
 
 def _size_by_gradient(slope: float) -> float:
@@ -96,26 +97,37 @@ def _row(
     central: bool,
 ) -> tuple[np.ndarray | None, int]:
     """A row of the matrix of second derivatives, None where it cannot be told from nothing; and the evaluations."""
-    step = _FIRST * guess
     evaluations = 0
-    for _ in range(_TRIES):
+
+    def difference(step: float) -> tuple[np.ndarray, float]:
+        """The change of the gradient for each unit of the step, and the larger of the two slopes."""
+        nonlocal evaluations
         move = np.zeros(x.size)
         move[i] = step
         ahead = function(x + move)[1]
         behind = function(x - move)[1] if central else gradient
         evaluations += 2 if central else 1
-        if not (np.all(np.isfinite(ahead)) and np.all(np.isfinite(behind))):
+        return (ahead - behind) / (2.0 * step if central else step), max(abs(ahead[i]), abs(behind[i]))
+
+    step = _FIRST * guess
+    for _ in range(_TRIES):
+        row, steepest = difference(step)
+        if not np.all(np.isfinite(row)):
             step *= 0.01
             continue
-        change = ahead - behind
-        row = change / (2.0 * step if central else step)
         share = step * np.sqrt(abs(row[i]))  # of a scale
         if share > _COARSE:
             step *= 0.01 / share
-        elif abs(change[i]) < max(_NOISE / guess, _LOST * max(abs(ahead[i]), abs(behind[i]))):
-            if step >= longest:
-                break
-            step = min(20.0 * step, longest)
-        else:
+            continue
+        lost = abs(row[i]) * step < max(_NOISE / max(step, guess), _LOST * steepest)
+        if not lost and (step <= guess or _is_steady(row[i], difference(3.0 * step)[0][i])):
             return row, evaluations
+        if step >= longest:
+            break
+        step = min(20.0 * step, longest)
     return None, evaluations
+
+
+def _is_steady(bend: float, other: float) -> bool:
+    """Are two measurements of one bend, by steps of different lengths, alike? Errors of an inner search are not."""
+    return 0.5 < other / bend < 2.0

@@ -22,10 +22,10 @@ from ..model.free import prior_of
 from ..model.space import Space
 from ..objectives.evaluation import Batches, chunks_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
+from ..objectives.natural_scale import natural_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
 from .maximise import Maximise, outcome_of
 from .method import Ending, Info, Method, Outcome, Problem, State, Training
-from .steps import natural_scale
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
 
@@ -126,7 +126,7 @@ class Adam(Method):
             starts=starts,
             done=jnp.zeros((), int),
         )
-        memory = Memory(progress, best=np.asarray(x), scale=natural_scale(problem))
+        memory = Memory(progress, best=np.asarray(x), scale=natural_scale(problem.space, problem.population))
         if self.resume is not None:
             memory = self.resume.training.memory
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:

@@ -15,6 +15,7 @@ from ..objectives.evaluation import (
     mean_loss,
     modes_of,
 )
+from ..objectives.natural_scale import natural_scale
 from ..objectives.objective import (
     AT_BOUNDARY,
     NOT_ESTIMATED,
@@ -27,7 +28,6 @@ from ..objectives.objective import (
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
-from .steps import natural_scale
 
 
 class Memory(NamedTuple):
@@ -71,9 +71,10 @@ class Maximise(Method):
         x = space.vector()
         loss = mean_loss(self.objective, space, batches, count)
         sizes = space.sizes
-        if np.any(sizes.guess == 0.0):
-            sizes = sizes._replace(guess=natural_scale(problem))
         point = self.objective.optimiser.init(loss, x, sizes)
+        if np.any(point.flat & np.isinf(sizes.most)):  # a number with a unit, far from the size it begins with
+            sizes = sizes._replace(guess=natural_scale(space, problem.population))
+            point = self.objective.optimiser.init(loss, x, sizes)
         if not np.isfinite(point.value):
             refuse_derivative(problem, self.objective, batches, x)
         limits = Limits(

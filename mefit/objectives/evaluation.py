@@ -16,6 +16,7 @@ from ..data.subject import Subject
 from ..effects.modes import modes
 from ..model.model import Model
 from ..model.space import Space
+from .natural_scale import natural_scale
 from .objective import Objective, Term
 
 _LARGEST_CHUNK = 32  # subjects evaluated at once: more do not fit a core's cache, and all wait for the slowest search
@@ -155,9 +156,12 @@ def information(
     x = space.vector()
     loss = mean_loss(objective, space, batches_of(objective, space.template, population, key), count)
     gradient = loss(x)[1]
-    sizes = space.sizes
-    everything = sizes._replace(measured=np.ones(x.size, bool))
-    return count * measure_curvature(loss, x, gradient, everything, central=True).matrix
+    sizes = space.sizes._replace(measured=np.ones(x.size, bool))
+    curvature = measure_curvature(loss, x, gradient, sizes, central=True)
+    if np.any(curvature.flat & np.isinf(sizes.most)):  # a number with a unit, whose estimate is close to zero
+        sizes = sizes._replace(guess=natural_scale(space, population))
+        curvature = measure_curvature(loss, x, gradient, sizes, central=True)
+    return count * curvature.matrix
 
 
 def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:

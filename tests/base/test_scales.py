@@ -20,7 +20,7 @@ def parabola(hessian, centre):
     return function
 
 
-@pytest.mark.parametrize("guess", [1e-5, 1e-3, 1.0, 1e4, 0.0])
+@pytest.mark.parametrize("guess", [1e-9, 1e-5, 1e-3, 1.0, 1e4, 0.0])
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e7])
 def test_the_hessian_of_a_parabola_in_any_unit_and_from_any_guess(unit, guess):
     hessian = np.array([[4.0, 1.0], [1.0, 9.0]]) / unit**2
@@ -38,6 +38,18 @@ def test_a_coordinate_that_the_function_does_not_use_has_no_curvature():
     measured = measure_curvature(function, x, function(x)[1], known([1.0, 5.0]))
     assert np.all(measured.matrix[1] == 0.0) and np.all(measured.matrix[:, 1] == 0.0)
     assert measured.matrix[0, 0] == pytest.approx(2.0, rel=1e-6)
+
+
+def test_the_errors_of_an_inner_search_are_not_taken_for_a_bend():
+    rng = np.random.default_rng(0)
+
+    def function(x):  # flat along the second coordinate, but for errors of 1e-9
+        return 0.5 * x[0] ** 2, np.array([x[0], 1e-9 * rng.standard_normal()])
+
+    x = np.array([0.3, 250.0])
+    for guess in (1e-3, 1.0, 250.0):
+        measured = measure_curvature(function, x, function(x)[1], known([1.0, guess]), central=True)
+        assert measured.matrix[1, 1] * guess**2 < 1e-3 and measured.matrix[0, 0] == pytest.approx(1.0, rel=1e-6)
 
 
 def test_a_coordinate_that_is_not_to_be_measured_costs_nothing():

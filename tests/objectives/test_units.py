@@ -10,6 +10,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from models import Additive, Decay, Line
@@ -203,3 +204,35 @@ def test_a_start_a_millionfold_off_is_not_taken_for_an_objective_without_a_maxim
     for sigma in (1e-6, 1e-7):
         fit = mf.fit(dataclasses.replace(start(), sigma=sigma), people(), mf.FOCE(), progress=False)
         assert "unbounded" not in fit.message and float(fit.model.sigma) > 0.1, fit.message
+
+
+class Weighted(mf.Model):
+    """A level that depends on a covariate and differs between subjects; both SDs known."""
+
+    level: jax.Array = mf.real()
+    slope: jax.Array = mf.real()
+    omega: jax.Array = mf.positive()
+    sigma: jax.Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(1), self.omega)
+
+    def observations(self, eta, subject):
+        level = self.level + self.slope * subject.covariates["wt"] + eta[0]
+        return dist.Normal(level + 0.0 * subject.time, self.sigma)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.1])
+def test_an_estimate_of_zero_has_its_standard_error(start):
+    """Var slope = (omega^2 + sigma^2 / n) / sum (w - mean w)^2; the data are the same at both weights."""
+    rows = []
+    for i in range(12):
+        for t in range(4):
+            rows.append((i + 1, float(t), 5.0 + (i // 2 - 2.5) + 0.3 * (-1) ** t, 1.0 - 2.0 * (i % 2)))
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "DV", "WT"])
+    population = mf.Population.from_frame(frame, covariates={"wt": "WT"})
+    model = Weighted(level=3.0, slope=start, omega=1.5, sigma=0.5)
+    fit = mf.fit(model, population, mf.FO(), fixed=("omega", "sigma"), progress=False)
+    assert fit.converged and abs(float(fit.model.slope)) < 1e-5
+    assert fit.table.se["slope"] == pytest.approx(np.sqrt((1.5**2 + 0.5**2 / 4) / 12), rel=1e-5)
+    assert fit.table.se["level"] == pytest.approx(np.sqrt((1.5**2 + 0.5**2 / 4) / 12), rel=1e-5)

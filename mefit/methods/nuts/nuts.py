@@ -23,9 +23,9 @@ from ...model.parameters import free_parameters, has_network
 from ...model.space import Space
 from ...objectives.evaluation import terms_of
 from ...objectives.laplace import Laplace
+from ...objectives.natural_scale import natural_scale
 from ...objectives.objective import Objective
 from ..method import Ending, Info, Method, Outcome, Problem, State
-from ..steps import natural_scale
 from .draws import Draws, diagnose
 from .propriety import refuse_improper
 
@@ -94,7 +94,7 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        target = self._target(problem, natural_scale(problem))
+        target = self._target(problem, natural_scale(problem.space, problem.population))
         chains, records = _begin(target, jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(records["log_density"])):
             for i, who in enumerate(problem.population.ids):

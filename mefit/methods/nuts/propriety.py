@@ -10,9 +10,9 @@ from ...model.model import Model
 from ...model.parameters import free_parameters
 from ...model.space import Space
 from ...objectives.evaluation import terms_of
+from ...objectives.natural_scale import natural_scale
 from ...objectives.objective import Objective
 from ..method import Problem
-from ..steps import natural_scale
 
 
 @compiled
@@ -58,7 +58,7 @@ def _tails(problem: Problem, likelihood: Objective, names: list[str]) -> tuple[s
     space = problem.space
     x0 = space.vector()
     coordinates = space.coordinates
-    scale = natural_scale(problem)
+    scale = natural_scale(problem.space, problem.population)
     opened = [i for i, c in enumerate(coordinates) if c.parameter in names]
     real_numbers = sum(not coordinates[i].log_scale for i in opened)
     tenfold = np.log(10.0)

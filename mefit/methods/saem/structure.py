@@ -15,8 +15,8 @@ from ...model.domains import DiagonalCovariance, ScalarCovariance, Weights
 from ...model.outcomes import unwrapped
 from ...model.parameters import Parameter, free_parameters
 from ...model.space import Space
+from ...objectives.natural_scale import natural_scale
 from ..method import Problem
-from ..steps import natural_scale
 
 _POINTS = 12  # an identity of smooth functions that holds at twelve random points holds
 
@@ -106,10 +106,9 @@ def find_structure(problem: Problem, key: Any) -> Structure:
     weights = [i for i, c in enumerate(coordinates) if isinstance(domains[c.parameter].domain, Weights)]
     places = tuple(i for i in range(len(coordinates)) if i not in weights)
     names = tuple(n for n, p in domains.items() if _could_be_covariance(p, getattr(problem.model, n), k))
-    survey = jax.tree.map(
-        np.asarray,
-        _survey(space, problem.population.subjects, natural_scale(problem), places, names, key),
-    )
+    scale = natural_scale(space, problem.population)
+    survey = _survey(space, problem.population.subjects, scale, places, names, key)
+    survey = jax.tree.map(np.asarray, survey)
     covariance = ""
     for name, claimed in zip(names, survey.by_field, strict=True):
         if not covariance and np.allclose(claimed, survey.covariance, 1e-9, 0.0):
