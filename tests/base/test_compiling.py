@@ -40,12 +40,10 @@ def programs(folder):
 
 
 def test_programs_are_kept_for_the_next_process(tmp_path):
-    value, _ = run()
-    assert not programs(tmp_path)
-    first, _ = run(MEFIT_COMPILED=str(tmp_path))
+    value, _ = run(MEFIT_COMPILED=str(tmp_path))
     kept = programs(tmp_path)
     again, _ = run(MEFIT_COMPILED=str(tmp_path))
-    assert value == first == again
+    assert again == value and any("kept" in name for name in kept)
     assert programs(tmp_path) == kept  # nothing was compiled a second time
 
     # Several processes may share the folder. JAX writes in place, and a checksum tells a reader who comes too early.
