@@ -13,6 +13,7 @@ from ..model.space import Coordinate
 _BEYOND = 1e3  # a factor: so far beyond a limit it is looked whether the objective still rises
 _STILL = 0.5  # of the slope at the limit: what is left of it there, where it rises without end
 _LOWER = 0.01  # log-likelihood: a larger loss beyond the limit says that the maximum is not out there
+_SETTLED = 1.0  # log-likelihood of a subject over one scale: with more to climb, a search is still on its way
 _LEVEL = 1e-3  # log-likelihood for each unit of a logarithm: with less, the objective levels off
 
 
@@ -97,9 +98,17 @@ class Limits:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""
         direction, value, gradient = self._beyond(point, i, loss)
         if not np.isfinite(value):
-            return True  # nothing more is to be seen that way
-        steep = -direction * gradient[i] > _STILL * abs(point.gradient[i])
-        return bool(value < point.value and steep)
+            return self._others_have_settled(point)  # nothing more is to be seen that way
+        slope = abs(point.gradient[i])
+        steep = -direction * gradient[i] > _STILL * slope
+        risen = point.value - value > _STILL * slope * math.log(_BEYOND)
+        return bool(steep and risen and self._others_have_settled(point))
+
+    def _others_have_settled(self, point: Point) -> bool:
+        """Is the point a maximum in all coordinates that are not at a limit? Else it is merely on its way."""
+        away = np.abs(point.x - self.start) < math.log(min(self.factor, 1e3))
+        others = np.array([away[i] or not c.log_scale for i, c in enumerate(self.coordinates)], bool)
+        return bool(np.max(np.abs(point.gradient * point.scale)[others], initial=0.0) < _SETTLED)
 
     def _has_levelled_off(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Is the objective no lower a thousandfold beyond the limit? Else there is a maximum close to the limit."""
