@@ -270,7 +270,7 @@ def test_rows_of_the_table_are_what_a_fit_says():
         ("sleepstudy", "FOCE"),
         ("sleepstudy", "joint ML"),
         ("phenobarbital", "FO"),
-        ("phenobarbital", "two-stage"),
+        ("theophylline", "two-stage"),  # on phenobarbital its estimates are one choice out of many
     ]
     again = all_methods.estimates((data, method, all_methods.fit(data, method)) for data, method in pairs)
     kept = pd.read_csv(all_methods.FILE).set_index(["data", "method", "parameter"]).estimate
