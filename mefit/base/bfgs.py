@@ -82,13 +82,16 @@ class BFGS(eqx.Module):
 
     def step(self, function: ValueAndGradient, point: Point, bounds: Bounds) -> Point:
         """One iteration: a line search and an update of the inverse Hessian."""
-        long = _Scaled(function, point, unit=_LONG)
+        # Where nothing was measured, as of a network's weights, H says little at first: SciPy's own first guess of a
+        # step, of about one unit, does better.
+        length = _LONG if np.all(point.sizes.measured) else 1.0
+        long = _Scaled(function, point, unit=length)
         options: dict[str, Any] = {"maxiter": 1, "gtol": 0.0}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the line search warns before it tries its second way
-            learned = options | {"hess_inv0": point.inverse_hessian / _LONG**2}
+            learned = options | {"hess_inv0": point.inverse_hessian / length**2}
             result = minimize(long, long.start, jac=True, method="BFGS", options=learned)
-            inverse_hessian = _symmetric(result.hess_inv * _LONG**2)
+            inverse_hessian = _symmetric(result.hess_inv * length**2)
             unit = long.unit
             evaluations = point.evaluations + long.evaluations
             if not result.fun < point.value:
@@ -199,6 +202,8 @@ def _inverse_of_measured(curvature: Curvature, gradient: np.ndarray, sizes: Size
     missing = np.maximum(1.0 - np.diagonal(upward), 0.0)
     strength, axes = np.linalg.eigh(upward + np.diag(missing))
     inverse = _symmetric((axes / np.maximum(strength, _FLATTEST)) @ axes.T)
+    if not np.all(sizes.measured):
+        return inverse
     step = np.abs(unit * (inverse @ (unit * gradient)))
     return inverse / max(1.0, float(np.max(step / (_FIRST_MOVE * sizes.most), initial=0.0)))
 
