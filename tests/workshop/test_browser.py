@@ -299,7 +299,7 @@ def small(tmp_path_factory):
 FIT = """\
 import sys
 import numpy as np
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/workshop"]
 import mefit as mf
 import test_explorers_09 as nine
 from models import theophylline_model
