@@ -9,8 +9,7 @@ from ..data.population import Population
 from ..effects.modes import empirical_bayes
 from ..fitting.about import check, final_objective, typical
 from ..fitting.result import Fit
-from ..model.densities import eta_mean, eta_sd
-from ..model.model import Model
+from ..model.densities import eta_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +52,3 @@ def individuals(fit: Fit, population: Population | None = None) -> Individuals:
     newton = None if objective is None else objective.newton
     eta, covariance = empirical_bayes(fit.model, population, newton)
     return Individuals(population=population, eta=np.asarray(eta), covariance=np.asarray(covariance))
-
-
-def shrinkage_of(model: Model, eta: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " K"]:
-    """1 - SD(eta) / omega of each random effect, with the SD over subjects (divisor N - 1); NaN for
-    one subject."""
-    if len(eta) < 2:
-        return np.full(eta.shape[1], np.nan)
-    return 1.0 - np.std(eta, axis=0, ddof=1) / np.asarray(eta_sd(model))

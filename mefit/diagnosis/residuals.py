@@ -16,11 +16,11 @@ from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.categorical import is_discrete as has_discrete_support
 from ..model.categorical import refuse_categories
-from ..model.densities import eta_cov, eta_mean, observation_density
+from ..model.densities import eta_cov, eta_mean, observation_density, shrinkage_of
 from ..model.model import Model
 from ..model.numbers import eta_names
 from ..model.predict import predict
-from .individuals import individuals, shrinkage_of
+from .individuals import individuals
 from .simulations import simulations
 
 _SINGULAR = 1e-12  # of the largest covariance: a smallest eigenvalue no greater is zero

@@ -19,11 +19,6 @@ class Covariance(NamedTuple):
     remark: str  # why there is none; empty where there is
 
 
-def labels_of_coordinates(fit: Estimated) -> list[str]:
-    """The name of each free coordinate, in their order."""
-    return fit.space.labels
-
-
 def information_of(fit: Estimated) -> Float[np.ndarray, "P P"]:
     """Observed information at the estimates: minus the Hessian of log-likelihood plus log prior,
     free coordinates."""
@@ -41,7 +36,7 @@ def covariance_of(fit: Estimated) -> Covariance:
     observed = information_of(fit)
     estimated = [i for i, status in enumerate(fit.status) if not status]
     block = np.ix_(estimated, estimated)
-    labels = labels_of_coordinates(fit)
+    labels = fit.space.labels
     matrix = np.full(observed.shape, np.nan)
     try:
         matrix[block] = inverse_information(observed[block], [labels[i] for i in estimated])

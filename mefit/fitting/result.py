@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ..data.population import Population
 from ..methods.method import Method, Outcome
-from ..model.densities import eta_sd
+from ..model.densities import shrinkage_of
 from ..model.model import Model, outcome_of
 from ..model.parameters import has_network
 from ..model.space import Space
@@ -113,8 +113,7 @@ class Fit(Outcome):
     @cached_property
     def shrinkage(self) -> Float[np.ndarray, " K"]:
         """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1)."""
-        deviation = np.std(np.asarray(self.eta), axis=0, ddof=1) if len(self.population) > 1 else np.nan
-        return 1.0 - deviation / np.asarray(eta_sd(self.model))
+        return shrinkage_of(self.model, np.asarray(self.eta))
 
     @cached_property
     def table(self) -> pd.DataFrame:

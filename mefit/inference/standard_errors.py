@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
-from ..fitting.covariance import information_of, labels_of_coordinates
+from ..fitting.covariance import information_of
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.numbers import Entry, entries, numbers
@@ -67,7 +67,7 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
     """
     scores = subject_scores(fit)
     information = scores.T @ scores + _prior_information(fit)
-    return _wald(fit, "Cross-products of scores", inverse_information(information, labels_of_coordinates(fit)), level)
+    return _wald(fit, "Cross-products of scores", inverse_information(information, fit.space.labels), level)
 
 
 def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
@@ -95,7 +95,7 @@ def covariance(fit: Fit) -> Float[np.ndarray, "P P"]:
     """Inverse observed information in the free coordinates; ValueError, with the reason, where a
     fit has none."""
     likelihood_of(fit)
-    return inverse_information(information_of(fit), labels_of_coordinates(fit))
+    return inverse_information(information_of(fit), fit.space.labels)
 
 
 # ---------------------------------------------------------------- the numbers of the table, and their unbounded scales

@@ -75,7 +75,7 @@ class Limits:
                 f"stopped a factor of {farthest:.1g} from the starting value"
             )
             return dataclasses.replace(stopped, message=message), dataclasses.replace(limits, unbounded=True)
-        if not boundary and not far_off and not stopped.value < point.value:
+        if boundary == self.boundary and not far_off and not stopped.value < point.value:
             return dataclasses.replace(point, evaluations=stopped.evaluations), limits
         middle = self.start.copy()
         middle[far_off] = stopped.x[far_off]

@@ -173,3 +173,11 @@ def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[
 def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[Array, "count K"]:
     """Draws of eta ~ p(eta | theta) for `count` new subjects."""
     return jnp.reshape(effects_of(model).sample(key, (count,)), (count, -1))
+
+
+def shrinkage_of(model: Model, eta: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " K"]:
+    """1 - SD(eta) / omega of each random effect, with the SD over subjects (divisor N - 1); NaN for
+    one subject."""
+    if len(eta) < 2:
+        return np.full(eta.shape[1], np.nan)
+    return 1.0 - np.std(eta, axis=0, ddof=1) / np.asarray(eta_sd(model))
