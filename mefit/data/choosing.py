@@ -19,7 +19,7 @@ def one_subject(padded: Subject) -> Subject:
     NumPy's.
     """
     own = padded.with_rows(lambda x: x[padded.real] if x.ndim else x)
-    given = padded.doses.amount != 0
+    given = padded.doses.real
     return dataclasses.replace(own, doses=jax.tree.map(lambda x: jnp.asarray(x[given]), own.doses))
 
 

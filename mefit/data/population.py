@@ -24,7 +24,8 @@ from .choosing import one_subject, only_rows, only_seen
 from .reading.frames import ColumnNames, read_frame
 from .reading.reader import Reader
 from .reading.text import read_text
-from .subject import Doses, Subject
+from .doses import Doses
+from .subject import Subject
 from .written import Notes, Report
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 from jaxtyping import PRNGKeyArray
 
 from ..data.population import Population
-from ..data.subject import Doses, Subject
+from ..data.doses import Doses
+from ..data.subject import Subject
 
 
 def _csv(name: str) -> pd.DataFrame:

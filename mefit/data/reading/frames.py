@@ -9,11 +9,12 @@ import pandas as pd
 
 from ..by_outcome import UNNAMED, as_given
 from ..padding import turns
-from ..subject import Doses, Subject
-from .doses import DOSING, OBSERVATION, Columns, given_doses, missing_by_code, read_doses
+from ..doses import Doses
+from ..subject import Subject
+from .doses import DOSING, OBSERVATION, Columns, given_doses, missing_by_code, read_doses, resets
 from .reader import Reader, plain, starts
 from .responses import NO_OUTCOME, read_censoring, read_outcomes, response_columns
-from .times import check_same_times, read_times
+from .times import check_same_times, counted_on, read_times
 
 _DOSE_KIND = -2  # beside the numbers of outcomes, and -1 for none
 
@@ -111,6 +112,7 @@ def _times(reader: Reader, names: ColumnNames) -> np.ndarray:
     time = read_times(reader, names.time)
     column = f"the time in column {names.time!r}"
     reader.refuse(np.isnan(time), f"{column} is missing; fill it in or drop the row.")
+    time = counted_on(reader, time, resets(reader))
     earlier = (np.diff(time, prepend=0) < 0) & ~starts(reader.subject)
     reader.refuse(
         earlier,

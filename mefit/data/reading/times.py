@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..doses import DOSE
 from .doses import Columns
-from .reader import Reader
+from .reader import Reader, starts
 
 _CLOCK = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?")
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d\S*)?")
@@ -87,6 +88,28 @@ def _instant(cell: Any, value: float | None) -> _Instant:
     return _Instant(kind, since.total_seconds())
 
 
+def counted_on(reader: Reader, time: np.ndarray, reset: np.ndarray) -> np.ndarray:
+    """Times that go on rising where a clock starts again at a `reset`.
+
+    The record of the reset comes as long after the row before it as the shortest time between two
+    rows of the subject; what was before a reset has no effect on what follows, so that any length
+    would do.
+    """
+    restarts = reset & (np.diff(time, prepend=time[:1]) < 0) & ~starts(reader.subject)
+    if not restarts.any():
+        return time
+    counted = time.copy()
+    for row in np.flatnonzero(restarts):
+        own = reader.subject == reader.subject[row]
+        steps = np.diff(time[own])
+        gap = np.min(steps[steps > 0], initial=np.inf)
+        gap = gap if np.isfinite(gap) else 1.0
+        later = own & (np.arange(len(time)) >= row)
+        counted[later] += counted[row - 1] + gap - counted[row]
+    reader.note(restarts, "The clock starts again at a reset: times from here on are counted on from the row before")
+    return counted
+
+
 def check_same_times(reader: Reader, time: np.ndarray, kind: np.ndarray, fields: Columns) -> None:
     """Refuse a row that occurs twice, and a sample written before the dose of the same time.
 
@@ -95,7 +118,7 @@ def check_same_times(reader: Reader, time: np.ndarray, kind: np.ndarray, fields:
     """
     is_dose = kind == -2
     rows = pd.DataFrame({"subject": reader.subject, "time": time, "kind": kind})
-    for name in ("amount", "duration", "compartment"):
+    for name in DOSE[1:]:
         rows[name] = fields[name]
     twice = rows.duplicated().to_numpy() & (kind != -1)
     reader.refuse(
