@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from ..data.doses import DURATION_BY_MODEL, RATE_BY_MODEL, Doses, PerDose
@@ -154,7 +155,7 @@ def number_per_dose(name: str, value: PerDoseOrNumber, doses: Doses, others: Flo
     return jnp.where(doses.compartment == 1, number, others)
 
 
-def refused(bad: Bool[Array, "..."], sentence: str, value: Array) -> Array:
+def refused(bad: Bool[Array | np.ndarray, "..."], sentence: str, value: Array) -> Array:
     """The value; where something is bad a ValueError with this sentence, or in a compiled program,
     which cannot raise one, values that are not numbers.
     """

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ..data.doses import Doses, PerDose
 from ..data.subject import Subject
 from .dosing import Given, PerDoseOrNumber, Steady, given_doses, number_per_dose
 from .integration import Events, Progress, Resets, integrate
+from .jumps import jumps_between_stops
 from .solvers import RK4, Kvaerno5, Solver, Tsit5
 from .steady import Recurring, steady_state
 from .trains import Train
@@ -67,7 +69,8 @@ def solve(
 
     Raises:
         ValueError: outside of a compiled program, where a fit looks at its start, if the solver
-            fails, there is no steady state, or a dose goes into a missing compartment.
+            fails, there is no steady state, a dose goes into a missing compartment, or `rhs` jumps
+            where no step stops.
     """
     solver = solver or Tsit5()
     state = jnp.asarray(initial, float)
@@ -89,9 +92,28 @@ def solve(
     stops = None if stops is None else jnp.ravel(jnp.asarray(stops, float))
     events = _events(solver, flow, state, given, inputs, times)._replace(stops=stops)
     end = integrate(solver, flow, jnp.asarray(start, float), state, events)
-    if not isinstance(end.out, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(end.out))):
-        raise ValueError(_why(solver, end, inputs, events, state.size))
+    if not isinstance(end.out, jax.core.Tracer):
+        if not bool(jnp.all(jnp.isfinite(end.out))):
+            raise ValueError(_why(solver, end, inputs, events, state.size))
+        _refuse_jumps(flow, state, float(jnp.asarray(start)), events)
     return end.out
+
+
+def _refuse_jumps(flow: Callable[[Array, Array], Array], state: Array, start: float, events: Events) -> None:
+    """ValueError where the right-hand side jumps at times that no step stops at."""
+    known = [events.times, events.record, events.begin.first, events.end.first]
+    if events.stops is not None:
+        known.append(events.stops)
+    brought = jnp.sum(jnp.abs(events.jump)) + jnp.max(jnp.abs(events.rate), initial=0.0) + 1.0
+    stops = np.concatenate([np.ravel(np.asarray(times)) for times in known])
+    end = float(np.max(np.asarray(events.times), initial=start))
+    jumps = jumps_between_stops(flow, jnp.abs(state) + brought, start, end, stops)
+    if jumps.size:
+        told = ", ".join(f"{time:.6g}" for time in jumps[:6])
+        raise ValueError(
+            f"rhs jumps at time {told}, where no record and no dose is, and steps may pass over it: "
+            f"name such times, as in stops=[{told}]."
+        )
 
 
 def _flow(rhs: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Array]:
@@ -129,7 +151,7 @@ class _Inputs(NamedTuple):
 
 def _inputs(doses: Doses, given: Given, size: int) -> _Inputs:
     place = _places(doses, size)
-    lost = doses.real & (place.sum(1) == 0)
+    lost = (place.sum(1) == 0) & doses.real
     place = jnp.where(lost[:, None], jnp.nan, place)
     at_once = (given.rate == 0)[:, None]
     return _Inputs(
@@ -217,7 +239,7 @@ def _with_former(events: Events, given: Given, steady: Steady, left: Array, stat
     begin = Train(
         first=both([events.begin.first, first]),
         step=both([steady.interval, steady.interval]),
-        count=both([jnp.ones_like(former), former]),
+        number=both([jnp.ones_like(former), former]),
     )
     acts = steady.train | steady.constant
     none = jnp.zeros_like(acts)

@@ -200,7 +200,6 @@ class _Course:
         carry, _ = jax.lax.scan(chunk, (progress, rows), None, length=math.ceil(most / _CHUNK))
         return carry
 
-
     @property
     def _switches(self) -> int:
         """How many times at which something happens to the state there may be."""

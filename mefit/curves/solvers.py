@@ -102,7 +102,8 @@ class Kvaerno5(_Adaptive):
 
         # With Diffrax's default, VeryChord, Robertson's problem takes 15 times as many steps: most
         # do not converge.
-        newton: Any = optimistix.Newton(rtol=self.rtol, atol=jnp.min(floor))
+        lowest: Any = jnp.min(floor)
+        newton: Any = optimistix.Newton(rtol=self.rtol, atol=lowest)
         method = diffrax.Kvaerno5(scan_kind="bounded", root_finder=newton)
         term = diffrax.ODETerm(lambda t, y, args: rhs(t, y))
         memory = method.init(term, t, t + h, y, None)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ written for a dose that goes there directly, and for one that comes through a de
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +104,7 @@ class _Term(NamedTuple):
     """One rate of disposition, and the times (..., d) since each dose."""
 
     rate: Array
-    ka: Array | None
+    ka: Any  # of the depot, None where there is none
     since: Array
     depot: Array
 

@@ -1,4 +1,4 @@
-"""Times that repeat: first, first + step, ..., `count` of them."""
+"""Times that repeat: first, first + step, ..., `number` of them."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ _SAME = 1e-9  # of a step: how far apart two reckonings of one time may be
 
 
 class Train(NamedTuple):
-    """Times of d doses, `count` each, `step` apart. Where step and count are None each has one."""
+    """Times of d doses, `number` each, `step` apart. Where step and number are None each has one."""
 
     first: Float[Array, " d"]
     step: Float[Array, " d"] | None = None
-    count: Float[Array, " d"] | None = None
+    number: Float[Array, " d"] | None = None
 
     def later(self, delay: Array) -> "Train":
         """The same times, each `delay` later."""
@@ -23,25 +23,25 @@ class Train(NamedTuple):
     def passed(self, now: Array) -> Float[Array, " d"]:
         """How many of the times are not later than `now`; without a derivative."""
         first = stop_gradient(self.first)
-        if self.step is None or self.count is None:
+        if self.step is None or self.number is None:
             return (first <= now).astype(float)
         turns = jnp.floor((now - first) / stop_gradient(self.step) + _SAME)
-        more_than_one = jnp.clip(turns + 1.0, 0.0, stop_gradient(self.count))
-        return jnp.where(self.count > 1, more_than_one, (first <= now) * stop_gradient(self.count))
+        more_than_one = jnp.clip(turns + 1.0, 0.0, stop_gradient(self.number))
+        return jnp.where(self.number > 1, more_than_one, (first <= now) * stop_gradient(self.number))
 
     def passed_before(self, now: Array) -> Float[Array, " d"]:
         """How many of the times are earlier than `now`; without a derivative."""
         first = stop_gradient(self.first)
-        if self.step is None or self.count is None:
+        if self.step is None or self.number is None:
             return (first < now).astype(float)
         turns = jnp.ceil((now - first) / stop_gradient(self.step) - _SAME)
-        more_than_one = jnp.clip(turns, 0.0, stop_gradient(self.count))
-        return jnp.where(self.count > 1, more_than_one, (first < now) * stop_gradient(self.count))
+        more_than_one = jnp.clip(turns, 0.0, stop_gradient(self.number))
+        return jnp.where(self.number > 1, more_than_one, (first < now) * stop_gradient(self.number))
 
     def following(self, now: Array) -> Float[Array, " d"]:
         """The first time after `now`, infinite where there is none; differentiable."""
         passed = self.passed(now)
-        if self.step is None or self.count is None:
+        if self.step is None or self.number is None:
             return jnp.where(passed > 0, jnp.inf, self.first)
-        more = passed < stop_gradient(self.count)
+        more = passed < stop_gradient(self.number)
         return jnp.where(more, self.first + jnp.where(more, passed, 0.0) * self.step, jnp.inf)

@@ -21,10 +21,10 @@ from jaxtyping import ArrayLike
 from . import written
 from .by_outcome import as_dict, each_outcome
 from .choosing import one_subject, only_rows, only_seen
+from .doses import Doses
 from .reading.frames import ColumnNames, read_frame
 from .reading.reader import Reader
 from .reading.text import read_text
-from .doses import Doses
 from .subject import Subject
 from .written import Notes, Report
 

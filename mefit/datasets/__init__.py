@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
-from ..data.population import Population
 from ..data.doses import Doses
+from ..data.population import Population
 from ..data.subject import Subject
 
 

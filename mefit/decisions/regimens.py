@@ -12,8 +12,8 @@ import pandas as pd
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
-from ..data.population import Population
 from ..data.doses import Doses, repeated_times
+from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.population import Population
 from ..data.by_outcome import as_dict
 from ..data.doses import DOSE, dose_field
+from ..data.population import Population
 
 
 def same_responses(first: Population, other: Population) -> bool:

@@ -282,3 +282,95 @@ def of_doses(rows, subject, size):
         written.remove(match)
         table[:, dose] = match[1]
     return table
+
+
+# ---------------------------------------------------------------- what cannot be, and what units do
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_compartment_that_a_function_does_not_have_is_refused(name):
+    curve, depot, peripheral = CLOSED[name]
+    last = 1 + depot + peripheral
+    with pytest.raises(ValueError, match=r"mf\.pk\.\w+ does not have: its compartments are 1 .* or choose"):
+        curve(person(mf.Doses.of(1.0, compartment=last + 1)))
+    assert np.isnan(jax.jit(lambda doses: curve(person(doses)))(mf.Doses.of(1.0, compartment=last + 1))).all()
+
+
+def test_rates_that_are_left_to_a_model_which_has_none():
+    for code, word in ((-1.0, "rate"), (-2.0, "duration")):
+        doses = mf.Doses.of(1.0, rate=code)
+        with pytest.raises(ValueError, match=rf"leaves its {word} to the model .* give {word}= to mf\.pk\.oral_one"):
+            pk.oral_one_compartment(person(doses), ka=1.0, cl=1.0, v=1.0)
+        with pytest.raises(ValueError, match=rf"give {word}= to mf\.dynamics\.solve"):
+            dynamics.solve(lambda t, y: -y, [0.0], person(doses))
+
+
+@pytest.fixture(scope="module")
+def equation_and_closed_form():
+    def both(origin, amount, moments):
+        zeros = jnp.zeros(2)
+        doses = mf.Doses(origin + jnp.array([0.0, 30.0]), amount + zeros, duration=zeros, compartment=1 + zeros)
+        one = mf.Subject(time=origin + moments, y=0 * moments, mask=moments > 0, doses=doses)
+        return dynamics.solve(lambda t, y: [-KA * y[0], KA * y[0] - 0.1 * y[1]], [0.0, 0.0], one)[:, 1], (
+            pk.oral_one_compartment(one, ka=KA, cl=0.1, v=1.0)
+        )
+
+    return jax.jit(both)
+
+
+@pytest.mark.parametrize("origin", [0.0, -5.0, 16_777_217.0, 1.7e9])
+@pytest.mark.parametrize("amount", [1e-12, 1e-6, 1.0, 1e9])
+def test_origins_of_time_and_units_of_amount_change_nothing(equation_and_closed_form, origin, amount):
+    moments = jnp.array([0.0, 1.0, 24.0, 30.0, 72.0, 150.0])
+    by_equation, closed = equation_and_closed_form(origin, amount, moments)
+    np.testing.assert_allclose(by_equation, closed, rtol=2e-6)
+
+
+def test_a_rhythm_at_steady_state_is_dosing_for_ever():
+    """Time runs on where the right-hand side returns after an interval; covariates stand still at the record."""
+    times = np.array([51.0, 60.0, 73.0])
+
+    def curve(rhs, doses):
+        one = mf.Subject(time=times, y=np.zeros(3), mask=np.ones(3, bool), doses=doses)
+        return dynamics.solve(rhs, [0.0], one)[:, 0]
+
+    def rhythm(t, y):
+        return [-0.1 * (1.0 + 0.5 * jnp.cos(2 * jnp.pi * t / 24.0)) * y[0]]
+
+    def weight_changes(t, y):
+        return [-jnp.where(t < 50.0, 0.2, 0.4) * y[0]]
+
+    steady = mf.Doses.of(100.0, time=50.0, interval=24.0, steady_state=1)
+    train = mf.Doses.of(np.full(40, 100.0), time=50.0 - 24.0 * np.arange(39, -1, -1))
+    np.testing.assert_allclose(curve(rhythm, steady), curve(rhythm, train), rtol=1e-6)
+    series = 100.0 * np.exp(-0.4 * (times - 50.0)) / -np.expm1(-0.4 * 24.0)
+    np.testing.assert_allclose(curve(weight_changes, steady), series, rtol=1e-6)
+
+
+def test_a_steady_state_that_is_not_there_is_said_to_be_not():
+    def saturated(t, y):
+        return [-7.0 * y[0] / (1.0 + y[0])]
+
+    for doses in (
+        mf.Doses.of(100.0, interval=12.0, steady_state=1),
+        mf.Doses.of(0.0, interval=0.0, steady_state=1, rate=8.3),
+    ):
+        with pytest.raises(ValueError, match="there is no steady state for a dose .* more is given in an interval"):
+            dynamics.solve(saturated, [0.0], person(doses))
+
+
+def test_an_input_that_jumps_between_stops_is_found_or_named():
+    one = mf.Subject(time=[0.0, 300.0], y=[0.0, 0.0], mask=[True, True])
+
+    def pulse(t, y):
+        return [jnp.where((t > 200.0) & (t < 201.0), 10.0, 0.0) - 0.01 * y[0]]
+
+    with pytest.raises(ValueError, match=r"rhs jumps at time 200, 201, .*stops=\[200, 201\]"):
+        dynamics.solve(pulse, [0.0], one)
+    states = dynamics.solve(pulse, [0.0], one, stops=[200.0, 201.0])
+    assert states[1, 0] == pytest.approx(1000.0 * -np.expm1(-0.01) * np.exp(-0.99), rel=1e-6)
+
+    def steep(t, y):
+        return [jnp.tanh(50.0 * (t - 100.0)) + jnp.cos(8.0 * t) - 0.01 * y[0]]
+
+    assert np.isfinite(dynamics.solve(steep, [0.0], one, solver=dynamics.Tsit5(max_steps=20_000))).all()

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mefit.data.population import Population
 from mefit.data.doses import DOSE, Doses, dose_field
+from mefit.data.population import Population
 from mefit.data.subject import Subject
 
 nan, inf = np.nan, np.inf

@@ -160,9 +160,7 @@ def _rates(reader: Reader, duration: str | None) -> np.ndarray:
     return rate
 
 
-def _infusions(
-    reader: Reader, name: str | None, rate: np.ndarray, amount: np.ndarray, dose: np.ndarray
-) -> _Infusions:
+def _infusions(reader: Reader, name: str | None, rate: np.ndarray, amount: np.ndarray, dose: np.ndarray) -> _Infusions:
     """The infusions, from a column of durations or from `rate`."""
     none = np.zeros(len(dose))
     by_rate_only = name is not None and name.lower() == "rate"

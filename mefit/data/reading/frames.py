@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..by_outcome import UNNAMED, as_given
-from ..padding import turns
 from ..doses import Doses
+from ..padding import turns
 from ..subject import Subject
 from .doses import DOSING, OBSERVATION, Columns, given_doses, missing_by_code, read_doses, resets
 from .reader import Reader, plain, starts
