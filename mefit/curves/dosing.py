@@ -36,14 +36,20 @@ class Steady(NamedTuple):
     interval: Float[Array, " d"]  # 1 where it is not one of a train
 
 
+class Infusions(NamedTuple):
+    """How d doses enter that do not enter at once."""
+
+    duration: Float[Array, " d"]  # 0 where all enters at once
+    rate: Float[Array, " d"]  # while it lasts; 0 where all enters at once
+
+
 class Given(NamedTuple):
     """What d dose records come to."""
 
     record: Float[Array, " d"]
     lag: Float[Array, " d"]
     amount: Float[Array, " d"]  # with bioavailability
-    duration: Float[Array, " d"]  # 0 where all enters at once
-    rate: Float[Array, " d"]  # while it lasts; 0 where all enters at once
+    infusions: Infusions | None  # None where all doses enter at once
     steady: Steady | None  # None where the records cannot hold such a dose
     resets: Bool[Array, " d"] | None  # whether it does away with all before it; None as above
     turn: Int[Array, " d"]  # its place in the order of the records
@@ -65,31 +71,17 @@ def given_doses(
             model does not give; inside of them its amount is not a number.
     """
     amount = doses.amount * share
-    lasts = doses.duration
-    kept_rate = jnp.zeros(())
     if doses.rate is not None:
-        asks_rate = doses.rate == RATE_BY_MODEL
-        asks_duration = doses.rate == DURATION_BY_MODEL
-        if rate is None:
-            sentence = f"a dose leaves its rate to the model (RATE -1): give rate= to {function}."
-            amount = refused(asks_rate, sentence, amount)
-        if duration is None:
-            sentence = f"a dose leaves its duration to the model (RATE -2): give duration= to {function}."
-            amount = refused(asks_duration, sentence, amount)
-        kept_rate = doses.rate
-        if rate is not None:
-            kept_rate = jnp.where(asks_rate, rate, kept_rate)
-        by_rate = kept_rate > 0
-        lasts = jnp.where(by_rate, amount / jnp.where(by_rate, kept_rate, 1.0), lasts)
-        if duration is not None:
-            lasts = jnp.where(asks_duration, duration, lasts)
+        amount = _refuse_unmet(doses.rate, amount, rate, duration, function)
+    if not doses.has_infusions:
+        amount = refused(
+            doses.duration > 0,
+            "a duration was put into doses that were made without one; make the doses anew, as by "
+            "dataclasses.replace(doses, duration=...).",
+            amount,
+        )
+    kept_rate = _kept_rates(doses, rate)
     steady = _steady(doses, kept_rate)
-    if steady is not None:
-        lasts = jnp.where(steady.constant, 0.0, lasts)
-    lasting = lasts > 0
-    speed = jnp.where(lasting, amount / jnp.where(lasting, lasts, 1.0), 0.0)
-    if steady is not None:
-        speed = jnp.where(steady.constant, kept_rate, speed)
     resets = doses.reset
     if steady is not None:
         replaces = (steady.train | steady.constant) & ~steady.adds
@@ -98,12 +90,48 @@ def given_doses(
         record=doses.time,
         lag=lag,
         amount=amount,
-        duration=jnp.where(lasting, lasts, 0.0),
-        rate=speed,
+        infusions=_infusions(doses, amount, kept_rate, duration, steady) if doses.has_infusions else None,
         steady=steady,
         resets=resets,
         turn=_turns(doses) if resets is not None else jnp.arange(doses.time.size),
     )
+
+
+def _refuse_unmet(codes: Array, amount: Array, rate: Any, duration: Any, function: str) -> Array:
+    if rate is None:
+        sentence = f"a dose leaves its rate to the model (RATE -1): give rate= to {function}."
+        amount = refused(codes == RATE_BY_MODEL, sentence, amount)
+    if duration is None:
+        sentence = f"a dose leaves its duration to the model (RATE -2): give duration= to {function}."
+        amount = refused(codes == DURATION_BY_MODEL, sentence, amount)
+    return amount
+
+
+def _kept_rates(doses: Doses, rate: Float[Array, " d"] | None) -> Array:
+    """The rate of each dose where it is the rate that is known, 0 or a code where it is not."""
+    if doses.rate is None:
+        return jnp.zeros(doses.time.shape)
+    if rate is None:
+        return jnp.asarray(doses.rate)
+    return jnp.where(doses.rate == RATE_BY_MODEL, rate, doses.rate)
+
+
+def _infusions(
+    doses: Doses, amount: Array, kept_rate: Array, duration: Float[Array, " d"] | None, steady: Steady | None
+) -> Infusions:
+    lasts = jnp.asarray(doses.duration)
+    if doses.rate is not None:
+        by_rate = kept_rate > 0
+        lasts = jnp.where(by_rate, amount / jnp.where(by_rate, kept_rate, 1.0), lasts)
+        if duration is not None:
+            lasts = jnp.where(doses.rate == DURATION_BY_MODEL, duration, lasts)
+    if steady is not None:
+        lasts = jnp.where(steady.constant, 0.0, lasts)
+    lasting = lasts > 0
+    speed = jnp.where(lasting, amount / jnp.where(lasting, lasts, 1.0), 0.0)
+    if steady is not None:
+        speed = jnp.where(steady.constant, kept_rate, speed)
+    return Infusions(duration=jnp.where(lasting, lasts, 0.0), rate=speed)
 
 
 def _turns(doses: Doses) -> Int[Array, " d"]:

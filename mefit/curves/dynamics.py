@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from ..data.doses import Doses, PerDose
 from ..data.subject import Subject
 from .dosing import Given, PerDoseOrNumber, Steady, given_doses, number_per_dose
-from .integration import Events, Progress, Resets, integrate
+from .integration import Events, Inflow, Progress, Resets, integrate
 from .jumps import jumps_between_stops
 from .solvers import RK4, Kvaerno5, Solver, Tsit5
 from .steady import Recurring, steady_state
@@ -101,10 +101,13 @@ def solve(
 
 def _refuse_jumps(flow: Callable[[Array, Array], Array], state: Array, start: float, events: Events) -> None:
     """ValueError where the right-hand side jumps at times that no step stops at."""
-    known = [events.times, events.record, events.begin.first, events.end.first]
+    known = [events.times, events.record, events.begin.first]
+    brought = jnp.sum(jnp.abs(events.jump)) + 1.0
     if events.stops is not None:
         known.append(events.stops)
-    brought = jnp.sum(jnp.abs(events.jump)) + jnp.max(jnp.abs(events.rate), initial=0.0) + 1.0
+    if events.inflow is not None:
+        known.append(events.inflow.end.first)
+        brought = brought + jnp.max(jnp.abs(events.inflow.rate), initial=0.0)
     stops = np.concatenate([np.ravel(np.asarray(times)) for times in known])
     end = float(np.max(np.asarray(events.times), initial=start))
     jumps = jumps_between_stops(flow, jnp.abs(state) + brought, start, end, stops)
@@ -145,7 +148,8 @@ class _Inputs(NamedTuple):
     """What d doses do to S states."""
 
     jump: Float[Array, "d S"]  # at once
-    rate: Float[Array, "d S"]  # in a unit of time, while an infusion runs
+    rate: Float[Array, "d S"] | None  # in a unit of time, while an infusion runs; None where none does
+    duration: Float[Array, " d"]
     lost: Bool[Array, " d"]  # whether it goes into a compartment that is no state
 
 
@@ -153,10 +157,14 @@ def _inputs(doses: Doses, given: Given, size: int) -> _Inputs:
     place = _places(doses, size)
     lost = (place.sum(1) == 0) & doses.real
     place = jnp.where(lost[:, None], jnp.nan, place)
-    at_once = (given.rate == 0)[:, None]
+    amount = given.amount[:, None] * place
+    if given.infusions is None:
+        return _Inputs(jump=amount, rate=None, duration=jnp.zeros_like(given.amount), lost=lost)
+    rate = given.infusions.rate[:, None]
     return _Inputs(
-        jump=jnp.where(at_once, given.amount[:, None] * place, 0.0),
-        rate=jnp.where(at_once, 0.0, given.rate[:, None] * place),
+        jump=jnp.where(rate == 0, amount, 0.0),
+        rate=jnp.where(rate == 0, 0.0, rate * place),
+        duration=given.infusions.duration,
         lost=lost,
     )
 
@@ -171,22 +179,17 @@ def _events(
 ) -> Events:
     """What happens to the state, doses at steady state included."""
     begin = Train(given.record + given.lag)
-    rate = inputs.rate
-    if given.steady is not None:
-        # an infusion that ends at its record is in the state that it leaves
-        rate = jnp.where(given.steady.constant[:, None], 0.0, rate)
-    events = Events(
-        record=given.record,
-        turn=given.turn,
-        begin=begin,
-        end=begin.later(given.duration),
-        jump=inputs.jump,
-        rate=rate,
-        times=times,
-    )
+    inflow = None
+    if inputs.rate is not None:
+        rate = inputs.rate
+        if given.steady is not None:
+            # an infusion that ends at its record is in the state that it leaves
+            rate = jnp.where(given.steady.constant[:, None], 0.0, rate)
+        inflow = Inflow(end=begin.later(inputs.duration), rate=rate)
+    events = Events(record=given.record, turn=given.turn, begin=begin, jump=inputs.jump, inflow=inflow, times=times)
     if given.steady is not None and given.record.size > 0:
         left = _left_by_former(solver, flow, state, given, given.steady, inputs)
-        return _with_former(events, given, given.steady, left, state)
+        return _with_former(events, given, given.steady, inputs, left, state)
     if given.resets is not None:
         same = jnp.broadcast_to(state, inputs.jump.shape)
         return events._replace(resets=Resets(given.resets, state=same, more=jnp.zeros_like(same)))
@@ -211,28 +214,28 @@ def _left_by_former(
         interval=steady.interval,
         record=given.record,
         begin=given.lag - jnp.floor(given.lag / steady.interval) * steady.interval,
-        duration=given.duration,
+        duration=inputs.duration,
         jump=inputs.jump,
-        rate=inputs.rate,
+        rate=jnp.zeros_like(inputs.jump) if inputs.rate is None else inputs.rate,
     )
-    without = recurring._replace(jump=0.0 * inputs.jump, rate=0.0 * inputs.rate)
+    without = recurring._replace(jump=0.0 * recurring.jump, rate=0.0 * recurring.rate)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), recurring, without)
     one = jax.vmap(lambda dose: steady_state(solver, flow, state, dose))
     with_dose, without_dose = jax.vmap(one)(both)
     return jnp.where(steady.adds[:, None], with_dose - without_dose, with_dose)
 
 
-def _with_former(events: Events, given: Given, steady: Steady, left: Array, state: Array) -> Events:
+def _with_former(events: Events, given: Given, steady: Steady, inputs: _Inputs, left: Array, state: Array) -> Events:
     """The events of doses that may be at steady state: what those before them have left, and still
     add.
 
     Of the doses before a steady one some may still be running, and with a lag longer than the
     interval some are still to come. They stand as a train of their own, from the record on.
     """
-    whole = given.lag + given.duration
+    whole = given.lag + inputs.duration
     coming = jnp.floor(given.lag / steady.interval)
     running = jnp.ceil(whole / steady.interval) - 1.0
-    former = jnp.where(given.duration > 0, jnp.maximum(running, coming), coming)
+    former = jnp.where(inputs.duration > 0, jnp.maximum(running, coming), coming)
     former = jax.lax.stop_gradient(jnp.where(steady.train, former, 0.0))
     first = given.record + given.lag - former * steady.interval
     both = jnp.concatenate
@@ -241,6 +244,10 @@ def _with_former(events: Events, given: Given, steady: Steady, left: Array, stat
         step=both([steady.interval, steady.interval]),
         number=both([jnp.ones_like(former), former]),
     )
+    inflow = events.inflow
+    if inflow is not None:
+        twice = both([inputs.duration, inputs.duration])
+        inflow = Inflow(end=begin.later(twice), rate=both([inflow.rate, inflow.rate]))
     acts = steady.train | steady.constant
     none = jnp.zeros_like(acts)
     replaces = none if given.resets is None else given.resets
@@ -250,9 +257,8 @@ def _with_former(events: Events, given: Given, steady: Steady, left: Array, stat
         record=both([events.record, events.record]),
         turn=both([events.turn, events.turn]),
         begin=begin,
-        end=begin.later(both([given.duration, given.duration])),
         jump=both([events.jump, events.jump]),
-        rate=both([events.rate, events.rate]),
+        inflow=inflow,
         resets=Resets(both([replaces, none]), state=both([there, there]), more=both([more, 0.0 * more])),
     )
 

@@ -32,16 +32,22 @@ class Resets(NamedTuple):
     more: Float[Array, "d S"]  # what it adds to the state at its record
 
 
+class Inflow(NamedTuple):
+    """What d doses add in a unit of time, from when they enter on."""
+
+    end: Train  # until when; a dose's own beginning where it is no infusion
+    rate: Float[Array, "d S"]
+
+
 class Events(NamedTuple):
     """What happens to the state: d doses into S states, and the n times asked for."""
 
     record: Float[Array, " d"]  # the time a dose is written at
     turn: Int[Array, " d"]  # its place in the order of the records
     begin: Train  # when it enters: its lag later
-    end: Train  # when its infusion ends; `begin` where it has none
     jump: Float[Array, "d S"]  # what it adds to the state at once, at `begin`
-    rate: Float[Array, "d S"]  # what it adds in a unit of time, from `begin` to `end`
     times: Float[Array, " n"]  # at which the state is asked for, in any order
+    inflow: Inflow | None = None  # None where no dose is an infusion
     resets: Resets | None = None  # None where no record can be one
     stops: Float[Array, " k"] | None = None  # where the right-hand side may jump
 
@@ -102,11 +108,14 @@ class _Course:
 
     def inflow(self, p: Progress) -> Array:
         """What the infusions that run add to the states in a unit of time."""
-        running = self.events.begin.passed(p.dosed) - self.events.end.passed(p.dosed)
+        inflow = self.events.inflow
+        if inflow is None:
+            return jnp.zeros_like(p.state)
+        running = self.events.begin.passed(p.dosed) - inflow.end.passed(p.dosed)
         # Infusions from before a record at steady state are in its state until then.
         counts = (self.events.turn >= p.reset) & (self.record <= p.dosed)
         running = jnp.where(counts, running, 0.0)[:, None]
-        return jnp.sum(jnp.where(running > 0, running * self.events.rate, 0.0), 0)
+        return jnp.sum(jnp.where(running > 0, running * inflow.rate, 0.0), 0)
 
     def inside(self, opening: Array, closing: Array) -> Callable[[Array], Array]:
         """Times as a step from opening to closing sees them: what jumps at a stop, such as a
@@ -123,7 +132,9 @@ class _Course:
     def following(self, now: Array) -> Array:
         """The next time at which something happens to the state, infinite where nothing does."""
         events = self.events
-        coming = [events.begin.following(now), events.end.following(now)]
+        coming = [events.begin.following(now)]
+        if events.inflow is not None:
+            coming.append(events.inflow.end.following(now))
         if events.resets is not None:
             coming.append(jnp.where(self.record > now, events.record, jnp.inf))
         if events.stops is not None:
@@ -207,7 +218,8 @@ class _Course:
         doses = events.record.size + (0 if events.begin.step is None else MOST_FORMER)
         records = 0 if events.resets is None else events.record.size
         stops = 0 if events.stops is None else events.stops.size
-        return 2 * doses + records + stops + 1
+        each = 1 if events.inflow is None else 2
+        return each * doses + records + stops + 1
 
 
 def _course(
@@ -216,8 +228,10 @@ def _course(
     times = stop_gradient(events.times)
     last = jnp.max(times, initial=-jnp.inf)
     ordered = jnp.sort(times)
-    infused = events.rate * (events.end.first - events.begin.first)[:, None]
-    brought = [state, events.jump.ravel(), infused.ravel()]
+    brought = [state, events.jump.ravel()]
+    if events.inflow is not None:
+        lasts = (events.inflow.end.first - events.begin.first)[:, None]
+        brought.append((events.inflow.rate * lasts).ravel())
     if events.resets is not None:
         brought += [events.resets.state.ravel(), events.resets.more.ravel()]
     sizes = jnp.abs(stop_gradient(jnp.concatenate(brought)))

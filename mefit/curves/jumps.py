@@ -42,9 +42,9 @@ def jumps_between_stops(
     high = times[places + 1]
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        at_low, at_middle, at_high = (np.asarray(slope(x)) for x in (low, middle, high))
-        before = np.max(np.abs(at_middle - at_low), axis=1)
-        after = np.max(np.abs(at_high - at_middle), axis=1)
+        at_middle = np.asarray(slope(middle))
+        before = np.max(np.abs(at_middle - np.asarray(slope(low))), axis=1)
+        after = np.max(np.abs(np.asarray(slope(high)) - at_middle), axis=1)
         first = before >= after
         high = np.where(first, middle, high)
         low = np.where(first, low, middle)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .integration import Events, integrate
+from .integration import Events, Inflow, integrate
 from .solvers import Solver
 from .trains import Train
 
@@ -65,9 +65,11 @@ def _periodic(solver: Solver, flow: Callable[[Array, Array], Array], state: Arra
         record=jnp.stack([now, now, now]),
         turn=jnp.zeros(3, int),
         begin=Train(jnp.stack([dose.begin, now, now])),
-        end=Train(jnp.stack([dose.begin + part, wrapped, dose.interval])),
         jump=jnp.stack([dose.jump, 0 * dose.jump, 0 * dose.jump]),
-        rate=jnp.stack([dose.rate, dose.rate, whole * dose.rate]),
+        inflow=Inflow(
+            end=Train(jnp.stack([dose.begin + part, wrapped, dose.interval])),
+            rate=jnp.stack([dose.rate, dose.rate, whole * dose.rate]),
+        ),
         times=dose.interval[None],
     )
 

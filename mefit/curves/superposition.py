@@ -126,13 +126,14 @@ class _Term(NamedTuple):
 
 def _remains(term: _Term, given: Given) -> Array:
     """What is in the central compartment of each dose."""
-    remains = _of_one(term, given)
-    if given.steady is None:
-        return remains
     steady = given.steady
-    constant = _of_constant(term) * given.rate
+    remains = _of_one(term, given)
+    if steady is None:
+        return remains
     remains = jnp.where(steady.train, _of_train(term, given, steady), remains)
-    return jnp.where(steady.constant, constant, remains)
+    if given.infusions is None:
+        return remains
+    return jnp.where(steady.constant, _of_constant(term) * given.infusions.rate, remains)
 
 
 def _of_one(term: _Term, given: Given) -> Array:
@@ -144,27 +145,59 @@ def _of_one(term: _Term, given: Given) -> Array:
     - Infused into the depot: what had come to the central compartment and to the depot by u, and
       what these leave s - u later.
     """
-    since = term.since
-    passed = jnp.minimum(since, given.duration)
-    rest = since - passed
-    lasting = given.duration > 0
-    direct = jnp.where(lasting, given.rate * passed * moment_exp(0, term.rate * passed), given.amount)
-    direct = direct * jnp.exp(-term.rate * rest)
+    if given.infusions is None:
+        return given.amount * _of_unit(term, term.since)
+    passed = jnp.minimum(term.since, given.infusions.duration)
+    rest = term.since - passed
+    lasting = given.infusions.duration > 0
+    entered = _entered(term, passed)
+    central = jnp.where(lasting, given.infusions.rate * entered.central, jnp.where(term.depot, 0.0, given.amount))
+    remains = central * jnp.exp(-term.rate * rest)
     if term.ka is None:
-        return direct
-    at_once = given.amount * term.through_depot(since)
-    depot, central = _released(term, passed)
-    infused = given.rate * (central * jnp.exp(-term.rate * rest) + depot * term.through_depot(rest))
-    return jnp.where(term.depot, jnp.where(lasting, infused, at_once), direct)
+        return remains
+    depot = jnp.where(lasting, given.infusions.rate * entered.depot, given.amount)
+    return remains + jnp.where(term.depot, depot * term.through_depot(rest), 0.0)
 
 
-def _released(term: _Term, passed: Array) -> tuple[Array, Array]:
-    """Of a unit a time into the depot, the amounts there and in the central compartment after some
-    time: (1 - exp(-ka u)) / ka and the integral of `through_depot` from 0 to u.
+def _of_unit(term: _Term, since: Array) -> Array:
+    """Of a unit given at once."""
+    direct = jnp.exp(-term.rate * since)
+    return direct if term.ka is None else jnp.where(term.depot, term.through_depot(since), direct)
+
+
+class _Entered(NamedTuple):
+    """Of a unit a time, infused for some time, the amounts at its end."""
+
+    central: Array
+    depot: Any  # None where there is no depot
+
+
+def _entered(term: _Term, passed: Array) -> _Entered:
+    """(1 - exp(-rate u)) / rate where it goes directly; else (1 - exp(-ka u)) / ka in the depot, and
+    in the central compartment the integral of `through_depot` from 0 to u.
     """
-    depot = passed * moment_exp(0, term.ka * passed)
-    central = term.ka * passed**2 * _moment_between(term.slow * passed, term.gap * passed)
-    return depot, central
+    directly = moment_exp(0, term.rate * passed)
+    if term.ka is None:
+        return _Entered(central=passed * directly, depot=None)
+    in_depot = moment_exp(0, term.ka * passed)
+    absorbed = term.ka * passed**2 * _moment_between(term, passed, directly, in_depot)
+    return _Entered(central=jnp.where(term.depot, absorbed, passed * directly), depot=passed * in_depot)
+
+
+def _moment_between(term: _Term, passed: Array, directly: Array, in_depot: Array) -> Array:
+    """The mean over w in (0, 1) of the integral of x exp(-(low + gap w) x) over x in (0, 1), where
+    low and low + gap are the two rates times u.
+
+    It is the divided difference (m(rate u) - m(ka u)) / (ka u - rate u), m(x) = (1 - exp(-x)) / x,
+    taken by Gauss-Legendre's rule where the two rates are close.
+    """
+    low = term.slow * passed
+    gap = term.gap * passed
+    near = gap < 1.0 + 0.25 * low
+    apart = (term.ka - term.rate) * passed
+    far = (directly - in_depot) / jnp.where(near, 1.0, apart)
+    inside = low[..., None] + jnp.where(near, gap, 0.0)[..., None] * _NODES
+    return jnp.where(near, moment_exp(1, inside) @ _WEIGHTS, far)
 
 
 def _of_constant(term: _Term) -> Array:
@@ -185,21 +218,23 @@ def _of_train(term: _Term, given: Given, steady: Steady) -> Array:
     interval = steady.interval
     rate = term.rate
     echo = -1.0 / jnp.expm1(-rate * interval)
-    still = jnp.ceil(jnp.maximum(given.duration - since, 0.0) / interval)  # how many infusions run
-    ended_since = since + still * interval - given.duration
     decayed = jnp.exp(-rate * since)
-    running = (still + decayed * jnp.expm1(-rate * still * interval) * echo) / rate
-    entered = given.duration * moment_exp(0, rate * given.duration)
-    ended = entered * jnp.exp(-rate * ended_since) * echo
-    lasting = given.duration > 0
-    direct = jnp.where(lasting, given.rate * (running + ended), given.amount * decayed * echo)
-    if term.ka is None:
-        return direct
-    depot, central = _released(term, given.duration)
+    at_once = given.amount * decayed * echo
     oral = partial(_train_through_depot, term, interval, echo)
-    missing = (oral(since) - oral(since + still * interval)) / term.ka
-    infused = running - missing + central * jnp.exp(-rate * ended_since) * echo + depot * oral(ended_since)
-    return jnp.where(term.depot, jnp.where(lasting, given.rate * infused, given.amount * oral(since)), direct)
+    if term.ka is not None:
+        at_once = jnp.where(term.depot, given.amount * oral(since), at_once)
+    if given.infusions is None:
+        return at_once
+    duration = given.infusions.duration
+    still = jnp.ceil(jnp.maximum(duration - since, 0.0) / interval)  # how many infusions run
+    ended_since = since + still * interval - duration
+    entered = _entered(term, duration)
+    infused = (still + decayed * jnp.expm1(-rate * still * interval) * echo) / rate
+    infused = infused + entered.central * jnp.exp(-rate * ended_since) * echo
+    if term.ka is not None:
+        missing = (oral(since) - oral(since + still * interval)) / term.ka
+        infused = infused + jnp.where(term.depot, entered.depot * oral(ended_since) - missing, 0.0)
+    return jnp.where(duration > 0, given.infusions.rate * infused, at_once)
 
 
 def _train_through_depot(term: _Term, interval: Array, echo: Array, since: Array) -> Array:
@@ -208,20 +243,6 @@ def _train_through_depot(term: _Term, interval: Array, echo: Array, since: Array
     former = interval * jnp.exp(-term.slow * interval) * moment_exp(0, term.gap * interval)
     left_in_depot = ka * former * jnp.exp(-ka * since) / -jnp.expm1(-ka * interval)
     return (term.through_depot(since) + left_in_depot) * echo
-
-
-def _moment_between(low: Array, gap: Array) -> Array:
-    """The mean over w in (0, 1) of the integral of u exp(-(low + gap w) u) over u in (0, 1).
-
-    It is the divided difference (m(low) - m(low + gap)) / gap, m(x) = (1 - exp(-x)) / x, taken
-    by Gauss-Legendre's rule where the two are close.
-    """
-    near = gap < 1.0 + 0.25 * low
-    apart = jnp.where(near, 1.0 + low, gap)
-    far = (moment_exp(0, low) - moment_exp(0, low + apart)) / apart
-    close = jnp.where(near, gap, 0.0)
-    inside = low[..., None] + close[..., None] * _NODES
-    return jnp.where(near, moment_exp(1, inside) @ _WEIGHTS, far)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -64,6 +65,13 @@ class Doses(eqx.Module):
     # what it was in the beginning.
     reset: Bool[Array, "*subjects d"] | None = eqx.field(converter=_truths, default=None)
 
+    # Whether any dose may be an infusion: false only where all are known to be given at once, so that
+    # what is compiled need not provide for the others.
+    has_infusions: bool = eqx.field(static=True, init=False)
+
+    def __post_init__(self) -> None:
+        self.has_infusions = _any_infusion(self.duration, self.rate)
+
     def __check_init__(self) -> None:
         if (self.interval is None) != (self.steady_state is None):
             raise ValueError("Doses at steady state need both interval= and steady_state=; give both or neither.")
@@ -116,6 +124,12 @@ class Doses(eqx.Module):
         if self.rate is not None and self.steady_state is not None:
             real = real | ((self.steady_state > 0) & (self.rate != 0))
         return real
+
+
+def _any_infusion(*lengths_or_rates: Any) -> bool:
+    if any(isinstance(x, jax.core.Tracer) for x in lengths_or_rates):
+        return True
+    return any(x is not None and bool(np.any(np.asarray(x) != 0)) for x in lengths_or_rates)
 
 
 def dose_field(doses: Doses, name: str) -> np.ndarray:

@@ -125,7 +125,7 @@ def test_laws_of_every_curve(curve):
     # the sum over doses, one at a time; padding changes nothing, and reaches no derivative
     parts = [curve(subject(GRID, jax.tree.map(lambda x, i=i: x[i : i + 1], REGIMEN)), p) for i in range(3)]
     np.testing.assert_allclose(value, sum(parts), rtol=1e-14)
-    padded = subject(GRID, jax.tree.map(lambda x, y: jnp.append(x, y), REGIMEN, Doses.of(0.0)))
+    padded = subject(GRID, jax.tree.map(lambda x: jnp.append(x, jnp.zeros(1, x.dtype)), REGIMEN))
 
     @jax.jit
     def derivatives(p, doses):
