@@ -20,7 +20,7 @@ ORDERS = {
 }
 # What each label promises. NM-TRAN's DATE is month-day-year, but the word is everybody's, so that
 # other orders are tried and an ambiguous one is refused.
-_ANY = ("ymd", "mdy", "dmy")
+_ANY = ("mdy", "dmy", "ymd")
 _PROMISED = {"DAT1": ("dmy",), "DAT2": ("ymd",), "DAT3": ("ydm",)}
 LABELS = ("DATE", *_PROMISED)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -60,11 +60,11 @@ def _day(parts: DateParts, order: str) -> int | None:
     if month_is_named:
         order = "ymd" if len(parts.first) == 4 else "dmy"
     written = dict(zip(order, parts, strict=True))
-    if len(written["d"]) > 2 or len(written["m"]) > 3 or len(written["y"]) == 3:
+    if len(written["d"]) > 2 or len(written["m"]) > 3 or len(written["y"]) not in (2, 4):
         return None
     month = _MONTHS.index(written["m"].lower()) + 1 if month_is_named else int(written["m"])
     year = int(written["y"])
-    if len(written["y"]) <= 2:
+    if len(written["y"]) == 2:
         year += 2000 if year <= _LAST_OF_2000 else 1900
     try:
         return datetime.date(year, month, int(written["d"])).toordinal()

@@ -88,7 +88,7 @@ def _times(reader: Reader, names: ColumnNames, choices: Choices) -> np.ndarray:
     reader.refuse(
         earlier,
         f"the time is earlier than in the row before; sort the frame by {names.id!r} and {names.time!r}, "
-        "or give the day in a column DATE or DAY where clock times begin again.",
+        "or name the column that tells the day by date=, where times begin again each day.",
     )
     if choices.negative_times:
         reader.note(time < 0, "Times below 0 were kept")

@@ -44,7 +44,8 @@ def ids_as_written(cells: Sequence[str]) -> tuple[list[Any], list[str]]:
 
 def _as_number(cell: str) -> int | float | None:
     """The number that a text is, where nothing of it gets lost."""
-    if re.match(r"[+-]?0\d", cell):
+    # 1E2 is more likely a code; what programs write as 100000 has a sign, 1e+05
+    if re.match(r"[+-]?0\d", cell) or re.search(r"[eE]\d", cell):
         return None
     value = _decimal(cell)
     if value is None or abs(value.adjusted()) > _MOST_DIGITS:
@@ -103,8 +104,8 @@ def _refuse_apart(reader: Reader, name: str, ids: Sequence[Any]) -> None:
 
 
 def _tell_spellings(reader: Reader, name: str, ids: Sequence[Any]) -> None:
-    """Refuse ids that differ by a space or by .0 only, and note others that may be one person's."""
-    for alike in _groups(ids, lambda text: re.sub(r"\.0+$", "", text)):
+    """Refuse ids that differ by a space, a plus or .0 only, and note others that may be one person's."""
+    for alike in _groups(ids, lambda text: re.sub(r"^\+|[.,]0*$", "", text)):
         raise ValueError(
             f"Ids {' and '.join(map(repr, alike))} in column {name!r} may be one subject; "
             "spell them alike, or so that they differ by more."

@@ -1,8 +1,10 @@
 """What a caller says about a frame: its columns, and what to do where it leaves a choice."""
 
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .dates import ORDERS
 
@@ -37,13 +39,13 @@ class Choices:
     date: str | None
     date_order: str | None
     negative_times: bool
-    lloq: float | int | None
+    lloq: Any  # a number, or None
     backfill: bool
     drop_unobserved: bool
 
     def __post_init__(self) -> None:
         if self.date_order is not None and self.date_order not in ORDERS:
             raise ValueError(f"date_order={self.date_order!r} is none of {', '.join(map(repr, ORDERS))}.")
-        known = self.lloq is None or (isinstance(self.lloq, numbers.Real) and abs(self.lloq) < float("inf"))
-        if not known:
+        is_number = isinstance(self.lloq, numbers.Real) and math.isfinite(self.lloq)
+        if self.lloq is not None and not is_number:
             raise ValueError(f"lloq={self.lloq!r} is not a number; give the limit of quantification.")

@@ -128,7 +128,7 @@ class Reader:
         """The codes of each column; what is written counts as text and, where it is one, as a
         number.
         """
-        by_place = {}
+        by_place: dict[int, dict[Any, float | None]] = {}
         for name, meanings in codes.items():
             place = self.place(name)
             self.read.discard(place)  # so far it is only known
