@@ -22,7 +22,7 @@ from . import written
 from .by_outcome import as_dict
 from .by_outcome import one_outcome as one_outcome
 from .changing import until, with_doses, with_responses, without_censored
-from .choosing import one_subject, only_rows
+from .choosing import one_subject, only_rows, positions
 from .joining import refuse_unlike
 from .reading.frames import read_frame
 from .reading.options import Choices, ColumnNames
@@ -96,8 +96,9 @@ class Population(eqx.Module):
           `y={"pk": 1, "pd": 2}` names them otherwise, and `y={"pk": "CONC", "pd": "EFFECT"}` reads
           a column each.
         - Censoring: CENS 1 means below DV, -1 above DV, and LIMIT is the other end of an interval.
-          BLQ 1 means below the limit in LLOQ, in LIMIT, or in `lloq`. The limit takes the place of
-          a DV that is empty or 0; where 0 is the limit indeed, as of logarithms, `lloq=0` says so.
+          BLQ (BQL, BLOQ) 1 means below the limit in LLOQ (LOQ), in LIMIT, or in `lloq`. The limit
+          takes the place of a DV that is empty or 0; where it is 0 indeed, as of logarithms,
+          `lloq=0` says so.
         - `covariates` lists columns, or maps the names that a model uses to columns; one that is
           constant within every subject becomes a scalar. A missing value is the last one before it,
           carried forward. Where a dose changes one, its time is kept as a row without a response.
@@ -109,7 +110,7 @@ class Population(eqx.Module):
         What would be a guess is refused, unless an option says what to do:
 
         - `codes={"CMT": {"depot": 1}, "EVID": {101: 1}, "SEX": {"F": 1, "M": 0}}` gives the number
-          that a word or another code stands for, by column; None is missing.
+          that a word or another code stands for, by column; None is missing, as for -99.
         - `negative_times=True` keeps times below 0, as of samples before the first dose.
         - `backfill=True` gives a covariate that is missing in a subject's first rows the first
           value after them.
@@ -172,13 +173,14 @@ class Population(eqx.Module):
         with a letter, "#" none but comments, any other text those that begin with it.
 
         A decimal comma is read where the comma is not what separates the cells, and where one of
-        them at least cannot set thousands apart, as in 0,5; `decimal=","` says that all are decimal.
+        them at least cannot set thousands apart, as in 0,5. Where all may, as in 1,000 or, beside
+        semicolons, 1.000, `decimal` says which mark is decimal, "," or ".".
 
         Raises:
             ValueError: as `from_frame`, with the line of the file in place of the row; and where a
                 line has more or fewer cells than the header, begins with a letter while ids are
-                numbers, where decimal commas and decimal points are mixed, or every comma may set
-                thousands apart.
+                numbers, where decimal commas and decimal points are mixed, or all may set thousands
+                apart.
         """
         df, lines, notes = read_text(path, id, ignore, decimal)
         return cls.from_frame(df, id=id, lines=lines, notes=notes, **options)
@@ -219,15 +221,7 @@ class Population(eqx.Module):
         Raises:
             IndexError: a position out of range, or a choice of nobody.
         """
-        try:
-            chosen = np.arange(len(self))[key]
-        except IndexError as error:
-            raise IndexError(
-                f"Position {key} is not in this population of {len(self)}; count from 0 to {len(self) - 1} "
-                "(positions are not ids: see population.ids)."
-            ) from error
-        if np.ndim(chosen) and np.size(chosen) == 0:
-            raise IndexError("This choice leaves no subject; a population needs at least one.")
+        chosen = positions(key, len(self))
         # the width stays: a subset of the same size then runs a program that is compiled already
         local = jax.tree.map(lambda x: np.asarray(x)[chosen], self.subjects)
         if np.ndim(chosen):

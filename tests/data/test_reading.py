@@ -186,13 +186,13 @@ def test_days_that_could_be_others_are_refused():
         (
             "DAT1",
             ["2024-03-01", "2024-03-02"],
-            "column 'DAT1' holds .*not a date of the form day-month-year.*date_order",
+            "column 'DAT1' holds .*not a date of the form day-.*date_order",
         ),
         ("DAT2", ["3/28/2024", "3/29/2024"], "column 'DAT2' holds '3/28/2024', which is not a date of the form year-m"),
         (
             "visitdate",
             ["x", "y"],
-            "'TIME' holds clock times, and column 'visitdate' may tell the day; name it by date=",
+            "'TIME' holds clock times, and column 'visitdate' may tell the day; name it",
         ),
         ("STUDYDAY", [1, 2], "column 'STUDYDAY' may tell the day"),
         ("V", ["2024-03-01", "2024-03-02"], "column 'V' may tell the day"),
@@ -260,7 +260,7 @@ def test_commas_are_decimal_only_where_they_cannot_be_anything_else(tmp_path):
             "1.234,56",
             "1,20",
             "line 2: column 'AMT' holds '1.234,56', not a number",
-        ),  # pandas 59299: names the right cell
+        ),  # pandas 59299: the right cell
         ("1,234,567", "0,5", "line 2: column 'AMT' holds '1,234,567', not a number"),
         ("1,234.5", "5", "line 2: column 'AMT' holds '1,234.5', not a number"),
         ("1'000", "5", "line 2: column 'AMT' holds"),
@@ -270,6 +270,11 @@ def test_commas_are_decimal_only_where_they_cannot_be_anything_else(tmp_path):
             dose(amount, response)
     with pytest.raises(ValueError, match="holds '1,000', not a number"):
         dose("1,000", "5", decimal=".")
+    semicolons = "ID;TIME;DV;AMT\n1;0;.;1.000\n1;1;{};.\n"  # where a comma would be decimal, a point may set apart
+    with pytest.raises(ValueError, match="Line 2: the point in '1.000' may be decimal or set thousands apart"):
+        read(tmp_path, semicolons.format("250.000"))
+    assert read(tmp_path, semicolons.format("0.5"))[0].doses.amount.tolist() == [1]
+    assert read(tmp_path, semicolons.format("5"), decimal=".")[0].doses.amount.tolist() == [1]
     with pytest.raises(ValueError, match="decimal=';' is neither"):
         dose("1,000", "5", decimal=";")
     assert read(tmp_path, "ID;TIME;DV\n1.1;0;0,5\n1.2;0;1\n").ids == (1.1, 1.2)  # ids are no decimals
@@ -362,6 +367,9 @@ def test_columns_that_tell_a_limit():
     assert mf.Population.from_frame(frame)[0].y.tolist() == [2, 0.2, 0.2]
     with pytest.raises(ValueError, match="row 2: it is below the limit .CENS or BLQ., but DV is neither"):
         mf.Population.from_frame(frame.assign(DV=[2.0, 0.1, nan]))
+    for flag, limit in (("BQL", "LOQ"), ("BLOQ", "LLOQ")):  # other names of the field
+        named = pd.DataFrame({"ID": 1, "TIME": [0, 1], "DV": [2.0, 0.0], flag: [0, 1], limit: 0.2})
+        assert mf.Population.from_frame(named)[0].censored.tolist() == [0, 1]
     between = frame.drop(columns="LLOQ").assign(DV=[2.0, 0.0, 0.5], LIMIT=[nan, -1.0, nan])  # below 0, above -1
     assert mf.Population.from_frame(between)[0].limit.tolist() == [0, -1, -np.inf]
     above = frame.assign(DV=[2.0, 0.0, 9], CENS=[0, -1, -1])
@@ -467,6 +475,21 @@ def test_words_and_other_codes(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             mf.Population.from_frame(frame, codes=codes)
+
+
+def test_a_number_that_often_stands_for_missing_is_asked_about():
+    frame = pd.DataFrame({"ID": 1, "TIME": [0, 1, 2], "DV": [1.0, 2, 3], "WT": [70, -99, -99]})
+    with pytest.raises(ValueError, match="row 2: column 'WT' holds -99, .* codes={'WT': {-99: None}}"):
+        mf.Population.from_frame(frame, covariates="WT")
+    missing = mf.Population.from_frame(frame, covariates="WT", codes={"WT": {-99: None}})
+    assert missing.subjects.covariates["WT"].tolist() == [70]
+    meant = mf.Population.from_frame(frame, covariates="WT", codes={"WT": {-99: -99}})
+    assert meant.subjects.covariates["WT"].tolist() == [[70, -99, -99]]
+    with pytest.raises(ValueError, match="row 3: column 'DV' holds -999"):
+        mf.Population.from_frame(frame.assign(DV=[1, 2, -999]))
+    assert mf.Population.from_frame(frame.assign(DV=[1, 2, -999], MDV=[0, 0, 1])).n_observations == 2  # it is told
+    cold = frame.assign(DV=[-98.0, -99, -97])  # where others are negative, it is a number
+    assert mf.Population.from_frame(cold)[0].y.tolist() == [-98, -99, -97]
 
 
 def test_times_before_the_first_dose(tmp_path):

@@ -48,6 +48,8 @@ def read_frame(
     _refuse_foreign_events(reader)
     event, doses = read_doses(reader, measured, names.amount, names.duration, names.compartment)
     measured, observed = _observed(reader, measured, event)
+    for outcome, column in columns.items():
+        reader.refuse_missing_codes(column, measured[outcome])
     measured, side, limit = read_censoring(reader, measured, observed, choices.lloq)
     unobserved = _unobserved(reader, measured, ids, columns, choices)
     if unobserved.any():
@@ -141,6 +143,7 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
     that carried back where it was asked for.
     """
     values = reader.numbers(column, covariate=True)
+    reader.refuse_missing_codes(column, values)
     filled = pd.Series(values).groupby(reader.subject).ffill().to_numpy()
     reader.note(
         np.isnan(values) & ~np.isnan(filled),

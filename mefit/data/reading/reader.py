@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 MISSING = ("", ".", "na", "nan")
+_MISSING_CODES = (-99, -999, -9999)
 Codes = Mapping[str, Mapping[Any, Any]]
 
 
@@ -203,6 +204,19 @@ class Reader:
             np.array([value is None for value in values]),
             f"column {title!r} holds {distinct[0]!r}, not a number; correct it, leave it empty, "
             f"or say what it means by codes={{{title!r}: {{{distinct[0]!r}: ...}}}}.",
+        )
+
+    def refuse_missing_codes(self, name: str, values: np.ndarray) -> None:
+        """Refuse -99 and the like where nothing else is negative, unless `codes` says what it is."""
+        negative = values < 0
+        is_code = np.isin(values, _MISSING_CODES)
+        if self.place(name) in self._codes or (negative & ~is_code).any():
+            return
+        code = f"{values[int(np.argmax(is_code))]:g}"
+        self.refuse(
+            is_code,
+            f"column {name!r} holds {code}, which often stands for missing; say so by codes={{{name!r}: "
+            f"{{{code}: None}}}}, or that it is a number by {code} in place of None.",
         )
 
     def optional(self, name: str, empty: float = 0.0) -> np.ndarray:

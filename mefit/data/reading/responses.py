@@ -1,6 +1,6 @@
 """Several outcomes and censored responses, as Monolix and nlmixr2 write CENS, LIMIT and DVID."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from .doses import OBSERVATION, Columns
 from .reader import Reader, plain
 
 NO_OUTCOME = -1
+_BLQ = ("BLQ", "BQL", "BLOQ")
+_LLOQ = ("LLOQ", "LOQ")
 
 
 def response_columns(y: str | Mapping[str, str | int | float]) -> dict[str, str]:
@@ -98,7 +100,9 @@ def read_censoring(
     is `observed`.
     """
     cens = reader.code("CENS", (-1, 0, 1), "neither 1 (below DV) nor -1 (above DV) nor 0; correct it")
-    blq = reader.code("BLQ", (0, 1), "neither 0 nor 1 (below the limit of quantification); correct it")
+    blq = reader.code(
+        _first_of(reader, _BLQ), (0, 1), "neither 0 nor 1 (below the limit of quantification); correct it"
+    )
     none = np.zeros(len(observed))
     if not (observed & ((cens != 0) | (blq == 1))).any():
         return response, none, none
@@ -108,7 +112,7 @@ def read_censoring(
     below = (blq == 1) & observed
     cens = np.where(observed, cens, 0.0)
     limit = reader.optional("LIMIT", np.nan)
-    known = reader.optional("LLOQ", np.nan)
+    known = reader.optional(_first_of(reader, _LLOQ), np.nan)
     known = np.where(np.isnan(known) & below, limit, known)
     if lloq is not None:  # where DV holds the limit of a row by CENS, that counts
         told = (cens != 0) & ~_is_empty(response[UNNAMED])
@@ -121,6 +125,11 @@ def read_censoring(
     unbounded = np.where(side > 0, -np.inf, np.inf)
     other_end = np.where(~np.isnan(limit) & ~below, limit, unbounded)
     return {UNNAMED: y}, side, np.where(side == 0, 0.0, other_end)
+
+
+def _first_of(reader: Reader, names: Sequence[str]) -> str:
+    """The first of several names that is a column, or the first of all."""
+    return next((name for name in names if reader.find(name) is not None), names[0])
 
 
 def _is_empty(response: np.ndarray) -> np.ndarray:
