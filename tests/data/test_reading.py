@@ -225,6 +225,8 @@ def test_times_as_public_reports_write_them():
     # pandas 26304: one order for all, which the last of them tells
     stamps = ["12.01.2017 17:18", "01.02.2017 11:12", "15.04.2017 02:40"]
     np.testing.assert_allclose(times(TIME=stamps), [0, 20 * 24 - 6.1, 93 * 24 - 14 - 38 / 60], rtol=1e-15)
+    dated = pd.DataFrame({"ID": 1, "DAT1": ["1/3/2024", "1/4/2024"], "DV": 1.0})  # the label says how, here too
+    assert mf.Population.from_frame(dated, time="DAT1")[0].time.tolist() == [0, 31 * 24]
     # pknca 49: a day and the hour of that day
     assert times(DAY=[1, 1, 2], TIME=[0.0, 4, 1], date="DAY").tolist() == [0, 4, 25]
     with pytest.raises(ValueError, match="row 3: the time in column 'TIME' is not an hour of the day"):
@@ -370,6 +372,8 @@ def test_columns_that_tell_a_limit():
     for flag, limit in (("BQL", "LOQ"), ("BLOQ", "LLOQ")):  # other names of the field
         named = pd.DataFrame({"ID": 1, "TIME": [0, 1], "DV": [2.0, 0.0], flag: [0, 1], limit: 0.2})
         assert mf.Population.from_frame(named)[0].censored.tolist() == [0, 1]
+    interval = pd.DataFrame({"ID": 1, "TIME": [0, 1], "DV": [500, 400], "CENS": [0, 1], "LIMIT": 0})  # nlmixr 499
+    assert mf.Population.from_frame(interval)[0].limit.tolist() == [0, 0]
     between = frame.drop(columns="LLOQ").assign(DV=[2.0, 0.0, 0.5], LIMIT=[nan, -1.0, nan])  # below 0, above -1
     assert mf.Population.from_frame(between)[0].limit.tolist() == [0, -1, -np.inf]
     above = frame.assign(DV=[2.0, 0.0, 9], CENS=[0, -1, -1])
@@ -407,6 +411,15 @@ def test_replicates_of_one_of_two_outcomes(tmp_path):
     wide = pd.DataFrame({"ID": 9, "TIME": [0, 3, 3, 4, 4, 5], "AMT": [100, 0, 0, 0, 0, 0]})
     wide = wide.assign(cp=[nan, 12.7, 8, 8, 8, nan], pca=[nan, nan, 50, nan, nan, 40])
     assert equal(mf.Population.from_frame(wide, y={"cp": "cp", "pca": "pca"}), p)
+
+
+def test_outcomes_numbered_from_0_are_not_one():
+    frame = pd.DataFrame({"ID": 1, "TIME": [0, 0, 1, 1], "DV": [1.0, 50, 2, 40], "DVID": [0, 1, 0, 1]})
+    with pytest.raises(ValueError, match="row 1: DVID is missing or 0, and does not say which outcome .* by y="):
+        mf.Population.from_frame(frame)
+    p = mf.Population.from_frame(frame, y={"pk": 0, "pd": 1})
+    assert p[0].y["pk"].tolist() == [1, 2] and p[0].y["pd"].tolist() == [50, 40]
+    assert not mf.Population.from_frame(frame.assign(DVID=0, TIME=range(4))).report.notes  # of one kind
 
 
 def test_covariates_of_replicates():

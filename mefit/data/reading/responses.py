@@ -43,7 +43,7 @@ def read_outcomes(
         codes = _codes(reader, outcome)
         told = np.array([code is not None and (code != 0 or 0 in name_of) for code in codes])
         present = {codes[i] for i in np.flatnonzero(observed & told)}
-        if len(present) > 1 or name_of:
+        if len(present) > 1 or name_of or (present and (observed & ~told).any()):
             _refuse_untold(reader, outcome, observed, told, codes, name_of)
             order = list(name_of) or sorted(present, key=lambda code: (isinstance(code, str), code))
             number = np.array([order.index(code) if code in order else NO_OUTCOME for code in codes])
@@ -82,7 +82,10 @@ def _refuse_untold(
     name_of: Mapping[Any, str],
 ) -> None:
     """Refuse responses whose outcome is not told, or is none of those that have names."""
-    reader.refuse(observed & ~told, f"{outcome} is missing, and does not say which outcome this is; fill it in.")
+    reader.refuse(
+        observed & ~told,
+        f"{outcome} is missing or 0, and does not say which outcome this is; fill it in, or name the outcomes by y=.",
+    )
     if name_of:
         strange = np.array([code not in name_of for code in codes])
         names = ", ".join(str(code) for code in name_of)

@@ -49,7 +49,7 @@ def read_times(reader: Reader, name: str, choices: Choices) -> np.ndarray:
         if choices.date is not None:
             raise ValueError(f"Column {name!r} holds dates, and so does date={choices.date!r}; drop one of the two.")
         dates = [instant.date for instant in instants]
-        days = days_of_dates(reader, name, dates, orders_of("DATE", choices.date_order))
+        days = days_of_dates(reader, name, dates, orders_of(name, choices.date_order))
         told = ""
     reader.notes.append(f"Column {name}: {kind}s became hours since each subject's first record{told}.")
     return _since_first(reader, days * _DAY + seconds) / _HOUR
