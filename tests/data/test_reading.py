@@ -3,6 +3,7 @@
 Each case is a file and what it says, worked out by hand; a case from a public report names it in its title.
 """
 
+import datetime
 import gzip
 
 import jax
@@ -174,6 +175,36 @@ def test_clock_times_count_from_the_first_by_their_day(column, days, options, ho
     assert equal(mf.Population.from_frame(numeric, **options), p)
 
 
+FORMS = {"DAT1": "%d{0}%m{0}{1}", "DAT2": "{1}{0}%m{0}%d", "DAT3": "{1}{0}%d{0}%m", "mdy": "%m{0}%d{0}{1}"}
+
+
+@pytest.mark.parametrize("label", FORMS)
+def test_dates_of_a_hundred_years_count_as_the_calendar_does(label):
+    rng = np.random.default_rng(7)
+    refused = 0
+    for turn in range(40):
+        first = datetime.datetime(1951, 1, 1) + datetime.timedelta(minutes=int(rng.integers(52_000_000)))
+        gaps = np.sort(rng.integers(0, 90_000 if turn % 2 else 3000, 4))
+        moments = [first + datetime.timedelta(minutes=int(gap)) for gap in gaps]
+        hours = [(moment - moments[0]).total_seconds() / 3600 for moment in moments]
+        form = FORMS[label].format("-/. "[turn % 4], "%Y" if turn % 3 else "%y")
+        clock = [moment.strftime("%H:%M" if turn % 5 else "%I:%M %p") for moment in moments]
+        frame = pd.DataFrame({"ID": 1, "TIME": clock, "DV": 1.0, "day": [moment.strftime(form) for moment in moments]})
+        told = {"date_order": label} if label == "mdy" else {}
+        named = frame.rename(columns={"day": "DATE" if label == "mdy" else label})
+        np.testing.assert_allclose(mf.Population.from_frame(named, **told)[0].time, hours, rtol=1e-14, atol=1e-9)
+        if label == "DAT3":  # a year first is taken for year-month-day, unless a label says otherwise
+            continue
+        try:  # without a word on the order it is either right or refused
+            read_alone = mf.Population.from_frame(frame, date="day")
+        except ValueError as error:
+            assert "which may be" in str(error) or "earlier" in str(error) or "not a date" in str(error), error
+            refused += 1
+        else:
+            np.testing.assert_allclose(read_alone[0].time, hours, rtol=1e-14, atol=1e-9)
+    assert label == "DAT3" or 0 < refused < 40
+
+
 def test_days_that_could_be_others_are_refused():
     frame = pd.DataFrame({"ID": 1, "TIME": ["8:00", "10:30"], "DV": [1.0, 2]})
     for column, days, message in (
@@ -289,6 +320,7 @@ SPREADSHEETS = {
     "sep=; in the first line (mr-data-converter 52)": ("sep=;\n" + PLAIN.replace(",", ";"), 0),
     "sep=, after a mark of its coding": (b"\xef\xbb\xbfsep=,\r\n" + PLAIN.replace("\n", "\r\n").encode(), 0),
     'sep in quotes, "sep=|"': ('"sep=|"\n' + PLAIN.replace(",", "|"), 0),
+    "lines as a Macintosh ended them": (PLAIN.replace("\n", "\r"), 0),
     "empty columns": (PLAIN.replace("\n", ",,\n"), 0),
     "empty columns without a header": ("ID,TIME,DV\n1,0,1.5,,\n1,1,2.5,,\n", 1),
     "empty rows": (PLAIN + ",,\n , ,\n", 0),
@@ -301,6 +333,11 @@ SPREADSHEETS["everything in quotes"] = ('"' + SPREADSHEETS["everything in quotes
 def test_habits_of_spreadsheets(tmp_path, text, notes):
     p = read(tmp_path, text)
     assert p.ids == (1,) and rows(p) == [[(0, 1.5), (1, 2.5)]] and len(p.report.notes) == notes, p.report
+
+
+def test_a_mark_within_a_cell_ends_no_line(tmp_path):
+    p = read(tmp_path, "ID,TIME,DV,NOTE\n1,0,1.5,seen…\n1,1,2.5,\n".encode("cp1252"))  # \x85 in that coding
+    assert rows(p) == [[(0, 1.5), (1, 2.5)]] and "guessed" in str(p.report)
 
 
 def test_what_is_no_text_is_refused(tmp_path):
@@ -420,6 +457,15 @@ def test_outcomes_numbered_from_0_are_not_one():
     p = mf.Population.from_frame(frame, y={"pk": 0, "pd": 1})
     assert p[0].y["pk"].tolist() == [1, 2] and p[0].y["pd"].tolist() == [50, 40]
     assert not mf.Population.from_frame(frame.assign(DVID=0, TIME=range(4))).report.notes  # of one kind
+
+
+def test_each_replicate_has_its_own_limit():
+    frame = pd.DataFrame(
+        {"ID": 1, "TIME": [1, 1, 1], "DV": [0.5, 0.7, 0.2], "CENS": [1, 0, 1], "LIMIT": [nan, nan, 0.1]}
+    )
+    p = mf.Population.from_frame(frame)
+    assert p[0].y.tolist() == [0.5, 0.7, 0.2] and p[0].censored.tolist() == [1, 0, 1]
+    assert p[0].limit.tolist() == [-np.inf, 0, 0.1] and equal(mf.Population.from_frame(p.to_frame()), p)
 
 
 def test_covariates_of_replicates():

@@ -17,6 +17,7 @@ from .ignored import Line, Row, is_comment, without_remarks
 from .reader import Reader, listed
 
 _SEPARATOR_TOLD = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
+_LINE_END = re.compile(r"\r\n?|\n")
 _FORMULA = re.compile(r'="(.*)"')
 
 
@@ -87,8 +88,9 @@ def _lines(text: str) -> tuple[list[Line], str | None]:
     """The lines that hold more than separators, and the separator where a first line sep=; says
     it.
     """
-    numbered = [Line(number, line) for number, line in enumerate(text.splitlines(), 1)]
-    told = _SEPARATOR_TOLD.match(numbered[0].text) if numbered else None
+    # not splitlines, which also breaks at marks such as the \x85 that a guessed coding makes of an ellipsis
+    numbered = [Line(number, line) for number, line in enumerate(_LINE_END.split(text), 1)]
+    told = _SEPARATOR_TOLD.match(numbered[0].text)
     if told:
         numbered = numbered[1:]
     return [line for line in numbered if line.text.strip(' \t,;"')], told[1] if told else None
