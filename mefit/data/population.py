@@ -25,6 +25,7 @@ from .changing import until, with_doses, with_responses, without_censored
 from .choosing import one_subject, only_rows, positions
 from .joining import refuse_unlike
 from .reading.frames import read_frame
+from .reading.ignored import refuse_ids_like_remarks
 from .reading.options import Choices, ColumnNames
 from .reading.reader import Codes, Reader
 from .reading.text import read_text
@@ -321,7 +322,11 @@ class Population(eqx.Module):
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write `to_frame()` as a file, with `.` for what is missing; `Population.read_csv` reads
         it back.
+
+        Raises:
+            ValueError: an id that begins with # or a space, or that a reader would leave out.
         """
+        refuse_ids_like_remarks(self.ids)
         self.to_frame().to_csv(path, index=False, na_rep=".")
 
     @property

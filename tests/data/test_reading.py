@@ -93,6 +93,17 @@ def test_ids_that_may_be_one_subject_or_several_are_refused(tmp_path):
     assert mf.Population.from_frame(frame.assign(ID=[2**53, 2**53 + 1])).ids == (2**53, 2**53 + 1)
 
 
+def test_ids_that_a_file_cannot_keep_are_not_written(tmp_path):
+    frame = pd.DataFrame({"ID": [1, 1, "C"], "TIME": 0.0, "DV": 1.0})
+    for id in ("C", "#7", "@home", " b"):
+        p = mf.Population.from_frame(frame.assign(ID=[1, 1, id], TIME=[0, 1, 0]))
+        with pytest.raises(ValueError, match=f"Id '{id}' would not be read back"):
+            p.to_csv(tmp_path / "data.csv")
+    p = mf.Population.from_frame(frame.assign(ID=["A", "B", "C"]))
+    p.to_csv(tmp_path / "data.csv")
+    assert equal(mf.Population.read_csv(tmp_path / "data.csv"), p)
+
+
 # ---------------------------------------------------------------- lines that are no data
 
 REMARKS = {

@@ -89,3 +89,12 @@ def _refuse_letters(rows: Sequence[Row]) -> None:
             f"Line {line} begins with {cells[0]!r}, where other ids are numbers; leave such lines out by ignore='@', "
             "as NONMEM does, or read them as data by ignore='#'."
         )
+
+
+def refuse_ids_like_remarks(ids: Sequence[object]) -> None:
+    """ValueError for ids that a file would hold, and a reader leave out or change."""
+    words = [id for id in ids if isinstance(id, str)]
+    for id in words:
+        lone = _REMARK.fullmatch(id) and all(other == id or number(other) is not None for other in ids)
+        if lone or id != id.strip() or id.startswith(("#", "@", "TABLE NO")):
+            raise ValueError(f"Id {id!r} would not be read back from a file; give the subject another id.")
