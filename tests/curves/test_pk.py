@@ -13,7 +13,8 @@ from scipy.integrate import solve_ivp
 
 import mefit  # noqa: F401  (switches float64 on)
 from mefit import pk
-from mefit.data.subject import Doses, Subject
+from mefit.data.doses import Doses
+from mefit.data.subject import Subject
 
 getcontext().prec = 80
 TIMES = (0.0, 1e-3, 0.25, 1.0, 4.0, 12.0, 30.0, 100.0)

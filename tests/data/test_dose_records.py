@@ -96,3 +96,13 @@ def test_values_of_rows_as_they_hold_at_doses():
         mf.pk.iv_bolus_one_compartment(subject, cl=2.0, v=20.0, lag=mf.PerDose(np.ones(5)))
     with pytest.raises(ValueError, match="a value for each of the 3 rows"):
         subject.at_doses(np.ones(7))
+
+
+def test_a_covariate_that_differs_between_a_dose_and_a_sample_of_its_time_is_refused():
+    columns = "ID TIME DV AMT FORM"
+    rows = [(1, 0, DOT, 100, 2), (1, 0, 0.0, DOT, 1), (1, 2, 4.0, DOT, 1)]
+    with pytest.raises(ValueError, match="Subject 1, row 2: covariate 'FORM' differs from the row of the same time"):
+        read(columns, *rows, covariates=["FORM"])
+    two = [(1, 0, DOT, 100, 1), (1, 0, DOT, 50, 2), (1, 2, 4.0, DOT, 2)]
+    with pytest.raises(ValueError, match="Subject 1, row 2: covariate 'FORM' differs"):
+        read(columns, *two, covariates=["FORM"])

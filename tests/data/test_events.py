@@ -74,7 +74,10 @@ def test_clock_times_and_dates_become_hours():
         assert "hours since each subject's first record" in str(p.report)
     for bad, message in (
         (clock.drop(columns="DATE"), "Subject 1, row 2: the time is earlier"),
-        (clock.assign(DATE="28/02/2024"), "Subject 1, row 1: DATE is not a date of the form year-month-day"),
+        (
+            clock.assign(DATE="28/02"),
+            "Subject 1, row 1: column 'DATE' holds '28/02', which is not a date with its year",
+        ),
         (clock.assign(TIME=[0, 1, 2, 3]), "holds numbers beside a column DATE"),
         (
             words.assign(TIME=["2024-02-30", "2024-03-01", "2024-01-01", "2024-01-02"]),
@@ -228,7 +231,8 @@ class NotJudged(Exception):
 def judge(table: list[list[str]]) -> dict:
     """What a table of cells means: by id its rows (time, response, censoring, WT), doses and age; or Refused."""
     header, people, last = [h.lower() for h in table[0]], {}, None
-    if len(set(header)) < len(header):
+    names = [name for name in header if name]
+    if len(set(names)) < len(names):
         raise Refused
 
     def value(record: dict, name: str) -> float | None:
@@ -240,6 +244,8 @@ def judge(table: list[list[str]]) -> dict:
         return float(cell)
 
     for cells in table[1:]:
+        if cells[0] == "C" or cells[0].startswith("@"):
+            continue
         if len(cells) != len(header):
             raise Refused
         record = dict(zip(header, cells, strict=True))
@@ -305,8 +311,6 @@ def judge(table: list[list[str]]) -> dict:
                 raise Refused
             seen = dv if evid == 0 and mdv == 0 else None
             if evid == 0:
-                if "sample" in person["moment"]:
-                    raise Refused
                 person["moment"].append("sample")
                 if cens and mdv == 0 and dv is None:
                     raise Refused
@@ -416,6 +420,28 @@ def pad(rng, table):
     table[i][j] = f" {table[i][j]}  "
 
 
+def insert(*cells):
+    """A mutation: a line of these cells comes somewhere in between, and then a row's own cells from there on."""
+
+    def mutate(rng, table):
+        i = int(rng.integers(2, len(table)))
+        table.insert(i, [*cells, *table[i][len(cells) :]])
+
+    return mutate
+
+
+def replicate(rng, table):
+    """A sample is assayed again, or written twice."""
+    i, j = cell_of(rng, table, "DV", is_number)
+    table.insert(i + 1, list(table[i]))
+    table[i + 1][j] = str(table[i][j] if rng.random() < 0.3 else 1 + rng.integers(8))
+
+
+def widen(rng, table):
+    for row in table:
+        row += ["", ""]
+
+
 def is_number(cell):
     return cell != "."
 
@@ -433,6 +459,15 @@ MUTATIONS = {
     "infinite": (put("DV", "inf", "-inf", "1e999", "Infinity", where=is_number), REFUSED),
     "a missing id": (put("ID", "", ".", "NA"), REFUSED),
     "another id": (put("ID", 101, 102, 205, 999, "x1", "007"), EITHER),
+    "an id spelled otherwise": (put("ID", "101.0", "1.01e2", "0101", "101.", "+102", "2E2"), EITHER),
+    "a remark after C": (insert("C"), SAME),
+    "a remark after @": (insert("@ checked"), SAME),
+    "a row of words": (insert("Mean"), REFUSED),
+    "a replicate": (replicate, "changed"),
+    "empty columns": (widen, SAME),
+    "a thousand": (put("AMT", "1,000", where=is_number), EITHER),
+    "a time before the first": (put("TIME", "-0.5", "-1e-9"), REFUSED),
+    "below a limit that is 0": (put("CENS", 1, where=lambda cell: cell == "0"), EITHER),
     "a decimal comma": (put("DV", "4,25", where=is_number), EITHER),
     "rows shuffled": (shuffle_rows, EITHER),
     "two rows swapped": (swap_rows, EITHER),
@@ -506,7 +541,7 @@ def test_damaged_files_are_read_rightly_or_refused(name, tmp_path):
             message = str(error)
             assert "\n" not in message and message.endswith((".", "?")), message
             assert re.search(r"[Ll]ine \d+|[Cc]olumn|Subject|Covariate|outcome", message), message
-            assert verdict not in (SAME, "moved"), f"{message}\n{text}"
+            assert verdict not in (SAME, "moved", "changed"), f"{message}\n{text}"
             continue
         assert verdict != REFUSED, text
         assert expected is not None, f"read, but the judge refuses:\n{text}"
@@ -515,7 +550,7 @@ def test_damaged_files_are_read_rightly_or_refused(name, tmp_path):
             assert contents(found) == judge(GOOD_CELLS)
         assert equal(Population.read_csv(written(tmp_path, found), covariates=["WT", "AGE"]), found)
         read_at_all += 1
-    if verdict in (SAME, "moved"):
+    if verdict in (SAME, "moved", "changed"):
         assert read_at_all == len(SEEDS)
 
 
