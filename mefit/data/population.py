@@ -91,9 +91,10 @@ class Population(eqx.Module):
           (dmy), DAT2 (ymd) and DAT3 (ydm) promise, or in the only one possible; `date_order` ("mdy",
           "dmy", "ymd", "ydm") says which. Years of two digits are 1951 to 2050. Where `date` names a
           column, numbers as times are hours of its days. `time=None` numbers the rows.
-        - Doses: infusions come from `duration` (or DUR), or as amount / RATE. ADDL and II become
-          doses of their own; SS of 1 is kept as `doses.steady_state`, with II as `doses.interval`.
-          At one and the same time a dose comes before an observation.
+        - Doses: infusions come from `duration` (or DUR), or from RATE, which is then kept (-1 and -2
+          leave rate and duration to the model). ADDL and II become doses of their own; SS of 1 or 2
+          is `doses.steady_state`, II `doses.interval`; EVID 3 and 4 are `doses.reset`, after which
+          a clock may start again. At one and the same time a dose comes before an observation.
         - Outcomes: several where `outcome` (DVID) has several values, which are their names;
           `y={"pk": 1, "pd": 2}` names them otherwise, and `y={"pk": "CONC", "pd": "EFFECT"}` reads
           a column each.
