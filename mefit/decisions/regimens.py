@@ -19,6 +19,7 @@ from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.simulate import new_people
+from .exposure import regimen_measures
 
 
 def regimen(
@@ -55,24 +56,6 @@ def regimen(
     return Doses.of(amounts, times, duration, compartment)
 
 
-def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, "... m"]) -> dict[str, Array]:
-    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest
-    value, `tmax`, the time of the (first) highest, and `auc`, their area by the linear trapezoidal
-    rule. Peak and area need a fine grid, a trough the times of its interval.
-    ValueError for times that fall, other shapes, or a value that is not finite.
-    """
-    t = jnp.asarray(time, float)
-    c = jnp.asarray(concentration, float)
-    if c.ndim * c.size == 0 or t.shape not in (c.shape[-1:], c.shape):
-        raise ValueError(f"exposure: time has shape {t.shape}, concentration {c.shape}; give (m,) or (N, m) of both.")
-    sound = jnp.all(jnp.diff(t) >= 0) & jnp.all(jnp.isfinite(t)) & jnp.all(jnp.isfinite(c))
-    if not isinstance(sound, jax.core.Tracer) and not bool(sound):
-        raise ValueError("exposure: times must rise, and times and concentrations be finite; sort, and leave gaps out.")
-    t = jnp.broadcast_to(t, c.shape)
-    peak = jnp.take_along_axis(t, jnp.argmax(c, -1)[..., None], -1)[..., 0]
-    return {"cmax": jnp.max(c, -1), "tmax": peak, "cmin": jnp.min(c, -1), "auc": jnp.trapezoid(c, t, axis=-1)}
-
-
 @dataclasses.dataclass(frozen=True)
 class Regimens:
     """What `simulate_regimens` found. One number is one virtual subject, the same under every
@@ -106,6 +89,7 @@ def simulate_regimens(
     covariates: Mapping[str, Any] | pd.DataFrame | None = None,
     outcome: str | None = None,
     percentiles: Sequence[float | int] = (5, 50, 95),
+    above: float | int | None = None,
 ) -> Regimens:
     """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual
     error, at `time` (m,).
@@ -114,7 +98,8 @@ def simulate_regimens(
     posterior; after naive pooling all are typical. Covariates are those of someone in the fitted
     population, together, but for what `covariates` names: numbers for all, or values of L people
     (L,), drawn together too; (L, m) for what changes in time. The same people get every regimen.
-    `outcome` is one of several. The exposure is over `time`, first to last.
+    `outcome` is one of several. The exposure (`cmax`, `tmax`, `cmin`, `auc` by the linear rule, and, if asked for,
+    `time_above`, the time spent `above` a level) is over `time`, first to last.
 
     ValueError for an outcome or covariate that is unknown, one that changes in time and is not
     given, parameters of the random effects that the fit has not estimated, or a prediction that is
@@ -143,7 +128,7 @@ def simulate_regimens(
         raise ValueError(
             f"regimen {not_finite[0]}: not all predictions are finite; look at its compartments, or the solver."
         )
-    quantities = exposure(time, c)
+    quantities = regimen_measures(time, c, above)
     by_quantity = np.stack([*quantities.values()], 1)
     kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
     return Regimens(

@@ -92,6 +92,15 @@ def test_exposure_refuses_what_has_none():
             mf.exposure.__wrapped__(np.array(time), np.array(curve))
 
 
+def test_the_time_above_a_level_is_told_for_everyone(fitted):
+    found = simulated(fitted(mf.FOCE()), DAILY, DAYS, above=3.0)
+    assert list(found.subjects.columns)[-5:] == ["cmax", "tmax", "cmin", "auc", "time_above"]
+    never = found.subjects.cmax <= 3.0
+    always = found.subjects.cmin > 3.0
+    assert (found.subjects.time_above[never] == 0).all() and (found.subjects.time_above[always] == 48).all()
+    assert found.subjects.time_above.between(0, 48).all() and found.subjects.time_above.nunique() > 100
+
+
 def test_many_doses_come_to_steady_state(fitted):
     """Forty doses have come as far as a dose at steady state, and one dose has not."""
     steady = mf.Doses.of(4.0, time=468.0, interval=12.0, steady_state=True)
