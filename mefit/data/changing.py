@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike
 
 from .by_outcome import as_dict, each_outcome
@@ -31,11 +33,11 @@ def with_doses(subjects: Subject, doses: Doses | Sequence[Doses]) -> Subject:
     return dataclasses.replace(subjects, doses=given)
 
 
-def with_responses(subjects: Subject, y: ArrayLike | Mapping[str, ArrayLike]) -> Subject:
+def with_responses(subjects: Subject, y: ArrayLike | Mapping[str, ArrayLike], ids: Sequence[Any]) -> Subject:
     """The same subjects with new responses (N, n), or a dict of them by outcome, none censored.
 
     Raises:
-        ValueError: another shape than (N, n), or other outcomes.
+        ValueError: another shape than (N, n), other outcomes, or NaN in the place of a response.
     """
     new = each_outcome(float)(y)
     mask = subjects.mask
@@ -48,7 +50,20 @@ def with_responses(subjects: Subject, y: ArrayLike | Mapping[str, ArrayLike]) ->
         if x.shape != shape:
             raise ValueError(f"New responses have shape {x.shape}; this population needs {shape}.")
     new = jax.tree.map(lambda seen, x: jnp.where(seen, x, 0.0), mask, new)
+    for x in as_dict(new).values():
+        _refuse_nan(x, ids)
     return dataclasses.replace(subjects, y=new, censored=None, limit=None)
+
+
+def _refuse_nan(y: jax.Array, ids: Sequence[Any]) -> None:
+    """Where a program is only being followed there are no values to look at."""
+    if isinstance(y, jax.core.Tracer) or not bool(jnp.any(jnp.isnan(y))):
+        return
+    i, row = np.argwhere(np.isnan(np.asarray(y)))[0]
+    raise ValueError(
+        f"The new response of subject {ids[i]} in its row {row + 1} is not a number: look at what the model makes of "
+        "this subject's data; to leave responses out use keep_rows."
+    )
 
 
 def without_censored(subjects: Subject) -> Subject:

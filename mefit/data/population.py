@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import ArrayLike
 
+from ..base.files import write_whole
 from . import written
 from .by_outcome import as_dict
 from .by_outcome import one_outcome as one_outcome
@@ -281,7 +282,7 @@ class Population(eqx.Module):
         Raises:
             ValueError: another shape than (N, n), or other outcomes.
         """
-        return dataclasses.replace(self, subjects=with_responses(self.subjects, y))
+        return dataclasses.replace(self, subjects=with_responses(self.subjects, y, self.ids))
 
     # ---------------------------------------------------------------- telling
 
@@ -323,13 +324,15 @@ class Population(eqx.Module):
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write `to_frame()` as a file, with `.` for what is missing; `Population.read_csv` reads
-        it back.
+        it back. Where it cannot be written whole, what was there before stays as it was.
 
         Raises:
+            OSError: a full disk, or a place that cannot be written to.
             ValueError: an id that begins with # or a space, or that a reader would leave out.
         """
         refuse_ids_like_remarks(self.ids)
-        self.to_frame().to_csv(path, index=False, na_rep=".")
+        frame = self.to_frame()
+        write_whole(path, lambda draft: frame.to_csv(draft, index=False, na_rep="."))
 
     @property
     def _facts(self) -> dict[str, str]:

@@ -5,26 +5,34 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float
-from tqdm.auto import tqdm
 
 from ..base.compiling import compiled
+from ..base.stopping import Bar
 from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.simulate import new_people
+from ..objectives.objective import name_subjects
 
 _BLOCK = 50  # data sets simulated at once
 
 
 def simulations(
-    fit: Fit, samples: int, key: Any, posterior: bool = False, population: Population | None = None
+    fit: Fit,
+    samples: int,
+    key: Any,
+    posterior: bool = False,
+    population: Population | None = None,
+    fewer: bool = False,
 ) -> Float[np.ndarray, "S N n"]:
     """Responses of the fitted subjects, or of those of another `population`.
 
     Number s is `simulate(model, population, split(key, samples)[s])`: with new random effects, and,
     where `posterior`, at another draw of theta.
+    Interrupted, it raises KeyboardInterrupt, saying how far it came; or, where `fewer` will do, it
+    returns the samples that are done.
     ValueError for fewer than two samples, and as `check` has it.
     """
     check(fit, False, key, population)
@@ -38,12 +46,26 @@ def simulations(
         models = fit.draws.models
         order = np.asarray(jax.random.permutation(key, len(fit.draws)))
         turns = np.resize(order, (samples,))
-    done = []
-    for begin in tqdm(range(0, samples, _BLOCK), desc="simulating", leave=False, delay=1.0):
-        block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
-        block_turns = None if turns is None else turns[block]
-        done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
-    return np.concatenate(done)[:samples]
+    done: list[np.ndarray] = []
+    with Bar("simulating", total=samples, delay=1.0) as bar:
+        try:
+            for begin in range(0, samples, _BLOCK):
+                block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
+                block_turns = None if turns is None else turns[block]
+                done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
+                bar.update(_BLOCK)
+        except KeyboardInterrupt:
+            if not (fewer and done):
+                came = f"{len(done) * _BLOCK} of {samples} simulated data sets were done"
+                raise KeyboardInterrupt(f"interrupted: {came}, which is no result yet") from None
+    simulated = np.concatenate(done)[:samples]
+    lost = np.any(np.isnan(simulated) & np.asarray(subjects.mask), axis=(0, 2))
+    if np.any(lost):
+        who = name_subjects(fit.population if population is None else population, lost)
+        raise ValueError(
+            f"what is simulated for {who} is not a number: look at its data, and at what the model makes of them."
+        )
+    return simulated
 
 
 @compiled

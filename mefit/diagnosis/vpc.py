@@ -71,6 +71,7 @@ def vpc(
 
     ValueError for a negative PRED where it is to be corrected by, several limits of censoring,
     edges that leave out a time, or an unknown covariate.
+    Interrupting takes the data sets that are done, with a remark.
     Sources: Holford (2005), PAGE 14; Bergstrand, Hooker, Wallin and Karlsson (2011), AAPS J. 13.
     """
     _check_request(bins, percentiles, level)
@@ -85,7 +86,10 @@ def vpc(
     edges = _edges(time[mask], bins)
     number = np.clip(np.searchsorted(edges, time, side="right") - 1, 0, len(edges) - 2)
     strata = _strata(population, stratify)
-    simulated = _cut(population, simulations(fit, samples, key, posterior=True, population=population))[:, mask]
+    drawn = simulations(fit, samples, key, posterior=True, population=population, fewer=True)
+    if len(drawn) < samples:
+        remarks += (f"interrupted: {len(drawn)} of {samples} data sets were simulated.",)
+    simulated = _cut(population, drawn)[:, mask]
     columns = {"TIME": time, "DV": subjects.y, "PRED": pred, "stratum": strata.number, "bin": number}
     points = frame_of(population, mask, **columns)
     y = points.DV.to_numpy(copy=True)

@@ -1,6 +1,5 @@
 """`fit`: the one door to every method."""
 
-import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,19 +7,20 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from tqdm.auto import tqdm
 
 from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
+from ..base.stopping import Bar
 from ..data.population import Population
 from ..methods.maximise import as_method
-from ..methods.method import Ending, Method, Problem, State
+from ..methods.method import Method, Problem, State
 from ..model.free import log_prior
 from ..model.model import Model
 from ..model.parameters import free_parameters
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
 from .result import Fit, Step
+from .running import run
 
 _KEPT = 4_000_000  # numbers that the models of a history may hold together
 
@@ -82,34 +82,21 @@ def fit(
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a progress bar with the current -2 log-likelihood.
 
-    **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted.
+    **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted; so
+    does an error after the first iteration, marked as failed, and `fit.message` says which.
 
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
-    running = as_method(method)
-    interrupted = False
     history = _History(problem.space.size)
-    with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
-        states = running.states(problem)
-        try:
-            state = next(states)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted before the first evaluation: there is no result yet") from None
-        history.append(state)
-        try:
-            for state in states:
-                history.append(state)
+    with Bar(f"{method.label}: compiling, once", shown=progress) as bar:
+
+        def look(state: State) -> None:
+            history.append(state)
+            if state.iteration > 0:
                 _show(bar, method, state)
-        except KeyboardInterrupt:
-            interrupted = True
-        outcome = running.finish(problem, state)
-    if interrupted:
-        kept = "these are the best values so far, not the estimates"
-        if outcome.draws is not None:
-            kept = f"{len(outcome.draws)} draws are kept"
-        message = f"interrupted after {state.iteration} iterations: {kept}"
-        outcome = dataclasses.replace(outcome, ending=Ending.INTERRUPTED, message=message)
+
+        state, outcome = run(as_method(method), problem, look)
     return Fit(
         population=population,
         method=method,
@@ -138,10 +125,9 @@ class _History:
             self.steps = [step for step in self.steps if step.iteration % self._stride == 0]
 
 
-def _show(bar: Any, method: Objective | Method, state: State) -> None:
+def _show(bar: Bar, method: Objective | Method, state: State) -> None:
     name = "-2LL" if isinstance(method, Objective) else "-2 x objective"
-    bar.set_description_str(method.label, refresh=False)
-    bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
+    bar.say(method.label, state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
     bar.update()
 
 

@@ -218,6 +218,8 @@ def _headline(fit: Fitted) -> Headline:
 
 def _criteria(fit: Fitted) -> str:
     """The likelihood, and the criteria made of it."""
+    if np.isnan(fit.minus_two_log_likelihood):
+        return "log-likelihood not computed"
     value = f"{fit.minus_two_log_likelihood:.4f}"
     if fit.draws is not None:
         objective = final_objective(fit.method)

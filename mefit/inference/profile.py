@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.optimize import brentq, minimize
 from scipy.stats import chi2
-from tqdm.auto import tqdm
 
+from ..base.stopping import Bar, is_interrupt, why_stopped
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.numbers import entries, labels_of
@@ -29,7 +29,7 @@ class Profile:
 
     `curve` has columns value and difference, -2 [log L_p(value) - log L(estimate)]. Where the
     profile never climbs to the cut, `low` or `high` is the end of the number's domain, and a remark
-    says so.
+    says so. What was not found, since it was interrupted, is NaN.
     """
 
     parameter: str
@@ -50,39 +50,80 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     minimum. Each point is a maximisation under one constraint by SciPy's SLSQP, from its neighbour,
     through the program that the fit compiled.
 
+    Interrupting returns the points that are done, and the ends that are found.
     ValueError for a fit that is no maximum of a likelihood, a number that it did not estimate, or a
-    profile that could not be followed.
+    profile that could not be followed as far as to its ends.
     """
     likelihood_of(fit)
     labels = labels_of(fit.model, fit.fixed)
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
     cut = float(chi2.ppf(level, 1))
-    with tqdm(desc=f"profile of {parameter}", disable=not progress, leave=False) as bar:
+    with Bar(f"profile of {parameter}", shown=progress) as bar:
         walk = _Walk(fit, labels.index(parameter), bar.update)
-        below = walk.end(-1.0, cut)
-        above = walk.end(1.0, cut)
-        working = _grid(walk.centre, below.working, above.working, points)
-        nearest_first = sorted(working, key=lambda w: abs(w - walk.centre))
-        curve = {walk.value(w): walk.difference(w) for w in nearest_first}
-    remarks = []
-    for end, word in ((below, "lower"), (above, "upper")):
-        if not end.reached:
+        way = _walked(walk, cut, points)
+    remarks = list(way.remarks)
+    for end, word in ((way.below, "lower"), (way.above, "upper")):
+        if end and not end.reached:
             remarks.append(
                 f"the profile stays below the cut of {cut:.2f} as far as {walk.value(end.working):.3g}: "
                 f"the data set no {word} limit at this level."
             )
     if walk.least < -1e-3:
         remarks.append("a point of the profile is better than the fit: fit again from other starting values.")
+    curve = {walk.value(w): walk.difference(w) for w in way.places}
     return Profile(
         parameter=parameter,
         estimate=walk.value(walk.centre),
-        low=walk.value(below.working if below.reached else -np.inf),
-        high=walk.value(above.working if above.reached else np.inf),
+        low=_limit(walk, way.below, -np.inf),
+        high=_limit(walk, way.above, np.inf),
         level=level,
         curve=pd.DataFrame(sorted(curve.items()), columns=["value", "difference"]),
         remarks=tuple(remarks),
     )
+
+
+class _End(NamedTuple):
+    """Where the profile meets the cut; or, where it was not `reached`, how far it was followed."""
+
+    working: float
+    reached: bool
+
+
+class _Way(NamedTuple):
+    """What was found of a profile: its ends, and the places of the points of its curve."""
+
+    below: _End | None
+    above: _End | None
+    places: list[float]
+    remarks: tuple[str, ...] = ()
+
+
+def _walked(walk: "_Walk", cut: float, points: int) -> _Way:
+    """The way along the profile; where it is interrupted, as far as it went."""
+    ends: list[_End | None] = []
+    try:
+        for side in (-1.0, 1.0):
+            ends.append(walk.end(side, cut))
+        working = _grid(walk.centre, ends[0].working, ends[1].working, points)  # type: ignore[union-attr]
+        places = sorted(working.tolist(), key=lambda w: abs(w - walk.centre))
+        for w in places:
+            walk.difference(w)
+    except (KeyboardInterrupt, Exception) as error:
+        if len(ends) < 2 and not is_interrupt(error):
+            raise  # the interval is what was asked for
+        if len(walk.done) < 2:
+            raise KeyboardInterrupt("interrupted before the first point: there is no result yet") from None
+        below, above = (*ends, None, None)[:2]
+        places = walk.done
+        return _Way(below, above, places, (f"{why_stopped(error)}: {len(places)} points of the profile were done.",))
+    return _Way(ends[0], ends[1], places)
+
+
+def _limit(walk: "_Walk", end: _End | None, end_of_domain: float) -> float:
+    if end is None:
+        return np.nan
+    return walk.value(end.working if end.reached else end_of_domain)
 
 
 def _grid(centre: float, low: float, high: float, points: int) -> Float[np.ndarray, " points"]:
@@ -91,13 +132,6 @@ def _grid(centre: float, low: float, high: float, points: int) -> Float[np.ndarr
     left = np.linspace(centre, centre + 1.25 * (low - centre), half)
     right = np.linspace(centre, centre + 1.25 * (high - centre), half)
     return np.concatenate([left[:0:-1], right])
-
-
-class _End(NamedTuple):
-    """Where the profile meets the cut; or, where it was not `reached`, how far it was followed."""
-
-    working: float
-    reached: bool
 
 
 class _Solved(NamedTuple):
@@ -134,6 +168,11 @@ class _Walk:
     def least(self) -> float:
         """The lowest difference met: below zero where a point is better than the fit."""
         return min(point.difference for point in self._solved.values())
+
+    @property
+    def done(self) -> list[float]:
+        """The points that are solved."""
+        return list(self._solved)
 
     def value(self, w: float) -> float:
         """The number on its natural scale."""

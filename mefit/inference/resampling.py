@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
-from tqdm.auto import tqdm
 
 from ..base.chance import numpy_generator, require_key
+from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from .pairs import Pairs, Values
@@ -34,8 +34,8 @@ def bootstrap(
     estimates, the observed information telling how far to go; a replicate ends where its gradient
     is below 0.001 for a move of one standard error. Intervals are percentiles. Replicates that
     stalled below 0.01 are kept, counted in `details["stalled"]`, and said; others that did not
-    converge are left out, counted in `details["failed"]`, and said. Interrupting returns those that
-    are done.
+    converge are left out, counted in `details["failed"]`, and said. Interrupting, or an error,
+    returns those that are done.
     Source: Efron (1979), Ann. Statist. 7; over subjects, Ette (1997), J. Clin. Pharmacol. 37.
     """
     rng = _generator(key, "bootstrap")
@@ -48,13 +48,13 @@ def bootstrap(
     def refit(group: slice) -> _Refits:
         return _refit(pairs, centre, root, weights[group])
 
-    groups = _in_groups(refit, replicates, count, "bootstrap", progress)
+    groups, why = _in_groups(refit, replicates, count, "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
     kept = gradient <= _NEAR * _TOLERANCE
     failed = int(np.sum(~kept))
     stalled = int(np.sum(kept & (gradient > _TOLERANCE)))
-    remarks = _interrupted(len(x), replicates, "replicates")
+    remarks = _interrupted(why, len(x), replicates, "replicates")
     if failed:
         remarks += (f"{failed} of {len(kept)} replicates did not converge and are left out.",)
     if stalled:
@@ -63,7 +63,7 @@ def bootstrap(
             f"below {_NEAR * _TOLERANCE:g} for a move of one standard error, and are kept.",
         )
     details = {"replicates": len(x), "failed": failed, "stalled": stalled, "weights": weights[: len(x)][kept]}
-    return _from_draws(fit, "Bootstrap over subjects", x[kept], level, remarks, details)
+    return to_the_end(lambda: _from_draws(fit, "Bootstrap over subjects", x[kept], level, remarks, details))
 
 
 def sir(
@@ -82,7 +82,8 @@ def sir(
     `samples` vectors come from q = N(estimate, inflation x covariance), each with weight L(x)
     p(theta) / q(x), and `resamples` of them are drawn without replacement in proportion.
     `details["effective_sample_size"]` is (sum w)^2 / sum w^2; where it is small the proposal is
-    poor, and a remark says so.
+    poor, and a remark says so. Interrupting, or an error, leaves those samples that are done, and
+    where they are fewer than `resamples`, as large a share of them.
     Source: Dosne, Bergstrand, Harling and Karlsson (2016), J. Pharmacokinet. Pharmacodyn. 43.
     """
     rng = _generator(key, "sir")
@@ -98,43 +99,55 @@ def sir(
         everyone_once = np.ones((len(x[group]), count))
         return 0.5 * np.sum(normal[group] ** 2, 1) - pairs.total(x[group], everyone_once).value
 
-    log_weight = np.concatenate(_in_groups(log_ratio, samples, count, "SIR", progress))
-    if len(log_weight) < resamples:
-        raise KeyboardInterrupt(f"interrupted before {resamples} samples: there is no result yet")
+    groups, why = _in_groups(log_ratio, samples, count, "SIR", progress)
+    log_weight = np.concatenate(groups)
+    done = len(log_weight)
+    asked = resamples
+    if done < resamples:
+        resamples = max(2, done * resamples // samples)
     log_weight = np.where(np.isfinite(log_weight), log_weight, -np.inf)
     weight = np.exp(log_weight - np.max(log_weight))
     effective = float(np.sum(weight) ** 2 / np.sum(weight**2))
     # Without replacement, in proportion to the weights: the largest of log w + Gumbel noise.
     chosen = np.argsort(-log_weight - rng.gumbel(size=len(log_weight)))[:resamples]
-    remarks = _interrupted(len(log_weight), samples, "samples")
+    remarks = _interrupted(why, done, samples, "samples")
+    if len(chosen) < asked:
+        remarks += (f"{len(chosen)} in place of {asked} are resampled.",)
     if effective < resamples:
         remarks += (
             f"only {effective:.0f} of {len(log_weight)} samples count, fewer than resampled: "
             f"take more samples, or a wider proposal such as inflation={2 * inflation:g}.",
         )
     details = {"effective_sample_size": effective, "log_weights": log_weight}
-    return _from_draws(fit, "Sampling importance resampling", x[chosen], level, remarks, details)
+    return to_the_end(lambda: _from_draws(fit, "Sampling importance resampling", x[chosen], level, remarks, details))
 
 
-def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: str, progress: bool) -> list:
-    """What `work` makes of one group after another; where it is interrupted, what is done so
-    far."""
+class _Groups(NamedTuple):
+    done: list
+    why: str  # it was stopped; empty where it was not
+
+
+def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: str, progress: bool) -> _Groups:
+    """What `work` makes of one group after another; where it is stopped, what is done so far."""
     size = max(1, min(50, _PAIRS_A_GROUP // subjects))
     done: list[Any] = []
-    with tqdm(total=total, desc=label, disable=not progress, leave=False) as bar:
+    with Bar(label, total=total, shown=progress) as bar:
         try:
             for begin in range(0, total, size):
                 end = min(begin + size, total)
                 done.append(work(slice(begin, end)))
                 bar.update(end - begin)
-        except KeyboardInterrupt:
-            if not done:
-                raise KeyboardInterrupt("interrupted during the first group: there is no result yet") from None
-    return done
+        except (KeyboardInterrupt, Exception) as error:
+            if len(done) * size >= 2:  # one draw has no spread
+                return _Groups(done, why_stopped(error))
+            if not is_interrupt(error):
+                raise
+            raise KeyboardInterrupt("interrupted during the first group: there is no result yet") from None
+    return _Groups(done, "")
 
 
-def _interrupted(done: int, asked: int, unit: str) -> tuple[str, ...]:
-    return () if done == asked else (f"interrupted: {done} of {asked} {unit} were done.",)
+def _interrupted(why: str, done: int, asked: int, unit: str) -> tuple[str, ...]:
+    return (f"{why}: {done} of {asked} {unit} were done.",) if why else ()
 
 
 def _generator(key: Any, caller: str) -> np.random.Generator:

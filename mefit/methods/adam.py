@@ -166,13 +166,15 @@ class Adam(Method):
                 f"{memory.skipped} steps met a value that is not a number, and were taken back: "
                 "lower learning_rate if they are many.",
             )
-        curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
         return dataclasses.replace(
             outcome,
             status=tuple(NOT_ESTIMATED if still else "" for still in unmoved),
             remarks=remarks,
-            training=Training(curve=curve, memory=memory),
+            training=_training(memory),
         )
+
+    def unfinished(self, problem: Problem, state: State) -> Outcome:
+        return dataclasses.replace(super().unfinished(problem, state), training=_training(state.memory))
 
     def _setting(self, problem: Problem, memory: Memory) -> "Setting":
         gauss = isinstance(self.objective, FOCE) and self.objective.interaction
@@ -238,6 +240,11 @@ class Adam(Method):
             ending=Ending.CONVERGED if over else None,
             message=message if over else "",
         )
+
+
+def _training(memory: Memory) -> Training:
+    curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
+    return Training(curve=curve, memory=memory)
 
 
 class Setting(NamedTuple):

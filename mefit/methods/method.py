@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from ..data.population import Population
+from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.space import Space
 from .nuts.draws import Draws
@@ -149,6 +150,21 @@ class Method(eqx.Module):
     @abc.abstractmethod
     def finish(self, problem: Problem, state: State) -> Outcome:
         """What is reported of the last state."""
+
+    def unfinished(self, problem: Problem, state: State) -> Outcome:
+        """What is known of the last state without computing more, where `finish` was stopped: the rest is NaN."""
+        count = len(problem.population)
+        size = eta_size(problem.model)
+        return Outcome(
+            model=state.model,
+            log_likelihood=np.nan,
+            log_prior=np.nan,
+            eta=np.full((count, size), np.nan),
+            eta_covariance=np.full((count, size, size), np.nan),
+            ending=state.ending or Ending.INTERRUPTED,
+            message=state.message,
+            status=("",) * len(problem.space.coordinates),
+        )
 
     def states(self, problem: Problem) -> Iterator[State]:
         """The state at the starting values, then that after each iteration, to the last."""

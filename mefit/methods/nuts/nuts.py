@@ -1,5 +1,6 @@
 """Full Bayes: draws of theta and of every random effect from their joint posterior, by NumPyro's NUTS."""
 
+import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -22,10 +23,12 @@ from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
 from ...model.space import Space
 from ...objectives.evaluation import terms_of
+from ...objectives.joint import NaivePooled
 from ...objectives.laplace import Laplace
 from ...objectives.natural_scale import natural_scale
 from ...objectives.objective import Objective
 from ..method import Ending, Info, Method, Outcome, Problem, State
+from ..refusals import refuse_start
 from .draws import Draws, diagnose
 from .propriety import refuse_improper
 
@@ -97,6 +100,8 @@ class NUTS(Method):
         target = self._target(problem, natural_scale(problem.space, problem.population))
         chains, records = _begin(target, jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(records["log_density"])):
+            typical = terms_of(NaivePooled(), problem.model, problem.population).value
+            refuse_start(problem, prior_of(problem.model, problem.fixed), typical)
             for i, who in enumerate(problem.population.ids):
                 refuse_impossible(problem.model, problem.population[i], who)
             raise ValueError(
@@ -124,6 +129,15 @@ class NUTS(Method):
         return self._state(problem, done + count, Memory(memory.scale, chains, memory.remarks, records, leapfrogs))
 
     def finish(self, problem: Problem, state: State) -> Outcome:
+        terms = terms_of(self.likelihood_by, state.model, problem.population, problem.key)
+        return dataclasses.replace(
+            self.unfinished(problem, state),
+            log_likelihood=float(np.sum(terms.value)),
+            log_prior=float(prior_of(state.model, problem.fixed)),
+        )
+
+    def unfinished(self, problem: Problem, state: State) -> Outcome:
+        """The draws, with the moments of the random effects."""
         memory: Memory = state.memory
         remarks = memory.remarks
         flat = jax.tree.map(np.concatenate, memory.records)
@@ -145,16 +159,10 @@ class NUTS(Method):
             leapfrogs=memory.records["leapfrogs"],
         )
         centred = eta - eta.mean(0)
-        terms = terms_of(self.likelihood_by, state.model, problem.population, problem.key)
-        return Outcome(
-            model=state.model,
-            log_likelihood=float(np.sum(terms.value)),
-            log_prior=float(prior_of(state.model, problem.fixed)),
+        return dataclasses.replace(
+            super().unfinished(problem, state),
             eta=eta.mean(0),
             eta_covariance=np.einsum("sna,snb->nab", centred, centred) / max(1, count - 1),
-            ending=state.ending or Ending.INTERRUPTED,
-            message=state.message,
-            status=("",) * len(problem.space.coordinates),
             remarks=remarks,
             draws=draws,
         )

@@ -159,6 +159,9 @@ class SAEM(Method):
             saem=self._run(state, memory),
         )
 
+    def unfinished(self, problem: Problem, state: State) -> Outcome:
+        return dataclasses.replace(super().unfinished(problem, state), saem=self._run(state, state.memory))
+
     def _run(self, state: State, memory: Memory) -> SAEMRun:
         rows = pd.RangeIndex(len(memory.trace.x), name="iteration")
         kernels = [kernel.label for kernel in self.kernels]

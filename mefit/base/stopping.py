@@ -1,0 +1,87 @@
+"""Work that is stopped, by a person or by an error: what was done is kept, and one sentence says what happened.
+
+A progress bar is only looked at: where it cannot be shown, the work goes on without it.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+_LONGEST = 200  # characters of another's complaint
+
+
+class Bar:
+    """A progress bar that can do no harm to the work it shows: what goes wrong in showing it ends the bar alone."""
+
+    def __init__(self, label: str, *, shown: bool = True, total: int | None = None, delay: float = 0.0):
+        self._bar: Any = None
+        self._quietly(lambda: self._begin(label, shown, total, delay))
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._quietly(lambda: self._bar.close())
+
+    def update(self, count: int = 1) -> None:
+        """Move on."""
+        self._quietly(lambda: self._bar.update(count))
+
+    def say(self, label: str, text: str) -> None:
+        """Show other words before and behind the bar from the next update on."""
+        self._quietly(lambda: self._bar.set_description_str(label, refresh=False))
+        self._quietly(lambda: self._bar.set_postfix_str(text))
+
+    def _begin(self, label: str, shown: bool, total: int | None, delay: float) -> None:
+        self._bar = tqdm(desc=label, total=total, disable=not shown, leave=False, delay=delay)
+
+    def _quietly(self, show: Callable[[], object]) -> None:
+        try:
+            show()
+        except Exception:
+            self._bar = _Nothing()
+
+
+class _Nothing:
+    """A bar that is not shown."""
+
+    def close(self) -> None: ...
+
+    def update(self, count: int) -> None: ...
+
+    def set_description_str(self, label: str, refresh: bool) -> None: ...
+
+    def set_postfix_str(self, text: str) -> None: ...
+
+
+def in_one_line(error: BaseException) -> str:
+    """The kind of an error and the gist of its words: of a whole traceback, as XLA passes on, the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "Traceback (most recent call last)" in str(error):
+        return lines[-1][:_LONGEST]
+    return f"{type(error).__name__}: {lines[0]}"[:_LONGEST]
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Was it a person who stopped the work? In code that XLA calls back, an interrupt becomes an error of XLA's."""
+    return isinstance(error, KeyboardInterrupt) or in_one_line(error).startswith("KeyboardInterrupt")
+
+
+def why_stopped(error: BaseException) -> str:
+    """'interrupted', or by which error it was stopped."""
+    return "interrupted" if is_interrupt(error) else f"stopped by an error ({in_one_line(error)})"
+
+
+def to_the_end(work: Callable[[], T]) -> T:
+    """What `work` returns; where it is interrupted it is begun again, and only a second interrupt gets through.
+
+    For what takes a moment and stands between hours of work and its result.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return work()
