@@ -203,7 +203,7 @@ class Headline(NamedTuple):
 def _headline(fit: Fitted) -> Headline:
     maximum = " (maximum a posteriori)" if has_prior(fit.model, fit.fixed) and fit.draws is None else ""
     criteria = _criteria(fit)
-    if maximum:
+    if maximum and np.isfinite(fit.log_prior):
         criteria += f", log prior = {fit.log_prior:.4f}"
     size = f"{len(fit.population)} subjects, {fit.population.n_observations} observations"
     verdict = "Converged" if fit.converged else "NOT CONVERGED"
