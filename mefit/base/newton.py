@@ -54,6 +54,8 @@ class ModeSearch(eqx.Module):
     looks: int | None = eqx.field(default=None, kw_only=True)  # None: 128 where the model has a network, else none
     # the points to choose from instead, as the last mode while training
     starts: Float[Array, "S K"] | None = eqx.field(default=None, kw_only=True)
+    # how far beside the prior's mean a search begins, in SDs of the prior: to see whether it ends elsewhere
+    aside: Float[Array, " K"] | None = eqx.field(default=None, kw_only=True)
 
     @abc.abstractmethod
     def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:

@@ -15,9 +15,9 @@ from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.categorical import is_discrete as has_discrete_support
-from ..model.categorical import refuse_categories
 from ..model.densities import eta_cov, eta_mean, observation_density, shrinkage_of
 from ..model.model import Model
+from ..model.moments import mean_of, variance_of
 from ..model.numbers import eta_names
 from ..model.predict import predict
 from .individuals import individuals
@@ -185,9 +185,9 @@ def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> 
     def of_subject(eta, subject):
         def moments(eta):
             density = observation_density(model, eta, subject)
-            refuse_categories(density, f"{type(model).__name__}.observations")
-            mean = jnp.where(subject.mask, density.mean, 0.0)
-            return mean, (mean, jnp.where(subject.mask, density.variance, 1.0))
+            who = f"{type(model).__name__}.observations"
+            mean = jnp.where(subject.mask, mean_of(density, who), 0.0)
+            return mean, (mean, jnp.where(subject.mask, variance_of(density, who), 1.0))
 
         g, (mean, variance) = jax.jacfwd(moments, has_aux=True)(eta)
         residual = jnp.where(subject.mask, subject.y - mean, 0.0)

@@ -25,17 +25,22 @@ from ..objectives.objective import (
     Term,
     name_subjects,
 )
+from ..objectives.peaks import find_peaks, may_have_missed
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
+
+_LOOKS = 128  # points at which a search for modes looks, after it was found to have missed a better one
 
 
 class Memory(NamedTuple):
     """What maximising keeps between iterations."""
 
+    objective: Objective  # as it was given, or with a wider search for modes
     point: Point
     batches: Batches
     limits: Limits
+    several: np.ndarray | None = None  # the subjects with more than one peak, once it was looked for them
 
 
 class Maximise(Method):
@@ -83,15 +88,16 @@ class Maximise(Method):
             factor=self.objective.scale_limit,
             subjects=count,
         )
-        return self._state(problem, 0, Memory(point, batches, limits))
+        return self._state(problem, 0, Memory(self.objective, point, batches, limits))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        optimiser = self.objective.optimiser
+        objective = memory.objective
+        optimiser = objective.optimiser
         limits = memory.limits
-        loss = mean_loss(self.objective, problem.space, memory.batches, len(problem.population))
+        loss = mean_loss(objective, problem.space, memory.batches, len(problem.population))
         point = optimiser.step(loss, memory.point, limits.bounds)
-        at_maximum = point.converged and self.objective.likelihood
+        at_maximum = point.converged and objective.likelihood
         near = point.done and not at_maximum  # then it may have broken down, or levelled off, on the way to a limit
         if limits.reached(point, near):
             point, limits = limits.stop(optimiser, point, loss, near)
@@ -104,13 +110,17 @@ class Maximise(Method):
                 f"{steepest}: start closer, fix a parameter, or allow more iterations"
             )
             point = dataclasses.replace(point, done=True, message=message)
-        return self._state(problem, state.iteration + 1, Memory(point, memory.batches, limits))
+        memory = memory._replace(point=point, limits=limits)
+        if point.done and point.converged and memory.several is None:
+            memory = _look_for_peaks(problem, memory)
+        return self._state(problem, state.iteration + 1, memory)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
         x = memory.point.x
-        _, _, prior, terms = evaluate(self.objective, problem.space, x, memory.batches)
-        unused = unused_coordinates(self.objective, problem, memory.batches, x)
+        objective = memory.objective
+        _, _, prior, terms = evaluate(objective, problem.space, x, memory.batches)
+        unused = unused_coordinates(objective, problem, memory.batches, x)
         boundary = memory.limits.boundary
         status = []
         for i in range(x.size):
@@ -126,10 +136,12 @@ class Maximise(Method):
             status=tuple(status),
             converged=bool(state.ending and state.ending.converged),
         )
-        verdict = self.objective.judge(maximum)
-        ended = outcome_of(self.objective, problem, state, terms, float(prior))
-        remarks = (*boundary.values(), *ended.remarks, *verdict.remarks)
+        verdict = objective.judge(maximum)
+        ended = outcome_of(objective, problem, state, terms, float(prior))
+        remarks = (*boundary.values(), *ended.remarks, *verdict.remarks, *_of_peaks(problem, memory))
         ended = dataclasses.replace(ended, status=verdict.status, remarks=remarks)
+        if objective is not self.objective:
+            ended = dataclasses.replace(ended, method=objective)
         if verdict.unbounded:
             return dataclasses.replace(ended, ending=Ending.UNBOUNDED, message=verdict.unbounded)
         if NOT_IDENTIFIED in verdict.status and ended.converged:
@@ -153,6 +165,43 @@ class Maximise(Method):
             ending=_ending(memory),
             message=point.message,
         )
+
+
+def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
+    """Remember which subjects have several peaks; where a better one was missed, go on with a wider search."""
+    objective = memory.objective
+    space = problem.space
+    batches = memory.batches
+    x = memory.point.x
+    if not may_have_missed(objective, problem.model):
+        return memory
+
+    def run(aside: np.ndarray) -> Term:
+        return evaluate(objective, space, x, batches._replace(aside=aside))[3]
+
+    peaks = find_peaks(run, evaluate(objective, space, x, batches)[3])
+    memory = memory._replace(several=peaks.several)
+    if not np.any(peaks.better):
+        return memory
+    wider = dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, looks=_LOOKS))
+    loss = mean_loss(wider, space, batches, len(problem.population))
+    begun = wider.optimiser.init(loss, x, memory.point.sizes)
+    if not np.isfinite(begun.value):
+        return memory
+    begun = dataclasses.replace(begun, evaluations=begun.evaluations + memory.point.evaluations)
+    return memory._replace(objective=wider, point=begun)
+
+
+def _of_peaks(problem: Problem, memory: Memory) -> tuple[str, ...]:
+    """A sentence on the subjects with more than one peak, if there are any."""
+    several = memory.several
+    if several is None or not np.any(several):
+        return ()
+    who = name_subjects(problem.population, several)
+    return (
+        f"more than one peak of the joint density was found for {np.sum(several)} of {several.size} subjects ({who}), "
+        f"and {memory.objective.label} takes one of them: compare the log-likelihood by ImportanceSampling.",
+    )
 
 
 def as_method(given: Objective | Method) -> Method:

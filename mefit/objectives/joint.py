@@ -14,7 +14,7 @@ from ..base.newton import Mode, ModeSearch, hold_constant
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.starts import finite_sd, starting_points
-from ..model.densities import eta_mean, log_conditional, log_joint, log_random_effects
+from ..model.densities import eta_mean, gaussian_law_of, log_conditional, log_joint, log_random_effects
 from ..model.model import Model
 from ..model.space import Space
 from .evaluation import batches_of, evaluate, information
@@ -30,6 +30,7 @@ class NaivePooled(Objective):
     """
 
     label: ClassVar[str] = "Naive pooled"
+    looks_for_peaks: ClassVar[bool] = False
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mean = eta_mean(model)
@@ -100,6 +101,14 @@ class JointMAP(Objective):
     centred: bool = True
     label: ClassVar[str] = "Joint MAP"
     likelihood: ClassVar[bool] = False
+
+    def check(self, model: Model, population: Population) -> None:
+        if not self.centred and gaussian_law_of(model) is None:
+            law = type(model.random_effects()).__name__
+            raise ValueError(
+                f"JointMAP(centred=False) takes eta = mean + L z with z ~ N(0, I), and {type(model).__name__}."
+                f"random_effects returns {law}, which is not Gaussian: use JointMAP(), or a Normal."
+            )
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = _search(log_joint, model, subject, self.newton)
@@ -185,6 +194,7 @@ class CompleteData(Objective):
     eta: Any = None
     conditional: bool = False
     label: ClassVar[str] = "Complete data"
+    looks_for_peaks: ClassVar[bool] = False
 
     def extras(self, model, population, key):
         return self.eta
