@@ -1,6 +1,7 @@
 """The loop that maximises an objective over theta, an iteration of its optimiser at a time."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..base.bfgs import Point
+from ..model.parameters import free_parameters
 from ..objectives.evaluation import (
     Batches,
     batches_of,
@@ -30,6 +32,8 @@ from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
 
+_SMALLER = 1e3  # a factor: a scale so much smaller is 0 to the data, if they do not see it
+_SAME = 0.01  # log-likelihood: no more than this is no difference
 _LOOKS = 128  # points at which a search for modes looks, after it was found to have missed a better one
 
 
@@ -121,7 +125,7 @@ class Maximise(Method):
         objective = memory.objective
         _, _, prior, terms = evaluate(objective, problem.space, x, memory.batches)
         unused = unused_coordinates(objective, problem, memory.batches, x)
-        boundary = memory.limits.boundary
+        boundary = memory.limits.boundary | _vanished(problem, memory)
         status = []
         for i in range(x.size):
             word = NOT_ESTIMATED if unused[i] else ""
@@ -144,6 +148,10 @@ class Maximise(Method):
             ended = dataclasses.replace(ended, method=objective)
         if verdict.unbounded:
             return dataclasses.replace(ended, ending=Ending.UNBOUNDED, message=verdict.unbounded)
+        if verdict.degenerate:
+            return dataclasses.replace(ended, ending=Ending.DEGENERATE, message=verdict.degenerate)
+        if ended.ending is Ending.CONVERGED and AT_BOUNDARY in verdict.status:
+            ended = dataclasses.replace(ended, ending=Ending.BOUNDARY)
         if NOT_IDENTIFIED in verdict.status and ended.converged:
             return dataclasses.replace(ended, ending=Ending.NOT_IDENTIFIED)
         return ended
@@ -190,6 +198,37 @@ def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
         return memory
     begun = dataclasses.replace(begun, evaluations=begun.evaluations + memory.point.evaluations)
     return memory._replace(objective=wider, point=begun)
+
+
+def _vanished(problem: Problem, memory: Memory) -> dict[int, str]:
+    """The scales that only their prior keeps from 0, the likelihood being the same there; a sentence for each.
+
+    Such are the SDs of random effects that the data do not show, under a prior that has a peak close to 0.
+    """
+    objective = memory.objective
+    point = memory.point
+    if not (point.converged and objective.likelihood):
+        return {}
+    declared = free_parameters(problem.model, problem.fixed)
+    scales = [
+        (i, c)
+        for i, c in enumerate(problem.space.coordinates)
+        if c.log_scale and declared[c.parameter].prior is not None and i not in memory.limits.boundary
+    ]
+    gone = {}
+    for i, coordinate in scales:
+        x = point.x.copy()
+        likelihood = []
+        for _ in range(2):
+            value, _, prior, _ = evaluate(objective, problem.space, x, memory.batches)
+            likelihood.append(float(value) - float(prior))
+            x[i] -= math.log(_SMALLER)
+        if abs(likelihood[1] - likelihood[0]) < _SAME:
+            gone[i] = (
+                f"{coordinate.label} is at its boundary, 0, for all that the data tell: the likelihood is the same "
+                "there, and the value is where its prior is highest."
+            )
+    return gone
 
 
 def _of_peaks(problem: Problem, memory: Memory) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Ending(enum.Enum):
     BOUNDARY = "converged, with a parameter at its boundary"
     NOT_IDENTIFIED = "converged, with parameters that the data do not tell apart"
     UNBOUNDED = "the objective has no maximum"
+    DEGENERATE = "the objective has a maximum that only a prior holds, where random effects have vanished"
     INTERRUPTED = "interrupted"
     FAILED = "not converged"
 

@@ -50,6 +50,7 @@ class Verdict(NamedTuple):
     status: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     unbounded: str = ""  # why there is no maximum, where there is none
+    degenerate: str = ""  # why a maximum says nothing of the data, where it does not
 
 
 class Objective(eqx.Module):
