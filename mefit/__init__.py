@@ -50,6 +50,7 @@ from .methods.saem.saem import SAEM
 from .methods.two_stage import TwoStage
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
+from .model.impossible import without_certain_rows
 from .model.model import Model
 from .model.outcomes import Event
 from .model.parameters import (

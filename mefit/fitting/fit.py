@@ -17,7 +17,7 @@ from ..methods.maximise import as_method
 from ..methods.method import Ending, Method, Problem, State
 from ..methods.refusals import refuse_values
 from ..model.free import log_prior
-from ..model.impossible import refuse_impossible
+from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
 from ..model.parameters import free_parameters
 from ..objectives.evaluation import batches_of, terms_of, total
@@ -89,6 +89,7 @@ def fit(
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
+    refuse_lifted(model, population)
     running = as_method(method)
     interrupted = False
     history = _History(problem.space.size)
@@ -178,6 +179,7 @@ def log_likelihood(
     row, for a response that the model's density cannot give.
     """
     problem = _problem(model, population, method, key, ())
+    refuse_lifted(model, population)
     terms = terms_of(_objective(method), problem.model, population, key)
     values = np.asarray(terms.value)
     lost = ~np.isfinite(values) & ~np.asarray(terms.converged)

@@ -1,11 +1,12 @@
 """Responses that a model cannot give, and rows at which it leaves nothing to chance: found, told, and left out."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
@@ -17,6 +18,8 @@ from .densities import eta_mean, observation_density
 from .model import Model
 from .outcomes import certain_rows
 from .support import impossible_response
+
+_HAIR = 1e-5  # of a subject's largest error: a smaller one, about a smaller prediction, was lifted above 0 by hand
 
 
 def refuse_impossible(model: Model, subject: Subject, who: Any) -> None:
@@ -36,7 +39,7 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         exact = np.asarray(as_dict(subject.mask)[name])
         if subject.censored is not None:
             exact = exact & (np.asarray(as_dict(subject.censored)[name]) == 0)
-        of_outcome = f" of {name}" if name else ""
+        of_outcome = _of(name)
         wrong = impossible_response(density, y, exact)
         if wrong is not None:
             row, takes = wrong
@@ -44,59 +47,110 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
                 f"the response{of_outcome} of subject {who} in its row {row + 1} is {float(y[row]):g}, "
                 f"and {takes}: correct or recode the data, with categories counted from 0, or choose another density."
             )
-        certain, place = certain_rows(density, subject.time.shape)
+        certain, place, _ = certain_rows(density, subject.time.shape)
         stuck = np.flatnonzero(exact & np.asarray(certain))
         if stuck.size:
             row = int(stuck[0])
             raise ValueError(_of_certain_row(who, of_outcome, row, float(y[row]), float(place[row])))
 
 
-def _of_certain_row(who: Any, of_outcome: str, row: int, y: float, place: float) -> str:
-    """What is said of a measured response where the residual error is zero."""
-    where = f"the model predicts {place:g}{of_outcome} for subject {who} in its row {row + 1}, with an error of 0"
-    if y == place:
+def _of(name: str) -> str:
+    return f" of {name}" if name else ""
+
+
+def _of_certain_row(who: Any, of_outcome: str, row: int, y: float, place: float, error: float = 0.0) -> str:
+    """What is said of a measured response where the residual error is zero, or next to it."""
+    where = f"the model predicts {place:.3g}{of_outcome} for subject {who} in its row {row + 1}, with an error of "
+    where = f"{where}{error:.3g}, and {y:g} was measured"
+    if y == place or error > 0:
         return (
-            f"{where}, and {y:g} was measured: such a row tells nothing, so leave it out, "
+            f"{where}: such a row tells nothing, so leave it out, "
             "by mf.without_certain_rows(model, population), or give the error an additive part."
         )
     return (
-        f"{where}, and {y:g} was measured, which is impossible then: give the error an additive part, "
+        f"{where}, which is impossible then: give the error an additive part, "
         "or look whether the times of dose and sample are right."
     )
+
+
+def refuse_lifted(model: Model, population: Population) -> None:
+    """Raise ValueError for zeros before the first dose whose predictions were lifted a hair above zero.
+
+    Under a proportional error each of these counts as a residual of 1 / sigma, and a fit widens sigma for it. It is
+    looked for only where there are such zeros.
+    """
+    early = _zeros_before_doses(population)
+    if not any(np.any(zero) for zero in early.values()):
+        return
+    for name, found in _certain_of(model, population, early).items():
+        for i, row in np.argwhere(found.lifted)[:1]:
+            place = float(found.place[i, row])
+            raise ValueError(
+                _of_certain_row(population.ids[i], _of(name), int(row), 0.0, place, float(found.scale[i, row]))
+            )
 
 
 def without_certain_rows(model: Model, population: Population) -> Population:
     """The population without the responses at which the model leaves nothing to chance, as if they were missing.
 
     Under an error that is proportional to the prediction, a sample before the first dose is predicted to be 0 with an
-    error of 0. Where 0 was measured the row tells nothing of any parameter, and has no density. Censored responses
-    stay: a prediction of 0 lies below any limit, with probability 1.
+    error of 0 (or next to it, where the prediction was kept above 0 by hand). Where 0 was measured the row tells
+    nothing of any parameter, and has no density. Censored responses stay: a prediction of 0 lies below any limit, with
+    probability 1.
 
     ValueError where something else was measured in such a row, which the model makes impossible.
     """
     subjects = population.subjects
-    certain, place = jax.tree.map(np.asarray, _certain(model, subjects))
     kept = {}
-    for name, mask in as_dict(subjects.mask).items():
-        stuck = np.asarray(mask) & as_dict(certain)[name]
+    for name, found in _certain_of(model, population, _zeros_before_doses(population)).items():
+        exact = np.asarray(as_dict(subjects.mask)[name])
         if subjects.censored is not None:
-            stuck = stuck & (np.asarray(as_dict(subjects.censored)[name]) == 0)
+            exact = exact & (np.asarray(as_dict(subjects.censored)[name]) == 0)
         y = np.asarray(as_dict(subjects.y)[name])
-        for i, row in np.argwhere(stuck & (y != as_dict(place)[name])):
-            of_outcome = f" of {name}" if name else ""
-            expected = float(as_dict(place)[name][i, row])
-            raise ValueError(_of_certain_row(population.ids[i], of_outcome, row, float(y[i, row]), expected))
-        kept[name] = jnp.asarray(~stuck)
+        for i, row in np.argwhere(exact & found.certain & (y != found.place))[:1]:
+            place = float(found.place[i, row])
+            raise ValueError(_of_certain_row(population.ids[i], _of(name), int(row), float(y[i, row]), place))
+        kept[name] = jnp.asarray(~(exact & (found.certain | found.lifted)))
     return dataclasses.replace(population, subjects=only_seen(subjects, as_given(kept)))
 
 
-@compiled
-def _certain(model: Model, subjects: Subject) -> tuple[Any, Any]:
-    """Which rows leave nothing to chance, and what is predicted there, by outcome."""
+class _Certain(NamedTuple):
+    """Of one outcome: where a row leaves nothing to chance, and what is predicted there."""
 
-    def of_subject(subject: Subject) -> tuple[Any, Any]:
+    certain: Bool[np.ndarray, "N n"]
+    lifted: Bool[np.ndarray, "N n"]  # next to nothing, in a row where 0 was measured before the first dose
+    place: Float[np.ndarray, "N n"]
+    scale: Float[np.ndarray, "N n"]
+
+
+def _certain_of(model: Model, population: Population, early: dict[str, Any]) -> dict[str, _Certain]:
+    masks = as_dict(population.subjects.mask)
+    found = {}
+    for name, laid in as_dict(_laid(model, population.subjects)).items():
+        certain, place, scale = (np.asarray(part) for part in laid)
+        seen = np.asarray(masks[name]) & np.isfinite(scale)
+        least = _HAIR * np.max(np.where(seen, scale, 0.0), axis=1, keepdims=True)
+        lifted = early[name] & ~certain & (scale < least) & (np.abs(place) < least)
+        found[name] = _Certain(certain, lifted, place, scale)
+    return found
+
+
+def _zeros_before_doses(population: Population) -> dict[str, Any]:
+    """The rows before the subject's first dose in which 0 was measured, by outcome."""
+    subjects = population.subjects
+    given = np.asarray(subjects.doses.amount) != 0
+    first = np.min(np.asarray(subjects.doses.time), axis=1, initial=np.inf, where=given)
+    early = np.asarray(subjects.time) < np.where(np.isfinite(first), first, -np.inf)[:, None]
+    masks = as_dict(subjects.mask)
+    return {name: early & np.asarray(masks[name]) & (np.asarray(y) == 0) for name, y in as_dict(subjects.y).items()}
+
+
+@compiled
+def _laid(model: Model, subjects: Subject) -> Any:
+    """Which rows leave nothing to chance, what is predicted in each, and the scale of its error, by outcome."""
+
+    def of_subject(subject: Subject) -> Any:
         densities = as_dict(observation_density(model, eta_mean(model), subject))
-        found = {name: certain_rows(density, subject.time.shape) for name, density in densities.items()}
-        return as_given({k: v[0] for k, v in found.items()}), as_given({k: v[1] for k, v in found.items()})
+        return {name: certain_rows(density, subject.time.shape) for name, density in densities.items()}
 
     return jax.vmap(of_subject)(subjects)

@@ -1,6 +1,6 @@
 """What a response can be beside a number that was measured: known only to lie in an interval, or an event in time."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -54,7 +54,15 @@ class Event(dist.Distribution):
         )
 
 
-def certain_rows(density: dist.Distribution, shape: tuple[int, ...]) -> tuple[Bool[Array, " n"], Float[Array, " n"]]:
+class CertainRows(NamedTuple):
+    """Rows that leave nothing to chance, the value that they take then, and the scale of every row."""
+
+    certain: Bool[Array, " n"]
+    value: Float[Array, " n"]
+    scale: Float[Array, " n"]
+
+
+def certain_rows(density: dist.Distribution, shape: tuple[int, ...]) -> CertainRows:
     """Which rows leave nothing to chance, their scale being 0, and the value that they take then.
 
     So does a proportional error where the prediction is 0; and a log-normal density of a prediction of 0, whose
@@ -71,9 +79,9 @@ def certain_rows(density: dist.Distribution, shape: tuple[int, ...]) -> tuple[Bo
         loc = inner.loc
         scale = inner.scale
     loc = jnp.broadcast_to(loc, shape)
-    certain = jnp.broadcast_to(scale == 0, shape) | (loc == -jnp.inf)
+    scale = jnp.broadcast_to(scale, shape)
     value = loc if normal is None or normal.curve is None else normal.curve(loc)
-    return certain, value
+    return CertainRows((scale == 0) | (loc == -jnp.inf), value, scale)
 
 
 def log_interval(density: dist.Distribution, lower: Array, upper: Array) -> Array:
@@ -82,7 +90,7 @@ def log_interval(density: dist.Distribution, lower: Array, upper: Array) -> Arra
     It is accurate far out in a Gaussian's tails, and in the upper tail of survival times. Where nothing is left to
     chance, it is 0 or minus infinity. ValueError for a density whose cumulative distribution function is not known.
     """
-    certain, value = certain_rows(density, lower.shape)
+    certain, value, _ = certain_rows(density, lower.shape)
     inside = jnp.where((lower <= value) & (value <= upper), 0.0, -jnp.inf)
     density = without_unseen_rows(density, ~certain)
     normal = normal_rows(density)

@@ -10,6 +10,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 from numpyro.distributions import constraints
+from numpyro.distributions.distribution import validation_enabled
 
 from .categorical import is_discrete, name_of
 
@@ -20,13 +21,14 @@ def log_prob(density: dist.Distribution, y: Float[Array, " n"]) -> Float[Array, 
     A discrete density is given integers, which NumPyro's categories need. Where a response is no whole number, or
     lies outside the support, it is minus infinity.
     """
-    if _takes_everything(density):
-        return density.log_prob(y)
-    if not is_discrete(density):
-        return jnp.where(_possible(density, y, closed=True), density.log_prob(y), -jnp.inf)
-    whole = jnp.round(y).astype(int)
-    possible = (whole == y) & _possible(density, whole, closed=True)
-    return jnp.where(possible, density.log_prob(whole), -jnp.inf)
+    with validation_enabled(False):
+        if _takes_everything(density):
+            return density.log_prob(y)
+        if not is_discrete(density):
+            return jnp.where(_possible(density, y, closed=True), density.log_prob(y), -jnp.inf)
+        whole = jnp.round(y).astype(int)
+        possible = (whole == y) & _possible(density, whole, closed=True)
+        return jnp.where(possible, density.log_prob(whole), -jnp.inf)
 
 
 def _takes_everything(density: dist.Distribution) -> bool:
@@ -60,9 +62,12 @@ def _possible_behind(density: dist.TransformedDistribution, y: Array, closed: bo
 
 def _within(support: Any, y: Array, closed: bool) -> Any:
     lower = getattr(support, "lower_bound", None)
-    if closed and lower is not None and not support.is_discrete:
-        return (y >= lower) & (y <= getattr(support, "upper_bound", jnp.inf))
-    return support(y)
+    upper = getattr(support, "upper_bound", jnp.inf)
+    if lower is None or support.is_discrete:
+        return support(y)
+    if closed:
+        return (y >= lower) & (y <= upper)
+    return support(y) & (y < upper) & ((y > lower) | (upper == jnp.inf))
 
 
 def impossible_response(density: dist.Distribution, y: Float[Array, " n"], observed: Any) -> tuple[int, str] | None:
@@ -93,7 +98,7 @@ def _in_words(density: dist.Distribution, shape: tuple[int, ...], row: int) -> s
     low = _bound(support, "lower_bound", shape, row, whole)
     high = _bound(support, "upper_bound", shape, row, whole)
     if low and high:
-        return f"{kind} from {low} to {high}"
+        return f"{kind} from {low} to {high}" if whole else f"{kind} between {low} and {high}"
     if low:
         above = isinstance(support, constraints.greater_than) and not isinstance(support, constraints.greater_than_eq)
         return f"{kind} above {low}" if above else f"{kind} from {low} on"

@@ -1,5 +1,6 @@
 """Probabilities of intervals, with all their digits where a difference of distribution functions would lose them."""
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
@@ -16,10 +17,7 @@ def log_between(density: dist.Distribution, lower: Array, upper: Array) -> Array
     if isinstance(density, dist.Exponential | dist.Weibull | dist.Gompertz):
         return _of_survival(density, lower, upper)
     if isinstance(density, _SYMMETRIC):
-        flip = jnp.where(lower == -jnp.inf, False, (upper == jnp.inf) | (lower + upper > 2.0 * density.loc))
-        mirrored = 2.0 * density.loc - upper
-        upper = jnp.where(flip, 2.0 * density.loc - lower, upper)
-        lower = jnp.where(flip, mirrored, lower)
+        return _of_symmetric(density, lower, upper)
     try:
         below = density.cdf(jnp.where(jnp.isfinite(lower), lower, 0.5))
         above = density.cdf(jnp.where(jnp.isfinite(upper), upper, 0.5))
@@ -32,6 +30,30 @@ def log_between(density: dist.Distribution, lower: Array, upper: Array) -> Array
     above = jnp.where(upper == jnp.inf, 1.0, above)
     below = jnp.where(lower == -jnp.inf, 0.0, below)
     return jnp.log(above - below)
+
+
+def _of_symmetric(density: dist.Distribution, lower: Array, upper: Array) -> Array:
+    """Mirrored where the interval lies to the right of the middle, and from the logarithm of the left tail."""
+    flip = jnp.where(lower == -jnp.inf, False, (upper == jnp.inf) | (lower + upper > 2.0 * density.loc))
+    left = jnp.where(flip, 2.0 * density.loc - upper, lower)
+    right = jnp.where(flip, 2.0 * density.loc - lower, upper)
+    open_ended = left == -jnp.inf
+    whole = open_ended & (right == jnp.inf)
+    near = _log_cdf(density, jnp.where(whole, density.loc, right))
+    gap = _log_cdf(density, jnp.where(open_ended, density.loc, left)) - near
+    log_p = near + jnp.where(open_ended, 0.0, jnp.log(-jnp.expm1(jnp.where(open_ended, -1.0, gap))))
+    return jnp.where(whole, 0.0, log_p)
+
+
+def _log_cdf(density: dist.Distribution, y: Array) -> Array:
+    """log P(Y <= y), with its digits far out on the left."""
+    z = (y - density.loc) / density.scale
+    if isinstance(density, dist.Logistic):
+        return jax.nn.log_sigmoid(z)
+    if isinstance(density, dist.Laplace):
+        tail = -jnp.log(2.0) - jnp.abs(z)
+        return jnp.where(z < 0, tail, jnp.log1p(-jnp.exp(tail)))
+    return jnp.log(density.cdf(y))
 
 
 def _of_survival(density: dist.Distribution, lower: Array, upper: Array) -> Array:
