@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +22,8 @@ from ..model.normals import normal_rows
 from ..model.predict import predict
 from .residuals import frame_of, is_discrete
 from .simulations import simulations
+
+Bins: TypeAlias = SupportsIndex | Sequence[float | int] | np.ndarray  # how many, or their edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ def vpc(
     population: Population | None = None,
     key: PRNGKeyArray | None = None,
     samples: int = 500,
-    bins: SupportsIndex | Sequence[float | int] | np.ndarray = 8,
+    bins: Bins = 8,
     stratify: str | None = None,
     prediction_corrected: bool = False,
     log_data: bool | None = None,
@@ -131,9 +133,7 @@ def vpc(
     )
 
 
-def _check_request(
-    bins: SupportsIndex | Sequence[float | int] | np.ndarray, percentiles: Sequence[float | int], level: float
-) -> None:
+def _check_request(bins: Bins, percentiles: Sequence[float | int], level: float) -> None:
     sound = 0 < level < 1 and all(0 <= p <= 100 for p in percentiles)
     if not sound or (isinstance(bins, Integral) and int(bins) < 1) or isinstance(bins, float):
         raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
@@ -226,7 +226,7 @@ def _cut(population: Population, simulated: np.ndarray) -> np.ndarray:
     return simulated
 
 
-def _edges(time: np.ndarray, bins: SupportsIndex | Sequence[float | int] | np.ndarray) -> np.ndarray:
+def _edges(time: np.ndarray, bins: Bins) -> np.ndarray:
     """Edges of bins that hold every time: as given, or between times, where the counts come closest
     to equal."""
     if not isinstance(bins, int):
