@@ -15,7 +15,7 @@ from ..data.subject import Subject, as_dict
 from .covariances import joint_covariance
 from .model import Model
 from .moments import mean_of, variance_of
-from .normals import GaussianLaw, gaussian_law
+from .normals import GaussianLaw, correlated_rows, gaussian_law
 from .outcomes import log_observed
 from .rows import with_own_batch
 
@@ -120,7 +120,7 @@ def _outcomes_of(x: Any) -> list[str]:
 
 
 def _row_by_row(density: Any, subject: Subject, who: str) -> dist.Distribution:
-    """One density with an entry a row; ValueError for anything else."""
+    """One density with an entry a row, or a Gaussian law of all rows together; ValueError for anything else."""
     if not isinstance(density, dist.Distribution):
         returned = "nothing" if density is None else "no distribution"
         raise ValueError(f"{who} returns {returned}: end it with one, such as return dist.Normal(mean, sigma).")
@@ -129,7 +129,7 @@ def _row_by_row(density: Any, subject: Subject, who: str) -> dist.Distribution:
         raise ValueError(f"{who} returns shape {density.shape()} for {subject.time.size} times: give one entry a time.")
     while isinstance(density, dist.Independent):  # its entries are rows as well, though their sum is asked for
         density = density.base_dist
-    if density.event_shape:
+    if density.event_shape and correlated_rows(density) is None:
         raise ValueError(
             f"{who} returns {type(density).__name__}, whose entries depend on each other, so that a row cannot be "
             "left out: give each time a density of its own, and what rows share to the random effects."

@@ -35,6 +35,8 @@ def refuse_impossible(model: Model, subject: Subject, who: Any) -> None:
 def _refuse(model: Model, subject: Subject, who: Any) -> None:
     densities = as_dict(observation_density(model, eta_mean(model), subject))
     for name, density in sorted(densities.items()):
+        if density.event_shape:  # Gaussian, of all rows together
+            continue
         y = as_dict(subject.y)[name]
         exact = np.asarray(as_dict(subject.mask)[name])
         if subject.censored is not None:

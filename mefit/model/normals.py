@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logit
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpyro.distributions import transforms
 
 from .rows import with_own_batch
@@ -177,3 +178,43 @@ def unwrapped(density: dist.Distribution) -> dist.Distribution:
     while isinstance(density, dist.Independent | dist.ExpandedDistribution):
         density = density.base_dist
     return density
+
+
+# ---------------------------------------------------------------- rows that depend on each other
+
+
+class CorrelatedRows(NamedTuple):
+    """Gaussian rows of one subject that depend on each other, such as an autoregressive error."""
+
+    mean: Float[Array, " n"]
+    covariance: Float[Array, "n n"]
+
+    def seen(self, y: Array, mask: Bool[Array, " n"]) -> tuple[Array, Array, Array]:
+        """y, mean and Cholesky factor; rows that are not in the mask are y about y with variance 1, apart from all."""
+        both = mask[:, None] & mask[None, :]
+        lower = jnp.linalg.cholesky(jnp.where(both, self.covariance, jnp.eye(mask.size)))
+        return y, jnp.where(mask, self.mean, y), lower
+
+    def log_prob(self, y: Array, mask: Bool[Array, " n"]) -> Float[Array, ""]:
+        """log p of the rows in the mask: their marginal, which leaves the others out."""
+        y, mean, lower = self.seen(y, mask)
+        w = solve_triangular(lower, y - mean, lower=True)
+        log_det = jnp.sum(jnp.log(jnp.diagonal(lower)))
+        return -0.5 * (jnp.sum(mask) * jnp.log(2.0 * jnp.pi) + w @ w) - log_det
+
+    def sample(self, key: PRNGKeyArray, mask: Bool[Array, " n"]) -> Float[Array, " n"]:
+        """One draw of the rows in the mask."""
+        _, mean, lower = self.seen(jnp.zeros(mask.shape), mask)
+        return mean + lower @ jax.random.normal(key, mask.shape)
+
+
+def correlated_rows(density: dist.Distribution) -> CorrelatedRows | None:
+    """A Gaussian law of all rows together; None for a density with an entry a row, and for other laws."""
+    if len(density.event_shape) != 1 or density.batch_shape:
+        return None
+    law = gaussian_blocks(density)
+    if law is None:
+        return None
+    # The matrix that was given, where one was: of repeated times it may be singular, and its factor not a number.
+    given = vars(density).get("covariance_matrix") if isinstance(density, dist.MultivariateNormal) else None
+    return CorrelatedRows(law.mean, law.covariance if given is None else given)

@@ -7,7 +7,8 @@ import numpyro.distributions as dist
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Bool, Float
 
-from .normals import NormalRows, normal_rows, unwrapped
+from .moments import mean_of
+from .normals import NormalRows, correlated_rows, normal_rows, unwrapped
 from .rows import without_unseen_rows
 from .support import log_prob
 from .tails import log_between, log_of_interval
@@ -68,6 +69,8 @@ def certain_rows(density: dist.Distribution, shape: tuple[int, ...]) -> CertainR
     So does a proportional error where the prediction is 0; and a log-normal density of a prediction of 0, whose
     logarithm is minus infinity.
     """
+    if density.event_shape:  # Gaussian, of all rows together
+        return CertainRows(jnp.zeros(shape, bool), mean_of(density, "observations"), jnp.ones(shape))
     normal = normal_rows(density)
     inner = unwrapped(density)
     loc: Any = jnp.zeros(())
@@ -129,6 +132,14 @@ def log_observed(
     Source for responses below the limit of quantification: Beal (2001), J. Pharmacokinet. Pharmacodyn. 28, method M3;
     with 0 as the interval's lower end, M4.
     """
+    correlated = correlated_rows(density)
+    if correlated is not None:
+        if censored is not None:
+            raise ValueError(
+                f"{type(density).__name__} makes rows depend on each other, and censored responses need rows that are "
+                "independent given the random effects: give each row a density of its own."
+            )
+        return correlated.log_prob(y, mask)
     if censored is None or limit is None:
         return _log_exact(density, y, mask)
     cut = mask & (censored != 0)

@@ -44,8 +44,7 @@ class FO(_Linearised):
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         law = gaussian_effects(model)
         at, jacobian, _ = linearised(model, law.mean, subject)
-        value = gaussian_marginal(at.y - at.mean, jacobian, law.lower, at.variance, at.mask)
-        return no_modes(model, value + at.log_jacobian)
+        return no_modes(model, gaussian_marginal(at, at.y - at.mean, jacobian, law.lower))
 
 
 class FOCE(_Linearised):
@@ -77,12 +76,11 @@ class FOCE(_Linearised):
             model, subject = args
             typical = gaussian_moments(model, eta_mean(model), subject)
             here = gaussian_moments(model, eta, subject)
-            misfit = jnp.sum((here.y - here.mean) ** 2 / typical.variance)
-            return -0.5 * misfit + log_random_effects(model, eta)
+            misfit = typical.whitened(here.y - here.mean)
+            return -0.5 * misfit @ misfit + log_random_effects(model, eta)
 
         mode = self.newton(log_density, starting_points(self.newton, model), (model, subject))
         at, jacobian, _ = linearised(model, mode.eta, subject)
-        variance = gaussian_moments(model, law.mean, subject).variance
+        typical = gaussian_moments(model, law.mean, subject)
         residual = at.y - at.mean + jacobian @ (mode.eta - law.mean)
-        value = gaussian_marginal(residual, jacobian, law.lower, variance, at.mask) + at.log_jacobian
-        return Term(value, *mode, {})
+        return Term(gaussian_marginal(typical, residual, jacobian, law.lower), *mode, {})

@@ -285,3 +285,99 @@ def test_what_is_not_gaussian_is_not_taken_for_it(people):
         mf.log_likelihood(heavy, people, mf.FO())
     with pytest.raises(ValueError, match="TransformedDistribution, whose .* is not known in closed form"):
         mf.log_likelihood(Positive(a=1.0, b=0.5, sigma=0.4, spelling=None), people, mf.Laplace())
+
+
+# ---------------------------------------------------------------- all rows of a subject together
+
+
+def low_rank(mean, covariance):
+    """The same covariance as a diagonal and a factor of one column, where it has that form."""
+    shared = covariance[0, -1]
+    return dist.LowRankMultivariateNormal(
+        mean, jnp.sqrt(shared) * jnp.ones((mean.size, 1)), jnp.diagonal(covariance) - shared
+    )
+
+
+TOGETHER = {
+    "covariance": lambda mean, cov: dist.MultivariateNormal(mean, cov),
+    "precision": lambda mean, cov: dist.MultivariateNormal(mean, precision_matrix=jnp.linalg.inv(cov)),
+    "Cholesky factor": lambda mean, cov: dist.MultivariateNormal(mean, scale_tril=jnp.linalg.cholesky(cov)),
+    "low rank": low_rank,
+    "affine": lambda mean, cov: dist.TransformedDistribution(
+        dist.Normal(jnp.zeros(mean.size), 1.0).to_event(1), LowerCholeskyAffine(mean, jnp.linalg.cholesky(cov))
+    ),
+}
+
+
+class Whole(mf.Model):
+    """A line with two random effects, its rows together: of one variance, and sharing `shared`."""
+
+    a: Array = mf.real()
+    sigma: Array = mf.positive()
+    shared: Array = mf.real()
+    spelling: Callable | None = eqx.field(static=True)
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(2), jnp.array([0.7, 0.4]))
+
+    def observations(self, eta, subject):
+        mean = self.a + eta[0] + eta[1] * subject.time
+        if self.spelling is None:
+            return dist.Normal(mean, self.sigma)
+        cov = self.sigma**2 * jnp.eye(mean.size) + self.shared * (1.0 + 0.0 * subject.time[:, None] * subject.time)
+        return self.spelling(mean, cov)
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_rows_together_have_the_marginal_of_those_that_were_seen(name, people):
+    """Against SciPy, rows that are missing or padded left out; and without what is shared, against plain rows."""
+    model = Whole(a=0.8, sigma=0.5, shared=0.2, spelling=TOGETHER[name])
+    exact = 0.0
+    for subject in people:
+        t = np.asarray(subject.time)
+        design = np.stack([np.ones(t.size), t], axis=1)
+        cov = design @ np.diag([0.49, 0.16]) @ design.T + 0.25 * np.eye(t.size) + 0.2
+        exact += stats.multivariate_normal(np.full(t.size, 0.8), cov).logpdf(np.asarray(subject.y))
+    methods = (mf.FO(), mf.FOCE(), mf.Laplace()) if name in ("covariance", "low rank") else (mf.FO(),)
+    for method in methods:
+        assert mf.log_likelihood(model, people, method) == pytest.approx(exact, rel=1e-10), method
+    if name != "low rank":
+        alone = eqx.tree_at(lambda m: m.shared, model, jnp.zeros(()))
+        plain = mf.log_likelihood(Whole(a=0.8, sigma=0.5, shared=0.0, spelling=None), people, mf.FO())
+        assert mf.log_likelihood(alone, people, mf.FO()) == pytest.approx(plain, rel=1e-10)
+
+
+class Growing(Whole):
+    """An error that grows with the prediction, and with it the covariance of the rows."""
+
+    def observations(self, eta, subject):
+        mean = self.a + eta[0] + eta[1] * subject.time
+        sd = self.sigma * (1.0 + 0.3 * mean**2)
+        if self.spelling is None:
+            return dist.Normal(mean, sd)
+        return self.spelling(mean, jnp.outer(sd, sd) * jnp.eye(mean.size))
+
+
+def test_interaction_of_rows_together_is_that_of_rows(people):
+    together = Growing(a=0.8, sigma=0.3, shared=0.0, spelling=TOGETHER["covariance"])
+    apart = Growing(a=0.8, sigma=0.3, shared=0.0, spelling=None)
+    for method in (mf.FOCE(), mf.FOCE(interaction=False)):
+        exact = mf.log_likelihood(apart, people, method)
+        assert mf.log_likelihood(together, people, method) == pytest.approx(exact, rel=1e-10)
+
+
+def test_what_looks_at_rows_together(people):
+    model = Whole(a=0.8, sigma=0.5, shared=0.2, spelling=TOGETHER["covariance"])
+    many = people[[4] * 4000]
+    drawn = np.asarray(mf.simulate(model, many, jax.random.key(3)).subjects.y)[:, :3]
+    t = np.arange(3.0)
+    exact = 0.49 + 0.16 * np.outer(t, t) + 0.25 * np.eye(3) + 0.2
+    np.testing.assert_allclose(np.cov(drawn.T), exact, atol=0.1)
+    fit = mf.fit(model, people, mf.FO(), fixed=("sigma", "shared"), progress=False)
+    table = mf.residuals(fit)
+    one = table[table.ID == 4]
+    size = len(one)
+    t = np.arange(float(size))
+    cov = 0.49 + 0.16 * np.outer(t, t) + 0.25 * np.eye(size) + 0.2
+    whitened = np.linalg.solve(np.linalg.cholesky(cov), one.DV - float(fit.model.a))
+    np.testing.assert_allclose(one.CWRES, whitened, atol=1e-8)
