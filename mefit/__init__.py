@@ -30,7 +30,8 @@ from .curves import dynamics, networks, pk
 from .data.population import Population
 from .data.subject import Doses, Subject
 from .decisions.covariates import learn_effects, permutation_importance
-from .decisions.regimens import Regimens, exposure, regimen, simulate_regimens
+from .decisions.exposure import Noncompartmental, exposure, noncompartmental
+from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
 from .diagnosis.vpc import VPC, energy_distance, vpc

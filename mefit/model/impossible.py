@@ -129,11 +129,11 @@ def _certain_of(model: Model, population: Population, early: dict[str, Any]) -> 
     masks = as_dict(population.subjects.mask)
     found = {}
     for name, laid in as_dict(_laid(model, population.subjects)).items():
-        certain, place, scale = (np.asarray(part) for part in laid)
-        seen = np.asarray(masks[name]) & np.isfinite(scale)
-        least = _HAIR * np.max(np.where(seen, scale, 0.0), axis=1, keepdims=True)
-        lifted = early[name] & ~certain & (scale < least) & (np.abs(place) < least)
-        found[name] = _Certain(certain, lifted, place, scale)
+        rows = jax.tree.map(np.asarray, laid)
+        seen = np.asarray(masks[name]) & np.isfinite(rows.scale)
+        least = _HAIR * np.max(np.where(seen, rows.scale, 0.0), axis=1, keepdims=True)
+        lifted = early[name] & ~rows.certain & (rows.scale < least) & (np.abs(rows.value) < least)
+        found[name] = _Certain(rows.certain, lifted, rows.value, rows.scale)
     return found
 
 
