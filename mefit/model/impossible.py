@@ -14,6 +14,7 @@ from ..data.by_outcome import as_dict, as_given
 from ..data.choosing import only_seen
 from ..data.population import Population
 from ..data.subject import Subject
+from .categorical import is_categorical
 from .densities import eta_mean, observation_density
 from .model import Model
 from .outcomes import certain_rows
@@ -45,9 +46,10 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         wrong = impossible_response(density, y, exact)
         if wrong is not None:
             row, takes = wrong
+            counted = ", with categories counted from 0" if is_categorical(density) else ""
             raise ValueError(
                 f"the response{of_outcome} of subject {who} in its row {row + 1} is {float(y[row]):g}, "
-                f"and {takes}: correct or recode the data, with categories counted from 0, or choose another density."
+                f"and {takes}: correct or recode the data{counted}, or choose another density."
             )
         certain, place, _ = certain_rows(density, subject.time.shape)
         stuck = np.flatnonzero(exact & np.asarray(certain))
