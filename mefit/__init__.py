@@ -27,8 +27,9 @@ from .base.bfgs import BFGS
 from .base.compiling import keep_compiled
 from .base.newton import Newton
 from .curves import dynamics, networks, pk
+from .data.doses import Doses, PerDose
 from .data.population import Population
-from .data.subject import Doses, Subject
+from .data.subject import Subject
 from .decisions.covariates import learn_effects, permutation_importance
 from .decisions.exposure import Noncompartmental, exposure, noncompartmental
 from .decisions.regimens import Regimens, regimen, simulate_regimens

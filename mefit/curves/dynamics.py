@@ -5,12 +5,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ..data.subject import Doses, Subject
-from .integration import Events, Progress, Recurring, integrate, steady_state
-from .pk import steady_doses
+from ..data.doses import Doses, PerDose
+from ..data.subject import Subject
+from .dosing import Given, PerDoseOrNumber, Steady, given_doses, number_per_dose
+from .integration import Events, Inflow, Progress, Resets, integrate
+from .jumps import jumps_between_stops
 from .solvers import RK4, Kvaerno5, Solver, Tsit5
+from .steady import Recurring, steady_state
+from .trains import Train
 
 __all__ = ["RK4", "Kvaerno5", "Solver", "Tsit5", "solve"]
 
@@ -20,11 +25,14 @@ def solve(
     initial: ArrayLike | list | tuple,
     subject: Subject,
     *,
-    lag: ArrayLike = 0.0,
-    bioavailability: ArrayLike = 1.0,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     solver: Solver | None = None,
     time: ArrayLike | list | None = None,
     start: ArrayLike | None = None,
+    stops: ArrayLike | list | None = None,
 ) -> Float[Array, "n S"]:
     """The states y of  dy/dt = rhs(t, y) + infusions  at the subject's times; boluses are jumps of y:
 
@@ -34,40 +42,81 @@ def solve(
         amounts = mf.dynamics.solve(rhs, [0.0, 0.0], subject)        # (n, 2)
 
     A dose into compartment k adds F amount to state k (from 1) at its time + lag. With a duration it
-    enters from then on at the rate F amount / duration. At the very time of a dose the state is the
-    one just after it. A dose at steady state first sets the state to what the same dose, every
-    `interval` for ever before, has left; lag and duration must not be longer than the interval.
+    enters from then on at the rate F amount / duration; `mefit.curves.dosing` says what each kind
+    of record means. At the very time of a dose the state is the one just after it. A dose at steady
+    state first sets the state to what the same dose, every `interval` for ever before, has left. A
+    reset sets it to `initial`.
+
+    While a steady state is looked for, time runs on from the dose's record through one interval,
+    if the right-hand side is then the same again; if it is not, time stands still at the record, so
+    that covariates are those of the record.
 
     Args:
         rhs: the right-hand side in plain JAX, with parameters, covariates, networks from around it.
         initial: the S states at `start`, which may depend on parameters.
         subject: its `doses` are read, and its `time` unless `time` is given.
-        lag, bioavailability: a number for all doses, or one for each of the S compartments.
+        lag, bioavailability: a number for all doses, one for each of the S compartments, or where
+            they differ between doses `subject.at_doses(...)` or `mf.PerDose(...)`.
+        rate, duration: the same, of infusions that leave them to the model (RATE -1, -2).
         solver: `Tsit5()` unless given, `Kvaerno5()` where the system is stiff, or `RK4()`.
         time: times (m,) instead of `subject.time`, in any order.
         start: when `initial` holds, unless given the subject's first record. Earlier doses are lost.
+        stops: times (k,) at which an input of your own in `rhs` jumps, so that no step passes over
+            it. Records and doses are stops already.
 
     Returns:
         (n, S). Where the solver fails the states are NaN, so that a fit steps back from there.
 
     Raises:
         ValueError: outside of a compiled program, where a fit looks at its start, if the solver
-            fails or a dose goes into a missing compartment.
+            fails, there is no steady state, a dose goes into a missing compartment, or `rhs` jumps
+            where no step stops.
     """
     solver = solver or Tsit5()
     state = jnp.asarray(initial, float)
     doses = subject.doses
     times = subject.time if time is None else jnp.asarray(time, float)
     if start is None:
-        first_dose = jnp.min(jnp.where(doses.amount != 0, doses.time, jnp.inf), initial=jnp.inf)
+        first_dose = jnp.min(jnp.where(doses.real, doses.time, jnp.inf), initial=jnp.inf)
         start = jnp.minimum(first_dose, jnp.min(subject.time))
     flow = _flow(rhs)
-    inputs = _inputs(doses, state.size, lag, bioavailability)
-    events = _events(solver, flow, state, doses, inputs, times)
+    given = given_doses(
+        doses,
+        lag=_by_dose("lag", lag, doses, state.size),
+        share=_by_dose("bioavailability", bioavailability, doses, state.size),
+        rate=None if rate is None else _by_dose("rate", rate, doses, state.size),
+        duration=None if duration is None else _by_dose("duration", duration, doses, state.size),
+        function="mf.dynamics.solve",
+    )
+    inputs = _inputs(doses, given, state.size)
+    stops = None if stops is None else jnp.ravel(jnp.asarray(stops, float))
+    events = _events(solver, flow, state, given, inputs, times)._replace(stops=stops)
     end = integrate(solver, flow, jnp.asarray(start, float), state, events)
-    if not isinstance(end.out, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(end.out))):
-        raise ValueError(_why(solver, end, bool(jnp.any(inputs.lost)), state.size))
+    if not isinstance(end.out, jax.core.Tracer):
+        if not bool(jnp.all(jnp.isfinite(end.out))):
+            raise ValueError(_why(solver, end, inputs, events, state.size))
+        _refuse_jumps(flow, state, float(jnp.asarray(start)), events)
     return end.out
+
+
+def _refuse_jumps(flow: Callable[[Array, Array], Array], state: Array, start: float, events: Events) -> None:
+    """ValueError where the right-hand side jumps at times that no step stops at."""
+    known = [events.times, events.record, events.begin.first]
+    brought = jnp.sum(jnp.abs(events.jump)) + 1.0
+    if events.stops is not None:
+        known.append(events.stops)
+    if events.inflow is not None:
+        known.append(events.inflow.end.first)
+        brought = brought + jnp.max(jnp.abs(events.inflow.rate), initial=0.0)
+    stops = np.concatenate([np.ravel(np.asarray(times)) for times in known])
+    end = float(np.max(np.asarray(events.times), initial=start))
+    jumps = jumps_between_stops(flow, jnp.abs(state) + brought, start, end, stops)
+    if jumps.size:
+        told = ", ".join(f"{time:.6g}" for time in jumps[:6])
+        raise ValueError(
+            f"rhs jumps at time {told}, where no record and no dose is, and steps may pass over it: "
+            f"name such times, as in stops=[{told}]."
+        )
 
 
 def _flow(rhs: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Array]:
@@ -82,28 +131,40 @@ def _flow(rhs: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Array]
     return flow
 
 
+def _by_dose(name: str, value: PerDoseOrNumber, doses: Doses, size: int) -> Float[Array, " d"]:
+    """A number for each dose, from one for all, one for each of the compartments, or a `PerDose`."""
+    if not isinstance(value, PerDose):
+        by_compartment: Any = value
+        if jnp.shape(by_compartment) == (size,):
+            return _places(doses, size) @ jnp.asarray(by_compartment, float)
+    return number_per_dose(name, value, doses)
+
+
+def _places(doses: Doses, size: int) -> Float[Array, "d S"]:
+    return (doses.compartment[:, None] == jnp.arange(1, size + 1)).astype(float)
+
+
 class _Inputs(NamedTuple):
     """What d doses do to S states."""
 
-    delay: Float[Array, " d"]
     jump: Float[Array, "d S"]  # at once
-    rate: Float[Array, "d S"]  # in a unit of time, while an infusion runs
+    rate: Float[Array, "d S"] | None  # in a unit of time, while an infusion runs; None where none does
+    duration: Float[Array, " d"]
     lost: Bool[Array, " d"]  # whether it goes into a compartment that is no state
 
 
-def _inputs(doses: Doses, size: int, lag: ArrayLike, bioavailability: ArrayLike) -> _Inputs:
-    place = (doses.compartment[:, None] == jnp.arange(1, size + 1)).astype(float)
-    delay = place @ jnp.broadcast_to(jnp.asarray(lag, float), (size,))
-    share = place @ jnp.broadcast_to(jnp.asarray(bioavailability, float), (size,))
-    lost = (doses.amount != 0) & (place.sum(1) == 0)
-    amount = jnp.where(lost, jnp.nan, doses.amount * share)[:, None]
-    amount = amount * jnp.where(lost[:, None], 1.0, place)
-    lasting = (doses.duration > 0)[:, None]
-    duration = jnp.where(lasting, doses.duration[:, None], 1.0)
+def _inputs(doses: Doses, given: Given, size: int) -> _Inputs:
+    place = _places(doses, size)
+    lost = (place.sum(1) == 0) & doses.real
+    place = jnp.where(lost[:, None], jnp.nan, place)
+    amount = given.amount[:, None] * place
+    if given.infusions is None:
+        return _Inputs(jump=amount, rate=None, duration=jnp.zeros_like(given.amount), lost=lost)
+    rate = given.infusions.rate[:, None]
     return _Inputs(
-        delay=delay,
-        jump=jnp.where(lasting, 0.0, amount),
-        rate=jnp.where(lasting, amount / duration, 0.0),
+        jump=jnp.where(rate == 0, amount, 0.0),
+        rate=jnp.where(rate == 0, 0.0, rate * place),
+        duration=given.infusions.duration,
         lost=lost,
     )
 
@@ -112,63 +173,110 @@ def _events(
     solver: Solver,
     flow: Callable[[Array, Array], Array],
     state: Array,
-    doses: Doses,
+    given: Given,
     inputs: _Inputs,
     times: Array,
 ) -> Events:
     """What happens to the state, doses at steady state included."""
-    events = Events(
-        record=doses.time,
-        begin=doses.time + inputs.delay,
-        end=doses.time + inputs.delay + doses.duration,
-        jump=inputs.jump,
-        rate=inputs.rate,
-        times=times,
-    )
-    train = steady_doses(doses)
-    if train is None or doses.time.size == 0:
-        return events
-    interval, steady = train
+    begin = Train(given.record + given.lag)
+    inflow = None
+    if inputs.rate is not None:
+        rate = inputs.rate
+        if given.steady is not None:
+            # an infusion that ends at its record is in the state that it leaves
+            rate = jnp.where(given.steady.constant[:, None], 0.0, rate)
+        inflow = Inflow(end=begin.later(inputs.duration), rate=rate)
+    events = Events(record=given.record, turn=given.turn, begin=begin, jump=inputs.jump, inflow=inflow, times=times)
+    if given.steady is not None and given.record.size > 0:
+        left = _left_by_former(solver, flow, state, given, given.steady, inputs)
+        return _with_former(events, given, given.steady, inputs, left, state)
+    if given.resets is not None:
+        same = jnp.broadcast_to(state, inputs.jump.shape)
+        return events._replace(resets=Resets(given.resets, state=same, more=jnp.zeros_like(same)))
+    return events
+
+
+def _left_by_former(
+    solver: Solver,
+    flow: Callable[[Array, Array], Array],
+    state: Array,
+    given: Given,
+    steady: Steady,
+    inputs: _Inputs,
+) -> Float[Array, "d S"]:
+    """The state that each dose at steady state sets, or adds.
+
+    What is added is the difference that the dose makes, so that a baseline is not added again.
+    """
     recurring = Recurring(
-        steady=steady,
-        interval=interval,
-        begin=inputs.delay,
-        end=inputs.delay + doses.duration,
+        train=steady.train,
+        constant=steady.constant,
+        interval=steady.interval,
+        record=given.record,
+        begin=given.lag - jnp.floor(given.lag / steady.interval) * steady.interval,
+        duration=inputs.duration,
         jump=inputs.jump,
-        rate=inputs.rate,
+        rate=jnp.zeros_like(inputs.jump) if inputs.rate is None else inputs.rate,
     )
-    left = jax.vmap(lambda dose: steady_state(solver, flow, state, dose))(recurring)
-    return _with_former_doses(events, interval, steady, left)
+    without = recurring._replace(jump=0.0 * recurring.jump, rate=0.0 * recurring.rate)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), recurring, without)
+    one = jax.vmap(lambda dose: steady_state(solver, flow, state, dose))
+    with_dose, without_dose = jax.vmap(one)(both)
+    return jnp.where(steady.adds[:, None], with_dose - without_dose, with_dose)
 
 
-def _with_former_doses(events: Events, interval: Array, steady: Array, left: Array) -> Events:
+def _with_former(events: Events, given: Given, steady: Steady, inputs: _Inputs, left: Array, state: Array) -> Events:
     """The events of doses that may be at steady state: what those before them have left, and still
     add.
 
-    The dose before a steady one may still be running. It stands as a dose of its own, from the
-    record of the steady one on, for what is left of it.
+    Of the doses before a steady one some may still be running, and with a lag longer than the
+    interval some are still to come. They stand as a train of their own, from the record on.
     """
-    record = events.record
-    tail = Events(
-        record=record,
-        begin=record,
-        end=jnp.where(steady, jnp.maximum(record, events.end - interval), record),
-        jump=0.0 * events.jump,
-        rate=events.rate,
-        times=events.times,
+    whole = given.lag + inputs.duration
+    coming = jnp.floor(given.lag / steady.interval)
+    running = jnp.ceil(whole / steady.interval) - 1.0
+    former = jnp.where(inputs.duration > 0, jnp.maximum(running, coming), coming)
+    former = jax.lax.stop_gradient(jnp.where(steady.train, former, 0.0))
+    first = given.record + given.lag - former * steady.interval
+    both = jnp.concatenate
+    begin = Train(
+        first=both([events.begin.first, first]),
+        step=both([steady.interval, steady.interval]),
+        number=both([jnp.ones_like(former), former]),
     )
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), events, tail)
-    return both._replace(
-        times=events.times,
-        resets=jnp.concatenate([steady, jnp.zeros_like(steady)]),
-        left=jnp.concatenate([left, left]),
+    inflow = events.inflow
+    if inflow is not None:
+        twice = both([inputs.duration, inputs.duration])
+        inflow = Inflow(end=begin.later(twice), rate=both([inflow.rate, inflow.rate]))
+    acts = steady.train | steady.constant
+    none = jnp.zeros_like(acts)
+    replaces = none if given.resets is None else given.resets
+    there = jnp.where((acts & ~steady.adds)[:, None], left, state)
+    more = jnp.where((acts & steady.adds)[:, None], left, 0.0)
+    return events._replace(
+        record=both([events.record, events.record]),
+        turn=both([events.turn, events.turn]),
+        begin=begin,
+        jump=both([events.jump, events.jump]),
+        inflow=inflow,
+        resets=Resets(both([replaces, none]), state=both([there, there]), more=both([more, 0.0 * more])),
     )
 
 
-def _why(solver: Solver, end: Progress, misplaced: bool, size: int) -> str:
+def _has_gaps(resets: Resets) -> bool:
+    return not bool(jnp.all(jnp.isfinite(resets.state)) & jnp.all(jnp.isfinite(resets.more)))
+
+
+def _why(solver: Solver, end: Progress, inputs: _Inputs, events: Events, size: int) -> str:
     """Why an integration has failed, and what to do."""
-    if misplaced:
+    if bool(jnp.any(inputs.lost)):
         return f"a dose goes into a compartment beyond the {size} states of the system: give `initial` one for each."
+    if events.resets is not None and _has_gaps(events.resets):
+        return (
+            "there is no steady state for a dose that is marked to be at one (SS): more is given in an interval "
+            "than the system can lose, or a state only grows, such as an area. Look at the parameters, or "
+            "write the doses one by one."
+        )
     name = type(solver).__name__
     reached = f"{float(end.time):.4g}"
     if isinstance(solver, RK4):

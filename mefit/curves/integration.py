@@ -15,26 +15,41 @@ import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .solvers import Solver
+from .trains import Train
 
+MOST_FORMER = 40  # doses before those at steady state that may still be to come, or still run
 _CHUNK = 8  # steps between two looks at whether all subjects of a batch have arrived
-_PERIODS = 8  # Newton steps to a steady state: one where the system is linear
+
+
+class Resets(NamedTuple):
+    """Records (d,) that set the state, or add to it."""
+
+    replaces: Bool[Array, " d"]  # whether it does away with the state, and with all doses before it
+    state: Float[Array, "d S"]  # what it sets the state to, if so
+    more: Float[Array, "d S"]  # what it adds to the state at its record
+
+
+class Inflow(NamedTuple):
+    """What d doses add in a unit of time, from when they enter on."""
+
+    end: Train  # until when; a dose's own beginning where it is no infusion
+    rate: Float[Array, "d S"]
 
 
 class Events(NamedTuple):
     """What happens to the state: d doses into S states, and the n times asked for."""
 
     record: Float[Array, " d"]  # the time a dose is written at
-    begin: Float[Array, " d"]  # when it enters: its lag later
-    end: Float[Array, " d"]  # when its infusion ends; `begin` where it has none
+    turn: Int[Array, " d"]  # its place in the order of the records
+    begin: Train  # when it enters: its lag later
     jump: Float[Array, "d S"]  # what it adds to the state at once, at `begin`
-    rate: Float[Array, "d S"]  # what it adds in a unit of time, from `begin` to `end`
     times: Float[Array, " n"]  # at which the state is asked for, in any order
-    # at steady state; None where no dose is
-    resets: Bool[Array, " d"] | None = None  # whether the dose sets the state at its record
-    left: Float[Array, "d S"] | None = None  # the state that it sets
+    inflow: Inflow | None = None  # None where no dose is an infusion
+    resets: Resets | None = None  # None where no record can be one
+    stops: Float[Array, " k"] | None = None  # where the right-hand side may jump
 
 
 class Progress(NamedTuple):
@@ -42,9 +57,10 @@ class Progress(NamedTuple):
 
     time: Float[Array, ""]
     state: Float[Array, " S"]
+    highest: Float[Array, " S"]  # the largest size that each state has had
     dosed: Float[Array, ""]  # up to when doses have been seen to
     seen: Float[Array, ""]  # up to when the times asked for have been
-    reset: Float[Array, ""]  # the record of the last dose that set the state
+    reset: Int[Array, ""]  # the turn of the last record that did away with what was before
     plan: Float[Array, ""]  # the solver's
     out: Any = None  # at the end, the states (n, S) at the times asked for
 
@@ -56,29 +72,75 @@ class _Course:
     solver: Solver
     rhs: Callable[[Array, Array], Array]
     events: Events
-    switches: Array  # when a dose begins, ends or sets the state, then infinity
-    switches_fixed: Array  # the same without a derivative, and so are all below
-    begin: Array
-    end: Array
     record: Array
     times: Array
     last: Array  # of the times asked for
     span: Array  # from the start to the last
+    size: Array  # the largest number among the initial states and what doses bring
     ordered: Array  # the times asked for, sorted
     distinct: Array  # whether each of those differs from the one before
 
-    def arrive(self, state: Array, reset: Array, after: Array, now: Array) -> tuple[Array, Array]:
-        """State and last reset, once the doses of the times in (after, now] are seen to."""
+    def begin(self, state: Array, now: Array) -> tuple[Array, Array]:
+        """State and last reset, once the doses of the very start are seen to; earlier ones are lost."""
+        before = self.events.begin.passed_before(now)
+        nothing_yet = jnp.asarray(-1, self.events.turn.dtype)
+        return self._arrive(state, nothing_yet, before, self.record == now, now)
+
+    def arrive(self, p: Progress, state: Array, now: Array) -> tuple[Array, Array]:
+        """State and last reset, once the doses of the times since `p` up to now are seen to."""
+        due = (p.dosed < self.record) & (self.record <= now)
+        return self._arrive(state, p.reset, self.events.begin.passed(p.dosed), due, now)
+
+    def _arrive(self, state: Array, reset: Array, before: Array, due: Array, now: Array) -> tuple[Array, Array]:
         events = self.events
-        if events.resets is not None and events.left is not None:
-            due = events.resets & (after < self.record) & (self.record <= now)
-            latest = jnp.max(jnp.where(due, self.record, -jnp.inf), initial=-jnp.inf)
-            sets = due & (self.record == latest)
-            there = jnp.sum(jnp.where(sets[:, None], events.left, 0.0), 0)
-            state = jnp.where(jnp.any(due), there, state)
+        if events.resets is not None:
+            replaces = due & events.resets.replaces
+            latest = jnp.max(jnp.where(replaces, events.turn, -1), initial=-1)
+            sets = replaces & (events.turn == latest)
+            there = jnp.sum(jnp.where(sets[:, None], events.resets.state, 0.0), 0)
+            state = jnp.where(jnp.any(replaces), there, state)
             reset = jnp.maximum(reset, latest)
-        given = (after < self.begin) & (self.begin <= now) & (self.record >= reset)
-        return state + jnp.sum(jnp.where(given[:, None], events.jump, 0.0), 0), reset
+            adds = due & (events.turn >= reset)
+            state = state + jnp.sum(jnp.where(adds[:, None], events.resets.more, 0.0), 0)
+        entered = events.begin.passed(now) - before
+        entered = jnp.where(events.turn >= reset, entered, 0.0)[:, None]
+        return state + jnp.sum(jnp.where(entered > 0, entered * events.jump, 0.0), 0), reset
+
+    def inflow(self, p: Progress) -> Array:
+        """What the infusions that run add to the states in a unit of time."""
+        inflow = self.events.inflow
+        if inflow is None:
+            return jnp.zeros_like(p.state)
+        running = self.events.begin.passed(p.dosed) - inflow.end.passed(p.dosed)
+        # Infusions from before a record at steady state are in its state until then.
+        counts = (self.events.turn >= p.reset) & (self.record <= p.dosed)
+        running = jnp.where(counts, running, 0.0)[:, None]
+        return jnp.sum(jnp.where(running > 0, running * inflow.rate, 0.0), 0)
+
+    def inside(self, opening: Array, closing: Array) -> Callable[[Array], Array]:
+        """Times as a step from opening to closing sees them: what jumps at a stop, such as a
+        covariate, jumps before a step or after it.
+        """
+        hair = 4e-16 * jnp.maximum(jnp.maximum(jnp.abs(opening), jnp.abs(closing)), self.span)
+
+        def seen(t):
+            within = jnp.clip(t, opening + hair, closing - hair)
+            return t + stop_gradient(within - t)
+
+        return seen
+
+    def following(self, now: Array) -> Array:
+        """The next time at which something happens to the state, infinite where nothing does."""
+        events = self.events
+        coming = [events.begin.following(now)]
+        if events.inflow is not None:
+            coming.append(events.inflow.end.following(now))
+        if events.resets is not None:
+            coming.append(jnp.where(self.record > now, events.record, jnp.inf))
+        if events.stops is not None:
+            coming.append(jnp.where(events.stops > now, events.stops, jnp.inf))
+        later = jnp.concatenate([*coming, jnp.full(1, jnp.inf)])
+        return later[jnp.argmin(stop_gradient(later))]
 
     def going(self, p: Progress) -> Array:
         """Whether there is a way to go, and steps of a length to go it."""
@@ -90,25 +152,31 @@ class _Course:
         The row is that of the distinct times, or beyond all rows where the step does not arrive at
         one.
         """
-        on = (self.begin <= p.dosed) & (p.dosed < self.end) & (self.record >= p.reset)
-        rate = jnp.sum(jnp.where(on[:, None], self.events.rate, 0.0), 0)
+        rate = self.inflow(p)
         next_time = jnp.min(jnp.where(self.times > p.seen, self.times, jnp.inf))
-        later = jnp.where(self.switches_fixed > p.dosed, self.switches_fixed, jnp.inf)
-        which = jnp.argmin(later)
-        dose_first = later[which] <= next_time
-        stop = jnp.where(dose_first, self.switches[which], next_time)
+        switch = self.following(p.dosed)
+        dose_first = stop_gradient(switch) <= next_time
+        stop = jnp.where(dose_first, switch, next_time)
         stop = jnp.where(p.seen < self.last, stop, p.time)  # never infinite
         h, hit = self.solver.length(p.plan, stop - p.time)
-        new, error = self.solver.formula(lambda t, y: self.rhs(t, y) + rate, p.time, p.state, h)
-        constants = stop_gradient((p.plan, h, hit, p.state, new, error))
+        inside = self.inside(stop_gradient(p.time), stop_gradient(stop))
+
+        def rhs(t, y):
+            return self.rhs(inside(t), y) + rate
+
+        floor = self.solver.floor(p.highest, self.size)
+        new, error = self.solver.formula(rhs, p.time, p.state, h, stop_gradient(floor))
+        constants = stop_gradient((p.plan, h, hit, p.state, new, error, floor))
         accepted, plan = self.solver.judge(*constants)
         at_dose = accepted & hit & dose_first
         at_time = accepted & hit & ~dose_first
         now = stop_gradient(stop)
-        given, reset = self.arrive(new, p.reset, p.dosed, now)
+        given, reset = self.arrive(p, new, now)
+        state = jnp.where(at_dose, given, jnp.where(accepted, new, p.state))
         moved = Progress(
             time=jnp.where(accepted, jnp.where(hit, stop, p.time + h), p.time),
-            state=jnp.where(at_dose, given, jnp.where(accepted, new, p.state)),
+            state=state,
+            highest=jnp.maximum(p.highest, jnp.abs(stop_gradient(state))),
             dosed=jnp.where(at_dose, now, p.dosed),
             seen=jnp.where(at_time, now, p.seen),
             reset=jnp.where(at_dose, reset, p.reset),
@@ -139,29 +207,43 @@ class _Course:
             return jax.lax.cond(any_going, steps, lambda same: same, carry), None
 
         rows = jnp.full((self.times.size, progress.state.size), jnp.nan)
-        most = self.solver.most(self.switches.size + self.times.size)
+        most = self.solver.most(self._switches + self.times.size)
         carry, _ = jax.lax.scan(chunk, (progress, rows), None, length=math.ceil(most / _CHUNK))
         return carry
 
+    @property
+    def _switches(self) -> int:
+        """How many times at which something happens to the state there may be."""
+        events = self.events
+        doses = events.record.size + (0 if events.begin.step is None else MOST_FORMER)
+        records = 0 if events.resets is None else events.record.size
+        stops = 0 if events.stops is None else events.stops.size
+        each = 1 if events.inflow is None else 2
+        return each * doses + records + stops + 1
 
-def _course(solver: Solver, rhs: Callable[[Array, Array], Array], start: Array, events: Events) -> _Course:
-    sets = [] if events.resets is None else [events.record]
-    switches = jnp.concatenate([events.begin, events.end, *sets, jnp.full(1, jnp.inf)])
+
+def _course(
+    solver: Solver, rhs: Callable[[Array, Array], Array], start: Array, state: Array, events: Events
+) -> _Course:
     times = stop_gradient(events.times)
     last = jnp.max(times, initial=-jnp.inf)
     ordered = jnp.sort(times)
+    brought = [state, events.jump.ravel()]
+    if events.inflow is not None:
+        lasts = (events.inflow.end.first - events.begin.first)[:, None]
+        brought.append((events.inflow.rate * lasts).ravel())
+    if events.resets is not None:
+        brought += [events.resets.state.ravel(), events.resets.more.ravel()]
+    sizes = jnp.abs(stop_gradient(jnp.concatenate(brought)))
     return _Course(
         solver=solver,
         rhs=rhs,
         events=events,
-        switches=switches,
-        switches_fixed=stop_gradient(switches),
-        begin=stop_gradient(events.begin),
-        end=stop_gradient(events.end),
         record=stop_gradient(events.record),
         times=times,
         last=last,
         span=jnp.maximum(last - stop_gradient(start), 1e-300),
+        size=jnp.max(sizes, initial=0.0, where=jnp.isfinite(sizes)),
         ordered=ordered,
         distinct=jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])[: times.size],
     )
@@ -174,12 +256,13 @@ def integrate(
 
     Times before the start have the state given; those at the start the one after the doses of then.
     """
-    course = _course(solver, rhs, start, events)
+    course = _course(solver, rhs, start, state, events)
     here = stop_gradient(start)
-    dosed, reset = course.arrive(state, -jnp.asarray(jnp.inf), here - 1e-9, here)
+    dosed, reset = course.begin(state, here)
     progress = Progress(
         time=start,
         state=dosed,
+        highest=jnp.maximum(jnp.abs(stop_gradient(state)), jnp.abs(stop_gradient(dosed))),
         dosed=here,
         seen=here,
         reset=reset,
@@ -190,50 +273,3 @@ def integrate(
     moment = course.times[:, None]
     later = jnp.where(moment == here, dosed, rows[row])
     return arrived._replace(out=jnp.where(moment < here, state, later))
-
-
-class Recurring(NamedTuple):
-    """A dose that is given every `interval` for ever, in times since its record."""
-
-    steady: Bool[Array, ""]  # whether it is: other doses may stand beside it
-    interval: Float[Array, ""]
-    begin: Float[Array, ""]
-    end: Float[Array, ""]
-    jump: Float[Array, " S"]
-    rate: Float[Array, " S"]
-
-
-def steady_state(solver: Solver, rhs: Callable[[Array, Array], Array], state: Array, dose: Recurring) -> Array:
-    """The state at a dose's record that returns after one interval.
-
-    Newton's method on the map over an interval, from `state`. NaN where it has not settled, and
-    where lag or duration are longer than the interval.
-    """
-    record = jnp.zeros_like(dose.interval)
-    wrapped = jnp.maximum(dose.end - dose.interval, 0.0)  # of the dose before, still running
-    events = Events(
-        record=jnp.stack([record, record]),
-        begin=jnp.stack([dose.begin, record]),
-        end=jnp.stack([dose.end, wrapped]),
-        jump=jnp.stack([dose.jump, 0 * dose.jump]),
-        rate=jnp.stack([dose.rate, dose.rate]),
-        times=dose.interval[None],
-    )
-
-    def period(y):
-        return integrate(solver, rhs, jnp.zeros(()), y, events).out[0]
-
-    def period_twice(y):
-        after = period(y)
-        return after, after
-
-    def newton(y, _):
-        jacobian, after = jax.jacfwd(period_twice, has_aux=True)(y)
-        slope = jnp.where(dose.steady, jnp.eye(y.size) - jacobian, jnp.eye(y.size))
-        return y + jnp.linalg.solve(slope, jnp.where(dose.steady, after - y, 0.0)), None
-
-    settled, _ = jax.lax.scan(newton, state, None, length=_PERIODS)
-    change = jnp.max(jnp.abs(period(settled) - settled))
-    unsettled = change > 1e-6 * jnp.max(jnp.abs(settled)) + 1e-9
-    too_long = (dose.begin > dose.interval) | (dose.end - dose.begin > dose.interval)
-    return jnp.where(dose.steady & (unsettled | too_long), jnp.nan, settled)

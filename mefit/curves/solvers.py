@@ -5,8 +5,10 @@ steps, which keeps a plan (one number) from step to step:
 
 - `begin(span)` makes the first plan for an integration over `span`;
 - `length(plan, gap)` is the length of the next step, and whether it arrives at the stop `gap` away;
-- `judge(plan, h, hit, y, new, error)` says whether a step from `y` to `new` is accepted, and the
-  plan after it;
+- `floor(highest, size)` is the error allowed to each state where it is zero, from the highest value
+  that it has had and the size of all that enters;
+- `judge(plan, h, hit, y, new, error, floor)` says whether a step from `y` to `new` is accepted, and
+  the plan after it;
 - `most(stops)` is how many steps an integration with so many stops may take.
 
 The formulas are Diffrax's.
@@ -17,6 +19,10 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
+# The error allowed where a state is near zero: this part of the highest value that it has had, and
+# of the largest dose or initial state, for a state that begins at zero.
+_OF_STATE = 1e-11
+_OF_ALL = 1e-14
 _CLOSE = 1.0000001  # a stop a rounding error beyond the step is reached by it
 
 
@@ -29,7 +35,7 @@ class _Adaptive(eqx.Module):
     """
 
     rtol: float = 1e-7
-    atol: float = 1e-9
+    atol: float | None = None
     max_steps: int = 1000
     # of all the time; where the slope is not finite no step is short enough
     shortest: ClassVar[float] = 1e-13
@@ -41,8 +47,13 @@ class _Adaptive(eqx.Module):
         hit = gap <= _CLOSE * plan
         return jnp.where(hit, gap, plan), hit
 
-    def judge(self, plan, h, hit, y, new, error):
-        scale = self.atol + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
+    def floor(self, highest, size):
+        if self.atol is not None:
+            return jnp.full_like(highest, self.atol)
+        return _OF_STATE * highest + _OF_ALL * size + jnp.finfo(float).tiny
+
+    def judge(self, plan, h, hit, y, new, error, floor):
+        scale = floor + self.rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
         ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
         better = jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5.0)
         factor = jnp.where(jnp.isfinite(ratio), better, 0.2)
@@ -58,13 +69,14 @@ class _Adaptive(eqx.Module):
 class Tsit5(_Adaptive):
     """Tsitouras's explicit method of order 5, for systems that are not stiff.
 
-    The error of each step stays within `atol` + `rtol` |state|. An integration is given up after
+    The error of each step stays within `rtol` |state| + `atol`; where `atol` is not given it follows
+    the sizes of states and doses, so that no unit matters. An integration is given up after
     `max_steps` steps, and 20 more for each dose and time.
 
     Source: Tsitouras (2011), Comput. Math. Appl. 62.
     """
 
-    def formula(self, rhs, t, y, h):
+    def formula(self, rhs, t, y, h, floor):
         import diffrax  # here and not above, where it would be a sixth of the time that `import mefit` takes
 
         tableau = diffrax.Tsit5.tableau
@@ -84,13 +96,14 @@ class Kvaerno5(_Adaptive):
     Source: Kvaerno (2004), BIT Numer. Math. 44.
     """
 
-    def formula(self, rhs, t, y, h):
+    def formula(self, rhs, t, y, h, floor):
         import diffrax
         import optimistix
 
         # With Diffrax's default, VeryChord, Robertson's problem takes 15 times as many steps: most
         # do not converge.
-        newton: Any = optimistix.Newton(rtol=self.rtol, atol=self.atol)
+        lowest: Any = jnp.min(floor)
+        newton: Any = optimistix.Newton(rtol=self.rtol, atol=lowest)
         method = diffrax.Kvaerno5(scan_kind="bounded", root_finder=newton)
         term = diffrax.ODETerm(lambda t, y, args: rhs(t, y))
         memory = method.init(term, t, t + h, y, None)  # type: ignore[arg-type]
@@ -110,7 +123,7 @@ class RK4(eqx.Module):
     steps: int = 20
     shortest: ClassVar[float] = 0.0
 
-    def formula(self, rhs, t, y, h):
+    def formula(self, rhs, t, y, h, floor):
         first = rhs(t, y)
         second = rhs(t + h / 2, y + h / 2 * first)
         third = rhs(t + h / 2, y + h / 2 * second)
@@ -123,7 +136,10 @@ class RK4(eqx.Module):
     def length(self, plan, gap):
         return gap / plan, plan < 1.5
 
-    def judge(self, plan, h, hit, y, new, error):
+    def floor(self, highest, size):
+        return jnp.zeros_like(highest)
+
+    def judge(self, plan, h, hit, y, new, error, floor):
         return jnp.asarray(True), jnp.where(hit, float(self.steps), plan - 1.0)
 
     def most(self, stops):

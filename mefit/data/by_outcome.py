@@ -7,11 +7,33 @@ takes it away again.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
 
 UNNAMED = ""
+
+
+@runtime_checkable
+class _WithOutcomes(Protocol):
+    """What knows the names of its outcomes, such as a population."""
+
+    @property
+    def outcomes(self) -> tuple[str, ...]: ...
+
+
+_Known = TypeVar("_Known", bound=_WithOutcomes)
+
+
+def one_outcome(population: _Known) -> _Known:
+    """The population itself; ValueError where it has several outcomes, for what looks at one."""
+    names = population.outcomes
+    if names:
+        raise ValueError(
+            f"There are several outcomes ({', '.join(names)}), and this looks at one: "
+            f"take one by fit.outcome({names[0]!r}), or of data alone by population.outcome({names[0]!r})."
+        )
+    return population
 
 
 def as_dict(x: Any) -> dict[str, Any]:

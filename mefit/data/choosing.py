@@ -1,4 +1,4 @@
-"""Some of the rows or responses of subjects that have a leading axis."""
+"""Some of the subjects, rows or responses of subjects that have a leading axis."""
 
 import dataclasses
 import operator
@@ -14,12 +14,30 @@ from .by_outcome import as_dict
 from .subject import Subject
 
 
+def positions(key: Any, size: int) -> Any:
+    """The position of one subject, or an array of those of several, among `size` of them.
+
+    Raises:
+        IndexError: a position out of range, or a choice of nobody.
+    """
+    try:
+        chosen = np.arange(size)[key]
+    except IndexError as error:
+        raise IndexError(
+            f"Position {key} is not in this population of {size}; count from 0 to {size - 1} "
+            "(positions are not ids: see population.ids)."
+        ) from error
+    if np.ndim(chosen) and np.size(chosen) == 0:
+        raise IndexError("This choice leaves no subject; a population needs at least one.")
+    return chosen
+
+
 def one_subject(padded: Subject) -> Subject:
     """A subject without padding: its real rows, and the doses that it was given. Arrays are
     NumPy's.
     """
     own = padded.with_rows(lambda x: x[padded.real] if x.ndim else x)
-    given = padded.doses.amount != 0
+    given = padded.doses.real
     return dataclasses.replace(own, doses=jax.tree.map(lambda x: jnp.asarray(x[given]), own.doses))
 
 

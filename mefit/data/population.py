@@ -8,7 +8,7 @@ which were seen, so that whatever is written for one subject runs for all of the
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -19,24 +19,19 @@ import pandas as pd
 from jaxtyping import ArrayLike
 
 from . import written
-from .by_outcome import as_dict, each_outcome
-from .choosing import one_subject, only_rows, only_seen
-from .reading.frames import ColumnNames, read_frame
-from .reading.reader import Reader
+from .by_outcome import as_dict
+from .by_outcome import one_outcome as one_outcome
+from .changing import until, with_doses, with_responses, without_censored
+from .choosing import one_subject, only_rows, positions
+from .doses import Doses
+from .joining import refuse_unlike
+from .reading.frames import read_frame
+from .reading.ignored import refuse_ids_like_remarks
+from .reading.options import Choices, ColumnNames
+from .reading.reader import Codes, Reader
 from .reading.text import read_text
-from .subject import Doses, Subject
+from .subject import Subject
 from .written import Notes, Report
-
-
-def one_outcome(population: "Population") -> "Population":
-    """The population itself; ValueError where it has several outcomes, for what looks at one."""
-    names = population.outcomes
-    if names:
-        raise ValueError(
-            f"There are several outcomes ({', '.join(names)}), and this looks at one: "
-            f"take one by fit.outcome({names[0]!r}), or of data alone by population.outcome({names[0]!r})."
-        )
-    return population
 
 
 class Population(eqx.Module):
@@ -70,6 +65,13 @@ class Population(eqx.Module):
         outcome: str = "DVID",
         occasion: str = "OCC",
         covariates: str | Sequence[str] | Mapping[str, str] = (),
+        codes: Codes | None = None,
+        date: str | None = None,
+        date_order: str | None = None,
+        negative_times: bool = False,
+        lloq: float | int | None = None,
+        backfill: bool = False,
+        drop_unobserved: bool = False,
         time_label: str | None = None,
         y_label: str | None = None,
         **csv: Any,
@@ -81,29 +83,47 @@ class Population(eqx.Module):
 
         - Rows: EVID is 0 (observation), 1 (dose) or 2 (neither: a time at which covariates are
           known). Without EVID a row with a positive amount is a dose. An empty response, or MDV of
-          1, is missing: kept and masked.
-        - Times: numbers; or clock times (hh:mm), beside a column DATE (year-month-day) where they
-          pass midnight; or dates with clock times: these become hours since the subject's first
-          record. `time=None` numbers the rows.
-        - Doses: infusions come from `duration` (or DUR), or as amount / RATE. ADDL and II become
-          doses of their own; SS of 1 is kept as `doses.steady_state`, with II as `doses.interval`.
-          At one and the same time a dose comes before an observation.
+          1, is missing: kept and masked. Several observations of one thing at the same time, as two
+          assays of one sample, are as many rows. Rows with a C in a first column C are left out.
+        - Times: numbers; or clock times (hh:mm), by the day in a column DATE, DAT1, DAT2, DAT3 or
+          DAY, or the one that `date` names; or dates with clock times: these become hours since the
+          subject's first record. Dates are year-month-day, or in the order that NONMEM's DAT1
+          (dmy), DAT2 (ymd) and DAT3 (ydm) promise, or in the only one possible; `date_order` ("mdy",
+          "dmy", "ymd", "ydm") says which. Years of two digits are 1951 to 2050. Where `date` names a
+          column, numbers as times are hours of its days. `time=None` numbers the rows.
+        - Doses: infusions come from `duration` (or DUR), or from RATE, which is then kept (-1 and -2
+          leave rate and duration to the model). ADDL and II become doses of their own; SS of 1 or 2
+          is `doses.steady_state`, II `doses.interval`; EVID 3 and 4 are `doses.reset`, after which
+          a clock may start again. At one and the same time a dose comes before an observation.
         - Outcomes: several where `outcome` (DVID) has several values, which are their names;
           `y={"pk": 1, "pd": 2}` names them otherwise, and `y={"pk": "CONC", "pd": "EFFECT"}` reads
           a column each.
         - Censoring: CENS 1 means below DV, -1 above DV, and LIMIT is the other end of an interval.
-          BLQ 1 means below the limit in LLOQ or LIMIT, or in DV itself.
+          BLQ (BQL, BLOQ) 1 means below the limit in LLOQ (LOQ), in LIMIT, or in `lloq`. The limit
+          takes the place of a DV that is empty or 0; where it is 0 indeed, as of logarithms,
+          `lloq=0` says so.
         - `covariates` lists columns, or maps the names that a model uses to columns; one that is
           constant within every subject becomes a scalar. A missing value is the last one before it,
           carried forward. Where a dose changes one, its time is kept as a row without a response.
         - Occasions: a column OCC becomes the covariate "occasion", counted from 0; a model with
           inter-occasion variability picks `eta[1 + subject.covariates["occasion"].astype(int)]`,
           one random effect an occasion.
+        - Ids keep their type: an int, or a text of any spelling.
+
+        What would be a guess is refused, unless an option says what to do:
+
+        - `codes={"CMT": {"depot": 1}, "EVID": {101: 1}, "SEX": {"F": 1, "M": 0}}` gives the number
+          that a word or another code stands for, by column; None is missing, as for -99.
+        - `negative_times=True` keeps times below 0, as of samples before the first dose.
+        - `backfill=True` gives a covariate that is missing in a subject's first rows the first
+          value after them.
+        - `drop_unobserved=True` leaves out subjects without an observation.
 
         Raises:
             ValueError: one sentence with subject, row (1 is the first row of data), column and
-                remedy, where something is missing, unsorted, apart, twice, negative, infinite, text
-                in place of a number, or a code (EVID, MDV, CENS, SS, RATE) that is not read.
+                remedy, where something is missing, unsorted, apart, negative, infinite, text in
+                place of a number, a dose twice, a code (EVID, MDV, CENS, SS, RATE) that is not
+                read, a date in more than one possible order, or a limit that nothing tells.
         """
         names = ColumnNames(
             id=id,
@@ -116,35 +136,56 @@ class Population(eqx.Module):
             occasion=occasion,
             covariates=covariates,
         )
-        return cls._read(Reader(df, **csv), names, time_label, y_label)
-
-    @classmethod
-    def _read(cls, reader: Reader, names: ColumnNames, time_label: str | None, y_label: str | None) -> "Population":
-        subjects, ids, notes = read_frame(reader, names)
+        choices = Choices(
+            date=date,
+            date_order=date_order,
+            negative_times=negative_times,
+            lloq=lloq,
+            backfill=backfill,
+            drop_unobserved=drop_unobserved,
+        )
+        subjects, ids, notes = read_frame(Reader(df, codes=codes, **csv), names, choices)
         outcomes = ", ".join(subjects.y) if isinstance(subjects.y, dict) else str(names.y)
         return cls(
             subjects=subjects,
             ids=ids,
-            time_label=time_label or names.time or "row",
+            time_label=time_label or time or "row",
             y_label=y_label or outcomes,
             notes=Notes(notes),
         )
 
     @classmethod
-    def read_csv(cls, path: str | os.PathLike, *, id: str = "ID", **options: Any) -> "Population":
-        """Read a text file: the same columns, conventions and options as `from_frame`.
+    def read_csv(
+        cls,
+        path: str | os.PathLike,
+        *,
+        id: str = "ID",
+        ignore: str | None = None,
+        decimal: str | None = None,
+        **options: Any,
+    ) -> "Population":
+        """Read a text file, or one that gzip has compressed: the same columns, conventions and
+        options as `from_frame`.
 
-        Cells are separated by tabs, semicolons, commas or spaces, whichever the header has. Lines
-        that begin with #, and lines whose first cell is C (or begins with C and a space) in a file
-        of numbers, are comments. A decimal comma is read where the comma is not what separates the
-        cells.
+        Cells are separated by tabs, semicolons, commas or spaces, whichever the header has, or by
+        what a first line `sep=;` says. Ids are whole numbers where all of them are, and text as it
+        is written where a number would lose something of it, as of 007, or of 1.1 beside 1.10.
+
+        Lines that begin with # or @, and lines whose first cell is C (or begins with C and a space)
+        in a file of numbers, are comments. `ignore` is NONMEM's: "@" leaves out lines that begin
+        with a letter, "#" none but comments, any other text those that begin with it.
+
+        A decimal comma is read where the comma is not what separates the cells, and where one of
+        them at least cannot set thousands apart, as in 0,5. Where all may, as in 1,000 or, beside
+        semicolons, 1.000, `decimal` says which mark is decimal, "," or ".".
 
         Raises:
             ValueError: as `from_frame`, with the line of the file in place of the row; and where a
-                line has more or fewer cells than the header, or decimal commas and decimal points
-                are mixed.
+                line has more or fewer cells than the header, begins with a letter while ids are
+                numbers, where decimal commas and decimal points are mixed, or all may set thousands
+                apart.
         """
-        df, lines, notes = read_text(path, id)
+        df, lines, notes = read_text(path, id, ignore, decimal)
         return cls.from_frame(df, id=id, lines=lines, notes=notes, **options)
 
     @classmethod
@@ -168,11 +209,7 @@ class Population(eqx.Module):
             raise ValueError("A population needs at least one subject, and the list is empty.")
         if len(ids) != n or len(set(ids)) != n:
             raise ValueError(f"There are {n} subjects and {len(set(ids))} different ids; give each its own.")
-        for name, subject in zip(ids, subjects, strict=True):
-            if not np.any(subject.real):
-                raise ValueError(f"Subject {name} has no rows; give it at least one time or leave it out.")
-            _refuse_unlike("covariates", subject.covariates, subjects[0].covariates, name, ids[0])
-            _refuse_unlike("outcomes", as_dict(subject.y), as_dict(subjects[0].y), name, ids[0])
+        refuse_unlike(subjects, ids)
         return cls(Subject.together(subjects), ids, time_label=time_label, y_label=y_label)
 
     # ---------------------------------------------------------------- choosing
@@ -187,15 +224,7 @@ class Population(eqx.Module):
         Raises:
             IndexError: a position out of range, or a choice of nobody.
         """
-        try:
-            chosen = np.arange(len(self))[key]
-        except IndexError as error:
-            raise IndexError(
-                f"Position {key} is not in this population of {len(self)}; count from 0 to {len(self) - 1} "
-                "(positions are not ids: see population.ids)."
-            ) from error
-        if np.ndim(chosen) and np.size(chosen) == 0:
-            raise IndexError("This choice leaves no subject; a population needs at least one.")
+        chosen = positions(key, len(self))
         # the width stays: a subset of the same size then runs a program that is compiled already
         local = jax.tree.map(lambda x: np.asarray(x)[chosen], self.subjects)
         if np.ndim(chosen):
@@ -232,33 +261,18 @@ class Population(eqx.Module):
         Raises:
             ValueError: doses of another number of subjects than there are.
         """
-        n = len(self)
-        given: Doses | None
-        if isinstance(doses, Doses):
-            given = doses
-        else:
-            given = Doses.together(doses) if len(doses) == n else None
-        if given is None or given.time.shape[:-1] not in ((), (n,)):
-            raise ValueError(f"This population needs doses for all of its {n} subjects: one Doses, or {n}.")
-        given = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, x.shape[-1])), given)
-        return dataclasses.replace(self, subjects=dataclasses.replace(self.subjects, doses=given))
+        return dataclasses.replace(self, subjects=with_doses(self.subjects, doses))
 
     @property
     def uncensored(self) -> "Population":
         """The same subjects with the censored responses left out, as if they were missing."""
-        if self.subjects.censored is None:
-            return self
-        kept = only_seen(self.subjects, jax.tree.map(lambda side: side == 0, self.subjects.censored))
-        kept = dataclasses.replace(kept, censored=None, limit=None)
-        return dataclasses.replace(self, subjects=kept)
+        return dataclasses.replace(self, subjects=without_censored(self.subjects))
 
     def until(self, time: float | int) -> "Population":
         """The same subjects with the responses after `time` left out, as if they were missing: to
         fit a differential equation on a short horizon first, and on longer ones from there.
         """
-        early = self.subjects.time <= time
-        kept = jax.tree.map(lambda _: early, self.subjects.mask)
-        return dataclasses.replace(self, subjects=only_seen(self.subjects, kept))
+        return dataclasses.replace(self, subjects=until(self.subjects, time))
 
     def with_responses(self, y: ArrayLike | Mapping[str, ArrayLike]) -> "Population":
         """A copy with new responses (N, n), or a dict of them by outcome; none is censored, missing
@@ -267,18 +281,7 @@ class Population(eqx.Module):
         Raises:
             ValueError: another shape than (N, n), or other outcomes.
         """
-        new = each_outcome(float)(y)
-        mask = self.subjects.mask
-        shape = self.subjects.time.shape
-        if as_dict(new).keys() != as_dict(mask).keys():
-            form = f"a dict by outcome: {', '.join(self.outcomes)}" if self.outcomes else "one array, not a dict"
-            raise ValueError(f"New responses need to be {form}.")
-        for x in as_dict(new).values():
-            if x.shape != shape:
-                raise ValueError(f"New responses have shape {x.shape}; this population needs {shape}.")
-        new = jax.tree.map(lambda seen, x: jnp.where(seen, x, 0.0), mask, new)
-        subjects = dataclasses.replace(self.subjects, y=new, censored=None, limit=None)
-        return dataclasses.replace(self, subjects=subjects)
+        return dataclasses.replace(self, subjects=with_responses(self.subjects, y))
 
     # ---------------------------------------------------------------- telling
 
@@ -321,7 +324,11 @@ class Population(eqx.Module):
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write `to_frame()` as a file, with `.` for what is missing; `Population.read_csv` reads
         it back.
+
+        Raises:
+            ValueError: an id that begins with # or a space, or that a reader would leave out.
         """
+        refuse_ids_like_remarks(self.ids)
         self.to_frame().to_csv(path, index=False, na_rep=".")
 
     @property
@@ -335,12 +342,3 @@ class Population(eqx.Module):
 
     def _repr_html_(self) -> str:
         return Report(self._facts, ())._repr_html_()
-
-
-def _refuse_unlike(kind: str, names: Iterable[str], first: Iterable[str], id: Any, first_id: Any) -> None:
-    """ValueError where a subject has other covariates or outcomes than the first one."""
-    if sorted(names) != sorted(first):
-        raise ValueError(
-            f"Subject {id} has the {kind} {sorted(names)} and subject {first_id} has {sorted(first)}; "
-            f"give every subject the same {kind}."
-        )

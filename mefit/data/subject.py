@@ -1,4 +1,4 @@
-"""One subject: what was seen of it, its covariates, and the doses it was given."""
+"""One subject: what was seen of it, its covariates, and its doses."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,93 +8,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from .by_outcome import as_dict as as_dict
 from .by_outcome import each_outcome
+from .doses import Doses, PerDose
 from .padding import side_by_side
-
-DOSE = ("time", "amount", "duration", "compartment")
-STEADY = ("interval", "steady_state")
 
 _floats = each_outcome(float)
 _integers = each_outcome(int)
 _truths = each_outcome(bool)
-
-
-class Doses(eqx.Module):
-    """The doses given to one subject, d of them; rows of zero amount are padding and change
-    nothing.
-
-    In a population every array has the subjects as a leading axis. The last two fields are None
-    where no dose is at steady state, so that what is compiled need not provide for it.
-
-    Raises:
-        ValueError: one of interval and steady_state without the other.
-    """
-
-    # In the unit of the subject's times.
-    time: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    # 0 for padding.
-    amount: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    # 0 where all is given at once (a bolus, or a tablet), else the time an infusion takes at its
-    # constant rate.
-    duration: Float[Array, "*subjects d"] = eqx.field(converter=_floats)
-    # Where it goes: 1, 2, ...
-    compartment: Int[Array, "*subjects d"] = eqx.field(converter=_integers)
-    # The time from one dose to the next of those that a dose at steady state stands for; 0 for
-    # other doses.
-    interval: Float[Array, "*subjects d"] | None = eqx.field(converter=_floats, default=None)
-    # True where a dose stands for itself and for endlessly many like it before.
-    steady_state: Bool[Array, "*subjects d"] | None = eqx.field(converter=_truths, default=None)
-
-    def __check_init__(self) -> None:
-        if (self.interval is None) != (self.steady_state is None):
-            raise ValueError("Doses at steady state need both interval= and steady_state=; give both or neither.")
-
-    @classmethod
-    def none(cls) -> "Doses":
-        """No doses: arrays of length zero."""
-        nothing = jnp.zeros(0)
-        return cls(time=nothing, amount=nothing, duration=nothing, compartment=nothing)
-
-    @classmethod
-    def of(cls, amount: Any, time: Any = 0.0, duration: Any = 0.0, compartment: Any = 1, **steady: Any) -> "Doses":
-        """Doses from numbers or lists; single numbers are repeated: `Doses.of([100, 50], time=[0,
-        12])`.
-
-        `steady` takes interval= and steady_state=.
-        """
-        given = {"time": time, "amount": amount, "duration": duration, "compartment": compartment} | steady
-        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given.values()))
-        return cls(**{name: jnp.asarray(column) for name, column in zip(given, columns, strict=True)})
-
-    @classmethod
-    def together(cls, doses: Sequence["Doses"]) -> "Doses":
-        """Doses of several subjects with a leading axis, filled up with amounts of zero."""
-        fields = {name: np.concatenate([dose_field(one, name) for one in doses]) for name in DOSE + STEADY}
-        subject = np.repeat(np.arange(len(doses)), [one.time.size for one in doses])
-        return cls.padded(len(doses), subject, **fields)
-
-    @classmethod
-    def padded(cls, size: int, subject: np.ndarray, **fields: np.ndarray) -> "Doses":
-        """Doses written one under another, of the subjects of these numbers, with `size` subjects
-        as leading axis.
-        """
-        first = np.zeros(size)  # doses that fill up sit at the subject's first dose
-        first[subject[::-1]] = fields["time"][::-1]
-        fill = {"time": first, "compartment": 1}
-        names = DOSE + STEADY if fields["steady_state"].any() else DOSE
-        arrays: dict[str, Any] = {name: side_by_side(subject, fields[name], size, fill.get(name, 0)) for name in names}
-        return cls(**arrays)
-
-
-def dose_field(doses: Doses, name: str) -> np.ndarray:
-    """A field of doses; 0 or false in place of None, where no dose is at steady state."""
-    value = getattr(doses, name)
-    if value is None:
-        return np.zeros(doses.time.shape, bool if name == "steady_state" else float)
-    return np.asarray(value)
 
 
 class Subject(eqx.Module):
@@ -134,6 +57,26 @@ class Subject(eqx.Module):
         """The same subject with `change` done to each of its arrays but the doses."""
         without_doses = eqx.tree_at(lambda s: s.doses, self, None)
         return dataclasses.replace(jax.tree.map(change, without_doses), doses=self.doses)
+
+    def at_doses(self, values: Any) -> PerDose:
+        """Values of rows (n,), or a single one, as they hold at each dose: at the last row that is
+        not later, else at the first one. A subject's occasions, say, or what a model makes of them:
+
+            occasion = subject.covariates["occasion"].astype(int)
+            share = subject.at_doses(self.share[occasion])
+
+        Raises:
+            ValueError: values of another shape than the subject's rows.
+        """
+        values = jnp.asarray(values, float)
+        if values.shape not in ((), self.time.shape):
+            raise ValueError(
+                f"at_doses takes a value for each of the {self.time.size} rows of the subject, and got shape "
+                f"{values.shape}; for values that belong to doses already use mf.PerDose."
+            )
+        earlier = self.real & (self.time <= self.doses.time[:, None])
+        row = jnp.maximum(jnp.sum(earlier, axis=1) - 1, 0)
+        return PerDose(jnp.broadcast_to(values, self.time.shape)[row])
 
     @classmethod
     def together(cls, subjects: Sequence["Subject"]) -> "Subject":

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from .by_outcome import UNNAMED, as_dict
-from .subject import DOSE, STEADY, Subject, dose_field
+from .doses import DOSE, dose_field
+from .subject import Subject
 
 Columns = dict[str, np.ndarray]
 
@@ -95,10 +96,12 @@ def facts(subjects: Subject, time_label: str, y_label: str) -> dict[str, str]:
 
 def _doses_told(subjects: Subject) -> str:
     """How many doses there are, and how many of them are of a kind of their own."""
-    given = np.asarray(subjects.doses.amount) != 0
+    doses = subjects.doses
+    given = np.asarray(doses.real) & ((np.asarray(doses.amount) != 0) | ~dose_field(doses, "reset"))
     kinds = {
-        "infusions": np.asarray(subjects.doses.duration) > 0,
-        "at steady state": dose_field(subjects.doses, "steady_state"),
+        "infusions": (np.asarray(doses.duration) > 0) | (dose_field(doses, "rate") != 0),
+        "at steady state": dose_field(doses, "steady_state") > 0,
+        "with a reset": dose_field(doses, "reset"),
     }
     number = {kind: int((given & those).sum()) for kind, those in kinds.items()}
     told = ", ".join(f"{count} {kind}" for kind, count in number.items() if count)
@@ -113,6 +116,7 @@ _DOSE_COLUMNS = {
     "DUR": ("duration", 0),
     "II": ("interval", 0),
     "SS": ("steady_state", 0),
+    "RATE": ("rate", 0),
 }
 
 
@@ -122,7 +126,7 @@ def event_frame(subjects: Subject, ids: tuple[Any, ...]) -> pd.DataFrame:
     doses = _dose_rows(local)
     parts = [*_observation_rows(local), doses]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in doses}
-    order = np.lexsort((columns["EVID"] != 1, columns["TIME"], columns["subject"]))
+    order = np.lexsort((~np.isin(columns["EVID"], (1, 3, 4)), columns["TIME"], columns["subject"]))
     columns = {name: column[order] for name, column in columns.items()}
     subject = columns["subject"]
 
@@ -163,6 +167,7 @@ def _event_rows(subject: np.ndarray, row: np.ndarray, time: np.ndarray, **column
         "DUR": np.zeros(size),
         "II": np.zeros(size),
         "SS": np.zeros(size, int),
+        "RATE": np.zeros(size),
     }
     events = empty | columns
     events["MDV"] = np.isnan(events["DV"]).astype(int)
@@ -198,8 +203,8 @@ def _dose_rows(subjects: Subject) -> Columns:
     """The doses; each shows the covariates that hold at its time: of the last row not later, else
     of the first.
     """
-    fields = {name: dose_field(subjects.doses, name) for name in DOSE + STEADY}
-    given = np.nonzero(fields["amount"] != 0)
+    fields = {name: dose_field(subjects.doses, name) for name in DOSE}
+    given = np.nonzero(np.asarray(subjects.doses.real))
     doses = {name: values[given] for name, values in fields.items()}
     subject = given[0]
     real = subjects.real[subject]
@@ -207,5 +212,7 @@ def _dose_rows(subjects: Subject) -> Columns:
     begun = real & (subjects.time[subject] <= doses["time"][:, None])
     row = np.where(begun, np.arange(begun.shape[1]), first[:, None]).max(axis=1)
     columns = {name: doses[field] for name, (field, _) in _DOSE_COLUMNS.items()}
-    columns["SS"] = columns["SS"].astype(int)
-    return _event_rows(subject, row, doses["time"], AMT=doses["amount"], EVID=np.full(len(subject), 1), **columns)
+    # where the rate is what is known, the duration follows from it
+    columns["DUR"] = np.where(doses["rate"] != 0, 0.0, doses["duration"])
+    event = np.where(doses["reset"], np.where(doses["amount"] > 0, 4, 3), 1)
+    return _event_rows(subject, row, doses["time"], AMT=doses["amount"], EVID=event, **columns)

@@ -1,14 +1,16 @@
 """Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md in this folder."""
 
 from importlib.resources import files
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
+from ..data.doses import Doses
 from ..data.population import Population
-from ..data.subject import Doses, Subject
+from ..data.subject import Subject
 
 
 def _csv(name: str) -> pd.DataFrame:
@@ -26,7 +28,7 @@ def theophylline(per_kg: bool = True) -> Population:
     if per_kg:
         table = _csv("theoph.csv")
         events.loc[events["EVID"] == 1, "AMT"] = table.groupby("Subject", sort=False)["Dose"].first().to_numpy()
-    labels = {"time_label": "time (h)", "y_label": "theophylline (mg/L)"}
+    labels: dict[str, Any] = {"time_label": "time (h)", "y_label": "theophylline (mg/L)"}
     return Population.from_frame(events, covariates={"wt": "WT"}, **labels)
 
 
@@ -35,7 +37,7 @@ def sleepstudy() -> Population:
 
     Source: Belenky and others (2003), Journal of Sleep Research 12, 1-12.
     """
-    labels = {"time_label": "days", "y_label": "reaction time (ms)"}
+    labels: dict[str, Any] = {"time_label": "days", "y_label": "reaction time (ms)"}
     return Population.from_frame(_csv("sleepstudy.csv"), id="Subject", time="Days", y="Reaction", **labels)
 
 
@@ -44,7 +46,7 @@ def eight_schools() -> Population:
 
     Source: Rubin (1981), Journal of Educational Statistics 6, 377-401, Table 1.
     """
-    columns = {"id": "school", "y": "y", "y_label": "effect (points)"}
+    columns: dict[str, Any] = {"id": "school", "y": "y", "y_label": "effect (points)"}
     return Population.from_frame(_csv("eight_schools.csv"), **columns, time=None, covariates={"se": "sigma"})
 
 
@@ -54,8 +56,8 @@ def phenobarbital() -> Population:
     One to six samples an infant, from routine care, over up to 16 days. Doses are read as boluses.
     Source: Grasela and Donn (1985), Developmental Pharmacology and Therapeutics 8, 374-383.
     """
-    columns = {"id": "Subject", "time": "time", "y": "conc", "amount": "dose"}
-    labels = {"time_label": "time (h)", "y_label": "phenobarbital (mg/L)"}
+    columns: dict[str, Any] = {"id": "Subject", "time": "time", "y": "conc", "amount": "dose"}
+    labels: dict[str, Any] = {"time_label": "time (h)", "y_label": "phenobarbital (mg/L)"}
     return Population.from_frame(_csv("phenobarb.csv"), **columns, covariates={"wt": "Wt"}, **labels)
 
 

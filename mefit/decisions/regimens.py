@@ -12,8 +12,9 @@ import pandas as pd
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
+from ..data.doses import Doses, repeated_times
 from ..data.population import Population
-from ..data.subject import Doses, Subject
+from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
@@ -50,7 +51,9 @@ def regimen(
     if count > 1 and not every:
         raise ValueError(f"regimen: {count} doses need the time from one to the next, such as every=12.")
     amounts = np.where(np.arange(count) == 0, amount if loading is None else loading, amount)
-    return Doses.of(amounts, start + (every or 0.0) * np.arange(count), duration, compartment)
+    turn = np.arange(count)
+    times = repeated_times(np.full(count, start), np.full(count, every or 0.0), turn)
+    return Doses.of(amounts, times, duration, compartment)
 
 
 _QUANTITIES = ("cmax", "tmax", "cmin", "auc")  # of `exposure`, that are tabulated

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data.by_outcome import as_dict
+from ..data.doses import DOSE, dose_field
 from ..data.population import Population
-from ..data.subject import DOSE, STEADY, as_dict, dose_field
 
 
 def same_responses(first: Population, other: Population) -> bool:
@@ -71,6 +72,6 @@ def _doses(population: Population) -> list[np.ndarray]:
     """Of each subject, (doses, fields): all that is known of its doses, those that fill up left
     out."""
     doses = population.subjects.doses
-    given = np.asarray(doses.amount) != 0
-    columns = np.stack([dose_field(doses, field) for field in DOSE + STEADY], axis=-1)
+    given = np.asarray(doses.real)
+    columns = np.stack([dose_field(doses, field) for field in DOSE], axis=-1)
     return [rows[chosen] for rows, chosen in zip(columns, given, strict=True)]

@@ -90,7 +90,7 @@ def chunks_of(objective: Objective, model: Model, population: Population, count:
 
 def _length(population: Population) -> Int[np.ndarray, " N"]:
     """Rows and doses of each subject: what it costs."""
-    return population.rows + np.count_nonzero(np.asarray(population.subjects.doses.amount), axis=1)
+    return population.rows + np.count_nonzero(np.asarray(population.subjects.doses.real), axis=1)
 
 
 def evaluation(

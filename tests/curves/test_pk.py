@@ -1,5 +1,6 @@
 """Closed forms against high-precision arithmetic, a numerical ODE, and the derivatives they promise."""
 
+import dataclasses
 import functools
 from decimal import Decimal, getcontext
 
@@ -12,7 +13,8 @@ from scipy.integrate import solve_ivp
 
 import mefit  # noqa: F401  (switches float64 on)
 from mefit import pk
-from mefit.data.subject import Doses, Subject
+from mefit.data.doses import Doses
+from mefit.data.subject import Subject
 
 getcontext().prec = 80
 TIMES = (0.0, 1e-3, 0.25, 1.0, 4.0, 12.0, 30.0, 100.0)
@@ -77,7 +79,8 @@ GRID = np.array([0.0, 0.5, 0.7, 1.5, 2.5, 4.0, 8.0, 9.0, 12.5, 15.0, 19.0, 25.0,
 def by_ode(route: str, ka: float, cl: float, v: float) -> np.ndarray:
     """Concentrations on GRID by integrating from one event to the next; doses are jumps or constant rates."""
     start, amount, length = (np.asarray(x) for x in (REGIMEN.time, REGIMEN.amount, REGIMEN.duration))
-    infused = (length > 0) & (route == "infusion")
+    infused = length > 0
+    into = np.array([1.0, 0.0]) if route == "oral" else np.array([0.0, 1.0])
     stops = np.unique(np.concatenate([GRID, start, (start + length)[infused]]))
     state, out, before = np.zeros(2), {}, 0.0
     for now in stops:
@@ -87,11 +90,10 @@ def by_ode(route: str, ka: float, cl: float, v: float) -> np.ndarray:
             rate = np.sum(amount[on] / length[on])
 
             def rhs(_, x, rate=rate):
-                return [-ka * x[0], ka * x[0] - cl / v * x[1] + rate]
+                return np.array([-ka * x[0], ka * x[0] - cl / v * x[1]]) + rate * into
 
             state = solve_ivp(rhs, (before, now), state, method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
-        jump = amount[(start == now) & ~infused].sum()
-        state = state + np.array([jump, 0.0] if route == "oral" else [0.0, jump])
+        state = state + amount[(start == now) & ~infused].sum() * into
         out[now], before = state[1] / v, now
     return np.array([out[t] for t in GRID])
 
@@ -124,7 +126,7 @@ def test_laws_of_every_curve(curve):
     # the sum over doses, one at a time; padding changes nothing, and reaches no derivative
     parts = [curve(subject(GRID, jax.tree.map(lambda x, i=i: x[i : i + 1], REGIMEN)), p) for i in range(3)]
     np.testing.assert_allclose(value, sum(parts), rtol=1e-14)
-    padded = subject(GRID, jax.tree.map(lambda x, y: jnp.append(x, y), REGIMEN, Doses.of(0.0)))
+    padded = subject(GRID, jax.tree.map(lambda x: jnp.append(x, jnp.zeros(1, x.dtype)), REGIMEN))
 
     @jax.jit
     def derivatives(p, doses):
@@ -263,7 +265,7 @@ def reference(name: str, p: dict):
     oral = name.startswith("oral")
     depot = oral & (where != 2)
     shared = depot | (not oral)  # lag and bioavailability act on these
-    infused = (length > 0) & ~depot & ("bolus" not in name)
+    infused = length > 0
     start = start + np.where(shared, p["lag"], 0.0)
     stops = np.unique(np.concatenate([GRID, start, (start + length)[infused]]))
     middle = (stops - np.diff(stops, prepend=0.0) / 2)[:, None]
@@ -280,6 +282,12 @@ def reference(name: str, p: dict):
     return value[at], gradient[at][:, wanted], hessian[at][:, wanted][:, :, wanted]
 
 
+def of_mixed(name: str):
+    """Someone with the doses of MIXED; all of them into the central compartment where there is no depot."""
+    everywhere = MIXED.compartment if name.startswith("oral") else jnp.ones_like(MIXED.compartment)
+    return subject(GRID, dataclasses.replace(MIXED, compartment=everywhere))
+
+
 @functools.cache
 def closed_form(name: str, names: tuple):
     """Value, gradient and Hessian in the logarithms of the named parameters, compiled once for each model."""
@@ -287,7 +295,7 @@ def closed_form(name: str, names: tuple):
     @jax.jit
     def everything(logs, lag):
         def f(logs):
-            return MODELS[name][0](subject(GRID, MIXED), lag=lag, **dict(zip(names, jnp.exp(logs), strict=True)))
+            return MODELS[name][0](of_mixed(name), lag=lag, **dict(zip(names, jnp.exp(logs), strict=True)))
 
         return f(logs), jax.jacfwd(f)(logs), jax.jacfwd(jax.jacfwd(f))(logs)
 

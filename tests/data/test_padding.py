@@ -10,8 +10,9 @@ import pytest
 
 import mefit as mf
 from mefit.data.by_outcome import UNNAMED, as_dict, as_given
+from mefit.data.doses import Doses
 from mefit.data.population import Population
-from mefit.data.subject import Doses, Subject
+from mefit.data.subject import Subject
 
 nan = np.nan
 YES, NO = True, False

@@ -1,5 +1,7 @@
 """Populations: padding and masks, choosing subjects and rows, and data frames in and out, good and malformed."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ import pandas as pd
 import pytest
 
 import mefit  # noqa: F401  (switches float64 on)
+from mefit.data.doses import Doses
 from mefit.data.population import Population
-from mefit.data.subject import Doses, Subject
+from mefit.data.subject import Subject
 
 nan, inf = np.nan, np.inf
 
@@ -163,8 +166,6 @@ SAME = {
     "no EVID": lambda d: d.drop(columns="EVID"),
     "MDV in place of empty": lambda d: d.fillna({"DV": 9.0}).assign(MDV=d["DV"].isna() * 1),
     "empty amounts": lambda d: d.assign(AMT=d["AMT"].replace(0, nan)),
-    "RATE in place of DUR": lambda d: d.drop(columns="DUR").assign(RATE=[0, 0, 0, 100, 0, 0, 0, 0]),
-    "RATE and DUR that agree": lambda d: d.assign(RATE=[0, 0, 0, 100, 0, 0, 0, 0]),
     "conventions not used": lambda d: d.assign(ADDL=0, SS=nan, CENS=0),
 }
 
@@ -172,6 +173,13 @@ SAME = {
 @pytest.mark.parametrize("change", SAME.values(), ids=SAME)
 def test_the_same_data_written_otherwise_reads_the_same(change):
     assert equal(read(change(events())).subjects, read().subjects)
+
+
+@pytest.mark.parametrize("dropped", [[], ["DUR"]], ids=["beside DUR", "in place of DUR"])
+def test_a_rate_says_how_long_and_is_kept(dropped):
+    doses = read(events(RATE=[0, 0, 0, 100, 0, 0, 0, 0]).drop(columns=dropped)).subjects.doses
+    assert doses.rate.tolist() == [[0, 0], [100, 0]]
+    assert equal(dataclasses.replace(doses, rate=None), read().subjects.doses)
 
 
 def test_columns_are_found_by_name():
@@ -183,7 +191,7 @@ def test_columns_are_found_by_name():
     assert equal(p.subjects, read().subjects) and (p.time_label, p.y_label) == ("hours", "conc")
     by_rate = df.drop(columns="len").assign(RATE=[0, 0, 0, 100, 0, 0, 0, 0])
     p = Population.from_frame(by_rate, **named | {"duration": "RATE"}, covariates={"WT": "Weight", "TEMP": "TEMP"})
-    assert equal(p.subjects, read().subjects)
+    assert p.subjects.doses.rate.tolist() == [[0, 0], [100, 0]]
     exact = events().assign(dv=1.0)  # the exact name wins over another case
     assert equal(read(exact).subjects, read().subjects)
     ids = events(ID=[1.0, 1.0, 1.0, 2.5, 2.5, 2.5, 2.5, 2.5])
@@ -239,7 +247,7 @@ MALFORMED = {
     "negative time": (with_cell("TIME", 1, -1), "Subject b, row 1: the time in column 'TIME' is negative; count"),
     "missing time": (with_cell("TIME", 3, nan), "Subject b, row 3: the time in column 'TIME' is missing; fill"),
     "infinite time": (with_cell("TIME", 8, inf), "Subject a, row 8: column 'TIME' is infinite; correct"),
-    "dates of one day": (events(TIME=pd.to_datetime(["2024-01-01"] * 8)), "Subject b, row 3: a second observation"),
+    "dates of one day": (events(TIME=pd.to_datetime(["2024-01-01"] * 8)), "Subject a, row 6: this dose comes after an"),
     "durations as times": (
         events(TIME=pd.to_timedelta([0, 0, 2, 0, 1, 3, 3, 5], "h")),
         "'TIME' holds timedelta64.*plain numbers, such as hours",
@@ -265,12 +273,24 @@ MALFORMED = {
         with_cell("DV", 4, 3.3).drop(columns="EVID"),
         "Subject a, row 4: it has an amount and a response; write the dose and the observation as two rows",
     ),
-    "reset event": (with_cell("EVID", 6, 4), "Subject a, row 6: EVID 3 or 4 means a reset.*another id"),
+    "reset with an amount": (with_cell("EVID", 4, 3), "Subject a, row 4: EVID 3 is a reset alone.*use EVID 4"),
     "other event": (with_cell("EVID", 7, 5), "Subject a, row 7: EVID is neither 0 .* nor 1 .* nor 2 .*correct it"),
     "missing EVID": (with_cell("EVID", 6, nan), "Subject a, row 6: EVID is missing; use 0"),
     "MDV out of range": (events(MDV=[1, 0, 0, 1, 0, 1, 2, 0]), "Subject a, row 7: MDV is neither 0"),
     "negative duration": (with_cell("DUR", 4, -1), "Subject a, row 4: the duration of the dose is negative"),
-    "coded rate": (events(RATE=[-2, 0, 0, 0, 0, 0, 0, 0]), "Subject b, row 1: RATE is negative, a code"),
+    "coded rate": (events(RATE=[-3, 0, 0, 0, 0, 0, 0, 0]), "Subject b, row 1: RATE is negative, and neither -1"),
+    "rate left to the model": (
+        events(RATE=[0, 0, 0, -2, 0, 0, 0, 0]),
+        "Subject a, row 4: RATE leaves the infusion to the model, and there is a duration",
+    ),
+    "compartment turned off": (
+        events(CMT=[1, 1, 1, 1, 1, 1, -1, 1]),
+        "Subject a, row 7: CMT is negative, which turns a compartment off.*EVID 3",
+    ),
+    "endless infusion with an interval": (
+        events(AMT=[0, 0, 0, 50, 0, 60, 0, 0], SS=[1, 0, 0, 0, 0, 0, 0, 0], II=12, RATE=[5, 0, 0, 0, 0, 0, 0, 0]),
+        "Subject b, row 1: an amount of 0 with RATE and SS is an infusion that has run for ever",
+    ),
     "rate against duration": (
         events(RATE=[0, 0, 0, 10, 0, 0, 0, 0]),
         "Subject a, row 4: the duration is not amount / RATE; correct",
@@ -279,7 +299,6 @@ MALFORMED = {
         events(CMT=[0.5, 1, 1, 1, 1, 1, 1, 1]),
         "Subject b, row 1: the compartment is not 1",
     ),
-    "same observation twice": (again(3), "Subject b, row 4: a second observation at the same time; keep one"),
     "same dose twice": (again(1), "Subject b, row 2: the same dose is written twice; keep one, or add"),
     "sample before the dose": (
         events().iloc[[1, 0, 2, 3, 4, 5, 6, 7]],
@@ -294,7 +313,7 @@ MALFORMED = {
     "one word in a covariate": (with_cell("WT", 7, "heavy"), "Subject a, row 7: column 'WT' holds 'heavy'"),
     "covariate in words": (
         events(WT=list("MMMFFFFF")),
-        r"Covariate 'WT' holds words \('M', 'F'\); code them as numbers first.*df\['WT'\] == 'M'",
+        r"Covariate 'WT' holds words \('M', 'F'\); say the number of each, .* codes={'WT': {'M': 0, 'F': 1}}",
     ),
     "more doses at no interval": (
         events(ADDL=[3, 0, 0, 0, 0, 0, 0, 0]),
@@ -302,7 +321,10 @@ MALFORMED = {
     ),
     "half a dose more": (events(ADDL=[1.5, 0, 0, 0, 0, 0, 0, 0], II=12), "Subject b, row 1: ADDL is not a whole num"),
     "steady state at no interval": (events(SS=[0, 0, 0, 1, 0, 0, 0, 0]), "Subject a, row 4: ADDL or SS needs the int"),
-    "steady state, other code": (events(SS=[2, 0, 0, 0, 0, 0, 0, 0], II=12), "Subject b, row 1: SS is neither 0 nor 1"),
+    "steady state, other code": (
+        events(SS=[3, 0, 0, 0, 0, 0, 0, 0], II=12),
+        "Subject b, row 1: SS is neither 0 nor 1 nor 2",
+    ),
     "additional dose written too": (
         events(ADDL=[0, 0, 0, 1, 0, 0, 0, 0], II=3, AMT=[100, 0, 0, 60, 0, 60, 0, 0], DUR=0),
         "Subject a, row 6: this dose is also one of the additional doses .ADDL. of another; lower ADDL or drop",
@@ -320,7 +342,7 @@ MALFORMED = {
     ),
     "below the limit, with a response": (
         events(BLQ=[0, 0, 1, 0, 0, 0, 0, 0], LLOQ=0.1),
-        "Subject b, row 3: it is below the limit .BLQ., but DV is neither empty, nor 0, nor the limit",
+        "Subject b, row 3: it is below the limit .CENS or BLQ., but DV is neither empty, nor 0, nor the limit",
     ),
     "below and above": (events(BLQ=1, CENS=1, LLOQ=0.1), "Subject b, row 1: CENS and BLQ are both set; keep one"),
 }

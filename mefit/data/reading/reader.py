@@ -7,13 +7,15 @@ counted instead.
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 MISSING = ("", ".", "na", "nan")
+_MISSING_CODES = (-99, -999, -9999)
+Codes = Mapping[str, Mapping[Any, Any]]
 
 
 def starts(*columns: np.ndarray) -> np.ndarray:
@@ -24,10 +26,22 @@ def starts(*columns: np.ndarray) -> np.ndarray:
     return np.concatenate([[True], changed])
 
 
+def listed(things: Sequence[Any] | np.ndarray) -> str:
+    """The first few of some things, and how many more there are."""
+    first = ", ".join(str(thing) for thing in things[:6])
+    return first + (f" and {len(things) - 6} more" if len(things) > 6 else "")
+
+
 class Reader:
     """Looks up columns of one frame and turns them into numbers, knowing how to name a row."""
 
-    def __init__(self, df: pd.DataFrame, lines: np.ndarray | None = None, notes: Sequence[str] = ()):
+    def __init__(
+        self,
+        df: pd.DataFrame,
+        lines: np.ndarray | None = None,
+        notes: Sequence[str] = (),
+        codes: Codes | None = None,
+    ):
         self.df = df
         self.columns = [str(name) for name in df.columns]
         # the id of each row, once read, and the number of its subject, from 0
@@ -38,10 +52,22 @@ class Reader:
         self.numbers_of_rows: np.ndarray = np.arange(1, len(df) + 1) if lines is None else lines
         # for the report
         self.notes = [*notes]
+        self._first_notes = tuple(notes)
         self.read: set[int] = set()
         # by place, so that each cell is parsed once, however often its column is asked for
         self._cells: dict[int, list[Any]] = {}
         self._values: dict[int, list[float | None]] = {}
+        # by place, which number stands for what is written there
+        self._codes_given = codes or {}
+        self._codes = self._by_place(self._codes_given)
+
+    def without(self, rows: np.ndarray, deed: str) -> "Reader":
+        """A new reader of the other rows, that begins again, and tells in the report why."""
+        self.notes = [*self._first_notes]
+        self.note(rows, deed)
+        rest = Reader(self.df[~rows], self.numbers_of_rows[~rows], self.notes, self._codes_given)
+        rest.word = self.word
+        return rest
 
     # ---------------------------------------------------------------- telling
 
@@ -57,10 +83,7 @@ class Reader:
     def note(self, rows: np.ndarray, deed: str) -> None:
         """Tell in the report what was done with these rows."""
         if rows.any():
-            numbers = self.numbers_of_rows[rows]
-            listed = ", ".join(str(number) for number in numbers[:6])
-            more = f" and {len(numbers) - 6} more" if len(numbers) > 6 else ""
-            self.notes.append(f"{deed} ({self.word} {listed}{more}).")
+            self.notes.append(f"{deed} ({self.word} {listed(self.numbers_of_rows[rows])}).")
 
     # ---------------------------------------------------------------- columns
 
@@ -98,8 +121,46 @@ class Reader:
         if place not in self._cells:
             column = self.df.iloc[:, place]
             cells = column.astype(object).where(column.notna(), None).tolist()
-            self._cells[place] = [None if _is_missing(cell) else cell for cell in cells]
+            cells = [None if _is_missing(cell) else cell for cell in cells]
+            self._cells[place] = self._decoded(place, cells) if place in self._codes else cells
         return self._cells[place]
+
+    def _by_place(self, codes: Codes) -> dict[int, dict[Any, float | None]]:
+        """The codes of each column; what is written counts as text and, where it is one, as a
+        number.
+        """
+        by_place: dict[int, dict[Any, float | None]] = {}
+        for name, meanings in codes.items():
+            place = self.place(name)
+            self.read.discard(place)  # so far it is only known
+            by_place[place] = {}
+            if not isinstance(meanings, Mapping):
+                raise ValueError(f"codes={{{name!r}: {meanings!r}}} is no mapping; give {{what is written: number}}.")
+            for written, meaning in meanings.items():
+                value = math.nan if meaning is None else number(meaning)
+                if value is None:
+                    raise ValueError(f"codes={{{name!r}: ...}} gives {meaning!r} for {written!r}; give a number.")
+                for form in _forms(written):
+                    by_place[place][form] = None if math.isnan(value) else value
+        return by_place
+
+    def _decoded(self, place: int, cells: list[Any]) -> list[Any]:
+        """The cells of a column with the numbers that stand for some of them, and a note of each."""
+        codes = self._codes[place]
+        rows_of: dict[Any, list[int]] = {}
+        decoded = []
+        for row, cell in enumerate(cells):
+            form = None if cell is None else next((form for form in _forms(cell) if form in codes), None)
+            if form is not None:
+                rows_of.setdefault(form, []).append(row)
+            decoded.append(cell if form is None else codes[form])
+        for form, rows in rows_of.items():
+            meaning = "missing" if codes[form] is None else f"{codes[form]:g}"
+            self.note(
+                np.isin(np.arange(len(cells)), rows),
+                f"Column {self.columns[place]}: {plain(form)} was read as {meaning}",
+            )
+        return decoded
 
     def values(self, name: str) -> list[float | None]:
         """A column's cells as floats: NaN where one is missing, None where it is not a number."""
@@ -116,7 +177,7 @@ class Reader:
         title = self.columns[place]
         if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind in "mc":
             raise ValueError(f"Column {title!r} holds {column.dtype}; turn it into plain numbers, such as hours.")
-        if pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_numeric_dtype(column) and place not in self._codes:
             out = column.to_numpy(dtype=float, na_value=np.nan)
         else:
             out = np.array(self.values(name), dtype=float)
@@ -133,14 +194,29 @@ class Reader:
             return
         distinct = list(dict.fromkeys(words))
         if covariate and all(value is None or math.isnan(value) for value in values):
+            numbered = ", ".join(f"{word!r}: {place}" for place, word in enumerate(distinct[:4]))
+            more = ", ..." if len(distinct) > 4 else ""
             raise ValueError(
-                f"Covariate {title!r} holds words ({', '.join(map(repr, distinct[:4]))}); "
-                "code them as numbers first, for example "
-                f"df[{title!r}] = (df[{title!r}] == {distinct[0]!r}).astype(float)."
+                f"Covariate {title!r} holds words ({', '.join(map(repr, distinct[:4]))}{more}); "
+                f"say the number of each, for example codes={{{title!r}: {{{numbered}{more}}}}}."
             )
         self.refuse(
             np.array([value is None for value in values]),
-            f"column {title!r} holds {distinct[0]!r}, not a number; correct it or leave it empty.",
+            f"column {title!r} holds {distinct[0]!r}, not a number; correct it, leave it empty, "
+            f"or say what it means by codes={{{title!r}: {{{distinct[0]!r}: ...}}}}.",
+        )
+
+    def refuse_missing_codes(self, name: str, values: np.ndarray) -> None:
+        """Refuse -99 and the like where nothing else is negative, unless `codes` says what it is."""
+        negative = values < 0
+        is_code = np.isin(values, _MISSING_CODES)
+        if self.place(name) in self._codes or (negative & ~is_code).any():
+            return
+        code = f"{values[int(np.argmax(is_code))]:g}"
+        self.refuse(
+            is_code,
+            f"column {name!r} holds {code}, which often stands for missing; say so by codes={{{name!r}: "
+            f"{{{code}: None}}}}, or that it is a number by {code} in place of None.",
         )
 
     def optional(self, name: str, empty: float = 0.0) -> np.ndarray:
@@ -162,6 +238,12 @@ class Reader:
 
 def _is_missing(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING)
+
+
+def _forms(written: Any) -> list[Any]:
+    """What is written as a text, and as a number where it is one."""
+    value = number(written)
+    return [str(written).strip()] + ([] if value is None else [value])
 
 
 def number(cell: Any) -> float | None:
