@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.distribution import validation_enabled
 
-from .categorical import is_discrete, name_of
+from .categorical import is_discrete, log_prob_of_grades, name_of
+from .normals import unwrapped
 
 
 def log_prob(density: dist.Distribution, y: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -28,7 +29,10 @@ def log_prob(density: dist.Distribution, y: Float[Array, " n"]) -> Float[Array, 
             return jnp.where(_possible(density, y, closed=True), density.log_prob(y), -jnp.inf)
         whole = jnp.round(y).astype(int)
         possible = (whole == y) & _possible(density, whole, closed=True)
-        return jnp.where(possible, density.log_prob(whole), -jnp.inf)
+        inner = unwrapped(density)
+        graded = isinstance(inner, dist.OrderedLogistic)
+        log_p = log_prob_of_grades(inner, whole) if graded else density.log_prob(whole)
+        return jnp.where(possible, log_p, -jnp.inf)
 
 
 def _takes_everything(density: dist.Distribution) -> bool:

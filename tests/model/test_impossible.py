@@ -11,7 +11,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array
 from numpyro.distributions.distribution import validation_enabled
 from numpyro.distributions.transforms import AffineTransform, SigmoidTransform
-from scipy import stats
+from scipy import special, stats
 
 import mefit as mf
 from mefit.model.impossible import refuse_impossible
@@ -118,6 +118,20 @@ def test_an_ordered_probit_is_a_categorical_of_differences():
     assert mf.log_likelihood(model, population_of([0, 3, 1, 2]), mf.NaivePooled()) == pytest.approx(exact, rel=1e-12)
     drawn = mf.simulate(model, population_of([0, 3, 1, 2]), jax.random.key(0))
     assert set(np.unique(drawn.subjects.y)) <= {0.0, 1.0, 2.0, 3.0}
+
+
+@pytest.mark.parametrize("x", [-400.0, -40.0, -3.0, 0.2, 40.0, 400.0])
+def test_unlikely_grades_keep_their_digits(x):
+    """brms #1192: log-likelihoods of ordinal models that are not finite. Exact: log(s(b - x) - s(a - x)) by logs."""
+    cuts = np.array([-1.0, 0.7, 2.0])
+    log_below = special.log_expit(cuts - x)
+    log_above = special.log_expit(x - cuts)
+    middle = [log_below[k] + log_above[k - 1] + np.log1p(-np.exp(cuts[k - 1] - cuts[k])) for k in (1, 2)]
+    exact = [log_below[0], *middle, log_above[2]]
+    density = dist.OrderedLogistic(jnp.full(4, x), jnp.asarray(cuts))
+    np.testing.assert_allclose(log_prob(density, jnp.arange(4.0)), exact, rtol=1e-12)
+    slope = jax.grad(lambda x: jnp.sum(log_prob(dist.OrderedLogistic(x, jnp.asarray(cuts)), jnp.arange(4.0))))
+    assert np.all(np.isfinite(slope(jnp.full(4, x))))
 
 
 # ---------------------------------------------------------------- no chance left
