@@ -19,6 +19,7 @@ from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.simulate import new_people
+from .exposure import exposure
 
 
 def regimen(
@@ -55,22 +56,7 @@ def regimen(
     return Doses.of(amounts, times, duration, compartment)
 
 
-def exposure(time: Float[ArrayLike, "... m"], concentration: Float[ArrayLike, "... m"]) -> dict[str, Array]:
-    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest
-    value, `tmax`, the time of the (first) highest, and `auc`, their area by the linear trapezoidal
-    rule. Peak and area need a fine grid, a trough the times of its interval.
-    ValueError for times that fall, other shapes, or a value that is not finite.
-    """
-    t = jnp.asarray(time, float)
-    c = jnp.asarray(concentration, float)
-    if c.ndim * c.size == 0 or t.shape not in (c.shape[-1:], c.shape):
-        raise ValueError(f"exposure: time has shape {t.shape}, concentration {c.shape}; give (m,) or (N, m) of both.")
-    sound = jnp.all(jnp.diff(t) >= 0) & jnp.all(jnp.isfinite(t)) & jnp.all(jnp.isfinite(c))
-    if not isinstance(sound, jax.core.Tracer) and not bool(sound):
-        raise ValueError("exposure: times must rise, and times and concentrations be finite; sort, and leave gaps out.")
-    t = jnp.broadcast_to(t, c.shape)
-    peak = jnp.take_along_axis(t, jnp.argmax(c, -1)[..., None], -1)[..., 0]
-    return {"cmax": jnp.max(c, -1), "tmax": peak, "cmin": jnp.min(c, -1), "auc": jnp.trapezoid(c, t, axis=-1)}
+_QUANTITIES = ("cmax", "tmax", "cmin", "auc")  # of `exposure`, that are tabulated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +129,8 @@ def simulate_regimens(
         raise ValueError(
             f"regimen {not_finite[0]}: not all predictions are finite; look at its compartments, or the solver."
         )
-    quantities = exposure(time, c)
+    found = exposure(time, c)
+    quantities = {name: found[name] for name in _QUANTITIES}
     by_quantity = np.stack([*quantities.values()], 1)
     kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
     return Regimens(

@@ -29,6 +29,8 @@ def starting_points(search: ModeSearch, model: Model) -> Float[Array, "S K"]:
     if search.starts is not None:
         return search.starts + hair
     mean = eta_mean(model)[None] + hair
+    if search.aside is not None:
+        mean = mean + search.aside * finite_sd(model)
     looks = search.looks
     if looks is None:
         looks = 128 if has_network(model) else 0

@@ -14,6 +14,7 @@ from ..data.population import Population
 from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, draw_of
+from .normals import correlated_rows
 from .predict import means
 
 
@@ -29,7 +30,11 @@ def responses(model: Model, eta: Float[Array, "N K"], subjects: Subject, keys: A
         y = {}
         for i, name in enumerate(sorted(masks)):
             own_key = key if name == UNNAMED else jax.random.fold_in(key, i)
-            drawn = densities[name].expand(subject.time.shape).sample(own_key)
+            together = correlated_rows(densities[name])
+            if together is not None:
+                drawn = together.sample(own_key, masks[name])
+            else:
+                drawn = densities[name].expand(subject.time.shape).sample(own_key)
             y[name] = jnp.where(masks[name], drawn, 0.0)
         return as_given(y)
 
