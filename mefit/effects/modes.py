@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
@@ -41,7 +42,17 @@ def empirical_bayes(
     eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there.
     """
     mode = modes(model, population.subjects, newton or Newton())
-    return mode.eta, jnp.linalg.inv(mode.precision)
+    return mode.eta, _inverses(mode.precision)
+
+
+def _inverses(precision: Float[Array, "N K K"]) -> Float[Array, "N K K"]:
+    """Of every matrix its inverse, by NumPy, which compiles nothing, where that has one for all."""
+    if isinstance(precision, jax.core.Tracer):
+        return jnp.linalg.inv(precision)
+    try:
+        return jnp.asarray(np.linalg.inv(np.asarray(precision)))
+    except np.linalg.LinAlgError:  # one is singular: JAX has infinities there
+        return jnp.linalg.inv(precision)
 
 
 def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
