@@ -16,7 +16,6 @@ from ..model.densities import eta_size, log_conditional, log_joint
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
 
-
 _LARGEST_DRAWN = 10_000_000  # numbers of all draws kept at once: 80 MB
 
 

@@ -281,7 +281,8 @@ def test_theophylline_shrinkage(fitted):
 
 @pytest.mark.parametrize(
     "name, starts",
-    [(name, 20) for name in TRUTH if name != "AGQ"] + [pytest.param(name, 50, marks=pytest.mark.slow) for name in TRUTH],
+    [(name, 20) for name in TRUTH if name != "AGQ"]
+    + [pytest.param(name, 50, marks=pytest.mark.slow) for name in TRUTH],
 )
 def test_theophylline_from_random_starts(theophylline, name, starts):
     """Every parameter starts within a factor of three; 24 of 25 must arrive."""
