@@ -181,9 +181,8 @@ class _Summaries(Objective):
     (N, C)."""
 
     summaries: Any = None
-    # Weights are many, and an evaluation takes a millisecond. No weight of a network matters to a hundredth of its
-    # standard error, which is where this ends with a million subjects.
-    optimiser: BFGS = BFGS(max_iterations=2000, tolerance=1e-5)
+    # Weights are many, and an evaluation takes a millisecond
+    optimiser: BFGS = BFGS(max_iterations=2000)
     label: ClassVar[str] = "Effects from covariates"
 
     def extras(self, model, population, key):
