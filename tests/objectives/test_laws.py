@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 import mefit as mf
 from mefit.model.space import Space
-from mefit.objectives import evaluation
+from mefit.objectives import evaluation, sampled
 
 EXACT_FOR_LINEAR = {
     "FO": mf.FO(),
@@ -96,6 +96,16 @@ def test_importance_sampling_closes_in_on_the_exact_value(line_model, linear_pop
         for m in (100, 100_000)
     ]
     assert errors[1] < 0.02 and errors[1] < errors[0]
+
+
+def test_draws_that_are_kept_are_those_drawn_anew(monkeypatch):
+    """Where all draws together would take too much memory, each subject's key is kept in their place."""
+    people = mf.datasets.clustered_binary(jax.random.key(5), 4, 4)
+    model = Logistic(b0=0.3, omega=1.2)
+    by = {"method": mf.ImportanceSampling(30), "key": jax.random.key(1), "by_subject": True}
+    kept = mf.log_likelihood(model, people, **by)
+    monkeypatch.setattr(sampled, "_LARGEST_DRAWN", 4 * 30 - 1)
+    np.testing.assert_allclose(mf.log_likelihood(model, people, **by), kept, rtol=1e-13)
 
 
 def test_agq_with_one_node_is_laplace(theophylline):
