@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..base.compiling import compiled
 from ..data.population import Population, one_outcome
@@ -219,7 +219,7 @@ class _Responses(NamedTuple):
         """Phi^-1 of the share of the simulations below each response, kept from 0 and 1 by half a
         simulation."""
         below = np.sum(self.simulated < self.observed, axis=0)
-        return norm.ppf((below + 0.5) / (len(self.simulated) + 1.0))
+        return ndtri((below + 0.5) / (len(self.simulated) + 1.0))
 
 
 def _prediction_discrepancies(

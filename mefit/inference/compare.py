@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 from scipy.optimize import brentq
-from scipy.stats import binom, chi2
 
 from ..fitting.about import not_estimated, typical
 from ..fitting.fit import log_likelihood
@@ -143,6 +142,8 @@ def likelihood_ratio_test(
 def tail(x: float, df: int, boundary: int = 0) -> float:
     """P(X >= x) of the mixture sum_k Binomial(k; boundary, 1/2) chi2_{df - boundary + k}; chi2_0 is
     always 0."""
+    from scipy.stats import binom, chi2  # it takes a third of a second to import
+
     freedom = df - boundary + np.arange(boundary + 1)
     each = np.where(freedom == 0, float(x <= 0), chi2.sf(x, np.maximum(freedom, 1)))
     return float(binom.pmf(np.arange(boundary + 1), boundary, 0.5) @ each)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
@@ -175,7 +175,7 @@ def _wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncert
         return np.array([float(link(value)) for link, value in zip(links, working, strict=True)])
 
     variance = np.einsum("ep,pq,eq->e", slopes.working, covariance, slopes.working)
-    half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(variance)
+    half = ndtri(0.5 + 0.5 * level) * np.sqrt(variance)
     slope = np.asarray(slopes.natural)
     working = np.asarray(values.working)
     return tabulate(

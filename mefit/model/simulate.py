@@ -90,10 +90,18 @@ def simulate(
     """
     require_key(key, "simulate")
     count = len(population)
+    if eta is not None:
+        eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
+        if eta.shape[1] != eta_size(model):
+            raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
+    return population.with_responses(_simulated(model, eta, population.subjects, key))
+
+
+@compiled
+def _simulated(model: Model, eta: Any, subjects: Subject, key: PRNGKeyArray) -> Any:
+    """The responses of every subject, with new random effects where eta is None."""
+    count = subjects.time.shape[0]
     key_eta, key_y = jax.random.split(key)
-    eta = random_effects_of(model, count, key_eta) if eta is None else eta
-    eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
-    if eta.shape[1] != eta_size(model):
-        raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
-    y = simulate_responses(model, eta, population.subjects, jax.random.split(key_y, count))
-    return population.with_responses(y)
+    if eta is None:
+        eta = jnp.reshape(random_effects_of(model, count, key_eta), (count, -1))
+    return responses(model, eta, subjects, jax.random.split(key_y, count))
