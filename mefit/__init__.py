@@ -31,7 +31,7 @@ from .data.doses import Doses, PerDose
 from .data.population import Population
 from .data.subject import Subject
 from .decisions.covariates import learn_effects, permutation_importance
-from .decisions.exposure import exposure, exposure_table
+from .decisions.exposure import Noncompartmental, exposure, noncompartmental
 from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
@@ -52,6 +52,7 @@ from .methods.saem.saem import SAEM
 from .methods.two_stage import TwoStage
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
+from .model.impossible import without_certain_rows
 from .model.model import Model
 from .model.outcomes import Event
 from .model.parameters import (

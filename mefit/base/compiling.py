@@ -2,7 +2,9 @@
 
 XLA's newer way of fusing loops on a CPU ("fusion emitters") takes about half as long again to
 compile the kit's programs and runs them no faster. JAX versions that let a single program leave it
-out are told to; others do not know the option, and are left alone.
+out are told to; others do not know the option, and are left alone. Nor does it pay to cut a program
+into 32 parts for LLVM to work on side by side: most of the work lies in one of them, and where the
+cores are busy the parts wait for each other (a quadrature: 5.4 CPU seconds in parts, 4.8 in one).
 
 Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
 about: every program of the kit is compiled without them, however JAX was started.
@@ -27,7 +29,11 @@ from numpyro.distributions.distribution import validation_enabled
 
 from .xla import FUSIONS
 
-OPTIONS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, FUSIONS: ""}
+OPTIONS: dict[str, Any] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    FUSIONS: "",
+}
 
 
 def _is_known(options: dict[str, Any]) -> bool:

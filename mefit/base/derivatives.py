@@ -1,10 +1,13 @@
-"""Functions whose first derivatives are right and whose second would not be."""
+"""Functions whose first derivatives are right and whose second would not be, and those to be derived forward."""
 
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 
@@ -41,3 +44,43 @@ def first_derivatives_only(function: Callable[[PyTree], Array], name: str) -> Ca
         return value(moving)
 
     return guarded
+
+
+def derived_forward(function: Callable[[Array, PyTree], PyTree]) -> Callable[[Array, PyTree], PyTree]:
+    """`function(x, data)` of a short vector x, with its Jacobian in x taken forward, inside reverse mode too.
+
+    All outputs are floats. Where the data move as well, the derivatives are the ordinary ones.
+    """
+
+    @jax.custom_jvp
+    def value(x: Array, data: PyTree) -> PyTree:
+        return function(x, data)
+
+    def derivative(primals: Any, tangents: Any) -> Any:
+        x, data = primals
+        if any(not _is_zero(leaf) for leaf in jax.tree.leaves(tangents[1], is_leaf=_is_zero)):
+            moves = jax.tree.map(_as_array, tangents, is_leaf=_is_zero)
+            return jax.jvp(function, primals, moves)
+
+        def twice(x):
+            out = function(x, data)
+            return out, out
+
+        jacobian, out = jax.jacfwd(twice, has_aux=True)(x)
+        move = _as_array(tangents[0])
+        return out, jax.tree.map(lambda leaf: leaf @ move, jacobian)
+
+    value.defjvp(derivative, symbolic_zeros=True)
+    return value
+
+
+def _is_zero(tangent: Any) -> bool:
+    """Whether JAX says that nothing moves here."""
+    return isinstance(tangent, SymbolicZero)
+
+
+def _as_array(tangent: Any) -> Any:
+    if not _is_zero(tangent):
+        return tangent
+    zeros = np.zeros if tangent.dtype == jax.dtypes.float0 else jnp.zeros  # float0: the tangent of an integer
+    return zeros(tangent.shape, tangent.dtype)

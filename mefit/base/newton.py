@@ -48,12 +48,16 @@ class ModeSearch(eqx.Module):
     """Base of the searches for a mode: `search(log_density, start, args)` is the mode in eta, differentiable in args.
 
     A search begins at the prior's mean. A network of eta may put several peaks into the joint density: there (or
-    where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior.
+    where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior. For
+    other models a fit searches again from elsewhere once it has converged; where that finds better peaks, it goes on
+    with 128 looks.
     """
 
     looks: int | None = eqx.field(default=None, kw_only=True)  # None: 128 where the model has a network, else none
     # the points to choose from instead, as the last mode while training
     starts: Float[Array, "S K"] | None = eqx.field(default=None, kw_only=True)
+    # how far beside the prior's mean a search begins, in SDs of the prior: to see whether it ends elsewhere
+    aside: Float[Array, " K"] | None = eqx.field(default=None, kw_only=True)
 
     @abc.abstractmethod
     def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:

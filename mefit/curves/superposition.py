@@ -37,6 +37,7 @@ class Places(NamedTuple):
 
 
 def one_compartment(rate: Float[Array, ""]) -> Disposition:
+    """A single rate, cl / v."""
     return Disposition(rates=rate[None], direct=jnp.ones(1))
 
 

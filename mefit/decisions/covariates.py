@@ -24,8 +24,8 @@ from ..effects.gaussian import gaussian_effects
 from ..fitting.fit import fit as fit_model
 from ..fitting.result import Fit
 from ..model.model import Model
+from ..model.normals import unwrapped
 from ..model.numbers import eta_names
-from ..model.outcomes import unwrapped
 from ..model.parameters import covariance, diagonal_covariance, weights
 from ..objectives.information import inverse_information, stand_in_the_way
 from ..objectives.objective import Objective, Term, name_subjects

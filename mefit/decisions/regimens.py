@@ -19,7 +19,7 @@ from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.simulate import new_people
-from .exposure import regimen_measures
+from .exposure import exposure
 
 
 def regimen(
@@ -54,6 +54,9 @@ def regimen(
     turn = np.arange(count)
     times = repeated_times(np.full(count, start), np.full(count, every or 0.0), turn)
     return Doses.of(amounts, times, duration, compartment)
+
+
+_QUANTITIES = ("cmax", "tmax", "cmin", "auc", "time_above")  # of `exposure`, that are tabulated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +101,8 @@ def simulate_regimens(
     posterior; after naive pooling all are typical. Covariates are those of someone in the fitted
     population, together, but for what `covariates` names: numbers for all, or values of L people
     (L,), drawn together too; (L, m) for what changes in time. The same people get every regimen.
-    `outcome` is one of several. The exposure (`cmax`, `tmax`, `cmin`, `auc` by the linear rule, and, if asked for,
-    `time_above`, the time spent `above` a level) is over `time`, first to last.
+    `outcome` is one of several. The exposure is over `time`, first to last; `above` adds
+    `time_above`, how long a curve lies above that level.
 
     ValueError for an outcome or covariate that is unknown, one that changes in time and is not
     given, parameters of the random effects that the fit has not estimated, or a prediction that is
@@ -128,7 +131,8 @@ def simulate_regimens(
         raise ValueError(
             f"regimen {not_finite[0]}: not all predictions are finite; look at its compartments, or the solver."
         )
-    quantities = regimen_measures(time, c, above)
+    found = exposure(time, c, above=None if above is None else float(above))
+    quantities = {name: found[name] for name in _QUANTITIES if name in found}
     by_quantity = np.stack([*quantities.values()], 1)
     kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
     return Regimens(

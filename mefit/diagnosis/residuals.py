@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..base.compiling import compiled
 from ..data.population import Population, one_outcome
@@ -15,9 +15,10 @@ from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.categorical import is_discrete as has_discrete_support
-from ..model.categorical import refuse_categories
 from ..model.densities import eta_cov, eta_mean, observation_density, shrinkage_of
 from ..model.model import Model
+from ..model.moments import mean_of, variance_of
+from ..model.normals import correlated_rows
 from ..model.numbers import eta_names
 from ..model.predict import predict
 from .individuals import individuals
@@ -185,18 +186,27 @@ def _standardised(model: Model, eta: Array, subjects: Subject, pooled: bool) -> 
     def of_subject(eta, subject):
         def moments(eta):
             density = observation_density(model, eta, subject)
-            refuse_categories(density, f"{type(model).__name__}.observations")
-            mean = jnp.where(subject.mask, density.mean, 0.0)
-            return mean, (mean, jnp.where(subject.mask, density.variance, 1.0))
+            who = f"{type(model).__name__}.observations"
+            mean = jnp.where(subject.mask, mean_of(density, who), 0.0)
+            variance = jnp.where(subject.mask, variance_of(density, who), 1.0)
+            return mean, (mean, variance, _within(density, variance, subject.mask))
 
-        g, (mean, variance) = jax.jacfwd(moments, has_aux=True)(eta)
+        g, (mean, variance, within) = jax.jacfwd(moments, has_aux=True)(eta)
         residual = jnp.where(subject.mask, subject.y - mean, 0.0)
-        lower = jnp.linalg.cholesky(g @ omega @ g.T + jnp.diag(variance))
+        lower = jnp.linalg.cholesky(g @ omega @ g.T + within)
         from_mean = residual + g @ (eta - eta_mean(model))
         cwres = jax.scipy.linalg.solve_triangular(lower, from_mean, lower=True)
         return _Standardised(mean=mean, variance=variance, iwres=residual / jnp.sqrt(variance), cwres=cwres)
 
     return jax.vmap(of_subject)(eta, subjects)
+
+
+def _within(density: Any, variance: Array, mask: Array) -> Float[Array, "n n"]:
+    """R, the covariance of a subject's rows given its random effects; 1 where nothing was observed."""
+    correlated = correlated_rows(density)
+    if correlated is None:
+        return jnp.diag(variance)
+    return jnp.where(mask[:, None] & mask[None, :], correlated.covariance, jnp.diag(variance))
 
 
 class _Responses(NamedTuple):
@@ -209,7 +219,7 @@ class _Responses(NamedTuple):
         """Phi^-1 of the share of the simulations below each response, kept from 0 and 1 by half a
         simulation."""
         below = np.sum(self.simulated < self.observed, axis=0)
-        return norm.ppf((below + 0.5) / (len(self.simulated) + 1.0))
+        return ndtri((below + 0.5) / (len(self.simulated) + 1.0))
 
 
 def _prediction_discrepancies(

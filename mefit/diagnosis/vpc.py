@@ -2,10 +2,13 @@
 from the fit."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
@@ -13,9 +16,14 @@ from scipy.spatial.distance import cdist
 
 from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
+from ..model.densities import eta_mean, observation_density
+from ..model.model import Model
+from ..model.normals import normal_rows
 from ..model.predict import predict
 from .residuals import frame_of, is_discrete
 from .simulations import simulations
+
+Bins: TypeAlias = SupportsIndex | Sequence[float | int] | np.ndarray  # how many, or their edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +54,10 @@ def vpc(
     population: Population | None = None,
     key: PRNGKeyArray | None = None,
     samples: int = 500,
-    bins: int | Sequence[float | int] = 8,
+    bins: Bins = 8,
     stratify: str | None = None,
     prediction_corrected: bool = False,
+    log_data: bool | None = None,
     percentiles: Sequence[float | int] = (5, 50, 95),
     level: float = 0.9,
 ) -> VPC:
@@ -65,11 +74,14 @@ def vpc(
       it is cut at its median.
     - `prediction_corrected` multiplies y and its simulations by (median PRED of bin and stratum) /
       PRED, so that doses and covariates do not blur a bin. Rows with PRED = 0 are left out, with a
-      remark.
+      remark. Where y are logarithms (`log_data`), it adds the median PRED less PRED, which is the
+      same on the natural scale. Left out, `log_data` is what the model itself tells: logarithms
+      lie below zero, or at minus infinity, where no dose is given; a remark says what was found,
+      and what could not be told.
     - `percentiles` are followed of numbers; of counts the mean too; of outcomes of 0 or 1 the mean
       alone.
 
-    ValueError for a negative PRED where it is to be corrected by, several limits of censoring,
+    ValueError for a negative PRED where a ratio is to correct, several limits of censoring,
     edges that leave out a time, or an unknown covariate.
     Interrupting takes the data sets that are done, with a remark.
     Sources: Holford (2005), PAGE 14; Bergstrand, Hooker, Wallin and Karlsson (2011), AAPS J. 13.
@@ -81,9 +93,13 @@ def vpc(
     pred = np.asarray(predict(fit.model, population))
     mask = np.asarray(subjects.mask)
     remarks: tuple[str, ...] = ()
+    adds = False
     if prediction_corrected:
-        mask, remarks = _correctable(population, pred)
-    edges = _edges(time[mask], bins)
+        scale = _scale_of_responses(fit.model, population, log_data)
+        adds = scale.logarithms
+        mask, remarks = _correctable(population, pred, adds)
+        remarks = (*scale.remarks, *remarks)
+    edges = _edges(time[mask], bins if np.ndim(bins) else operator.index(bins))  # type: ignore[arg-type]
     number = np.clip(np.searchsorted(edges, time, side="right") - 1, 0, len(edges) - 2)
     strata = _strata(population, stratify)
     drawn = simulations(fit, samples, key, posterior=True, population=population, fewer=True)
@@ -98,9 +114,8 @@ def vpc(
     if prediction_corrected:
         for rows in cells.values():
             predicted = points.PRED.to_numpy()[rows]
-            factor = np.median(predicted) / predicted
-            y[rows] *= factor
-            simulated[:, rows] *= factor
+            y[rows] = _corrected(y[rows], predicted, adds)
+            simulated[:, rows] = _corrected(simulated[:, rows], predicted, adds)
     tails = (50.0 * (1.0 - level), 50.0, 50.0 * (1.0 + level))
     observed = []
     bands = []
@@ -122,20 +137,59 @@ def vpc(
     )
 
 
-def _check_request(bins: int | Sequence[float | int], percentiles: Sequence[float | int], level: float) -> None:
+def _check_request(bins: Bins, percentiles: Sequence[float | int], level: float) -> None:
     sound = 0 < level < 1 and all(0 <= p <= 100 for p in percentiles)
-    if not sound or (isinstance(bins, int) and bins < 1):
+    if not sound or (isinstance(bins, Integral) and int(bins) < 1) or isinstance(bins, float):
         raise ValueError("vpc needs a level between 0 and 1, percentiles between 0 and 100, and one bin or more.")
 
 
-def _correctable(population: Population, pred: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The observations (N, n) that a ratio of predictions can correct, and a remark on those that
-    it cannot."""
+class _Scale(NamedTuple):
+    """What the responses are: logarithms or not, and what is to be said of how that is known."""
+
+    logarithms: bool
+    remarks: tuple[str, ...] = ()
+
+
+def _scale_of_responses(model: Model, population: Population, log_data: bool | None) -> _Scale:
+    """Are responses logarithms? As told; else the model is asked what it predicts where nothing was given."""
+    if log_data is not None:
+        return _Scale(bool(log_data))
+    normal = normal_rows(observation_density(model, eta_mean(model), population[0]))
+    if normal is None or normal.curve is not None:
+        return _Scale(False)  # its support says that these are no logarithms
+    doses = population.subjects.doses
+    given = bool(np.any(np.asarray(doses.amount) != 0))
     mask = np.asarray(population.subjects.mask)
+    if given:
+        none = dataclasses.replace(doses, amount=jnp.zeros_like(doses.amount))
+        without = np.asarray(predict(model, population.with_doses(none)))[mask]
+        if np.all(without < 0):
+            found = "without doses the model predicts values below 0, as of logarithms, so the correction adds"
+            return _Scale(True, (f"{found}; log_data=False would multiply.",))
+        if np.all(without == 0):
+            return _Scale(False)
+    remark = "the correction multiplies, for responses that are no logarithms: where they are, say log_data=True."
+    return _Scale(False, (remark,))
+
+
+def _corrected(values: np.ndarray, predicted: np.ndarray, adds: bool) -> np.ndarray:
+    """Values (..., rows) as they would be at the median prediction."""
+    middle = np.median(predicted)
+    return values + (middle - predicted) if adds else values * (middle / predicted)
+
+
+def _correctable(population: Population, pred: np.ndarray, adds: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The observations (N, n) that their predictions can correct, and a remark on those that they cannot."""
+    mask = np.asarray(population.subjects.mask)
+    if adds:
+        lost = np.sum(~np.isfinite(pred[mask]))
+        remark = f"{lost} observations whose PRED has no logarithm cannot be corrected and are left out."
+        return mask & np.isfinite(pred), ((remark,) if lost else ())
     if np.any(pred[mask] < 0):
         first = int(np.argmax((mask & (pred < 0)).any(1)))
         raise ValueError(
-            f"a prediction of subject {population.ids[first]} is negative, and the correction is a ratio: leave it out."
+            f"a prediction of subject {population.ids[first]} is negative, and the correction is a ratio: "
+            "where responses are logarithms say log_data=True, which adds; else leave it out."
         )
     zeros = np.sum(pred[mask] == 0)
     if not zeros:
@@ -176,7 +230,7 @@ def _cut(population: Population, simulated: np.ndarray) -> np.ndarray:
     return simulated
 
 
-def _edges(time: np.ndarray, bins: int | Sequence[float | int]) -> np.ndarray:
+def _edges(time: np.ndarray, bins: Bins) -> np.ndarray:
     """Edges of bins that hold every time: as given, or between times, where the counts come closest
     to equal."""
     if not isinstance(bins, int):

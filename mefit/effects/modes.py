@@ -1,16 +1,22 @@
 """The mode of one subject's random effects: eta*(theta) maximises the joint density of the subject."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
+from ..base.derivatives import derived_forward
 from ..base.newton import Mode, ModeSearch, Newton, curvature
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import log_joint
 from ..model.model import Model
 from .starts import starting_points
+
+_FORWARD_UP_TO = 40  # numbers of a model, each entry of a covariance one
 
 
 def subject_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
@@ -36,10 +42,37 @@ def empirical_bayes(
     eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there.
     """
     mode = modes(model, population.subjects, newton or Newton())
-    return mode.eta, jnp.linalg.inv(mode.precision)
+    return mode.eta, _inverses(mode.precision)
 
 
-def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Mode, Array]:
-    """The mode, and minus the Hessian there with its derivative, which the search does not give."""
-    mode = subject_mode(model, subject, newton)
-    return mode, curvature(lambda eta: log_joint(model, eta, subject), mode.eta)[2]
+def _inverses(precision: Float[Array, "N K K"]) -> Float[Array, "N K K"]:
+    """Of every matrix its inverse, by NumPy, which compiles nothing, where that has one for all."""
+    if isinstance(precision, jax.core.Tracer):
+        return jnp.linalg.inv(precision)
+    try:
+        return jnp.asarray(np.linalg.inv(np.asarray(precision)))
+    except np.linalg.LinAlgError:  # one is singular: JAX has infinities there
+        return jnp.linalg.inv(precision)
+
+
+def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
+    """The mode, whose precision here has its derivative, which the search does not give.
+
+    What comes after, a grid or draws, is derived in reverse. Through third derivatives of the density that compiled
+    for half of a program's time; so these are taken forward, where the model has few numbers.
+    """
+    moving, rest = eqx.partition(model, eqx.is_inexact_array)
+    numbers, rebuilt = ravel_pytree(moving)
+    arrays, still = eqx.partition((rest, subject, newton), eqx.is_array)
+
+    def searched(numbers, arrays):
+        rest, subject, newton = eqx.combine(arrays, still)
+        model = eqx.combine(rebuilt(numbers), rest)
+        mode = subject_mode(model, subject, newton)
+        precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)[2]
+        return mode.eta, precision, mode.converged.astype(float)
+
+    if 0 < numbers.size <= _FORWARD_UP_TO:
+        searched = derived_forward(searched)
+    eta, precision, converged = searched(numbers, arrays)
+    return Mode(eta, precision, converged > 0.5)

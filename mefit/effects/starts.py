@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from ..base.newton import ModeSearch
 from ..model.densities import eta_mean, eta_sd
@@ -13,6 +12,8 @@ from ..model.parameters import has_network
 
 def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
     """`count` points spread evenly over p(eta): Halton's sequence through the Gaussian quantile function, in SDs."""
+    from scipy.stats import qmc  # it takes a third of a second to import
+
     mean = eta_mean(model)
     if mean.size == 0:
         return jnp.zeros((count, 0))
@@ -29,6 +30,8 @@ def starting_points(search: ModeSearch, model: Model) -> Float[Array, "S K"]:
     if search.starts is not None:
         return search.starts + hair
     mean = eta_mean(model)[None] + hair
+    if search.aside is not None:
+        mean = mean + search.aside * finite_sd(model)
     looks = search.looks
     if looks is None:
         looks = 128 if has_network(model) else 0

@@ -14,7 +14,9 @@ from ..base.stopping import Bar
 from ..data.population import Population
 from ..methods.maximise import as_method
 from ..methods.method import Method, Problem, State
+from ..methods.refusals import refuse_values
 from ..model.free import log_prior
+from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
 from ..model.parameters import free_parameters
 from ..objectives.evaluation import batches_of, terms_of, total
@@ -88,6 +90,7 @@ def fit(
     **Raises:** ValueError, in one sentence, where the model, the data or the method cannot be used together.
     """
     problem = _problem(model, population, method, key, fixed)
+    refuse_lifted(model, population)
     history = _History(problem.space.size)
     with Bar(f"{method.label}: compiling, once", shown=progress) as bar:
 
@@ -97,14 +100,14 @@ def fit(
                 _show(bar, method, state)
 
         state, outcome = run(as_method(method), problem, look)
+    facts = vars(outcome) | {"method": outcome.method or method}
     return Fit(
         population=population,
-        method=method,
         key=key,
         fixed=problem.fixed,
         history=tuple(history.steps),
         evaluations=state.info.evaluations,
-        **vars(outcome),
+        **facts,
     )
 
 
@@ -158,9 +161,11 @@ def log_likelihood(
     """The (approximate) log-likelihood of the model at its present parameters: one ruler for all models and fits.
 
     Every constant is included and no prior is added. `by_subject` returns one value for each subject instead of the
-    sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`.
+    sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`; and, naming subject and
+    row, for a response that the model's density cannot give.
     """
     problem = _problem(model, population, method, key, ())
+    refuse_lifted(model, population)
     terms = terms_of(_objective(method), problem.model, population, key)
     values = np.asarray(terms.value)
     lost = ~np.isfinite(values) & ~np.asarray(terms.converged)
@@ -169,6 +174,9 @@ def log_likelihood(
             f"the log-likelihood by {method.label} was not found for {name_subjects(population, lost)}, where its "
             "search did not end: the density may have several peaks; try AGQ or ImportanceSampling."
         )
+    for i in np.flatnonzero(values == -np.inf):  # of a response that no parameter makes possible
+        refuse_impossible(problem.model, population[int(i)], population.ids[i])
+    refuse_values(problem.model, population, np.where(values == -np.inf, 0.0, values))
     return values if by_subject else float(np.sum(values))
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 from scipy.optimize import brentq
-from scipy.stats import binom, chi2
 
 from ..fitting.about import not_estimated, typical
 from ..fitting.fit import log_likelihood
@@ -22,6 +21,8 @@ def compare(
     fits: Mapping[str, Fit],
     by: Objective = AGQ(9),  # noqa: B008 - it has no state
     key: PRNGKeyArray | None = None,
+    *,
+    across_conditions: bool = False,
 ) -> pd.DataFrame:
     """Fits of the same data, all with their likelihood by one method, in the order given.
 
@@ -34,10 +35,12 @@ def compare(
       observations.
     - `delta ...` are differences from the lowest.
     - `own -2LL` is the method's own, -2 times its objective.
-    - `remark` says what was not estimated, how a fit ended that did not converge, and what differs
-      from the first fit in times, doses or covariates that both have.
+    - `remark` says what was not estimated, how a fit ended that did not converge, and, with
+      `across_conditions`, what differs from the first fit in times, doses or covariates.
 
-    ValueError for fits of other responses: other subjects, values, outcomes or censoring.
+    ValueError for fits of other responses: other subjects, values, outcomes or censoring; and,
+    unless `across_conditions`, for other times, doses or covariates of the same name. Change these
+    only where they are what is to be compared, or for other units.
     """
     if not fits:
         raise ValueError('compare needs fits by name, such as {"FO": fit_1, "Laplace": fit_2}.')
@@ -45,6 +48,7 @@ def compare(
     rows = []
     for name, fit in fits.items():
         _check_same_responses(fits[first], fit, name)
+        conditions = _conditions(fits[first], fit, first, across_conditions)
         lost = not_estimated(fit)
         count = fit.n_parameters
         score = np.nan if lost else -2.0 * _score(fit, by, key)
@@ -57,7 +61,7 @@ def compare(
                 "AIC": score + 2 * count,
                 "BIC": score + count * np.log(fit.population.n_observations),
                 "own -2LL": fit.minus_two_log_likelihood,
-                "remark": "; ".join([*_shortcomings(fit, lost), *_conditions(fits[first], fit, first)]),
+                "remark": "; ".join([*_shortcomings(fit, lost), *conditions]),
             }
         )
     table = pd.DataFrame(rows).set_index("fit")
@@ -83,7 +87,13 @@ class LikelihoodRatio:
 
 
 def likelihood_ratio_test(
-    small: Fit, large: Fit, by: Objective | None = None, key: PRNGKeyArray | None = None, *, boundary: int = 0
+    small: Fit,
+    large: Fit,
+    by: Objective | None = None,
+    key: PRNGKeyArray | None = None,
+    *,
+    boundary: int = 0,
+    across_conditions: bool = False,
 ) -> LikelihoodRatio:
     """Does the large model fit better than the small one, which it contains, by more than chance?
 
@@ -91,12 +101,14 @@ def likelihood_ratio_test(
     `boundary` = 1 says that one of these is a variance, zero in the small model, and the others its
     q covariances: then it is the mixture 1/2 chi2_q + 1/2 chi2_{q+1}. With more than one, variances
     of independent random effects, its weights are binomial. Likelihoods are by `by`, else the fits'
-    own if by the same method. `remarks` say what differs in times, doses, or covariates that both
-    have.
-    ValueError for fits this does not hold for, and for fits of other responses.
+    own if by the same method. With `across_conditions`, `remarks` say what differs in times, doses,
+    or covariates that both have.
+    ValueError for fits this does not hold for, for fits of other responses, and, unless
+    `across_conditions`, for fits under other conditions.
     Sources: Self and Liang (1987), JASA 82; Stram and Lee (1994), Biometrics 50.
     """
     _check_same_responses(small, large, "the large model")
+    conditions = _conditions(small, large, "the small model", across_conditions)
     df = large.n_parameters - small.n_parameters
     if not 0 <= boundary <= df or df == 0:
         raise ValueError(
@@ -123,13 +135,15 @@ def likelihood_ratio_test(
         degrees_of_freedom=df,
         boundary=boundary,
         p_value=tail(statistic, df, boundary),
-        remarks=tuple(_conditions(small, large, "the small model")),
+        remarks=tuple(conditions),
     )
 
 
 def tail(x: float, df: int, boundary: int = 0) -> float:
     """P(X >= x) of the mixture sum_k Binomial(k; boundary, 1/2) chi2_{df - boundary + k}; chi2_0 is
     always 0."""
+    from scipy.stats import binom, chi2  # it takes a third of a second to import
+
     freedom = df - boundary + np.arange(boundary + 1)
     each = np.where(freedom == 0, float(x <= 0), chi2.sf(x, np.maximum(freedom, 1)))
     return float(binom.pmf(np.arange(boundary + 1), boundary, 0.5) @ each)
@@ -146,16 +160,21 @@ def _check_same_responses(first: Fit, other: Fit, name: str) -> None:
         raise ValueError(f"{name} was fitted to different responses, and its likelihood cannot be compared: fit again.")
 
 
-def _conditions(first: Fit, other: Fit, name: str) -> list[str]:
-    """A sentence on other times, doses or covariates than those of the fit of this name, if there
-    are any."""
+def _conditions(first: Fit, other: Fit, name: str, allowed: bool) -> list[str]:
+    """A sentence on other times, doses or covariates than those of the fit of this name, if there are any.
+
+    ValueError with that sentence where they are not `allowed`.
+    """
     different = other_conditions(first.population, other.population)
     if not different:
         return []
-    return [
+    sentence = (
         f"{', '.join(different)}: not those of {name}, so likelihoods compare only where this is a change of units, "
         "or is what is to be compared"
-    ]
+    )
+    if not allowed:
+        raise ValueError(f"{sentence}; then say across_conditions=True, else fit both to the same data.")
+    return [sentence]
 
 
 def _shortcomings(fit: Fit, lost: str) -> list[str]:

@@ -13,6 +13,7 @@ from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.parameters import has_prior
 from ..model.space import Space
+from ..objectives.evaluation import value_and_gradient
 from ..objectives.objective import Objective
 
 # (theta, subject) pairs evaluated at once: measured fastest, 27 microseconds a pair by Laplace
@@ -42,14 +43,16 @@ def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Arra
     size = x.shape[0] // _BLOCKS
 
     def value_of(x, data):
-        return objective.subject(space.at(x), *data).value
+        return objective.subject(space.at(x), *data).value, None
+
+    with_gradient = value_and_gradient(objective, space, x.shape[1])(value_of)
 
     def block(k, values):
         begin = k * size
         x_here = jax.lax.dynamic_slice_in_dim(x, begin, size)
         subject_here = jax.lax.dynamic_slice_in_dim(subject, begin, size)
         data_here = jax.tree.map(lambda leaf: leaf[subject_here], data)
-        value, score = jax.vmap(jax.value_and_grad(value_of))(x_here, data_here)
+        (value, _), score = jax.vmap(with_gradient)(x_here, data_here)
         return Values(
             value=jax.lax.dynamic_update_slice_in_dim(values.value, value, begin, 0),
             score=jax.lax.dynamic_update_slice_in_dim(values.score, score, begin, 0),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.optimize import brentq, minimize
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ..base.stopping import Bar, is_interrupt, why_stopped
 from ..fitting.about import likelihood_of
@@ -58,7 +58,7 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     labels = labels_of(fit.model, fit.fixed)
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
-    cut = float(chi2.ppf(level, 1))
+    cut = float(chdtri(1, 1.0 - level))
     with Bar(f"profile of {parameter}", shown=progress) as bar:
         walk = _Walk(fit, labels.index(parameter), bar.update)
         way = _walked(walk, cut, points)

@@ -17,7 +17,7 @@ from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from .pairs import Pairs, Values
-from .standard_errors import Uncertainty, covariance, natural, tabulate
+from .standard_errors import Uncertainty, covariance, natural, refuse_one_subject, tabulate
 
 _PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar
 _TOLERANCE = 1e-3  # of a replicate's gradient, for a move of one standard error
@@ -35,10 +35,12 @@ def bootstrap(
     is below 0.001 for a move of one standard error. Intervals are percentiles. Replicates that
     stalled below 0.01 are kept, counted in `details["stalled"]`, and said; others that did not
     converge are left out, counted in `details["failed"]`, and said. Interrupting, or an error,
-    returns those that are done.
+    returns those that are done. ValueError for a single subject, which is drawn the same every
+    time.
     Source: Efron (1979), Ann. Statist. 7; over subjects, Ette (1997), J. Clin. Pharmacol. 37.
     """
     rng = _generator(key, "bootstrap")
+    refuse_one_subject(fit, "a bootstrap over subjects draws the same one every time")
     root = np.linalg.cholesky(covariance(fit))
     pairs = Pairs(fit)
     centre = fit.space.vector()

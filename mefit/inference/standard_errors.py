@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
@@ -67,7 +67,17 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
     """
     scores = subject_scores(fit)
     information = scores.T @ scores + _prior_information(fit)
-    return _wald(fit, "Cross-products of scores", inverse_information(information, fit.space.labels), level)
+    labels = fit.space.labels
+    try:
+        inverse = inverse_information(information, labels)
+    except ValueError as error:
+        if len(scores) > len(labels):
+            raise
+        raise ValueError(
+            f"cross-products of the scores of {len(scores)} subjects cannot tell {len(labels)} parameters apart, "
+            "which takes more subjects than parameters: use mf.observed_information."
+        ) from error
+    return _wald(fit, "Cross-products of scores", inverse, level)
 
 
 def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
@@ -75,12 +85,29 @@ def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
     densities are wrong.
 
     They are then the errors around the parameters that come closest to the truth in
-    Kullback-Leibler divergence.
+    Kullback-Leibler divergence. With no more subjects than parameters they are too small, and a
+    remark says so. ValueError for a single subject, whose score is zero at its own estimates.
     Source: White (1982), Maximum likelihood estimation of misspecified models, Econometrica 50.
     """
+    refuse_one_subject(fit, "its score is zero at its own estimates, and the sandwich would be zero everywhere")
     bread = covariance(fit)
     scores = subject_scores(fit)
-    return _wald(fit, "Sandwich", bread @ (scores.T @ scores) @ bread, level)
+    found = _wald(fit, "Sandwich", bread @ (scores.T @ scores) @ bread, level)
+    count = len(scores)
+    parameters = len(fit.space.labels)
+    if count > parameters:
+        return found
+    remark = (
+        f"{count} subjects for {parameters} parameters: the scores sum to zero, so a combination of parameters looks "
+        "certain that is not, and these errors are too small."
+    )
+    return dataclasses.replace(found, remarks=(*found.remarks, remark))
+
+
+def refuse_one_subject(fit: Fit, why: str) -> None:
+    """Raise ValueError for a fit of a single subject, for what measures how subjects differ."""
+    if len(fit.population) == 1:
+        raise ValueError(f"there is one subject, and {why}: take several subjects, or mf.observed_information.")
 
 
 def subject_scores(fit: Fit) -> Float[np.ndarray, "N P"]:
@@ -148,7 +175,7 @@ def _wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncert
         return np.array([float(link(value)) for link, value in zip(links, working, strict=True)])
 
     variance = np.einsum("ep,pq,eq->e", slopes.working, covariance, slopes.working)
-    half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(variance)
+    half = ndtri(0.5 + 0.5 * level) * np.sqrt(variance)
     slope = np.asarray(slopes.natural)
     working = np.asarray(values.working)
     return tabulate(

@@ -20,11 +20,11 @@ from ..effects.starts import spread_over_prior
 from ..model.densities import eta_mean
 from ..model.free import prior_of
 from ..model.space import Space
-from ..objectives.evaluation import Batches, chunks_of, evaluation, terms_of
+from ..objectives.evaluation import Batches, batches_of, chunks_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
 from ..objectives.natural_scale import natural_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
-from .maximise import Maximise, outcome_of
+from .maximise import Maximise, outcome_of, unused_coordinates
 from .method import Ending, Info, Method, Outcome, Problem, State, Training
 
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
@@ -160,6 +160,9 @@ class Adam(Method):
         prior = float(prior_of(state.model, problem.fixed))
         outcome = outcome_of(self.objective, problem, state, terms, prior)
         unmoved = np.asarray(memory.progress.x) == problem.space.vector()
+        if np.any(unmoved):  # it may only have begun where it is best
+            batches = batches_of(self.objective, problem.model, problem.population, problem.key)
+            unmoved &= unused_coordinates(self.objective, problem, batches, np.asarray(memory.progress.x))
         remarks = outcome.remarks
         if memory.skipped:
             remarks += (

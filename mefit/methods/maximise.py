@@ -1,6 +1,7 @@
 """The loop that maximises an objective over theta, an iteration of its optimiser at a time."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..base.bfgs import Point
+from ..model.parameters import free_parameters
 from ..objectives.evaluation import (
     Batches,
     batches_of,
@@ -25,17 +27,24 @@ from ..objectives.objective import (
     Term,
     name_subjects,
 )
+from ..objectives.peaks import find_peaks, may_have_missed
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
+
+_SMALLER = 1e3  # a factor: a scale so much smaller is 0 to the data, if they do not see it
+_SAME = 0.01  # log-likelihood: no more than this is no difference
+_LOOKS = 128  # points at which a search for modes looks, after it was found to have missed a better one
 
 
 class Memory(NamedTuple):
     """What maximising keeps between iterations."""
 
+    objective: Objective  # as it was given, or with a wider search for modes
     point: Point
     batches: Batches
     limits: Limits
+    several: np.ndarray | None = None  # the subjects with more than one peak, once it was looked for them
 
 
 class Maximise(Method):
@@ -83,15 +92,16 @@ class Maximise(Method):
             factor=self.objective.scale_limit,
             subjects=count,
         )
-        return self._state(problem, 0, Memory(point, batches, limits))
+        return self._state(problem, 0, Memory(self.objective, point, batches, limits))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        optimiser = self.objective.optimiser
+        objective = memory.objective
+        optimiser = objective.optimiser
         limits = memory.limits
-        loss = mean_loss(self.objective, problem.space, memory.batches, len(problem.population))
+        loss = mean_loss(objective, problem.space, memory.batches, len(problem.population))
         point = optimiser.step(loss, memory.point, limits.bounds)
-        at_maximum = point.converged and self.objective.likelihood
+        at_maximum = point.converged and objective.likelihood
         near = point.done and not at_maximum  # then it may have broken down, or levelled off, on the way to a limit
         if limits.reached(point, near):
             point, limits = limits.stop(optimiser, point, loss, near)
@@ -104,14 +114,18 @@ class Maximise(Method):
                 f"{steepest}: start closer, fix a parameter, or allow more iterations"
             )
             point = dataclasses.replace(point, done=True, message=message)
-        return self._state(problem, state.iteration + 1, Memory(point, memory.batches, limits))
+        memory = memory._replace(point=point, limits=limits)
+        if point.done and point.converged and memory.several is None:
+            memory = _look_for_peaks(problem, memory)
+        return self._state(problem, state.iteration + 1, memory)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
         x = memory.point.x
-        _, _, prior, terms = evaluate(self.objective, problem.space, x, memory.batches)
-        unused = unused_coordinates(self.objective, problem, memory.batches, x)
-        boundary = memory.limits.boundary
+        objective = memory.objective
+        _, _, prior, terms = evaluate(objective, problem.space, x, memory.batches)
+        unused = unused_coordinates(objective, problem, memory.batches, x)
+        boundary = memory.limits.boundary | _vanished(problem, memory)
         status = []
         for i in range(x.size):
             word = NOT_ESTIMATED if unused[i] else ""
@@ -126,12 +140,18 @@ class Maximise(Method):
             status=tuple(status),
             converged=bool(state.ending and state.ending.converged),
         )
-        verdict = self.objective.judge(maximum)
-        ended = outcome_of(self.objective, problem, state, terms, float(prior))
-        remarks = (*boundary.values(), *ended.remarks, *verdict.remarks)
+        verdict = objective.judge(maximum)
+        ended = outcome_of(objective, problem, state, terms, float(prior))
+        remarks = (*boundary.values(), *ended.remarks, *verdict.remarks, *_of_peaks(problem, memory))
         ended = dataclasses.replace(ended, status=verdict.status, remarks=remarks)
+        if objective is not self.objective:
+            ended = dataclasses.replace(ended, method=objective)
         if verdict.unbounded:
             return dataclasses.replace(ended, ending=Ending.UNBOUNDED, message=verdict.unbounded)
+        if verdict.degenerate:
+            return dataclasses.replace(ended, ending=Ending.DEGENERATE, message=verdict.degenerate)
+        if ended.ending is Ending.CONVERGED and AT_BOUNDARY in verdict.status:
+            ended = dataclasses.replace(ended, ending=Ending.BOUNDARY)
         if NOT_IDENTIFIED in verdict.status and ended.converged:
             return dataclasses.replace(ended, ending=Ending.NOT_IDENTIFIED)
         return ended
@@ -153,6 +173,74 @@ class Maximise(Method):
             ending=_ending(memory),
             message=point.message,
         )
+
+
+def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
+    """Remember which subjects have several peaks; where a better one was missed, go on with a wider search."""
+    objective = memory.objective
+    space = problem.space
+    batches = memory.batches
+    x = memory.point.x
+    if not may_have_missed(objective, problem.model):
+        return memory
+
+    def run(aside: np.ndarray) -> Term:
+        return evaluate(objective, space, x, batches._replace(aside=aside))[3]
+
+    peaks = find_peaks(run, evaluate(objective, space, x, batches)[3])
+    memory = memory._replace(several=peaks.several)
+    if not np.any(peaks.better):
+        return memory
+    wider = dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, looks=_LOOKS))
+    loss = mean_loss(wider, space, batches, len(problem.population))
+    begun = wider.optimiser.init(loss, x, memory.point.sizes)
+    if not np.isfinite(begun.value):
+        return memory
+    begun = dataclasses.replace(begun, evaluations=begun.evaluations + memory.point.evaluations)
+    return memory._replace(objective=wider, point=begun)
+
+
+def _vanished(problem: Problem, memory: Memory) -> dict[int, str]:
+    """The scales that only their prior keeps from 0, the likelihood being the same there; a sentence for each.
+
+    Such are the SDs of random effects that the data do not show, under a prior that has a peak close to 0.
+    """
+    objective = memory.objective
+    point = memory.point
+    if not (point.converged and objective.likelihood):
+        return {}
+    declared = free_parameters(problem.model, problem.fixed)
+    scales = [
+        (i, c)
+        for i, c in enumerate(problem.space.coordinates)
+        if c.log_scale and declared[c.parameter].prior is not None and i not in memory.limits.boundary
+    ]
+    gone = {}
+    for i, coordinate in scales:
+        x = point.x.copy()
+        likelihood = []
+        for _ in range(2):
+            value, _, prior, _ = evaluate(objective, problem.space, x, memory.batches)
+            likelihood.append(float(value) - float(prior))
+            x[i] -= math.log(_SMALLER)
+        if abs(likelihood[1] - likelihood[0]) < _SAME:
+            gone[i] = (
+                f"{coordinate.label} is at its boundary, 0, for all that the data tell: the likelihood is the same "
+                "there, and the value is where its prior is highest."
+            )
+    return gone
+
+
+def _of_peaks(problem: Problem, memory: Memory) -> tuple[str, ...]:
+    """A sentence on the subjects with more than one peak, if there are any."""
+    several = memory.several
+    if several is None or not np.any(several):
+        return ()
+    who = name_subjects(problem.population, several)
+    return (
+        f"more than one peak of the joint density was found for {np.sum(several)} of {several.size} subjects ({who}), "
+        f"and {memory.objective.label} takes one of them: compare the log-likelihood by ImportanceSampling.",
+    )
 
 
 def as_method(given: Objective | Method) -> Method:

@@ -25,6 +25,7 @@ class Ending(enum.Enum):
     BOUNDARY = "converged, with a parameter at its boundary"
     NOT_IDENTIFIED = "converged, with parameters that the data do not tell apart"
     UNBOUNDED = "the objective has no maximum"
+    DEGENERATE = "the objective has a maximum that only a prior holds, where random effects have vanished"
     INTERRUPTED = "interrupted"
     FAILED = "not converged"
 
@@ -112,6 +113,8 @@ class Outcome:
     # for each free coordinate: "" where it was estimated, or a word of `objectives.objective`
     status: tuple[str, ...] = dataclasses.field(repr=False)
     remarks: tuple[str, ...] = ()  # sentences that a person should read
+    # the objective or method that was used in the end, where it is not the one that was asked for
+    method: Any = None
     effective_sample_size: Float[np.ndarray, " N"] | None = dataclasses.field(default=None, repr=False)
     draws: Draws | None = dataclasses.field(default=None, repr=False)
     saem: SAEMRun | None = dataclasses.field(default=None, repr=False)

@@ -6,7 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from numpyro.distributions.distribution import validation_enabled
 
-from ..model.densities import eta_mean, observation_density, refuse_impossible
+from ..data.population import Population
+from ..model.densities import eta_mean, observation_density
+from ..model.impossible import refuse_impossible
+from ..model.model import Model
 from ..model.numbers import entries
 from ..objectives.evaluation import Batches, evaluate
 from ..objectives.objective import Objective
@@ -17,21 +20,27 @@ def refuse_start(problem: Problem, prior: Any, values: Float[Any, " N"]) -> None
     """Raise ValueError, saying why, where the log prior or a subject's log-likelihood is not finite at the start."""
     if not np.isfinite(prior):
         raise ValueError("the log prior is not finite at the starting values: start inside the priors' support.")
+    refuse_values(problem.model, problem.population, values)
+
+
+def refuse_values(model: Model, population: Population, values: Float[Any, " N"]) -> None:
+    """Raise ValueError, saying why, where a subject's log-likelihood is not finite at the model's parameters."""
     bad = np.flatnonzero(~np.isfinite(values))
     if not bad.size:
         return
-    who = problem.population.ids[bad[0]]
+    who = population.ids[bad[0]]
+    subject = population[int(bad[0])]
     try:  # outside of a compiled program, a solver of differential equations says what went wrong
         with validation_enabled(False):
-            observation_density(problem.model, eta_mean(problem.model), problem.population[int(bad[0])])
+            observation_density(model, eta_mean(model), subject)
     except ValueError as error:
-        values_there = [f"{entry.label} = {float(entry.value(problem.model)):.4g}" for entry in entries(problem.model)]
+        values_there = [f"{entry.label} = {float(entry.value(model)):.4g}" for entry in entries(model)]
         raise ValueError(f"subject {who}, at {', '.join(values_there)}: {error}") from None
-    refuse_impossible(problem.model, problem.population[int(bad[0])], who)
+    refuse_impossible(model, subject, who)
     raise ValueError(
-        f"the log-likelihood of subject {who} is not finite at the starting values: look for an error of zero "
-        "(proportional, where the prediction is 0), a power or logarithm of 0 (take jnp.maximum(c, 1e-12)), "
-        "a response outside the density's support, or a starting value far off."
+        f"the log-likelihood of subject {who} is not finite at these parameters: look for an error of zero, for a "
+        "logarithm or a power of 0 in the model (a mean that is 0 before the dose has no logarithm: leave such rows "
+        "out), for a response outside the density's support, or for a value far off."
     )
 
 

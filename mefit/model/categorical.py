@@ -1,12 +1,9 @@
 """Responses that are whole numbers: counts, yes or no, categories."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
-from numpyro.distributions import constraints
+from jaxtyping import Array, Float, Int
 
 
 def is_discrete(density: dist.Distribution) -> bool:
@@ -25,67 +22,39 @@ def is_categorical(density: dist.Distribution) -> bool:
     return isinstance(density, dist.CategoricalProbs | dist.CategoricalLogits)
 
 
-def log_prob(density: dist.Distribution, y: Float[Array, " n"]) -> Float[Array, " n"]:
-    """log p(y) of each row, for responses that the data hold as floating-point numbers.
-
-    A discrete density is given integers, which NumPyro's categories need. Where a response is no whole number, or
-    lies outside the support, it is minus infinity.
-    """
-    if not is_discrete(density):
-        return density.log_prob(y)
-    whole = jnp.round(y).astype(int)
-    possible = (whole == y) & density.support(whole)
-    return jnp.where(possible, density.log_prob(whole), -jnp.inf)
-
-
-def mean_of(density: dist.Distribution, who: str) -> Any:
-    """The mean of each row; ValueError for categories, which have none. `who` returns the density."""
-    refuse_categories(density, who)
-    return density.mean
-
-
 def refuse_categories(density: dist.Distribution, who: str) -> None:
     """Raise ValueError where the responses are categories, for what works with means."""
     if is_categorical(density):
         raise ValueError(
-            f"{who} returns {_name(density)}, and a category has no mean: look at the probabilities "
+            f"{who} returns {name_of(density)}, and a category has no mean: look at the probabilities "
             "model.observations(eta, subject).probs, or at the categories that mf.simulate draws."
         )
 
 
-def impossible_response(density: dist.Distribution, y: Float[Array, " n"], observed: Any) -> tuple[int, str] | None:
-    """The first observed row whose response a discrete density cannot give, and what it can; None where all are fine.
-
-    Of values, outside of a compiled program.
-    """
-    if not is_discrete(density):
-        return None
-    responses = np.asarray(y)
-    whole = np.round(responses).astype(int)
-    inside = np.broadcast_to(np.asarray(density.support(whole)), whole.shape)
-    wrong = np.flatnonzero(np.asarray(observed) & ~(inside & (whole == responses)))
-    if not wrong.size:
-        return None
-    row = int(wrong[0])
-    return row, f"{_name(density)} takes {_possible(density.support, whole.shape, row)}"
-
-
-def _name(density: dist.Distribution) -> str:
+def name_of(density: dist.Distribution) -> str:
     """The name of a density as it is written in a model."""
     name = type(density).__name__
     return name.removesuffix("Probs").removesuffix("Logits")
 
 
-def _possible(support: Any, shape: tuple[int, ...], row: int) -> str:
-    """The values that a discrete support holds for one row."""
+def log_prob_of_grades(density: dist.OrderedLogistic, grade: Int[Array, " n"]) -> Float[Array, " n"]:
+    """log p of grades between cut points a < b, logistic(b - x) - logistic(a - x), with its digits however far x is.
 
-    def bound(name: str) -> int:
-        return int(np.broadcast_to(np.asarray(getattr(support, name)), shape)[row])
+    The difference is logistic(b - x) logistic(x - a) (1 - exp(a - b)). NumPyro takes it of rounded probabilities, whose
+    logarithm is minus infinity for a grade that the predictor x makes unlikely.
+    """
+    shape = jnp.broadcast_shapes(jnp.shape(density.predictor), grade.shape)
+    last = density.cutpoints.shape[-1]
+    cuts = jnp.broadcast_to(density.cutpoints, (*shape, last))
 
-    if support is constraints.boolean:
-        return "0 or 1"
-    if hasattr(support, "lower_bound") and hasattr(support, "upper_bound"):
-        return f"whole numbers from {bound('lower_bound')} to {bound('upper_bound')}"
-    if hasattr(support, "lower_bound"):
-        return f"whole numbers from {bound('lower_bound')} on"
-    return "whole numbers of its support"
+    def cut(place: Array) -> Array:
+        place = jnp.broadcast_to(jnp.clip(place, 0, last - 1), shape)
+        return jnp.take_along_axis(cuts, place[..., None], axis=-1)[..., 0]
+
+    a = cut(grade - 1) - density.predictor
+    b = cut(grade) - density.predictor
+    between = (grade > 0) & (grade < last)
+    gap = jnp.where(between, jnp.log(-jnp.expm1(jnp.where(between, a - b, -1.0))), 0.0)
+    below = jnp.where(grade < last, jax.nn.log_sigmoid(b), 0.0)
+    above = jnp.where(grade > 0, jax.nn.log_sigmoid(-a), 0.0)
+    return below + above + gap

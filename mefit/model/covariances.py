@@ -4,12 +4,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-# Those whose attribute `covariance_matrix` is what its name says: for some others it is that of a scale, or of a step.
-_WITH_COVARIANCE = (
-    dist.MultivariateNormal,
-    dist.LowRankMultivariateNormal,
-    dist.CirculantNormal,
-)
+from .normals import along_the_diagonal, gaussian_blocks
 
 
 def joint_covariance(law: dist.Distribution, who: str) -> Float[Array, "K K"]:
@@ -21,7 +16,7 @@ def joint_covariance(law: dist.Distribution, who: str) -> Float[Array, "K K"]:
     """
     blocks = _covariances(law, who)
     size = blocks.shape[-1]
-    return _along_the_diagonal(blocks.reshape(-1, size, size))
+    return along_the_diagonal(blocks.reshape(-1, size, size))
 
 
 def _covariances(law: dist.Distribution, who: str) -> Float[Array, "..."]:
@@ -34,13 +29,16 @@ def _covariances(law: dist.Distribution, who: str) -> Float[Array, "..."]:
     if isinstance(law, dist.Independent):
         blocks = _covariances(law.base_dist, who)
         size = blocks.shape[-1]
-        return _along_the_diagonal(blocks.reshape(*law.batch_shape, -1, size, size))
+        return along_the_diagonal(blocks.reshape(*law.batch_shape, -1, size, size))
     if isinstance(law, dist.MixtureSameFamily | dist.MixtureGeneral):
         if law.event_shape:
             return _of_mixture(law, who)
+    gaussian = gaussian_blocks(law)
+    if gaussian is not None:
+        return gaussian.covariance
     if not law.event_shape:  # of one number
         return jnp.broadcast_to(_variance(law, who), law.batch_shape)[..., None, None]
-    if isinstance(law, _WITH_COVARIANCE):
+    if isinstance(law, dist.CirculantNormal):  # for some others the attribute is that of a scale, or of a step
         return law.covariance_matrix
     if isinstance(law, dist.MultivariateStudentT):  # what NumPyro calls its covariance matrix is that of its scales
         degrees = jnp.asarray(law.df)[..., None, None]
@@ -63,14 +61,6 @@ def _of_mixture(law: dist.MixtureSameFamily | dist.MixtureGeneral, who: str) -> 
     apart = mean - jnp.sum(share[..., None] * mean, axis=-2, keepdims=True)
     total = inner + apart[..., :, None] * apart[..., None, :]
     return jnp.sum(share[..., None, None] * total, axis=-3)
-
-
-def _along_the_diagonal(blocks: Float[Array, "*batch B E E"]) -> Float[Array, "*batch BE BE"]:
-    """Blocks (..., B, E, E) as one matrix (..., B E, B E) with zeros elsewhere."""
-    *batch, count, size, _ = blocks.shape
-    same = jnp.eye(count, dtype=bool)[:, None, :, None]
-    whole = jnp.where(same, blocks[..., :, :, None, :], 0.0)  # a product would make NaN of an infinite variance
-    return whole.reshape(*batch, count * size, count * size)
 
 
 def _variance(law: dist.Distribution, who: str) -> Array:

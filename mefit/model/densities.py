@@ -12,9 +12,10 @@ from numpyro.distributions.distribution import validation_enabled
 from ..base.compiling import compiled
 from ..base.plainly import told
 from ..data.subject import Subject, as_dict
-from .categorical import impossible_response
 from .covariances import joint_covariance
 from .model import Model
+from .moments import mean_of, variance_of
+from .normals import GaussianLaw, correlated_rows, gaussian_law
 from .outcomes import log_observed
 from .rows import with_own_batch
 
@@ -31,7 +32,20 @@ def effects_of(model: Model) -> Any:
     """p(eta | theta) as a distribution: of nothing, where the model has no random effects."""
     with validation_enabled(False):
         effects = _asked(model, "random_effects")
-    return dist.Normal(jnp.zeros(0), 1.0, validate_args=False) if effects is None else effects
+    if effects is None:
+        return dist.Normal(jnp.zeros(0), 1.0, validate_args=False)
+    if not isinstance(effects, dist.Distribution):
+        raise ValueError(f"{_law_of(model)} returns no distribution: end it with return dist.Normal(0.0, sd), say.")
+    return with_own_batch(effects)
+
+
+def _law_of(model: Model) -> str:
+    return f"{type(model).__name__}.random_effects"
+
+
+def gaussian_law_of(model: Model) -> GaussianLaw | None:
+    """Mean (K,) and Cholesky factor (K, K) of Gaussian random effects, however written; None where they are not."""
+    return gaussian_law(effects_of(model))
 
 
 def eta_shape(model: Model) -> tuple[int, ...]:
@@ -47,15 +61,13 @@ def eta_size(model: Model) -> int:
 @compiled
 def eta_mean(model: Model) -> Float[Array, " K"]:
     """The mean of the random effects: zero in most models."""
-    effects = effects_of(model)
-    return jnp.reshape(jnp.broadcast_to(effects.mean, effects.shape()), -1)
+    return jnp.reshape(mean_of(effects_of(model), _law_of(model)), -1)
 
 
 @compiled
 def eta_sd(model: Model) -> Float[Array, " K"]:
     """The SD of each random effect in p(eta | theta); infinite where it has none."""
-    effects = effects_of(model)
-    return jnp.reshape(jnp.broadcast_to(effects.variance**0.5, effects.shape()), -1)
+    return jnp.reshape(variance_of(effects_of(model), _law_of(model)) ** 0.5, -1)
 
 
 def eta_cov(model: Model) -> Float[Array, "K K"]:
@@ -63,8 +75,7 @@ def eta_cov(model: Model) -> Float[Array, "K K"]:
 
     ValueError for a law whose covariance is not known in closed form.
     """
-    who = f"{type(model).__name__}.random_effects"
-    return joint_covariance(effects_of(model), who)
+    return joint_covariance(effects_of(model), _law_of(model))
 
 
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
@@ -109,7 +120,7 @@ def _outcomes_of(x: Any) -> list[str]:
 
 
 def _row_by_row(density: Any, subject: Subject, who: str) -> dist.Distribution:
-    """One density with an entry a row; ValueError for anything else."""
+    """One density with an entry a row, or a Gaussian law of all rows together; ValueError for anything else."""
     if not isinstance(density, dist.Distribution):
         returned = "nothing" if density is None else "no distribution"
         raise ValueError(f"{who} returns {returned}: end it with one, such as return dist.Normal(mean, sigma).")
@@ -118,32 +129,12 @@ def _row_by_row(density: Any, subject: Subject, who: str) -> dist.Distribution:
         raise ValueError(f"{who} returns shape {density.shape()} for {subject.time.size} times: give one entry a time.")
     while isinstance(density, dist.Independent):  # its entries are rows as well, though their sum is asked for
         density = density.base_dist
-    if density.event_shape:
+    if density.event_shape and correlated_rows(density) is None:
         raise ValueError(
             f"{who} returns {type(density).__name__}, whose entries depend on each other, so that a row cannot be "
             "left out: give each time a density of its own, and what rows share to the random effects."
         )
     return density
-
-
-def refuse_impossible(model: Model, subject: Subject, who: Any) -> None:
-    """Raise ValueError, naming subject `who` and row, for a response that its discrete density cannot give.
-
-    For one subject with its own rows, outside of a compiled program.
-    """
-    with validation_enabled(False):
-        density = observation_density(model, eta_mean(model), subject)
-    y = as_dict(subject.y)
-    mask = as_dict(subject.mask)
-    for name, part in sorted(as_dict(density).items()):
-        wrong = impossible_response(part, y[name], mask[name])
-        if wrong is not None:
-            row, takes = wrong
-            of_outcome = f" of {name}" if name else ""
-            raise ValueError(
-                f"the response{of_outcome} of subject {who} in its row {row + 1} is {float(y[name][row]):g}, "
-                f"and {takes}: correct or recode the data, with categories counted from 0, or choose another density."
-            )
 
 
 def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:

@@ -54,8 +54,11 @@ class Model(eqx.Module):
     - `random_effects()`: the distribution p(eta | theta), for instance
       `dist.MultivariateNormal(jnp.zeros(3), self.omega)`; leave it out for a model without random effects.
     - `observations(eta, subject)`: the distribution p(y | theta, eta, x) of the responses of one subject, with one
-      entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent.
-      Where it is discrete, responses are whole numbers, and categories are counted from 0.
+      entry for each time of `subject.time`; any density of `numpyro.distributions` whose entries are independent, or a
+      Gaussian law of all entries together, such as a `MultivariateNormal` with an autoregressive covariance.
+      Where it is discrete, responses are whole numbers, and categories are counted from 0. An ordered probit is
+      `dist.Categorical(probs=jnp.diff(ndtr(cuts - x[:, None]), prepend=0.0, append=1.0))`, with `ndtr` of
+      `jax.scipy.special`.
       Where there are several outcomes, a dict of such distributions by the names that the data give them.
 
     Parameters outside their domain raise ValueError when the model is made.

@@ -1,28 +1,38 @@
 """What a response can be beside a number that was measured: known only to lie in an interval, or an event in time."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from .categorical import log_prob
+from .moments import mean_of
+from .normals import NormalRows, correlated_rows, normal_rows, unwrapped
 from .rows import without_unseen_rows
+from .support import log_prob
+from .tails import log_between, log_of_interval
 
 
 class Event(dist.Distribution):
     """Whether an event ended the time up to each row, or was not seen by then (right-censored).
 
-    log p(y) = y log h(t) - H(t), with the hazard h, its integral H from the start of watching to the row's time (or,
-    for an event that can recur, from the row before), y = 1 for an event and 0 for none. Both are arrays (n,), h in
-    1 / unit of time. `mean` is the probability of an event by then, 1 - exp(-H). There is nothing to draw: what is
-    random is the time, and a row's time is given; solve H(t) = -log(uniform) for it.
+    With the hazard h and its integral H, both arrays (n,), h in 1 / unit of time, a response y is
+    - 0 for no event by the row's time: log p = -H;
+    - 1 for an event at the row's time: log p = log h - H;
+    - 2 for an event at an unknown time before (interval-censored, found at a visit): log p = log(1 - exp(-H)).
+
+    H counts from the row before, from the start of watching in the first: `jnp.diff(h_cumulative, prepend=0.0)`, given
+    the integral from the start. Then a subject with y = 0 at a time l and y = 2 at u has S(l) - S(u), S = exp(-H), and
+    an event may recur. Where a subject has one row only, both integrals are the same. `mean` is the probability of an
+    event by then, 1 - exp(-H). There is nothing to draw: what is random is the time, and a row's time is given; solve
+    H(t) = -log(uniform) for it. A response that is itself a time, of a `Weibull` say, is interval-censored by CENS and
+    LIMIT instead.
     Source: Kalbfleisch and Prentice (2002), The Statistical Analysis of Failure Time Data, section 3.2.
     """
 
     arg_constraints = {"log_hazard": dist.constraints.real, "cumulative_hazard": dist.constraints.nonnegative}
-    support = dist.constraints.boolean
+    support = dist.constraints.integer_interval(0, 2)
     pytree_data_fields = ("log_hazard", "cumulative_hazard")
 
     def __init__(self, log_hazard: Any, cumulative_hazard: Any, *, validate_args: bool | None = None):
@@ -30,7 +40,8 @@ class Event(dist.Distribution):
         super().__init__(batch_shape=jnp.shape(self.log_hazard), validate_args=validate_args)
 
     def log_prob(self, value: Any) -> Array:
-        return value * self.log_hazard - self.cumulative_hazard
+        seen = jnp.where(value == 1, self.log_hazard, 0.0) - self.cumulative_hazard
+        return jnp.where(value == 2, log_of_interval(jnp.zeros(()), self.cumulative_hazard), seen)
 
     @property
     def mean(self) -> Array:
@@ -44,54 +55,69 @@ class Event(dist.Distribution):
         )
 
 
-def unwrapped(density: dist.Distribution) -> dist.Distribution:
-    """The density of one row, without wrappers that only say its shape."""
-    while isinstance(density, dist.Independent | dist.ExpandedDistribution):
-        density = density.base_dist
-    return density
+class CertainRows(NamedTuple):
+    """Rows that leave nothing to chance, the value that they take then, and the scale of every row."""
+
+    certain: Bool[Array, " n"]
+    value: Float[Array, " n"]
+    scale: Float[Array, " n"]
+
+
+def certain_rows(density: dist.Distribution, shape: tuple[int, ...]) -> CertainRows:
+    """Which rows leave nothing to chance, their scale being 0, and the value that they take then.
+
+    So does a proportional error where the prediction is 0; and a log-normal density of a prediction of 0, whose
+    logarithm is minus infinity.
+    """
+    if density.event_shape:  # Gaussian, of all rows together
+        return CertainRows(jnp.zeros(shape, bool), mean_of(density, "observations"), jnp.ones(shape))
+    normal = normal_rows(density)
+    inner = unwrapped(density)
+    loc: Any = jnp.zeros(())
+    scale: Any = jnp.ones(())  # of a density without one
+    if normal is not None:
+        loc = normal.loc
+        scale = normal.scale
+    elif set(inner.reparametrized_params) >= {"loc", "scale"}:
+        loc = inner.loc
+        scale = inner.scale
+    loc = jnp.broadcast_to(loc, shape)
+    scale = jnp.broadcast_to(scale, shape)
+    value = loc if normal is None or normal.curve is None else normal.curve(loc)
+    return CertainRows((scale == 0) | (loc == -jnp.inf), value, scale)
 
 
 def log_interval(density: dist.Distribution, lower: Array, upper: Array) -> Array:
     """log P(lower < y < upper) for each row, where one end may be infinite.
 
-    It is accurate far out in a Gaussian's tails. ValueError for a density whose cumulative distribution function is
-    not known.
+    It is accurate far out in a Gaussian's tails, and in the upper tail of survival times. Where nothing is left to
+    chance, it is 0 or minus infinity. ValueError for a density whose cumulative distribution function is not known.
     """
-    density = unwrapped(density)
-    if isinstance(density, dist.LogNormal):
-        floor = jnp.where(lower > 0, lower, 0.0)  # log of the ends, with a finite stand-in where there is none
-        low = jnp.where(floor > 0, jnp.log(jnp.where(floor > 0, floor, 1.0)), -jnp.inf)
-        return _log_gaussian_interval(dist.Normal(density.loc, density.scale), low, jnp.log(upper))
-    if isinstance(density, dist.Normal):
-        return _log_gaussian_interval(density, lower, upper)
-    try:
-        below = density.cdf(jnp.where(jnp.isfinite(lower), lower, 0.5))
-        above = density.cdf(jnp.where(jnp.isfinite(upper), upper, 0.5))
-    except NotImplementedError as error:
-        raise ValueError(
-            "Censored responses need a cumulative distribution function, which "
-            f"{type(density).__name__} does not have; use a density that has one, such as Normal or LogNormal, "
-            "or leave the responses missing."
-        ) from error
-    above = jnp.where(upper == jnp.inf, 1.0, above)
-    below = jnp.where(lower == -jnp.inf, 0.0, below)
-    return jnp.log(above - below)
+    certain, value, _ = certain_rows(density, lower.shape)
+    inside = jnp.where((lower <= value) & (value <= upper), 0.0, -jnp.inf)
+    density = without_unseen_rows(density, ~certain)
+    normal = normal_rows(density)
+    if normal is None:
+        return jnp.where(certain, inside, log_between(unwrapped(density), lower, upper))
+    return jnp.where(certain, inside, _log_gaussian_interval(normal, normal.bound(lower), normal.bound(upper)))
 
 
-def _log_gaussian_interval(density: dist.Normal, lower: Array, upper: Array) -> Array:
-    """log P(lower < y < upper) of a Gaussian, from the logarithm of its distribution function."""
+def _log_gaussian_interval(normal: NormalRows, lower: Array, upper: Array) -> Array:
+    """log P(lower < w < upper) of a Gaussian, from the logarithm of its distribution function."""
     low_open = lower == -jnp.inf
     high_open = upper == jnp.inf
     one_sided = low_open | high_open
-    a = (jnp.where(low_open, density.loc, lower) - density.loc) / density.scale
-    b = (jnp.where(high_open, density.loc, upper) - density.loc) / density.scale
+    a = (jnp.where(low_open, normal.loc, lower) - normal.loc) / normal.scale
+    b = (jnp.where(high_open, normal.loc, upper) - normal.loc) / normal.scale
     # both ends on the left, where the difference of two probabilities keeps its digits
     flip = (a + b > 0) & ~one_sided
     left = jnp.where(flip, -b, a)
     right = jnp.where(flip, -a, b)
     near = log_ndtr(jnp.where(one_sided, jnp.where(low_open, b, -a), right))
     gap = jnp.where(one_sided, -1.0, log_ndtr(jnp.where(one_sided, 0.0, left)) - near)
-    return jnp.where(one_sided, near, near + jnp.log1p(-jnp.exp(gap)))
+    log_p = jnp.where(one_sided, near, near + jnp.log1p(-jnp.exp(gap)))
+    empty = (upper == -jnp.inf) | (lower == jnp.inf)  # beyond the end of what a log-normal response can be
+    return jnp.where(empty, -jnp.inf, jnp.where(low_open & high_open, 0.0, log_p))
 
 
 def log_observed(
@@ -106,17 +132,32 @@ def log_observed(
     Source for responses below the limit of quantification: Beal (2001), J. Pharmacokinet. Pharmacodyn. 28, method M3;
     with 0 as the interval's lower end, M4.
     """
-    density = without_unseen_rows(density, mask)
-    stand_in = y[jnp.argmax(mask)]
-    if density.support is not dist.constraints.real:
-        # a subject may lack one of several outcomes altogether: then any value inside the support does
-        inside = jnp.mean(density.support.feasible_like(y))
-        stand_in = jnp.where(jnp.any(mask), stand_in, inside)
-    y = jnp.where(mask, y, stand_in)
+    correlated = correlated_rows(density)
+    if correlated is not None:
+        if censored is not None:
+            raise ValueError(
+                f"{type(density).__name__} makes rows depend on each other, and censored responses need rows that are "
+                "independent given the random effects: give each row a density of its own."
+            )
+        return correlated.log_prob(y, mask)
     if censored is None or limit is None:
-        return jnp.sum(jnp.where(mask, log_prob(density, y), 0.0))
+        return _log_exact(density, y, mask)
     cut = mask & (censored != 0)
     lower = jnp.where(censored > 0, limit, y)
     upper = jnp.where(censored > 0, y, limit)
-    inside = log_interval(density, jnp.where(cut, lower, -jnp.inf), jnp.where(cut, upper, y))
-    return jnp.sum(jnp.where(cut, inside, jnp.where(mask, log_prob(density, y), 0.0)))
+    lower = jnp.where(cut, lower, -jnp.inf)
+    upper = jnp.where(cut, upper, jnp.inf)
+    inside = log_interval(without_unseen_rows(density, cut), lower, upper)
+    return _log_exact(density, y, mask & ~cut) + jnp.sum(jnp.where(cut, inside, 0.0))
+
+
+def _log_exact(density: dist.Distribution, y: Array, exact: Array) -> Float[Array, ""]:
+    """log p of the rows that were measured as numbers."""
+    density = without_unseen_rows(density, exact)
+    stand_in = y[jnp.argmax(exact)]
+    if density.support is not dist.constraints.real:
+        # a subject may lack one of several outcomes altogether: then any value inside the support does
+        inside = jnp.mean(density.support.feasible_like(y))
+        stand_in = jnp.where(jnp.any(exact), stand_in, inside)
+    y = jnp.where(exact, y, stand_in)
+    return jnp.sum(jnp.where(exact, log_prob(density, y), 0.0))

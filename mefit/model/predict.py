@@ -13,9 +13,9 @@ from ..base.compiling import compiled
 from ..data.by_outcome import as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
-from .categorical import mean_of
 from .densities import eta_mean, eta_size, observation_density
 from .model import Model
+from .moments import mean_of
 
 
 def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:

@@ -14,6 +14,7 @@ from ..data.population import Population
 from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, draw_of
+from .normals import correlated_rows
 from .predict import means
 
 
@@ -29,7 +30,11 @@ def responses(model: Model, eta: Float[Array, "N K"], subjects: Subject, keys: A
         y = {}
         for i, name in enumerate(sorted(masks)):
             own_key = key if name == UNNAMED else jax.random.fold_in(key, i)
-            drawn = densities[name].expand(subject.time.shape).sample(own_key)
+            together = correlated_rows(densities[name])
+            if together is not None:
+                drawn = together.sample(own_key, masks[name])
+            else:
+                drawn = densities[name].expand(subject.time.shape).sample(own_key)
             y[name] = jnp.where(masks[name], drawn, 0.0)
         return as_given(y)
 
@@ -85,10 +90,18 @@ def simulate(
     """
     require_key(key, "simulate")
     count = len(population)
+    if eta is not None:
+        eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
+        if eta.shape[1] != eta_size(model):
+            raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
+    return population.with_responses(_simulated(model, eta, population.subjects, key))
+
+
+@compiled
+def _simulated(model: Model, eta: Any, subjects: Subject, key: PRNGKeyArray) -> Any:
+    """The responses of every subject, with new random effects where eta is None."""
+    count = subjects.time.shape[0]
     key_eta, key_y = jax.random.split(key)
-    eta = random_effects_of(model, count, key_eta) if eta is None else eta
-    eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))
-    if eta.shape[1] != eta_size(model):
-        raise ValueError(f"eta has {eta.shape[1]} columns, but the model has {eta_size(model)} random effects.")
-    y = simulate_responses(model, eta, population.subjects, jax.random.split(key_y, count))
-    return population.with_responses(y)
+    if eta is None:
+        eta = jnp.reshape(random_effects_of(model, count, key_eta), (count, -1))
+    return responses(model, eta, subjects, jax.random.split(key_y, count))

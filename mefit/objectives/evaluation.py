@@ -1,5 +1,6 @@
 """Objectives summed over subjects: values, gradients and information, in chunks where there are many."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from ..base.scales import measure_curvature
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.modes import modes
+from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.space import Space
 from .natural_scale import natural_scale
@@ -32,6 +34,8 @@ class Batches(NamedTuple):
     extras: PyTree
     weights: Array  # how often each subject counts
     place: Array  # (N,), where each subject of the population stands
+    # (K,), how far beside the mean of the random effects the searches for modes begin, in SDs; the mean itself
+    aside: Any = None
 
 
 def batches_of(
@@ -63,7 +67,15 @@ def batches_of(
         extras=jax.tree.map(cut, extras),
         weights=jnp.asarray(counted),
         place=place,
+        aside=np.zeros(eta_size(model)),
     )
+
+
+def _beginning(objective: Objective, batches: Batches) -> Objective:
+    """The objective, its searches for modes beginning where the batches say."""
+    if batches.aside is None:
+        return objective
+    return dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, aside=batches.aside))
 
 
 def chunks_of(objective: Objective, model: Model, population: Population, count: int) -> tuple[int, int]:
@@ -85,14 +97,13 @@ def evaluation(
     objective: Objective, space: Space, x: Float[Array, " P"], batches: Batches
 ) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, ""], Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
+    objective = _beginning(objective, batches)
 
     def chunk(x, batch):
         return _total(objective, space.at(x), *batch)
 
     log_p, slope = jax.value_and_grad(space.log_prior)(x)
-    with_gradient = jax.value_and_grad(chunk, has_aux=True)
-    if x.size <= objective.forward_up_to and objective.evaluations(space.template) == 1:
-        with_gradient = _value_and_forward_gradient(chunk)
+    with_gradient = value_and_gradient(objective, space, x.size)(chunk)
     if batches.weights.shape[0] == 1:
         (value, terms), gradient = with_gradient(x, jax.tree.map(lambda leaf: leaf[0], batches[:3]))
         return value + log_p, gradient + slope, log_p, terms
@@ -115,8 +126,19 @@ def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree
 
 def total(objective: Objective, model: Model, batches: Batches) -> Float[Array, ""]:
     """The objective without the prior, to be derived by others; the subjects one chunk after the other."""
+    objective = _beginning(objective, batches)
     values = jax.lax.map(lambda batch: _total(objective, model, *batch)[0], batches[:3])
     return jnp.sum(values)
+
+
+def value_and_gradient(objective: Objective, space: Space, size: int) -> Callable[[Callable], Callable]:
+    """`jax.value_and_grad(..., has_aux=True)` of an objective in `size` free coordinates, the way that compiles faster.
+
+    Scores by Laplace on theophylline: 2.5 CPU seconds forward, 4.6 in reverse.
+    """
+    if size <= objective.forward_up_to and objective.evaluations(space.template) == 1:
+        return _value_and_forward_gradient
+    return lambda function: jax.value_and_grad(function, has_aux=True)
 
 
 def _value_and_forward_gradient(function: Callable) -> Callable:
@@ -172,6 +194,7 @@ def terms_of(objective: Objective, model: Model, population: Population, key: PR
 
 @compiled
 def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
+    objective = _beginning(objective, batches)
     terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches[:3])
     return _join_chunks(terms, batches.place)
 

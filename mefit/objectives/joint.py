@@ -14,13 +14,16 @@ from ..base.newton import Mode, ModeSearch, hold_constant
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.starts import finite_sd, starting_points
-from ..model.densities import eta_mean, log_conditional, log_joint, log_random_effects
+from ..model.densities import eta_mean, eta_sd, gaussian_law_of, log_conditional, log_joint, log_random_effects
 from ..model.model import Model
 from ..model.space import Space
 from .evaluation import batches_of, evaluate, information
 from .objective import AT_BOUNDARY, NOT_IDENTIFIED, Maximum, Objective, Term, Verdict, name_subjects, no_modes
 
 _TAKEN_OVER = 1e-6  # of the information with every eta held still: with less left, random effects have taken it over
+
+_VANISHED = 0.1  # of their variance: with a smaller mean square, random effects have been taken away
+_INSTEAD = "integrate them out, by Laplace"
 
 
 class NaivePooled(Objective):
@@ -30,6 +33,7 @@ class NaivePooled(Objective):
     """
 
     label: ClassVar[str] = "Naive pooled"
+    looks_for_peaks: ClassVar[bool] = False
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mean = eta_mean(model)
@@ -101,6 +105,14 @@ class JointMAP(Objective):
     label: ClassVar[str] = "Joint MAP"
     likelihood: ClassVar[bool] = False
 
+    def check(self, model: Model, population: Population) -> None:
+        if not self.centred and gaussian_law_of(model) is None:
+            law = type(model.random_effects()).__name__
+            raise ValueError(
+                f"JointMAP(centred=False) takes eta = mean + L z with z ~ N(0, I), and {type(model).__name__}."
+                f"random_effects returns {law}, which is not Gaussian: use JointMAP(), or a Normal."
+            )
+
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = _search(log_joint, model, subject, self.newton)
         value = log_joint(model, mode.eta, subject)
@@ -121,6 +133,13 @@ class JointMAP(Objective):
                 label = maximum.space.labels[i]
                 message = f"no maximum: the objective climbs, ever more slowly, as {label} goes to infinity"
                 return Verdict(status=maximum.status, unbounded=message)
+        collapsed = _collapsed(maximum) if self.centred else ""
+        if collapsed:
+            message = (
+                f"a degenerate maximum: the joint density climbs as {collapsed} goes to 0, and only a prior stops it "
+                f"there, where the random effects have all but vanished; {_INSTEAD}"
+            )
+            return Verdict(status=maximum.status, degenerate=message)
         gain, label, end = self._higher_end(maximum)
         if gain > 1e-3:
             remark = (
@@ -148,6 +167,28 @@ class JointMAP(Objective):
                 if np.isfinite(gain) and gain > best[0]:
                     best = (gain, coordinate.label, end)
         return best
+
+
+def _collapsed(maximum: Maximum) -> str:
+    """The labels of the scales with which random effects have vanished: far smaller than their own SD.
+
+    At a maximum that the data make, their mean square is the variance, but for the pull of a prior.
+    """
+    space = maximum.space
+    model = space.model_at(maximum.x)
+    sd = np.asarray(eta_sd(model))
+    eta = np.asarray(maximum.terms.eta) - np.asarray(eta_mean(model))
+    with np.errstate(all="ignore"):
+        vanished = np.mean((eta / sd) ** 2, axis=0) < _VANISHED
+    labels = []
+    for i, coordinate in enumerate(space.coordinates):
+        if not coordinate.log_scale or not np.any(vanished):
+            continue
+        x = maximum.x.copy()
+        x[i] -= 1.0
+        if np.any(vanished & (np.asarray(eta_sd(space.model_at(x))) < 0.9 * sd)):
+            labels.append(coordinate.label)
+    return " and ".join(labels)
 
 
 def separate_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
@@ -185,6 +226,7 @@ class CompleteData(Objective):
     eta: Any = None
     conditional: bool = False
     label: ClassVar[str] = "Complete data"
+    looks_for_peaks: ClassVar[bool] = False
 
     def extras(self, model, population, key):
         return self.eta

@@ -15,7 +15,6 @@ from ..effects.gaussian import (
     half_log_det,
     linearised,
     slope_and_information,
-    stacked,
 )
 from ..effects.modes import subject_mode
 from ..effects.starts import starting_points
@@ -34,7 +33,8 @@ class _Linearised(Objective):
 class FO(_Linearised):
     """First-order method: y is linearised in eta at its mean.
 
-    y_i ~ N(f(0), G L L' G' + R(f(0))), G = df/deta at 0. Needs Gaussian observations and random effects.
+    y_i ~ N(f(0), G L L' G' + R(f(0))), G = df/deta at 0. Needs Gaussian observations and random effects; log-normal
+    observations are Gaussian as logarithms, which are then what is linearised.
     Source: Beal and Sheiner (1982), Estimating population kinetics, CRC Crit. Rev. Biomed. Eng. 8.
     """
 
@@ -42,10 +42,9 @@ class FO(_Linearised):
     finds_modes: ClassVar[bool] = False
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mean, chol = gaussian_effects(model)
-        f, variance, jacobian, _ = linearised(model, mean, subject)
-        y, mask = stacked(subject)
-        return no_modes(model, gaussian_marginal(y - f, jacobian, chol, variance, mask))
+        law = gaussian_effects(model)
+        at, jacobian, _ = linearised(model, law.mean, subject)
+        return no_modes(model, gaussian_marginal(at, at.y - at.mean, jacobian, law.lower))
 
 
 class FOCE(_Linearised):
@@ -71,17 +70,17 @@ class FOCE(_Linearised):
         return Term(value, mode.eta, precision, mode.converged, {})
 
     def _without(self, model: Model, subject: Subject) -> Term:
-        mean, chol = gaussian_effects(model)
-        y, mask = stacked(subject)
+        law = gaussian_effects(model)
 
         def log_density(eta, args):
             model, subject = args
-            _, variance = gaussian_moments(model, eta_mean(model), subject)
-            f, _ = gaussian_moments(model, eta, subject)
-            return -0.5 * jnp.sum((stacked(subject)[0] - f) ** 2 / variance) + log_random_effects(model, eta)
+            typical = gaussian_moments(model, eta_mean(model), subject)
+            here = gaussian_moments(model, eta, subject)
+            misfit = typical.whitened(here.y - here.mean)
+            return -0.5 * misfit @ misfit + log_random_effects(model, eta)
 
         mode = self.newton(log_density, starting_points(self.newton, model), (model, subject))
-        f, _, jacobian, _ = linearised(model, mode.eta, subject)
-        _, variance = gaussian_moments(model, mean, subject)
-        residual = y - f + jacobian @ (mode.eta - mean)
-        return Term(gaussian_marginal(residual, jacobian, chol, variance, mask), *mode, {})
+        at, jacobian, _ = linearised(model, mode.eta, subject)
+        typical = gaussian_moments(model, law.mean, subject)
+        residual = at.y - at.mean + jacobian @ (mode.eta - law.mean)
+        return Term(gaussian_marginal(typical, residual, jacobian, law.lower), *mode, {})

@@ -50,6 +50,7 @@ class Verdict(NamedTuple):
     status: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     unbounded: str = ""  # why there is no maximum, where there is none
+    degenerate: str = ""  # why a maximum says nothing of the data, where it does not
 
 
 class Objective(eqx.Module):
@@ -57,13 +58,15 @@ class Objective(eqx.Module):
 
     A final class says, for one subject, what is added and where eta ended (`subject`). The rest has defaults.
     `label` names it in tables; `likelihood` says whether it is a likelihood of theta, which AIC, BIC and standard
-    errors need; `random` whether it needs a key; `finds_modes` whether its terms hold the random effects.
+    errors need; `random` whether it needs a key; `finds_modes` whether its terms hold the random effects, and
+    `looks_for_peaks` whether these are modes that a search from elsewhere could find at another peak.
     """
 
     label: ClassVar[str]
     likelihood: ClassVar[bool] = True
     random: ClassVar[bool] = False
     finds_modes: ClassVar[bool] = True
+    looks_for_peaks: ClassVar[bool] = True
 
     # how it is maximised, unless another method does that
     optimiser: BFGS = eqx.field(default=BFGS(), kw_only=True)

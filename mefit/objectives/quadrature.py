@@ -40,15 +40,15 @@ class AGQ(Objective):
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode, precision = mode_with_curvature(model, subject, self.newton)
+        mode = mode_with_curvature(model, subject, self.newton)
         z, log_w = tensor_grid(self.nodes, mode.eta.size)
         unit = finite_sd(model) if self.standardised else jnp.ones(mode.eta.size)
-        root, log_det = principal_axes(precision * jnp.outer(unit, unit))
+        root, log_det = principal_axes(mode.precision * jnp.outer(unit, unit))
         root = unit[:, None] * root
         log_det = log_det + jnp.sum(jnp.log(unit))
         joint = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(z @ root.T)
         value = logsumexp(joint + (log_w + 0.5 * np.sum(z**2, 1))) + log_det
-        return Term(value, mode.eta, precision, mode.converged, {})
+        return Term(value, *mode, {})
 
 
 def tensor_grid(nodes: int, k: int) -> tuple[Float[np.ndarray, "G {k}"], Float[np.ndarray, " G"]]:

@@ -9,11 +9,24 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array
 
+from ..base.compiling import compiled
 from ..data.subject import Subject
 from ..effects.modes import mode_with_curvature
-from ..model.densities import log_conditional, log_joint
+from ..model.densities import eta_size, log_conditional, log_joint
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
+
+_LARGEST_DRAWN = 10_000_000  # numbers of all draws kept at once: 80 MB
+
+
+def _standard_t(degrees_of_freedom: float, k: int) -> dist.MultivariateStudentT:
+    return dist.MultivariateStudentT(degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
+
+
+@compiled
+def _draws(degrees_of_freedom: float, keys: Array, samples: int, k: int) -> Array:
+    """(N, M, K): for each key, the draws of one subject."""
+    return jax.vmap(lambda key: _standard_t(degrees_of_freedom, k).sample(key, (samples,)))(keys)
 
 
 def _effective_sample_size(log_weight: Array) -> Array:
@@ -65,14 +78,26 @@ class ImportanceSampling(_Sampled):
     degrees_of_freedom: float = 5.0
     label: ClassVar[str] = "Importance sampling"
 
+    def extras(self, model, population, key):
+        """The draws t of every subject, (N, M, K), or its key where they would take too much memory.
+
+        They do not depend on theta. Drawn by a program of their own, which all models share, they need not be
+        compiled into each evaluation, where they took a fifth of the time.
+        """
+        keys = super().extras(model, population, key)
+        k = eta_size(model)
+        if len(population) * self.samples * k > _LARGEST_DRAWN:
+            return keys
+        return _draws(self.degrees_of_freedom, keys, self.samples, k)
+
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode, precision = mode_with_curvature(model, subject, self.newton)
+        mode = mode_with_curvature(model, subject, self.newton)
         k = mode.eta.size
-        standard = dist.MultivariateStudentT(self.degrees_of_freedom, jnp.zeros(k), jnp.eye(k))
-        t = standard.sample(extra, (self.samples,))
-        lower = jnp.linalg.cholesky(precision)
+        standard = _standard_t(self.degrees_of_freedom, k)
+        t = standard.sample(extra, (self.samples,)) if jnp.issubdtype(extra.dtype, jax.dtypes.prng_key) else extra
+        lower = jnp.linalg.cholesky(mode.precision)
         moves = jax.scipy.linalg.solve_triangular(lower, t.T, lower=True, trans="T").T
         log_q = standard.log_prob(t) + jnp.sum(jnp.log(jnp.diagonal(lower)))
         log_weight = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves) - log_q
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
-        return Term(logsumexp(log_weight) - np.log(self.samples), mode.eta, precision, mode.converged, details)
+        return Term(logsumexp(log_weight) - np.log(self.samples), *mode, details)

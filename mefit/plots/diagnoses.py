@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from ..decisions.regimens import Regimens
 from ..diagnosis.residuals import random_effects_table, residuals
@@ -53,7 +53,7 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
         _against(frame.TIME.to_numpy(), z, panels[2], time, name)
         _against(frame.PRED.to_numpy(), z, panels[3], f"PRED: {y}", name)
         panels[2].legend()
-        expected = norm.ppf((np.arange(len(z)) + 0.5) / len(z))
+        expected = ndtri((np.arange(len(z)) + 0.5) / len(z))
         panels[4].plot(expected, expected, **style.LINE["prior"])
         panels[4].plot(expected, np.sort(z), **_dots(len(z)))
         panels[4].set(xlabel="quantile of N(0, 1)", ylabel=f"quantile of {name}")
@@ -80,7 +80,7 @@ def histogram(values: Any, ax: Axes | None = None, label: str = "residual") -> A
     title = f"mean {z.mean():.2f}, SD {z.std(ddof=1):.2f}"
     with style.drawing(ax, f"Histogram of {z.size} {label}, {title}, with N(0, 1).", 1, 560, 380) as (ax,):
         ax.hist(z, bins=int(np.clip(2 * z.size ** (1 / 3), 8, 40)), density=True, **style.AREA["data"])
-        ax.plot(x, norm.pdf(x), **style.LINE["prior"])
+        ax.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2.0 * np.pi), **style.LINE["prior"])
         ax.set(xlabel=label, ylabel="density", title=title)
         return ax
 
@@ -259,7 +259,7 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
 def profile(curve: Profile, ax: Axes | None = None) -> Axes:
     """-2 log profile likelihood above its minimum, the cut, and the interval between where the two
     cross."""
-    cut = float(chi2.ppf(curve.level, 1))
+    cut = float(chdtri(1, 1.0 - curve.level))
     value = curve.curve.value
     alt = f"Profile likelihood of {curve.parameter}: {curve.low:.4g} to {curve.high:.4g} at {100 * curve.level:g}%."
     with style.drawing(ax, alt, 1, 620, 400) as (ax,):

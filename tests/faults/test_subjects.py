@@ -171,9 +171,7 @@ def test_an_equation_that_blows_up_on_the_way_turns_the_search_back(key, monkeyp
         return seen
 
     monkeypatch.setattr(maximise, "mean_loss", watched)
-    found = [
-        mf.fit(kind(k=0.005, omega=0.05, sigma=0.1), people, mf.FO(), progress=False) for kind in (Growth, Closed)
-    ]
+    found = [mf.fit(kind(k=0.005, omega=0.05, sigma=0.1), people, mf.FO(), progress=False) for kind in (Growth, Closed)]
     assert any(beyond) and found[0].converged and found[1].converged
     assert found[0].minus_two_log_likelihood == pytest.approx(found[1].minus_two_log_likelihood, abs=1e-4)
     assert float(found[0].model.k) == pytest.approx(0.1, rel=0.1)

@@ -134,19 +134,23 @@ def test_fits_of_several_outcomes_are_compared():
             mf.likelihood_ratio_test(small, other)
 
 
-def test_the_same_responses_under_other_conditions_get_a_sentence(sleep):
+def test_the_same_responses_under_other_conditions_are_refused_or_get_a_sentence(sleep):
     small, large = sleep
     subjects = large.population.subjects
     later = dataclasses.replace(subjects, time=subjects.time + 1.0)
     shifted = dataclasses.replace(large, population=dataclasses.replace(large.population, subjects=later))
-    table = mf.compare({"now": small, "later": shifted}, by=mf.FO())
+    with pytest.raises(ValueError, match="times: not those of now, so .*; then say across_conditions=True"):
+        mf.compare({"now": small, "later": shifted}, by=mf.FO())
+    table = mf.compare({"now": small, "later": shifted}, by=mf.FO(), across_conditions=True)
     assert table.remark["now"] == "" and table.remark["later"].startswith("times: not those of now, so likelihoods")
     design = np.stack([np.ones(10), np.arange(10.0) + 1.0], axis=1)
     mean = design @ np.asarray(large.model.beta)
     variance = design @ np.asarray(large.model.omega) @ design.T + float(large.model.sigma) ** 2 * np.eye(10)
     exact = -2.0 * multivariate_normal(mean, variance).logpdf(np.asarray(subjects.y)).sum()
     assert table["-2LL"]["later"] == pytest.approx(exact, abs=1e-6)
-    test = mf.likelihood_ratio_test(small, shifted)
+    with pytest.raises(ValueError, match="times: not those of the small model"):
+        mf.likelihood_ratio_test(small, shifted)
+    test = mf.likelihood_ratio_test(small, shifted, across_conditions=True)
     assert len(test.remarks) == 1 and test.remarks[0].startswith("times: not those of the small model")
     assert test.statistic == mf.likelihood_ratio_test(small, large).statistic
 

@@ -170,6 +170,54 @@ CASES = {
     ),
     "Mixture, weights of rows": Case(mixture_with_weights_of_rows, log_p_weights_of_rows, (0.2, 1.9)),
     "Mixture of two families": Case(mixture_of_two_families, log_p_two_families, (0.2, 1.9)),
+    "Mixture of log-normals": Case(
+        lambda a, t: dist.MixtureSameFamily(
+            dist.Categorical(probs=jnp.array([0.4, 0.6])),
+            dist.LogNormal(jnp.stack([a[0] + jnp.log(t), a[1] - jnp.log(t)], axis=-1), jnp.exp(a[:2])),
+        ),
+        lambda a, t, y: np.logaddexp(
+            np.log(0.4) + stats.lognorm(np.exp(a[0]), scale=t * np.exp(a[0])).logpdf(y),
+            np.log(0.6) + stats.lognorm(np.exp(a[1]), scale=np.exp(a[1]) / t).logpdf(y),
+        ),
+        (0.2, 1.9),
+    ),
+    "Mixture of mixtures": Case(
+        lambda a, t: dist.MixtureGeneral(
+            dist.Categorical(probs=jnp.array([0.25, 0.75])),
+            [mixture_with_shared_weights(a, t), dist.Normal(a[2] + jnp.log(t), 2.0)],
+        ),
+        lambda a, t, y: np.logaddexp(
+            np.log(0.25) + two_normals(y, a[0] + np.log(t), a[1] - np.log(t), np.exp(a[1]), np.exp(a[2]), 0.9),
+            np.log(0.75) + stats.norm(a[2] + np.log(t), 2.0).logpdf(y),
+        ),
+        (0.2, 1.9),
+    ),
+    "Masked by rows": Case(
+        lambda a, t: dist.Normal(a[0] + jnp.log(t), jnp.exp(a[1])).mask(t < 2.0),
+        lambda a, t, y: stats.norm(a[0] + np.log(t), np.exp(a[1])).logpdf(y) if t < 2.0 else 0.0,
+        (0.2, 1.9),
+    ),
+    "Zero-inflated negative binomial": Case(
+        lambda a, t: dist.ZeroInflatedNegativeBinomial2(jnp.exp(a[0]) + jnp.log(t), jnp.exp(a[1]), gate_logits=a[2]),
+        lambda a, t, y: np.logaddexp(
+            special.log_expit(a[2]) if y == 0 else -np.inf, special.log_expit(-a[2]) + log_p_negative_binomial(a, t, y)
+        ),
+        (0, 3),
+    ),
+    "Zero-inflated, mixed with another": Case(
+        lambda a, t: dist.MixtureGeneral(
+            dist.Categorical(logits=a[:2]),
+            [
+                dist.ZeroInflatedDistribution(dist.Poisson(jnp.exp(a[0])), gate=jax.nn.sigmoid(a[1] + jnp.log(t))),
+                dist.Poisson(jnp.exp(a[2] + jnp.log(t))),
+            ],
+        ),
+        lambda a, t, y: np.logaddexp(
+            special.log_softmax(a[:2])[0] + log_p_zero_inflated(a, t, y),
+            special.log_softmax(a[:2])[1] + stats.poisson(t * np.exp(a[2])).logpmf(y),
+        ),
+        (0, 3),
+    ),
     "HurdleGamma": Case(
         lambda a, t: dist.HurdleGamma(jax.nn.sigmoid(a[2]), jnp.exp(a[0]), jnp.exp(a[1]) + jnp.log(t)),
         log_p_hurdle,
@@ -273,7 +321,7 @@ def test_shared_weights_as_long_as_the_rows_are_no_rows():
 
 def test_rows_that_depend_on_each_other_are_refused():
     def density(a, t):
-        return dist.MultivariateNormal(a[0] * t, jnp.eye(t.size))
+        return dist.MultivariateStudentT(4.0, a[0] * t, jnp.eye(t.size))
 
-    with pytest.raises(ValueError, match="returns MultivariateNormal, whose entries depend on each other"):
+    with pytest.raises(ValueError, match="returns MultivariateStudentT, whose entries depend on each other"):
         mf.log_conditional(Any3(a=A, density=density), jnp.zeros(0), subject_of((0.1, 0.2), 2, 0, 0))

@@ -279,18 +279,22 @@ def test_theophylline_shrinkage(fitted):
     np.testing.assert_allclose(fitted(mf.AGQ(9)).shrinkage, [0.020, 0.041, 0.100], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "AGQ" else n for n in TRUTH])
-def test_theophylline_from_fifty_random_starts(theophylline, name):
-    """Every parameter starts within a factor of three; 48 of 50 must arrive."""
+@pytest.mark.parametrize(
+    "name, starts",
+    [(name, 20) for name in TRUTH if name != "AGQ"]
+    + [pytest.param(name, 50, marks=pytest.mark.slow) for name in TRUTH],
+)
+def test_theophylline_from_random_starts(theophylline, name, starts):
+    """Every parameter starts within a factor of three; 24 of 25 must arrive."""
     method, minus_log_likelihood, _ = TRUTH[name]
     rng = np.random.default_rng(0)
     arrived = 0
-    for _ in range(50):
+    for _ in range(starts):
         ka, cl, v, *omega, sigma = np.exp(rng.uniform(-np.log(3), np.log(3), 7)) * [1.5, 0.04, 0.5, 0.4, 0.1, 0.05, 0.7]
         start = theophylline_model(ka=ka, cl=cl, v=v, omega=np.diag(omega), sigma=sigma)
         fit = mf.fit(start, theophylline, method, progress=False)
         arrived += fit.converged and abs(-fit.log_likelihood - minus_log_likelihood) < 1e-3
-    assert arrived >= 48
+    assert arrived >= 0.96 * starts
 
 
 def test_naive_pooling_swallows_the_variability(fitted):

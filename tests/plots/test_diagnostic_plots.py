@@ -85,7 +85,7 @@ def test_correlations_are_those_of_the_estimates(fit):
 
 
 def test_convergence_shows_the_trajectory_and_why_it_ended(fitted, fit):
-    saem = fitted(mf.SAEM(chains=2, exploration=100, smoothing=100))
+    saem = fitted(mf.SAEM(chains=2, exploration=100, smoothing=100, likelihood_by=mf.Laplace()))
     panels = plots.convergence(saem)
     table = saem.trajectory
     assert [ax.get_title("left") for ax in panels][:2] == ["ka (1/h)", "cl (L/h/kg)"] and len(panels) == table.shape[1]

@@ -342,9 +342,9 @@ def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab
     assert opened.complaints == []
 
 
-@pytest.mark.parametrize("notebook", [None, *NOTEBOOKS])
-def test_arrow_keys_move_the_pictures_of(notebook, small, lab, browser):
-    opened = Opened(browser, lab, HOME / notebook if notebook else small)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_arrow_keys_move_the_pictures_of(notebook, lab, browser):
+    opened = Opened(browser, lab, HOME / notebook)
     try:
         opened.run()
         shown = opened.explorers()

@@ -8,7 +8,6 @@ import pandas as pd
 from jaxtyping import Float
 from numpyro.diagnostics import effective_sample_size, gelman_rubin
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from ...model.model import Model, draw_of
 
@@ -49,6 +48,8 @@ def diagnose(values: Float[np.ndarray, "C n Q"]) -> tuple[Float[np.ndarray, " Q"
 
     Source: Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021), Bayesian Anal. 16.
     """
+    from scipy.stats import rankdata  # it takes a third of a second to import
+
     half = values.shape[1] // 2
     size = values.shape[2]
     if half < 2 or not size:

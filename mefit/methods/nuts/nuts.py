@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pandas as pd
 from jaxtyping import Array, PyTree
 from numpyro.distributions import biject_to
@@ -15,9 +14,15 @@ from numpyro.infer import NUTS as _Kernel
 
 from ...base.compiling import compiled
 from ...data.subject import Subject
-from ...effects.gaussian import gaussian_effects
-from ...model.densities import eta_size, log_conditional, log_random_effects, refuse_impossible
+from ...model.densities import (
+    effects_of,
+    eta_size,
+    gaussian_law_of,
+    log_conditional,
+    log_random_effects,
+)
 from ...model.free import prior_of, with_values
+from ...model.impossible import refuse_impossible
 from ...model.model import Model
 from ...model.numbers import labels_of, numbers
 from ...model.parameters import free_parameters, has_network
@@ -232,7 +237,7 @@ def _with(model: Model, values: dict[str, PyTree]) -> Model:
 
 
 def _is_centred(method: NUTS, model: Model) -> bool:
-    return method.centred or not isinstance(model.random_effects(), dist.Normal | dist.MultivariateNormal | None)
+    return method.centred or gaussian_law_of(model) is None
 
 
 def _density(target: Target, place: Any) -> tuple[Array, Any]:
@@ -241,8 +246,9 @@ def _density(target: Target, place: Any) -> tuple[Array, Any]:
     x = target.space.pack() + target.scale * u
     model = target.space.at(x)
     log_prior = target.space.log_prior(x) + target.space.log_jacobian(x)
-    if _is_centred(target.method, model):
-        effects: Any = model.random_effects()
+    law = None if target.method.centred else gaussian_law_of(model)
+    if law is None:
+        effects: Any = effects_of(model)
         transform = biject_to(effects.support)
 
         def eta_of(z):
@@ -253,8 +259,7 @@ def _density(target: Target, place: Any) -> tuple[Array, Any]:
 
         eta, log_p = jax.vmap(eta_of)(z)
     else:
-        mean, lower = gaussian_effects(model)
-        eta = mean + z @ lower.T
+        eta = law.mean + z @ law.lower.T
         log_p = -0.5 * z**2
     log_y = jax.vmap(lambda e, subject: log_conditional(model, e, subject))(eta, target.subjects)
     return log_prior + jnp.sum(log_p) + jnp.sum(log_y), (model, eta)

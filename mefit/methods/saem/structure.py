@@ -5,14 +5,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from ...base.compiling import compiled
 from ...data.subject import Subject
-from ...model.densities import effects_of, eta_cov, eta_size, log_conditional, log_random_effects, sample_random_effects
+from ...model.densities import (
+    eta_size,
+    gaussian_law_of,
+    log_conditional,
+    log_random_effects,
+    sample_random_effects,
+)
 from ...model.domains import DiagonalCovariance, ScalarCovariance, Weights
-from ...model.outcomes import unwrapped
 from ...model.parameters import Parameter, free_parameters
 from ...model.space import Space
 from ...objectives.natural_scale import natural_scale
@@ -77,7 +81,7 @@ def _survey(
 
     def look(point, eta):
         here = moved(point)
-        gaussian = isinstance(unwrapped(effects_of(here)), dist.Normal | dist.MultivariateNormal)
+        law = gaussian_law_of(here)
         by_theta, by_eta = jax.jacfwd(conditional, argnums=(0, 1))(point, eta)
         domains = free_parameters(model)
         return Survey(
@@ -85,7 +89,7 @@ def _survey(
             by_theta=by_theta,
             by_eta=by_eta,
             of_effects=jax.jacfwd(lambda p: log_random_effects(moved(p), eta))(point),
-            covariance=eta_cov(here) if gaussian else jnp.full((k, k), jnp.nan),
+            covariance=jnp.full((k, k), jnp.nan) if law is None else law.covariance,
             by_field=[as_covariance(domains[name].domain, getattr(here, name), k) for name in names],
         )
 
@@ -111,7 +115,7 @@ def find_structure(problem: Problem, key: Any) -> Structure:
     survey = jax.tree.map(np.asarray, survey)
     covariance = ""
     for name, claimed in zip(names, survey.by_field, strict=True):
-        if not covariance and np.allclose(claimed, survey.covariance, 1e-9, 0.0):
+        if not covariance and _is_the_same(claimed, survey.covariance):
             covariance = name
     variances = tuple(i for i, c in enumerate(coordinates) if c.parameter == covariance)
     shifts: dict[int, tuple[bool, np.ndarray]] = {}
@@ -130,6 +134,13 @@ def find_structure(problem: Problem, key: Any) -> Structure:
         weights=tuple(weights),
         newton=tuple(i for i in places if i not in variances and i not in shifts),
     )
+
+
+def _is_the_same(claimed: Float[np.ndarray, "T K K"], covariance: Float[np.ndarray, "T K K"]) -> bool:
+    """Are two covariances equal at all points, but for the rounding of an inverse or a product on the way?"""
+    sd = np.sqrt(np.diagonal(claimed, axis1=1, axis2=2))
+    error = np.abs(claimed - covariance) / (sd[:, :, None] * sd[:, None, :])
+    return bool(np.all(error < 1e-9))
 
 
 def _could_be_covariance(parameter: Parameter, value: Any, k: int) -> bool:
