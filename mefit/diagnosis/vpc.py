@@ -103,8 +103,6 @@ def vpc(
     number = np.clip(np.searchsorted(edges, time, side="right") - 1, 0, len(edges) - 2)
     strata = _strata(population, stratify)
     drawn = simulations(fit, samples, key, posterior=True, population=population, fewer=True)
-    if len(drawn) < samples:
-        remarks += (f"interrupted: {len(drawn)} of {samples} data sets were simulated.",)
     simulated = _cut(population, drawn)[:, mask]
     columns = {"TIME": time, "DV": subjects.y, "PRED": pred, "stratum": strata.number, "bin": number}
     points = frame_of(population, mask, **columns)
@@ -133,8 +131,12 @@ def vpc(
         edges=edges,
         level=level,
         prediction_corrected=prediction_corrected,
-        remarks=remarks,
+        remarks=(*remarks, *_interrupted(len(drawn), samples)),
     )
+
+
+def _interrupted(done: int, asked: int) -> tuple[str, ...]:
+    return () if done == asked else (f"interrupted: {done} of {asked} data sets were simulated.",)
 
 
 def _check_request(bins: Bins, percentiles: Sequence[float | int], level: float) -> None:
