@@ -31,7 +31,7 @@ from .data.doses import Doses, PerDose
 from .data.population import Population
 from .data.subject import Subject
 from .decisions.covariates import learn_effects, permutation_importance
-from .decisions.exposure import Noncompartmental, exposure, noncompartmental
+from .decisions.exposure import exposure, exposure_table
 from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage

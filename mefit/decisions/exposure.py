@@ -1,161 +1,212 @@
-"""What a curve comes to: peak, trough, area, time above a level; and its terminal phase, without a model."""
+"""What a curve of concentrations comes to: peak, trough, areas, terminal half-life, time above a level."""
 
-import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, ArrayLike, Float
 
-_FEWEST = 3  # points of a terminal phase
-_TIE = 1e-4  # adjusted R^2: with no more between them, the line through more points is taken
+from ..base.compiling import compiled
+
+Rule = Literal["linear", "linear up, log down"]
+_RULES = ("linear", "linear up, log down")
+_FEWEST = 3  # points on a terminal line: through two there is always one
+_AS_GOOD = 1e-4  # of an adjusted R2: lines so close to the best are as good, and the longest of them is taken
+_NAMES = (
+    *("cmax", "tmax", "cmin", "trough", "auc", "time_above", "clast", "tlast", "auc_last"),
+    *("half_life", "half_life_points", "half_life_r2", "no_half_life", "auc_inf", "auc_extrapolated"),
+)
+_NO_HALF_LIFE = (
+    "",
+    f"no half-life: fewer than {_FEWEST} positive concentrations after the highest",
+    "no half-life: the end of the curve does not fall",
+)
 
 
 def exposure(
     time: Float[ArrayLike, "... m"],
     concentration: Float[ArrayLike, "... m"],
     *,
-    log_down: bool = False,
-    above: float | None = None,
+    rule: Rule = "linear",
+    above: Float[ArrayLike, ""] | float | int | None = None,
 ) -> dict[str, Array]:
-    """Of curves (m,) or (N, m) at times (m,) or (N, m): `cmax` and `cmin`, their highest and lowest
-    value, `tmax`, the time of the (first) highest, `trough`, the last value, and `auc`, the area.
+    """What curves (m,) or (N, m) at times (m,) or (N, m) come to: numbers, or (N,), by name.
 
-    The area is by the linear trapezoidal rule; with `log_down`, where the curve falls between two
-    positive values, by the logarithmic one, (c1 - c2) (t2 - t1) / log(c1 / c2), exact for an
-    exponential. `above` adds `time_above`, how long the curve lies above that level, between the
-    times by the same rule. Peak and area need a fine grid, a trough the times of its interval.
-    ValueError for times that fall, other shapes, or a value that is not finite.
+    - `cmax`, `tmax`: the highest value, and the first time of it. `cmin`: the lowest. `trough`: the last.
+    - `auc`: the area, first to last time. By the `rule` "linear" all is trapezoids, (c1 + c2) dt / 2. By
+      "linear up, log down" it is (c1 - c2) dt / log(c1 / c2) where c falls and stays positive, as an exponential does.
+    - `clast`, `tlast`: the last positive value and its time. `auc_last`: the area up to there.
+    - `half_life`: log(2) / lambda, -lambda being the slope of log c over the last `half_life_points` positive values
+      after the highest: three or more, those of the best adjusted R2, `half_life_r2`, or the most points within 0.0001
+      of it.
+    - `auc_inf`: `auc_last` + `clast` / lambda. `auc_extrapolated`: the share of it, 0 to 1, that is the second term.
+    - `time_above`, if asked for: how long c is higher than `above`, between samples by the same rule as the area.
+
+    Where there is no half-life it is NaN, and what needs it is; `no_half_life` is then 1 (fewer than three points) or 2
+    (the last values do not fall), else 0. `exposure_table` says so in words. Half-life and area to infinity mean
+    something after the last dose only. The rule for the half-life is made for samples: on a fine grid it reaches back
+    before the terminal phase, so let the grid begin with that. Peak and area need a fine grid, a trough the times of
+    its interval.
+
+    **Raises:** ValueError for times that fall, other shapes, a value that is not finite, or another rule.
+
+    Source: Gabrielsson and Weiner (2016), Pharmacokinetic and Pharmacodynamic Data Analysis, 5th ed., 2.8; the choice
+    of points is that of Phoenix WinNonlin and of PKNCA, for doses that are absorbed: the peak itself is no such point.
     """
     t = jnp.asarray(time, float)
     c = jnp.asarray(concentration, float)
+    if rule not in _RULES:
+        raise ValueError(f'exposure: the rule is {rule!r}; choose "linear" or "linear up, log down".')
     if c.ndim * c.size == 0 or t.shape not in (c.shape[-1:], c.shape):
         raise ValueError(f"exposure: time has shape {t.shape}, concentration {c.shape}; give (m,) or (N, m) of both.")
     sound = jnp.all(jnp.diff(t) >= 0) & jnp.all(jnp.isfinite(t)) & jnp.all(jnp.isfinite(c))
     if not isinstance(sound, jax.core.Tracer) and not bool(sound):
         raise ValueError("exposure: times must rise, and times and concentrations be finite; sort, and leave gaps out.")
-    t = jnp.broadcast_to(t, c.shape)
-    peak = jnp.take_along_axis(t, jnp.argmax(c, -1)[..., None], -1)[..., 0]
-    found = {
+    level = None if above is None else jnp.asarray(above, float)
+    if level is not None and level.ndim:
+        raise ValueError(f"exposure: above has shape {level.shape}; give one level for all curves.")
+    return _in_order(_measures(jnp.broadcast_to(t, c.shape), c, rule, level))
+
+
+def exposure_table(
+    time: Float[ArrayLike, "... m"],
+    concentration: Float[ArrayLike, "... m"],
+    *,
+    rule: Rule = "linear",
+    above: float | int | None = None,
+    ids: Sequence[Any] | None = None,
+) -> pd.DataFrame:
+    """`exposure` as a table: a row for each curve, named by `ids` (or 1 to N), and a `remark` where there is no
+    half-life, which says why.
+
+    ValueError as `exposure` has it, or for another number of ids than of curves.
+    """
+    curves = np.atleast_2d(np.asarray(concentration, float))
+    found = exposure(time if np.ndim(time) == 1 else np.atleast_2d(time), curves, rule=rule, above=above)
+    names = np.arange(len(curves)) + 1 if ids is None else list(ids)
+    if len(names) != len(curves):
+        raise ValueError(f"exposure_table: {len(names)} ids for {len(curves)} curves; give one for each.")
+    table = pd.DataFrame({name: np.asarray(x) for name, x in found.items()}, index=pd.Index(names, name="ID"))
+    table["remark"] = [_NO_HALF_LIFE[why] for why in table.pop("no_half_life")]
+    return table
+
+
+def regimen_measures(
+    time: Float[np.ndarray, " m"], curves: Float[np.ndarray, "D S m"], above: float | int | None
+) -> dict[str, Array]:
+    """What is told of curves of any doses: all of `exposure` that needs no terminal phase, by the linear rule."""
+    level = None if above is None else jnp.asarray(above, float)
+    return _in_order(_simple(jnp.broadcast_to(time, curves.shape), jnp.asarray(curves), "linear", level))
+
+
+def _in_order(measures: dict[str, Array]) -> dict[str, Array]:
+    """The measures as they are told; a compiled program returns them by the alphabet."""
+    return {name: measures[name] for name in _NAMES if name in measures}
+
+
+@compiled
+def _simple(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule, above: Array | None) -> dict[str, Array]:
+    peak = jnp.argmax(c, -1, keepdims=True)
+    measures = {
         "cmax": jnp.max(c, -1),
-        "tmax": peak,
+        "tmax": jnp.take_along_axis(t, peak, -1)[..., 0],
         "cmin": jnp.min(c, -1),
-        "trough": c[..., -1],
-        "auc": jnp.sum(_areas(t, c, log_down), axis=-1) if log_down else jnp.trapezoid(c, t, axis=-1),
+        "auc": jnp.sum(_areas(t, c, rule), -1),
     }
     if above is not None:
-        found["time_above"] = jnp.sum(_times_above(t, c, above, log_down), axis=-1)
-    return found
+        measures["time_above"] = jnp.sum(_times_above(t, c, rule, above), -1)
+    return measures
 
 
-def _falls(c: Array) -> Array:
-    """Between which times a curve falls from one positive value to another."""
-    return (c[..., 1:] < c[..., :-1]) & (c[..., 1:] > 0)
+@compiled
+def _measures(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule, above: Array | None) -> dict[str, Array]:
+    measures = _simple(t, c, rule, above)
+    positive = c > 0.0
+    some = jnp.any(positive, -1)
+    last = c.shape[-1] - 1 - jnp.argmax(positive[..., ::-1], -1, keepdims=True)
+    clast = jnp.where(some, jnp.take_along_axis(c, last, -1)[..., 0], jnp.nan)
+    tlast = jnp.where(some, jnp.take_along_axis(t, last, -1)[..., 0], jnp.nan)
+    before_last = jnp.arange(c.shape[-1] - 1) < last
+    auc_last = jnp.where(some, jnp.sum(jnp.where(before_last, _areas(t, c, rule), 0.0), -1), 0.0)
+    measures |= {"trough": c[..., -1], "clast": clast, "tlast": tlast, "auc_last": auc_last}
+    terminal = _terminal(t, c, measures["tmax"], clast, tlast)
+    rate = terminal.pop("rate")
+    beyond = clast / rate
+    measures |= {"half_life": jnp.log(2.0) / rate, **terminal}
+    return measures | {"auc_inf": auc_last + beyond, "auc_extrapolated": beyond / (auc_last + beyond)}
 
 
-def _areas(t: Array, c: Array, log_down: bool) -> Array:
-    """The area between each time and the next."""
-    step = jnp.diff(t)
-    linear = 0.5 * step * (c[..., 1:] + c[..., :-1])
-    falls = _falls(c) & log_down
-    ratio = jnp.where(falls, c[..., :-1] / jnp.where(falls, c[..., 1:], 1.0), 2.0)
-    return jnp.where(falls, step * (c[..., :-1] - c[..., 1:]) / jnp.log(ratio), linear)
+def _falls(c: Float[Array, "... m"], rule: Rule) -> Array:
+    """Between which samples the curve is taken for an exponential."""
+    if rule == "linear":
+        return jnp.zeros(c[..., 1:].shape, bool)
+    return (c[..., 1:] < c[..., :-1]) & (c[..., 1:] > 0.0)
 
 
-def _times_above(t: Array, c: Array, level: float, log_down: bool) -> Array:
-    """How long the curve lies above a level between each time and the next."""
-    falls = _falls(c) & log_down & (level > 0)
-    positive = jnp.maximum(level, 1e-300)
-
-    def height(values: Array) -> Array:
-        return jnp.where(falls, jnp.log(jnp.where(falls, values, 1.0) / positive), values - level)
-
-    first = height(c[..., :-1])
-    last = height(c[..., 1:])
-    span = jnp.abs(last - first)
-    crosses = (first > 0) != (last > 0)
-    share = jnp.where(crosses, jnp.maximum(first, last) / jnp.where(crosses, span, 1.0), first > 0)
-    return share * jnp.diff(t)
+def _areas(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule) -> Array:
+    """The area between each sample and the next."""
+    first = c[..., :-1]
+    second = c[..., 1:]
+    falls = _falls(c, rule)
+    # c2 (e^x - 1) / x with x = log(c1 / c2), which keeps its digits, and its derivative, where c1 is close to c2
+    x = jnp.log(jnp.where(falls, first, 1.0) / jnp.where(falls, second, 1.0))
+    near = x < 1e-5
+    safe = jnp.where(near, 1.0, x)
+    mean = jnp.where(near, 1.0 + x / 2.0 + x**2 / 6.0, jnp.expm1(safe) / safe)
+    return jnp.diff(t, axis=-1) * jnp.where(falls, second * mean, 0.5 * (first + second))
 
 
-# ---------------------------------------------------------------- the terminal phase
+def _times_above(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule, level: Array) -> Array:
+    """How long the curve is above a level between each sample and the next."""
+    first = c[..., :-1]
+    second = c[..., 1:]
+    crosses = (first > level) != (second > level)
+    share = (jnp.maximum(first, second) - level) / jnp.where(crosses, jnp.abs(first - second), 1.0)
+    in_logs = crosses & _falls(c, rule)
+    top = jnp.where(in_logs, first, 2.0)
+    ratio = jnp.log(top / jnp.where(in_logs, level, 1.0)) / jnp.log(top / jnp.where(in_logs, second, 1.0))
+    part = jnp.where(in_logs, ratio, share)
+    whole = jnp.where((first > level) & (second > level), 1.0, 0.0)
+    return jnp.diff(t, axis=-1) * jnp.where(crosses, part, whole)
 
 
-@dataclasses.dataclass(frozen=True)
-class Noncompartmental:
-    """What `noncompartmental` found, in the units of its times and concentrations."""
+def _terminal(t: Float[Array, "... m"], c: Float[Array, "... m"], tmax: Array, clast: Array, tlast: Array) -> dict:
+    """Lines through the last points of log c, from each point on: the rate of the one that is taken, its points, and
+    its adjusted R2."""
+    used = (t > tmax[..., None]) & (c > 0.0)
+    # From the last point on, so that nothing cancels whatever the units and the origin of time
+    x = jnp.where(used, t - tlast[..., None], 0.0)
+    y = jnp.where(used, jnp.log(jnp.where(used, c / clast[..., None], 1.0)), 0.0)
 
-    cmax: float
-    tmax: float
-    clast: float  # the last concentration above zero
-    tlast: float  # its time
-    auc: float  # from the first time to tlast
-    lambda_z: float  # the terminal slope of log concentration, 1 / time
-    half_life: float  # log 2 / lambda_z
-    points: tuple[float, ...]  # the times that the slope is from
-    adjusted_r2: float  # of the line through them
-    auc_infinity: float  # auc + clast / lambda_z
-    extrapolated: float  # the share of auc_infinity that lies beyond tlast
+    def from_here_on(values: Array) -> Array:
+        return jnp.cumsum(values[..., ::-1], -1)[..., ::-1]
 
+    count = from_here_on(used.astype(float))
+    n = jnp.maximum(count, 1.0)
+    sum_x = from_here_on(x)
+    sum_y = from_here_on(y)
+    var_x = from_here_on(x * x) - sum_x * sum_x / n
+    var_y = from_here_on(y * y) - sum_y * sum_y / n
+    covariance = from_here_on(x * y) - sum_x * sum_y / n
+    line = used & (count >= _FEWEST) & (var_x > 0.0)
+    slope = covariance / jnp.where(line, var_x, 1.0)
+    straight = line & (var_y > 0.0)
+    product = jnp.where(straight, var_x * var_y, 1.0)
+    r2 = jnp.where(straight, covariance**2 / product, 0.0)
+    adjusted = jnp.where(line, 1.0 - (1.0 - r2) * (n - 1.0) / jnp.maximum(n - 2.0, 1.0), -jnp.inf)
+    good = line & (slope < 0.0) & (adjusted > jnp.max(adjusted, -1, keepdims=True) - _AS_GOOD)
+    found = jnp.any(good, -1)
+    chosen = jnp.argmax(good, -1, keepdims=True)  # the first of them has the most points
 
-class _Line(NamedTuple):
-    slope: float
-    adjusted_r2: float
+    def at_chosen(values: Array, otherwise: float) -> Array:
+        return jnp.where(found, jnp.take_along_axis(values, chosen, -1)[..., 0], otherwise)
 
-
-def noncompartmental(
-    time: Float[ArrayLike, " m"], concentration: Float[ArrayLike, " m"], *, log_down: bool = True
-) -> Noncompartmental:
-    """One subject's measured curve without a model: peak, area to infinity, terminal half-life.
-
-    The terminal slope is that of a straight line through the logarithms of the last concentrations
-    above zero, three or more, all after the peak: of all these numbers of points the one with the
-    highest adjusted R^2, 1 - (1 - R^2) (n - 1) / (n - 2), and of those within 1e-4 of it the most
-    points. The area is linear where the curve rises and, with `log_down`, logarithmic where it falls.
-    ValueError for times that do not rise, values that are negative or not finite, fewer than three
-    points after the peak, or a terminal phase that does not fall.
-    Source: Gabrielsson and Weiner (2016), Pharmacokinetic and Pharmacodynamic Data Analysis, 2.8.
-    """
-    t = np.asarray(time, float)
-    c = np.asarray(concentration, float)
-    if t.ndim != 1 or t.shape != c.shape:
-        raise ValueError(f"noncompartmental: time has shape {t.shape}, concentration {c.shape}; give (m,) of both.")
-    sound = np.all(np.diff(t) > 0) and np.all(np.isfinite(t)) and np.all(np.isfinite(c) & (c >= 0))
-    if not sound or not np.any(c > 0):
-        raise ValueError("noncompartmental: times must rise, and concentrations be finite, none of them below 0.")
-    peak = int(np.argmax(c))
-    last = int(np.flatnonzero(c > 0)[-1])
-    after = np.flatnonzero((np.arange(c.size) > peak) & (c > 0))
-    if after.size < _FEWEST:
-        raise ValueError(f"noncompartmental: a half-life needs {_FEWEST} concentrations after the peak at {t[peak]:g}.")
-    lines = {n: _line(t[after[-n:]], np.log(c[after[-n:]])) for n in range(_FEWEST, after.size + 1)}
-    best = max(line.adjusted_r2 for line in lines.values())
-    count = max(n for n, line in lines.items() if line.adjusted_r2 >= best - _TIE)
-    slope = -lines[count].slope
-    if not slope > 0:
-        raise ValueError(f"noncompartmental: the last {count} concentrations do not fall, so there is no half-life.")
-    auc = float(np.sum(_areas(jnp.asarray(t[: last + 1]), jnp.asarray(c[: last + 1]), log_down)))
-    beyond = c[last] / slope
-    return Noncompartmental(
-        cmax=float(c[peak]),
-        tmax=float(t[peak]),
-        clast=float(c[last]),
-        tlast=float(t[last]),
-        auc=auc,
-        lambda_z=slope,
-        half_life=float(np.log(2.0)) / slope,
-        points=tuple(t[after[-count:]].tolist()),
-        adjusted_r2=lines[count].adjusted_r2,
-        auc_infinity=float(auc + beyond),
-        extrapolated=float(beyond / (auc + beyond)),
-    )
-
-
-def _line(t: np.ndarray, y: np.ndarray) -> _Line:
-    """The least squares line through points."""
-    slope = float(np.cov(t, y)[0, 1] / np.var(t, ddof=1))
-    if np.ptp(y) == 0:
-        return _Line(0.0, 0.0)
-    r2 = np.corrcoef(t, y)[0, 1] ** 2
-    return _Line(slope, float(1.0 - (1.0 - r2) * (t.size - 1) / (t.size - 2)))
+    return {
+        "rate": at_chosen(-slope, jnp.nan),
+        "half_life_points": at_chosen(count, 0.0).astype(int),
+        "half_life_r2": at_chosen(adjusted, jnp.nan),
+        "no_half_life": jnp.where(found, 0, jnp.where(jnp.any(line, -1), 2, 1)),
+    }

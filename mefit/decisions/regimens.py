@@ -19,7 +19,7 @@ from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
 from ..model.simulate import new_people
-from .exposure import exposure
+from .exposure import regimen_measures
 
 
 def regimen(
@@ -54,9 +54,6 @@ def regimen(
     turn = np.arange(count)
     times = repeated_times(np.full(count, start), np.full(count, every or 0.0), turn)
     return Doses.of(amounts, times, duration, compartment)
-
-
-_QUANTITIES = ("cmax", "tmax", "cmin", "auc", "time_above")  # of `exposure`, that are tabulated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +128,7 @@ def simulate_regimens(
         raise ValueError(
             f"regimen {not_finite[0]}: not all predictions are finite; look at its compartments, or the solver."
         )
-    found = exposure(time, c, above=None if above is None else float(above))
-    quantities = {name: found[name] for name in _QUANTITIES if name in found}
+    quantities = regimen_measures(time, c, above)
     by_quantity = np.stack([*quantities.values()], 1)
     kind = "virtual subjects, typical but for covariates" if typical(fit) else "virtual subjects"
     return Regimens(

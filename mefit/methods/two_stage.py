@@ -37,6 +37,11 @@ class TwoStage(Method):
     def init(self, problem: Problem) -> State:
         if eta_size(problem.model) == 0:
             raise ValueError("separate fits need random effects, and this model has none: use NaivePooled.")
+        if len(problem.population) == 1:
+            raise ValueError(
+                "two stages need two subjects or more, since the second is of how their separate fits differ: "
+                "with one subject use NaivePooled."
+            )
         return self._state(problem, 0, problem.model, 0, np.inf)
 
     def step(self, problem: Problem, state: State) -> State:

@@ -180,7 +180,12 @@ def test_an_equation_that_blows_up_on_the_way_turns_the_search_back(key, monkeyp
 # ---------------------------------------------------------------- few and many
 
 
-@pytest.mark.parametrize("name", METHODS)
+def test_two_stages_of_one_subject_are_refused():
+    with pytest.raises(ValueError, match="two stages need two subjects or more"):
+        mf.fit(MODEL, rooted(1, 12), mf.TwoStage(), progress=False)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "TwoStage"])
 def test_one_subject(name):
     """The variance between people is not to be had from one; nothing breaks, and nothing claims to be an estimate."""
     fit = mf.fit(MODEL, rooted(1, 12), METHODS[name], key=jax.random.key(0), progress=False)
