@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float
-from tqdm.auto import tqdm
 
 from ..base.compiling import compiled
+from ..base.progress import progress_line
 from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import check, typical
@@ -39,10 +39,12 @@ def simulations(
         order = np.asarray(jax.random.permutation(key, len(fit.draws)))
         turns = np.resize(order, (samples,))
     done = []
-    for begin in tqdm(range(0, samples, _BLOCK), desc="simulating", leave=False, delay=1.0):
-        block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
-        block_turns = None if turns is None else turns[block]
-        done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
+    with progress_line("simulating", samples, delay=1.0) as bar:
+        for begin in range(0, samples, _BLOCK):
+            block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
+            block_turns = None if turns is None else turns[block]
+            done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
+            bar.update(min(_BLOCK, samples - begin))
     return np.concatenate(done)[:samples]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from tqdm.auto import tqdm
 
 from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
+from ..base.progress import progress_line
 from ..data.population import Population
 from ..methods.maximise import as_method
 from ..methods.method import Ending, Method, Problem, State
@@ -82,7 +82,7 @@ def fit(
       `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
-    - `progress`: show a progress bar with the current -2 log-likelihood.
+    - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
 
     **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted.
 
@@ -93,7 +93,8 @@ def fit(
     running = as_method(method)
     interrupted = False
     history = _History(problem.space.size)
-    with tqdm(desc=f"{method.label}: compiling, once", disable=not progress, leave=False) as bar:
+    compiling = f"{method.label}: compiling, once"
+    with progress_line(compiling, running.iterations, shown=progress) as bar:
         states = running.states(problem)
         try:
             state = next(states)
@@ -145,7 +146,7 @@ def _show(bar: Any, method: Objective | Method, state: State) -> None:
     name = "-2LL" if isinstance(method, Objective) else "-2 x objective"
     bar.set_description_str(method.label, refresh=False)
     bar.set_postfix_str(state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
-    bar.update()
+    bar.update(state.iteration - bar.n)
 
 
 def _step(state: State) -> Step:

@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.optimize import brentq, minimize
 from scipy.special import chdtri
-from tqdm.auto import tqdm
 
+from ..base.progress import progress_line
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.numbers import entries, labels_of
@@ -58,7 +58,7 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     if parameter not in labels:
         raise ValueError(f"{parameter!r} is not a number that this fit estimated: choose from {', '.join(labels)}.")
     cut = float(chdtri(1, 1.0 - level))
-    with tqdm(desc=f"profile of {parameter}", disable=not progress, leave=False) as bar:
+    with progress_line(f"profile of {parameter}", shown=progress) as bar:
         walk = _Walk(fit, labels.index(parameter), bar.update)
         below = walk.end(-1.0, cut)
         above = walk.end(1.0, cut)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
-from tqdm.auto import tqdm
 
 from ..base.chance import numpy_generator, require_key
+from ..base.progress import progress_line
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from .pairs import Pairs, Values
@@ -122,7 +122,7 @@ def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: s
     far."""
     size = max(1, min(50, _PAIRS_A_GROUP // subjects))
     done: list[Any] = []
-    with tqdm(total=total, desc=label, disable=not progress, leave=False) as bar:
+    with progress_line(label, total, shown=progress) as bar:
         try:
             for begin in range(0, total, size):
                 end = min(begin + size, total)
