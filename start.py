@@ -168,7 +168,8 @@ def surroundings() -> dict:
 def wanted_stamp() -> dict:
     """What .venv must have been made from. It holds absolute paths, so a moved folder needs a new one."""
     digest = hashlib.sha256()
-    for name in ("requirements.lock", "pyproject.toml", os.path.join(".jupyter", "overrides.json")):
+    settings = [os.path.join(".jupyter", name) for name in ("overrides.json", "jupyter_config.json")]
+    for name in ("requirements.lock", "pyproject.toml", *settings):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read().replace(b"\r\n", b"\n") + b"\0")
     return {"content": digest.hexdigest(), "python": sys.version.split()[0], "root": ROOT}

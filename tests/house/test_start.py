@@ -24,7 +24,7 @@ def start(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("start_under_test", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("requirements.lock", "pyproject.toml", ".jupyter/overrides.json"):
+    for name in ("requirements.lock", "pyproject.toml", ".jupyter/overrides.json", ".jupyter/jupyter_config.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     module.ROOT = str(tmp_path)
