@@ -48,11 +48,12 @@ def _refuse_without_type(kind: type) -> None:
 
 def _names_with_types(kind: type) -> set[str]:
     """The names that a class body gives a type to."""
-    if sys.version_info < (3, 14):
-        return set(vars(kind).get("__annotations__", {}))
-    import annotationlib
+    if sys.version_info >= (3, 14):
+        import annotationlib
 
-    return set(annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF))
+        return set(annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF))
+    else:
+        return set(vars(kind).get("__annotations__", {}))
 
 
 def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
@@ -91,7 +92,7 @@ class Model(eqx.Module):
         super().__init_subclass__(**options)
         _refuse_without_type(cls)
 
-    def __new__(cls, *_: Any, **__: Any):
+    def __new__(cls, *_: Any, **__: Any) -> Any:
         if cls.__abstractmethods__:
             raise ValueError(
                 f"{cls.__name__} has no method observations(self, eta, subject), which gives the density of the "

@@ -134,7 +134,8 @@ class Opened:
             shutil.copy(notebook, files / notebook.name)
         shutil.copytree(HOME / "workshop" / "data", files / "data", dirs_exist_ok=True)  # what it reads
         self.name = notebook.stem
-        self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
+        code = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code" and c.source.strip()]
+        self.cells = sum(not c.metadata.get("jupyter", {}).get("source_hidden") for c in code)  # a fold has no prompt
         self.left: list[str] = []
         self.complaints: list[str] = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1100})
@@ -211,7 +212,14 @@ class Opened:
         file = self.files / f"{self.name}.ipynb"
         self.page.locator(".jp-NotebookPanel").first.click(position={"x": 3, "y": 3})
         self.page.keyboard.press("Control+s")
-        until(lambda: "widgets" in nbformat.read(file, 4).metadata, f"{self.name} to be saved", seconds=60)
+
+        def saved() -> bool:
+            try:
+                return "widgets" in json.loads(file.read_text(encoding="utf-8"))["metadata"]
+            except ValueError:  # it is being written
+                return False
+
+        until(saved, f"{self.name} to be saved", seconds=60)
         return file
 
     def explorers(self) -> list["Shown"]:
