@@ -5,6 +5,7 @@
     python3 start.py test [...]   set up if needed, then run every test and every notebook (what follows goes to pytest)
     python3 start.py setup        set up only
     python3 start.py exercises    for authors: write exercises/ from solutions/
+    python3 start.py tidy         for authors: clear notebooks after a run, and make the links between them anew
 
 Options of the first form: --port N, --no-browser.
 
@@ -38,6 +39,7 @@ NOT_MADE = (
     "A package is not made for this computer: use Linux, Windows or a Mac with Apple silicon, and a 64-bit "
     "Python, or open the workshop in the cloud as the README says."
 )
+TOOLS = {"exercises": "make_exercises.py", "tidy": "tidy_notebooks.py"}  # of the folder tools/, by command
 COMPILED_MEGABYTES = 600  # of compiled programs that the tests keep in .venv; a whole run makes about 200
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.
@@ -168,7 +170,8 @@ def surroundings() -> dict:
 def wanted_stamp() -> dict:
     """What .venv must have been made from. It holds absolute paths, so a moved folder needs a new one."""
     digest = hashlib.sha256()
-    for name in ("requirements.lock", "pyproject.toml", os.path.join(".jupyter", "overrides.json")):
+    settings = [os.path.join(".jupyter", name) for name in ("overrides.json", "jupyter_config.json")]
+    for name in ("requirements.lock", "pyproject.toml", *settings):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read().replace(b"\r\n", b"\n") + b"\0")
     return {"content": digest.hexdigest(), "python": sys.version.split()[0], "root": ROOT}
@@ -423,11 +426,10 @@ def main(arguments: "list[str]") -> int:
     if arguments == ["setup"]:
         setup()
         return 0
-    if arguments[:1] == ["exercises"]:
+    if arguments and arguments[0] in TOOLS:
         setup()
-        return in_foreground(
-            [python(), os.path.join(ROOT, "tools", "make_exercises.py"), *arguments[1:]], surroundings()
-        )
+        script = os.path.join(ROOT, "tools", TOOLS[arguments[0]])
+        return in_foreground([python(), script, *arguments[1:]], surroundings())
     port, browser, rest = None, has_browser(), list(arguments)
     while rest:
         option = rest.pop(0)

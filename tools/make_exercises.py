@@ -2,6 +2,7 @@
 
 A solution notebook is the only source. Its exercise is the same notebook with the same cell ids, except that
 
+- the line of links at both ends is that of an exercise;
 - cells tagged `solution` are left out;
 - in code, what stands between the lines `### BEGIN SOLUTION` and `### END SOLUTION` (the marks of nbgrader) becomes a
   stub: the lines inside that start with `# stub:`, or, where there are none, `return ...` inside a function and
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from tidy_notebooks import links_of, text_of, with_links
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, TARGET = ROOT / "solutions", ROOT / "exercises"
@@ -72,20 +74,16 @@ def exercise(solution: nbformat.NotebookNode, name: str) -> nbformat.NotebookNod
     return notebook
 
 
-def text_of(notebook: nbformat.NotebookNode) -> str:
-    """A notebook as the text of its file, the same on every system."""
-    nbformat.validate(notebook)
-    return nbformat.writes(notebook, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Write exercises/ from solutions/.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file would change")
     check = parser.parse_args().check
     wanted = {}
     for path in sorted(SOURCE.glob("*.ipynb")):
-        solution = nbformat.read(path, as_version=4)
-        wanted[TARGET / path.name] = text_of(exercise(solution, path.name))
+        number = path.name[:2]
+        made = exercise(nbformat.read(path, as_version=4), path.name)
+        with_links(made, links_of("exercises", number))
+        wanted[TARGET / f"{number}_exercises.ipynb"] = text_of(made)
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     orphans = [path for path in TARGET.glob("*.ipynb") if path not in wanted]
     for path in stale:

@@ -23,7 +23,9 @@ _SAID = {
     "in-place item assignment": "an array of jnp is never changed; x = x.at[i].set(value) makes another",
     "truth value of an array": "`if`, `and` or `max` is given a whole array; use np.where(condition, a, b)",
     "inhomogeneous": "a list holds rows of different lengths, or numbers beside arrays; give all the same",
-    "arrays can be converted to": "an array stands where one number is needed; math.exp takes numbers, np.exp arrays",
+    "arrays can be converted to": (
+        "an array stands where one number is needed; functions of math take numbers, those of np arrays"
+    ),
 }
 _UNFIT = re.compile(
     r"broadcast|not aligned|core dimension|contracting dimensions|same shape"

@@ -1,53 +1,62 @@
 """Work that is stopped, by a person or by an error: what was done is kept, and one sentence says what happened.
 
-A progress bar is only looked at: where it cannot be shown, the work goes on without it.
+A progress line is only looked at: where it cannot be shown, the work goes on without it.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tqdm.auto import tqdm
+from .progress import progress_line
 
 T = TypeVar("T")
 _LONGEST = 200  # characters of another's complaint
 
 
 class Bar:
-    """A progress bar that can do no harm to the work it shows: what goes wrong in showing it ends the bar alone."""
+    """A progress line that can do no harm to the work it shows: what goes wrong in showing it ends the line alone."""
 
     def __init__(self, label: str, *, shown: bool = True, total: int | None = None, delay: float = 0.0):
-        self._bar: Any = None
+        self._line: Any = None
+        self._at = 0
         self._quietly(lambda: self._begin(label, shown, total, delay))
 
     def __enter__(self) -> "Bar":
+        self._quietly(lambda: self._line.__enter__())
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._quietly(lambda: self._bar.close())
+        self._quietly(lambda: self._line.__exit__(None, None, None))
 
     def update(self, count: int = 1) -> None:
         """Move on."""
-        self._quietly(lambda: self._bar.update(count))
+        self._at += count
+        self._quietly(lambda: self._line.update(count))
+
+    def move_to(self, place: int) -> None:
+        """Move on to this place."""
+        self.update(place - self._at)
 
     def say(self, label: str, text: str) -> None:
-        """Show other words before and behind the bar from the next update on."""
-        self._quietly(lambda: self._bar.set_description_str(label, refresh=False))
-        self._quietly(lambda: self._bar.set_postfix_str(text))
+        """Show other words before and behind the line from the next update on."""
+        self._quietly(lambda: self._line.set_description_str(label, refresh=False))
+        self._quietly(lambda: self._line.set_postfix_str(text))
 
     def _begin(self, label: str, shown: bool, total: int | None, delay: float) -> None:
-        self._bar = tqdm(desc=label, total=total, disable=not shown, leave=False, delay=delay)
+        self._line = progress_line(label, total, shown=shown, delay=delay)
 
     def _quietly(self, show: Callable[[], object]) -> None:
         try:
             show()
         except Exception:
-            self._bar = _Nothing()
+            self._line = _Nothing()
 
 
 class _Nothing:
-    """A bar that is not shown."""
+    """A line that is not shown."""
 
-    def close(self) -> None: ...
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
 
     def update(self, count: int) -> None: ...
 

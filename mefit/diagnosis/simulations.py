@@ -53,7 +53,7 @@ def simulations(
                 block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
                 block_turns = None if turns is None else turns[block]
                 done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
-                bar.update(_BLOCK)
+                bar.update(min(_BLOCK, samples - begin))
         except KeyboardInterrupt:
             if not (fewer and done):
                 came = f"{len(done) * _BLOCK} of {samples} simulated data sets were done"

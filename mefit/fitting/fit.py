@@ -82,7 +82,7 @@ def fit(
       `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
-    - `progress`: show a progress bar with the current -2 log-likelihood.
+    - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
 
     **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted; so
     does an error after the first iteration, marked as failed, and `fit.message` says which.
@@ -92,14 +92,15 @@ def fit(
     problem = _problem(model, population, method, key, fixed)
     refuse_lifted(model, population)
     history = _History(problem.space.size)
-    with Bar(f"{method.label}: compiling, once", shown=progress) as bar:
+    running = as_method(method)
+    with Bar(f"{method.label}: compiling, once", total=running.iterations, shown=progress) as bar:
 
         def look(state: State) -> None:
             history.append(state)
             if state.iteration > 0:
                 _show(bar, method, state)
 
-        state, outcome = run(as_method(method), problem, look)
+        state, outcome = run(running, problem, look)
     facts = vars(outcome) | {"method": outcome.method or method}
     return Fit(
         population=population,
@@ -131,7 +132,7 @@ class _History:
 def _show(bar: Bar, method: Objective | Method, state: State) -> None:
     name = "-2LL" if isinstance(method, Objective) else "-2 x objective"
     bar.say(method.label, state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
-    bar.update()
+    bar.move_to(state.iteration)
 
 
 def _step(state: State) -> Step:

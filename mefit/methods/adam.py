@@ -110,6 +110,10 @@ class Adam(Method):
     def likelihood_by(self) -> Objective | None:
         return self.objective if self.objective.likelihood else None
 
+    @property
+    def iterations(self) -> int:
+        return self.steps
+
     def init(self, problem: Problem) -> State:
         count = len(problem.population)
         if min(self.steps, self.block, self.patience) < 1 or self.learning_rate <= 0:

@@ -142,6 +142,11 @@ class Method(eqx.Module):
         """The objective that gives the log-likelihood and the standard errors at the end; None where there is none."""
         return None
 
+    @property
+    def iterations(self) -> int | None:
+        """How many iterations are planned, where that is known beforehand; it may end before."""
+        return None
+
     @abc.abstractmethod
     def init(self, problem: Problem) -> State:
         """The state at the starting values."""

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import sys
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -33,6 +34,28 @@ def check_values(model: eqx.Module) -> None:
             raise ValueError(f"{where} {problem}; it is {shown}.")
 
 
+def _refuse_without_type(kind: type) -> None:
+    """Raise ValueError for a field that is declared without its type, which Python says in words of its own."""
+    fields = [name for name, value in vars(kind).items() if isinstance(value, dataclasses.Field)]
+    typed = _names_with_types(kind)
+    for name in fields:
+        if name not in typed:
+            raise ValueError(
+                f"{kind.__name__}.{name} has no type, which every field needs: "
+                f"write {name}: Array = ..., or {name}: mf.networks.MLP = mf.weights() for a network."
+            )
+
+
+def _names_with_types(kind: type) -> set[str]:
+    """The names that a class body gives a type to."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return set(annotationlib.get_annotations(kind, format=annotationlib.Format.FORWARDREF))
+    else:
+        return set(vars(kind).get("__annotations__", {}))
+
+
 def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
     """Raise ValueError for a network without a declaration, or one that says `mf.positive` without its brackets."""
     if field.name in parameters(model):
@@ -61,8 +84,21 @@ class Model(eqx.Module):
       `jax.scipy.special`.
       Where there are several outcomes, a dict of such distributions by the names that the data give them.
 
-    Parameters outside their domain raise ValueError when the model is made.
+    Parameters outside their domain raise ValueError when the model is made. A field without its type raises ValueError
+    when the class is, and a model without `observations` when it is made.
     """
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        _refuse_without_type(cls)
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        if cls.__abstractmethods__:
+            raise ValueError(
+                f"{cls.__name__} has no method observations(self, eta, subject), which gives the density of the "
+                "responses: write it, and look at how its name is spelled."
+            )
+        return super().__new__(cls)
 
     def random_effects(self) -> dist.Distribution | None:
         """p(eta | theta), or None where the model has no random effects."""

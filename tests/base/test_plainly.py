@@ -107,6 +107,30 @@ def test_mistakes_that_python_tells_well_stay_as_they_are():
         mf.fit(mistaken(**START), mf.datasets.theophylline(), mf.Laplace(), progress=False)
 
 
+def test_a_field_without_its_type_is_refused():
+    with pytest.raises(ValueError, match=r"^Untyped\.slope has no type, .* write slope: Array = "):
+
+        class Untyped(Additive):
+            slope = mf.real()
+
+    with pytest.raises(ValueError, match=r"^Network\.net has no type, .* net: mf\.networks\.MLP = mf\.weights\(\)"):
+
+        class Network(mf.Model):
+            sigma: Array = mf.positive()
+            net = mf.weights()
+
+
+def test_a_model_without_its_density_is_refused():
+    class Misspelled(mf.Model):
+        sigma: Array = mf.positive()
+
+        def observation(self, eta, subject):
+            return dist.Normal(0.0, self.sigma)
+
+    with pytest.raises(ValueError, match=r"^Misspelled has no method observations\(self, eta, subject\)"):
+        Misspelled(sigma=1.0)
+
+
 def test_what_no_fit_would_move_is_refused():
     class Bare(Additive):
         slope: Array = mf.positive
@@ -145,7 +169,7 @@ def test_a_method_inside_a_method_needs_its_brackets_too(part):
         (lambda np_: np_.concatenate([np_.ones((5, 4)), np_.ones(3)]), "arrays"),
         (lambda np_: np_.array([[1, 2], [3]]), "rows of different lengths"),
         (lambda np_: 1 if np_.ones(3) > 0 else 0, "a whole array"),
-        (lambda np_: math.exp(np_.ones(3)), "math.exp takes numbers"),
+        (lambda np_: math.exp(np_.ones(3)), "functions of math take numbers"),
     ],
 )  # fmt: skip
 def test_the_words_of_each_library_are_known(np_, act, said):

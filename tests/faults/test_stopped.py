@@ -168,17 +168,17 @@ def test_a_consumer_of_the_steps_that_raises_spoils_nothing():
     assert fitted(mf.Laplace()).converged
 
 
-@pytest.mark.parametrize("broken", ["begin", "update", "set_postfix_str", "close"])
+@pytest.mark.parametrize("broken", ["begin", "update", "set_postfix_str", "__exit__"])
 def test_a_progress_bar_that_fails_ends_no_fit(broken, monkeypatch, fit):
     """A closed terminal, or widgets that are not installed."""
 
     def fails(*given, **named):
         raise OSError("the terminal is gone")
 
-    bar = types.SimpleNamespace(update=lambda *a: None, close=lambda: None)
+    bar = types.SimpleNamespace(update=lambda *a: None, __enter__=lambda: None, __exit__=lambda *a: None)
     bar.set_postfix_str = bar.set_description_str = lambda *a, **k: None
     setattr(bar, broken, fails)
-    monkeypatch.setattr(stopping, "tqdm", fails if broken == "begin" else lambda **options: bar)
+    monkeypatch.setattr(stopping, "progress_line", fails if broken == "begin" else lambda *labels, **options: bar)
     found = fitted(mf.Laplace(), progress=True)
     assert found.converged and found.minus_two_log_likelihood == fit.minus_two_log_likelihood
     assert len(mf.bootstrap(found, 10, key=jax.random.key(0)).draws) == 10

@@ -114,8 +114,11 @@ def test_wheel_carries_data_and_settings_only(tmp_path):
         names = set(archive.namelist())
         settings = next(name for name in names if name.endswith("lab/settings/overrides.d/mefit.json"))
         assert "data/share/jupyter" in settings
-        told = json.loads(archive.read(settings))["@jupyterlab/apputils-extension:notification"]
-    assert told == {"fetchNews": "false", "checkForUpdates": False}
+        told = json.loads(archive.read(settings))
+        exported = json.loads(archive.read(next(name for name in names if name.endswith("jupyter_config.json"))))
+    assert told["@jupyterlab/apputils-extension:notification"] == {"fetchNews": "false", "checkForUpdates": False}
+    assert told["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
+    assert exported["HTMLExporter"]["NbConvertBase"]["display_data_priority"][0] == "text/html"
     folder = ROOT / "mefit" / "datasets"
     data = [path for ending in ("*.csv", "*.md") for path in folder.glob(ending)]
     assert data and {path.relative_to(ROOT).as_posix() for path in data} <= names

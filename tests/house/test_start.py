@@ -24,7 +24,7 @@ def start(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("start_under_test", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("requirements.lock", "pyproject.toml", ".jupyter/overrides.json"):
+    for name in ("requirements.lock", "pyproject.toml", ".jupyter/overrides.json", ".jupyter/jupyter_config.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     module.ROOT = str(tmp_path)
@@ -324,11 +324,12 @@ def test_tests_and_notebooks_run_together(start, monkeypatch):
     assert "-n" not in start.test_command([])
 
 
-def test_exercises_are_written_in_the_environment_of_the_kit(start, recorded, monkeypatch):
+@pytest.mark.parametrize(("command", "tool"), [("exercises", "make_exercises.py"), ("tidy", "tidy_notebooks.py")])
+def test_tools_run_in_the_environment_of_the_kit(command, tool, start, recorded, monkeypatch):
     seen = []
     monkeypatch.setattr(start, "in_foreground", lambda command, env: seen.append(command) or 0)
-    assert start.guarded_main(["exercises", "--check"]) == 0
-    assert seen == [[start.python(), os.path.join(start.ROOT, "tools", "make_exercises.py"), "--check"]]
+    assert start.guarded_main([command, "--check"]) == 0
+    assert seen == [[start.python(), os.path.join(start.ROOT, "tools", tool), "--check"]]
 
 
 def environment_of_tests(start, monkeypatch):

@@ -53,10 +53,7 @@ NOTEBOOKS = [
     pytest.param("workshop/09_deep_nlme.ipynb", marks=pytest.mark.slow),
 ]
 
-SETTINGS = {  # what would otherwise lie over the page, or take a cell out of it while it is out of sight
-    "@jupyterlab/apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-    "@jupyterlab/notebook-extension/tracker": '{"windowingMode": "none"}',
-}
+KIT = HOME / ".jupyter"  # the settings that learners have
 
 
 def until(question: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.1):
@@ -79,10 +76,11 @@ def lab(tmp_path_factory):
             *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"),
         )
     }
-    for plugin, text in SETTINGS.items():
-        file = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{plugin}.jupyterlab-settings")
+    for plugin, settings in json.loads((KIT / "overrides.json").read_text()).items():
+        file = Path(own["JUPYTERLAB_SETTINGS_DIR"], f"{plugin.replace(':', '/')}.jupyterlab-settings")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(json.dumps(settings))
+    own["JUPYTER_CONFIG_PATH"] = str(KIT)
     files = root / "files"
     files.mkdir()
     with socket.socket() as probe:
@@ -130,11 +128,14 @@ class Opened:
     """A notebook open in a browser, and everything that its page asked for or complained of."""
 
     def __init__(self, browser, lab, notebook: Path):
-        self.address, files = lab
-        shutil.copy(notebook, files / notebook.name)
+        self.address, self.files = lab
+        files = self.files
+        if notebook.parent != files:
+            shutil.copy(notebook, files / notebook.name)
         shutil.copytree(HOME / "workshop" / "data", files / "data", dirs_exist_ok=True)  # what it reads
         self.name = notebook.stem
-        self.cells = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nbformat.read(notebook, 4).cells)
+        code = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code" and c.source.strip()]
+        self.cells = sum(not c.metadata.get("jupyter", {}).get("source_hidden") for c in code)  # a fold has no prompt
         self.left: list[str] = []
         self.complaints: list[str] = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1100})
@@ -166,6 +167,20 @@ class Opened:
         if asked := self.page.evaluate(script):
             print(f"{self.name}: JupyterLab asked: {asked!r}")
 
+    def has_started(self) -> None:
+        """Wait for the kernel."""
+
+        def has_kernel() -> bool:
+            # Asked to run before it has a kernel, JupyterLab would ask which one to take. Its own sign is not enough:
+            # it can say "idle" before there is any.
+            self.accept()
+            sessions = json.loads(self.server(self.address, "GET", "/api/sessions"))
+            mine = [s for s in sessions if s["name"] == f"{self.name}.ipynb" and s["kernel"]]
+            return any(session["kernel"]["execution_state"] == "idle" for session in mine)
+
+        until(has_kernel, f"a kernel for {self.name}", every=0.5)
+        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+
     def run(self) -> None:
         """Run all cells and wait for the last; fails with the text of the first error."""
 
@@ -188,18 +203,24 @@ class Opened:
             assert not errors, f"{self.name}: {errors[0][-1500:]}"
             return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
 
-        def has_kernel() -> bool:
-            # Asked to run before it has a kernel, JupyterLab would ask which one to take. Its own sign is not enough:
-            # it can say "idle" before there is any.
-            self.accept()
-            sessions = json.loads(self._server("GET", "/api/sessions"))
-            mine = [s for s in sessions if s["name"] == f"{self.name}.ipynb" and s["kernel"]]
-            return any(session["kernel"]["execution_state"] == "idle" for session in mine)
-
-        until(has_kernel, f"a kernel for {self.name}", every=0.5)
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        self.has_started()
         until(started, f"{self.name} to run", every=1)
         until(finished, f"the last cell of {self.name}", every=0.5)
+
+    def save(self) -> Path:
+        """Save the notebook as a learner does; the file, once it holds the state of the explorers."""
+        file = self.files / f"{self.name}.ipynb"
+        self.page.locator(".jp-NotebookPanel").first.click(position={"x": 3, "y": 3})
+        self.page.keyboard.press("Control+s")
+
+        def saved() -> bool:
+            try:
+                return "widgets" in json.loads(file.read_text(encoding="utf-8"))["metadata"]
+            except ValueError:  # it is being written
+                return False
+
+        until(saved, f"{self.name} to be saved", seconds=60)
+        return file
 
     def explorers(self) -> list["Shown"]:
         self.page.wait_for_selector(".mefit-explorer img")
@@ -211,13 +232,13 @@ class Opened:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=str(Path(folder, f"{self.name}.png")))
         self.page.close()
-        for session in json.loads(self._server("GET", "/api/sessions")):
-            self._server("DELETE", f"/api/sessions/{session['id']}")
+        for session in json.loads(self.server(self.address, "GET", "/api/sessions")):
+            self.server(self.address, "DELETE", f"/api/sessions/{session['id']}")
 
-    def _server(self, method: str, path: str) -> bytes:
-        request = urllib.request.Request(
-            self.address + path, headers={"Authorization": f"token {TOKEN}"}, method=method
-        )
+    @staticmethod
+    def server(address: str, method: str, path: str) -> bytes:
+        """What the server of an address answers."""
+        request = urllib.request.Request(address + path, headers={"Authorization": f"token {TOKEN}"}, method=method)
         return urllib.request.urlopen(request, timeout=60).read()
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import nbformat
@@ -69,7 +70,7 @@ def test_right(check, number, answer):
         ("07.1", 1.6, "twice", 1),
         ("07.1", 0.9, "too large", 1),
         ("07.1", 0.1, "too small", 1),
-        ("07.1", [0.8, 0.8], "shape (2,)", 1),
+        ("07.1", [0.8, 0.8], "an array of 2 numbers", 1),
         ("07.1", "0.8 or so", "cannot be read as numbers", 1),
         ("07.1", float("nan"), "not finite", 1),
         ("07.1", None, "None", 1),
@@ -81,13 +82,16 @@ def test_right(check, number, answer):
         ("07.2", lambda a, b, x: np.ones(3), "whatever goes in", 1),
         ("07.2", lambda a, b, x: a + b * x**2, "not give the right", 1),
         ("07.2", lambda a, b, x: None, "returns nothing", 1),
-        ("07.2", lambda a, b, x: 1.0, "shape (3,)", 1),
+        ("07.2", lambda a, b, x: 1.0, "an array of 3 numbers", 1),
         ("07.2", lambda a, b: a + b, "called with 3 arguments, stopped with TypeError", 1),
         ("07.2", lambda a, b, x: a + b * x + missing, "NameError", 1),  # noqa: F821
         ("07.2", lambda a, b, x: a + b * x + x[:2], ": arrays of shapes (3,) and (2,) do not go together", 1),
         ("07.2", lambda a, b, x: a + b * x if x > 0 else a, ": `if`, `and` or `max` is given a whole array", 1),
-        ("07.2", lambda a, b, x: a + b * math.exp(x), "math.exp takes numbers, np.exp arrays.", 1),
+        ("07.2", lambda a, b, x: a + b * math.exp(x), "functions of math take numbers, those of np arrays.", 1),
+        ("07.2", lambda a, b, x: np.round(a + b * x, 2), "too few digits", 3),
         ("07.2", 5.0, "this is a number", 1),
+        ("07.2", np.float64(5.0), "this is a number", 1),
+        ("07.2", jnp.ones(3), "this is an array", 1),
         ("07.3", [1, 2, 4], "1 of its 3 entries", 1),
         ("07.4", "no", "Say yes", 3),
     ],
@@ -144,8 +148,8 @@ def test_progress_stays_on_this_computer_in_one_file(check, tmp_path):
     assert repr(check.progress("07")).endswith("\u2713 07.1  \u2717 07.2  \u25cb 07.3  \u25cb 07.4")
     check("07.1", ...)  # an untouched notebook run again takes nothing away
     assert json.loads((tmp_path / "progress.json").read_text()) == {"07": {"07.1": "done", "07.2": "wrong"}}
-    check("07.1", 0.1)
-    assert "0 of 4" in repr(check.progress("07"))
+    assert not check("07.1", 0.1)  # done stays done, whatever is tried afterwards
+    assert "1 of 4" in repr(check.progress("07"))
     check.forget("07")
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
     assert check.progress("07").states == dict.fromkeys(EXERCISES, "open")
@@ -159,6 +163,24 @@ def test_a_damaged_or_forbidden_file_of_progress_does_not_matter(tmp_path):
     for number, answer in (("07.1", 0.8), ("07.2", lambda a, b, x: a + b * x), ("07.3", [1, 2, 5])):
         assert unkept(number, answer) and not unkept.progress("07").finished
     assert unkept("07.4", "yes") and unkept.progress("07").finished
+
+
+def test_progress_over_all_lessons(check):
+    every = Checker(check._exercises, check._store, ["07"])
+    every("07.1", 0.8)
+    overview = every.progress()
+    assert repr(overview) == repr(every.progress("07"))
+    assert not overview.finished
+    assert "Lesson 07: 1 of 4 done" in overview._repr_html_()
+
+
+@pytest.mark.parametrize(("success", "said"), [(True, False), (False, True)])
+def test_a_verdict_after_a_cell_that_failed_says_so(success, said, check, monkeypatch):
+    shell = SimpleNamespace(last_execution_result=SimpleNamespace(success=success))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert ("stopped with an error" in check("07.1", 0.8).reason) == said
+    assert ("stopped with an error" in check("07.1", 0.2).reason) == said
+    assert "stopped with an error" not in check("07.1", ...).reason
 
 
 def test_unknown_numbers_are_refused(check):

@@ -265,7 +265,7 @@ PLANTED = [
     ("02.1", C, lambda y, e, m, s: norm.logpdf(y, m + e, s**0.5).sum(), "It is an SD", 2),
     ("02.1", C, lambda y, e, m, s: norm.logpdf(y, m, s).sum(), "eta is not used", 1),
     ("02.1", C, lambda y, e, m, s: -cond(y, e, m, s), "sign is the wrong way", 1),
-    ("02.1", C, lambda y, e, m, s: norm.logpdf(y, m + e, s), "an array of shape", 1),
+    ("02.1", C, lambda y, e, m, s: norm.logpdf(y, m + e, s), "an array of", 1),
     ("02.1", C, lambda y, e, m, s: -4.2, "same result whatever goes in", 1),
     ("02.1", C, lambda y, e, m, s: None, "returns nothing", 1),
     ("02.1", C, lambda y, e, m, s: float("nan"), "not finite", 1),
@@ -336,7 +336,7 @@ PLANTED = [
     ("02.2", C, lambda m, e, x: jnp.exp(cond_of(m, e, x)), "its logarithm", 1),
     ("02.2", C, lambda m, e, x: cond_of(m, jnp.zeros(()), x), "the typical patient", 1),
     ("02.2", C, lambda m, e, x: m.observations(e, x).log_prob(x.y)[x.mask].mean(), "mean over the rows", 1),
-    ("02.2", C, lambda m, e, x: m.observations(e, x).log_prob(x.y), "an array of shape (5,)", 1),
+    ("02.2", C, lambda m, e, x: m.observations(e, x).log_prob(x.y), "an array of 5 numbers", 1),
     ("02.2", C, lambda m, e, x: jnp.sum(m.observations(e, x).log_prob(x.y) * ~x.mask), "were not seen", 2),
     ("02.2", C, lambda m, e, x: jnp.where(x.mask, m.observations(e, x).log_prob(x.y), 1.0).sum(), "adds 0", 2),
     ("02.2", C, lambda m, e, x: m.random_effects().log_prob(e), "how well eta explains", 1),
@@ -482,7 +482,7 @@ PLANTED = [
     ("02.6", M, lambda: [[-8, -8], [0, -8], [0, -8]], "also far out", 2),
     ("02.6", M, lambda: [[-8, -8], [0, 0], [0, 8]], "not believed", 3),
     ("02.6", M, lambda: [[-8, -8], [0, 0], [8, -8]], "tiny tau makes no difference", 3),
-    ("02.6", M, lambda: [-8, 0, -8], "asks for an array of shape (2,)", 1),
+    ("02.6", M, lambda: [-8, 0, -8], "asks for an array of 2 numbers", 1),
     ("02.6", M, lambda: SLOPES[:2], "Give 3 answers as a list", 1),
 ]
 TOLD = {

@@ -198,7 +198,7 @@ PLANTED = [
     ("03.2", squares_only, "lacks its constant", 2),
     ("03.2", lambda m, s, e: weights(m, s, e).max(), "best of the draws", 1),
     ("03.2", lambda m, s, e: jnp.exp(logsumexp(weights(m, s, e))) / len(e), "asks for the logarithm", 1),
-    ("03.2", weights, "shape", 1),
+    ("03.2", weights, "an array of 100 numbers", 1),
     ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) / len(e), "divided a logarithm", 3),
     ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) - len(e), "its logarithm is", 3),
     ("03.2", lambda m, s, e: logsumexp(weights(m, s, e)) - jnp.log(e.shape[1]), "number of random effects", 3),
@@ -328,7 +328,7 @@ PLANTED = [
     ("03.6", quadrature(jacobian=lambda p: 1 / np.sqrt(2 * np.pi * p)), "add up to 1", 3),
     ("03.6", lambda f, mode, p, n: f(mode) + 0.5 * np.log(2 * np.pi / p), "whatever the number of nodes", 2),
     ("03.6", lambda f, mode, p, n: None, "returns nothing", 1),
-    ("03.6", lambda f, mode, p, n: hermite_e(n)[1], "shape", 1),
+    ("03.6", lambda f, mode, p, n: hermite_e(n)[1], "an array of 3 numbers", 1),
 ]
 
 RIGHT = [

@@ -77,7 +77,7 @@ PLANTED = [
     ("05.1", forms(share, sd=lambda b: b**0.5, variance=lambda b: b), "one minus the ratio", 2),
     ("05.1", forms(share, sd=lambda b: 1 - b, variance=lambda b: 1 - b * b), "SD for B omega", 2),
     ("05.1", forms(share, sd=lambda b: (1 - b) ** 0.5), "not the root of one minus", 3),
-    ("05.1", lambda n, w, s: share(n, w, s), "shape", 1),
+    ("05.1", lambda n, w, s: share(n, w, s), "an array of 3 numbers", 1),
     ("05.1", lambda n, w, s: (0.5, 0.29, 0.5), "whatever goes in", 1),
     ("05.1", lambda n, w, s: None, "returns nothing", 1),
     ("05.1", (0.5, 0.29, 0.5), "A function is asked for", 1),

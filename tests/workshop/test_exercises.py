@@ -19,7 +19,19 @@ each = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 
 
 def cells(path: Path, kind: str) -> list:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+    """Those that are written by hand: without the line of links at both ends."""
+    every = nbformat.read(path, as_version=4).cells
+    return [c for c in every if c.cell_type == kind and "navigation" not in c.metadata.get("tags", ())]
+
+
+def lesson_of(path: Path) -> Path:
+    """The lesson of the same number."""
+    (found,) = (ROOT / "workshop").glob(f"{path.name[:2]}_*.ipynb")
+    return found
+
+
+def exercises_of(path: Path) -> Path:
+    return ROOT / "exercises" / f"{path.name[:2]}_exercises.ipynb"
 
 
 def lesson(path: Path) -> dict[str, Exercise]:
@@ -39,13 +51,13 @@ def test_exercises_are_made_from_solutions_byte_for_byte():
     script = [sys.executable, str(ROOT / "tools" / "make_exercises.py"), "--check"]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}\nrun  python3 start.py exercises"
-    assert {path.name for path in SOLUTIONS} == {path.name for path in (ROOT / "exercises").glob("*.ipynb")}
+    assert {exercises_of(path) for path in SOLUTIONS} == set((ROOT / "exercises").glob("*.ipynb"))
 
 
 def test_lessons_01_to_03_have_five_exercises_or_more():
     assert {"01", "02", "03"} <= {path.name[:2] for path in SOLUTIONS}
     for path in SOLUTIONS:
-        assert (ROOT / "workshop" / path.name).exists(), f"{path.name} has no lesson of its name"
+        assert path.name == f"{lesson_of(path).name[:2]}_solutions.ipynb"
         assert len(lesson(path)) >= 5
 
 
@@ -61,22 +73,22 @@ def test_every_exercise_says_its_minutes_goal_and_what_to_type(path):
         assert "**Goal.**" in text and "**Type**" in text, number
     first = cells(path, "markdown")[0].source
     assert int(re.search(r"\*\*(\d+) minutes\.\*\*", first)[1]) == pytest.approx(minutes, abs=5)
-    assert f"](../workshop/{path.name})" in first
+    assert f"](../workshop/{lesson_of(path).name})" in first
 
 
 @each
 def test_every_exercise_has_three_hints_each_inside_the_one_before(path):
-    hints = [cell.source for cell in cells(path, "markdown") if "<summary>Hint 1</summary>" in cell.source]
+    hints = [cell.source for cell in cells(path, "markdown") if "<summary>Hint 1 of 3</summary>" in cell.source]
     assert len(hints) == len(lesson(path))
     for text in hints:
-        marks = re.findall(r"<summary>Hint (\d)</summary>|(</details>)", text)
+        marks = re.findall(r"<summary>Hint (\d) of 3</summary>|(</details>)", text)
         assert [number for number, _ in marks] == ["1", "2", "3", "", "", ""], text[:200]
         assert text.count("<details>") == 3
 
 
 @each
 def test_every_exercise_is_checked_once_and_progress_is_shown(path):
-    code = [cell.source for cell in cells(ROOT / "exercises" / path.name, "code")]
+    code = [cell.source for cell in cells(exercises_of(path), "code")]
     assert re.findall(r'check\("(\d\d\.\d)"', "\n".join(code)) == list(lesson(path))
     assert f'check.progress("{path.name[:2]}")' in code[-1]
 
@@ -112,7 +124,7 @@ for path in sys.argv[1:]:
 def untouched(tmp_path_factory):
     """Every exercise as it is given, run in one process: what failed, and the states shown and kept, by lesson."""
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, *(str(ROOT / "exercises" / path.name) for path in SOLUTIONS)],
+        [sys.executable, "-c", RUNNER, *(str(exercises_of(path)) for path in SOLUTIONS)],
         cwd=ROOT / "exercises",
         env={
             **os.environ,

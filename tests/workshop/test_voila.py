@@ -24,9 +24,9 @@ pytestmark = [
 ]
 TEMPLATE = HOME / ".jupyter" / "voila" / "templates" / "mefit"
 
-# A progress bar that is gone when its cell has ended, and an explorer.
+# A line of progress that is gone when its cell has ended, and an explorer.
 CELLS = [
-    "from tqdm.auto import tqdm\nfor _ in tqdm(range(3), leave=False):\n    pass\nwith tqdm(leave=False):\n    pass",
+    "from mefit.base.progress import progress_line\nwith progress_line('x', 3) as line:\n    line.update(3)",
     "from workshop import explorers\nexplorers.three_patients()",
 ]
 

@@ -18,8 +18,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def _exercises(lesson: str) -> Mapping[str, Exercise]:
     name = f"{__name__}.lesson_{lesson}"
     if not (Path(__file__).parent / f"lesson_{lesson}.py").exists():
-        there = sorted(path.stem.removeprefix("lesson_") for path in Path(__file__).parent.glob("lesson_*.py"))
-        raise ValueError(f"There are no exercises of lesson {lesson!r}: choose from {', '.join(there)}.")
+        raise ValueError(f"There are no exercises of lesson {lesson!r}: choose from {', '.join(_LESSONS)}.")
     return importlib.import_module(name).EXERCISES
 
 
@@ -34,4 +33,6 @@ def _store() -> Path | None:
     return Path(named) if named else _ROOT / ".progress.json"
 
 
-check = Checker(_exercises, _store())
+_LESSONS = sorted(path.stem.removeprefix("lesson_") for path in Path(__file__).parent.glob("lesson_*.py"))
+
+check = Checker(_exercises, _store(), _LESSONS)

@@ -18,6 +18,7 @@ import inspect
 import json
 import os
 import re
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from mefit.base.plainly import plainly
 OPEN, WRONG, DONE = "open", "wrong", "done"
 _SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone
 _UNEXPLAINED = "It does not give the right numbers for random arguments."
+_STALE = "The cell that ran last stopped with an error, so this is about the answer that was there before."
 _COLOUR = {OPEN: "#555555", WRONG: "#a34700", DONE: "#00664b"}
 
 
@@ -112,7 +114,8 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         style = f"border-left: 6px solid {_COLOUR[self.state]}; padding: 4px 12px; max-width: 760px;"
-        return f'<div role="status" style="{style}">{html.escape(self.text)}</div>'
+        sign = f'<span style="color: {_COLOUR[self.state]}; font: bold 20px sans-serif;">{self.text[0]}</span>'
+        return f'<div role="status" style="{style}">{sign}{html.escape(self.text[1:])}</div>'
 
 
 @dataclass(frozen=True)
@@ -257,11 +260,11 @@ class Function(Exercise):
         factor = ratio[0].flat[0]  # what is allowed of a number, `atol`, says nothing about a ratio
         if np.isfinite(factor) and factor != 0 and all(np.allclose(r, factor, self.rtol, 0.0) for r in ratio):
             return "It is off by the same factor for all arguments: a constant factor is missing or one too many.", 2
+        if self._agree(given, wanted, rtol=max(0.02, self.rtol)):
+            return "It is right to within 2% only: look for an approximation, a coarse grid or too few digits.", 3
         right = sum(self._agree([g], [w]) for g, w in zip(given, wanted, strict=True))
         if right:
             return f"It is right for {right} of {len(given)} random arguments only: which case is left out?", 2
-        if self._agree(given, wanted, rtol=max(0.02, self.rtol)):
-            return "It is right to within 2% only: look for an approximation, a coarse grid or too few digits.", 3
         return _UNEXPLAINED, 1
 
 
@@ -300,8 +303,10 @@ class Checker:
     nowhere else; without a file, or where it cannot be written, checks work all the same.
     """
 
-    def __init__(self, exercises: Callable[[str], Mapping[str, Exercise]], store: Path | None):
-        self._exercises, self._store = exercises, store
+    def __init__(
+        self, exercises: Callable[[str], Mapping[str, Exercise]], store: Path | None, lessons: Sequence[str] = ()
+    ):
+        self._exercises, self._store, self._lessons = exercises, store, tuple(lessons)
         self._memory: dict[str, dict[str, str]] = {}  # what is remembered where there is no file
 
     def __call__(self, number: str, answer: Any) -> Verdict:
@@ -317,12 +322,23 @@ class Checker:
             state, reason, hint = OPEN, str(still) or "Replace the dots above, then run this cell again.", None
         except Wrong as wrong:
             state, reason, hint = WRONG, wrong.reason, wrong.hint
+        if state != OPEN and _last_cell_failed():
+            reason = f"{_STALE} {reason}"
         states = self._remember(lesson, number, state)
         tally = f"({sum(states.get(n) == DONE for n in known)} of {len(known)} done)"
+        left = [n for n in known if states.get(n) != DONE]
+        if state == DONE and left:
+            onwards = [n for n in left if n > number] or left
+            tally += f" Next: {onwards[0]}."
         return Verdict(number, exercise.title, state, reason, hint, tally)
 
-    def progress(self, lesson: str) -> "Progress":
-        """One line: the exercises of a lesson, and which are done."""
+    def progress(self, lesson: str | None = None) -> "Progress | Overview":
+        """The exercises of a lesson on one line, and which are done; without a lesson, a line for each."""
+        if lesson is None:
+            return Overview(tuple(self._of(one) for one in self._lessons))
+        return self._of(lesson)
+
+    def _of(self, lesson: str) -> "Progress":
         known = self._exercises(lesson)
         states = self._recall().get(lesson, {})
         return Progress(lesson, {number: states.get(number, OPEN) for number in known})
@@ -342,8 +358,8 @@ class Checker:
     def _remember(self, lesson: str, number: str, state: str) -> dict[str, str]:
         everything = self._recall()
         states = everything.setdefault(lesson, {})
-        # Running an untouched notebook again must not take away what was done.
-        if not (state == OPEN and number in states):
+        # Done stays done, so that one may break what is right; and what is untouched takes nothing away.
+        if states.get(number) != DONE and not (state == OPEN and number in states):
             states[number] = state
             self._write(everything)
         return states
@@ -372,13 +388,44 @@ class Progress:
         """Is every exercise done?"""
         return all(state == DONE for state in self.states.values())
 
+    @property
+    def done(self) -> int:
+        """How many are done."""
+        return sum(state == DONE for state in self.states.values())
+
     def __repr__(self) -> str:
-        done = sum(state == DONE for state in self.states.values())
+        done = self.done
         line = "  ".join(f"{_SIGN[state]} {number}" for number, state in self.states.items())
         return f"Lesson {self.lesson}: {done} of {len(self.states)} done   {line}"
 
     def _repr_html_(self) -> str:
         return f'<div role="status">{html.escape(repr(self))}</div>'
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The exercises of every lesson, a line for each."""
+
+    lessons: tuple[Progress, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Is every exercise of every lesson done?"""
+        return all(lesson.finished for lesson in self.lessons)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.lessons))
+
+    def _repr_html_(self) -> str:
+        return f'<pre role="status">{html.escape(repr(self))}</pre>'
+
+
+def _last_cell_failed() -> bool:
+    """Whether the cell before this one ended in an error, and so left what an older one had made."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    last = getattr(shell, "last_execution_result", None)
+    return last is not None and not last.success
 
 
 def _refuse_empty(answer: Any) -> None:
@@ -389,7 +436,11 @@ def _refuse_empty(answer: Any) -> None:
 
 
 def _kind(answer: Any) -> str:
-    return "a number" if np.ndim(answer) == 0 and isinstance(answer, float | int) else f"a {type(answer).__name__}"
+    if isinstance(answer, float | int):
+        return "a number"
+    if hasattr(answer, "__array__") and hasattr(answer, "ndim"):
+        return "an array" if answer.ndim else "a number"
+    return f"a {type(answer).__name__}"
 
 
 def _numbers(answer: Any, what: str) -> np.ndarray:
@@ -400,7 +451,7 @@ def _numbers(answer: Any, what: str) -> np.ndarray:
             raise StillOpen
         return np.asarray(answer, float)
     except (TypeError, ValueError):
-        raise Wrong(f"{what} is a {type(answer).__name__}, which cannot be read as numbers.") from None
+        raise Wrong(f"{what} is {_kind(answer)}, which cannot be read as numbers.") from None
 
 
 def _refuse_not_finite(given: np.ndarray, what: str) -> None:
@@ -411,7 +462,11 @@ def _refuse_not_finite(given: np.ndarray, what: str) -> None:
 
 
 def _shape(array: np.ndarray) -> str:
-    return "one number" if array.ndim == 0 else f"an array of shape {array.shape}"
+    if array.ndim == 0:
+        return "one number"
+    if array.ndim == 1:
+        return f"an array of {array.size} number{'s' * (array.size != 1)}"
+    return f"an array of shape {array.shape}"
 
 
 def everywhere(truth: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -569,7 +569,8 @@ _SCHOOLS = Parts(
             ],
         ),
     ],
-    praise="Only the marginal likelihood is finite at both ends of tau, and only it has a maximum: tau = 0.",
+    praise="Only the marginal likelihood has a maximum, tau = 0: the centred joint density has no bound, and the "
+    "non-centred one climbs towards a limit that it never reaches.",
 )
 
 EXERCISES: dict[str, Exercise] = {

@@ -207,7 +207,8 @@ class Explorer:
         """The living view, and at rest: a picture with its sentence for a page, a bare picture, bare text."""
         picture, text, alt = b64encode(self.png).decode(), html.escape(self.text), html.escape(self.alt)
         size = {"width": round(self._picture.bbox.width), "height": round(self._picture.bbox.height)}
-        page = f'<img alt="{alt}" width="{size["width"]}" src="data:image/png;base64,{picture}"><p>{text}</p>'
+        fits = f'width="{size["width"]}" style="max-width:100%"'
+        page = f'<img alt="{alt}" {fits} src="data:image/png;base64,{picture}"><p>{text}</p>'
         still = {"text/html": page, "image/png": picture, "text/plain": self.text}
         living = self.view._repr_mimebundle_() or {}
         return {**living, **still}, {"image/png": size | {"alt": self.alt}}
@@ -258,7 +259,7 @@ class Explorer:
             return
         self.seconds = dict(zip(self.seconds, (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
         self._show_error("")
-        self._says.value = f'<div aria-live="polite" style="{_PROSE}">{html.escape(self.text)}</div>'
+        self._says.value = f'{_AT_REST}<div aria-live="polite" style="{_PROSE}">{html.escape(self.text)}</div>'
         self._image.value = self.png
 
     def _show_error(self, sentence: str) -> None:
@@ -363,4 +364,11 @@ class _KeptAxis:
 
 
 _LABEL = {"description_width": "240px"}
+# In a notebook that is opened again, until the cell is run: a sentence in place of a broken chain on each control.
+_AT_REST = """<style>
+.mefit-explorer .jupyter-widgets-disconnected::before { content: none; }
+.mefit-explorer.jupyter-widgets-disconnected::before {
+  content: "At rest. Run this cell to bring it to life."; font: italic 15px/1.5 sans-serif; color: inherit;
+}
+</style>"""
 _PROSE = "font-size:15px;line-height:1.5;"

@@ -13,10 +13,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
+from mefit.base.progress import progress_line
 from mefit.objectives.objective import Objective
 from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider, Switch
 
@@ -190,8 +190,10 @@ def saem_step_by_step(fit: mf.Fit, start: mf.Model | None = None) -> Explorer:
         raise ValueError(f"{fit.method.label} has no maximum to compare SAEM with: give a fit by AGQ or Laplace.")
     first = inspect.signature(compute).parameters
     seed, smoothing, annealing = (first[name].default for name in ("seed", "smoothing", "annealing"))
-    for kernel in tqdm(KERNELS, desc="Compiling SAEM, once for each kernel", leave=False):
-        run(_ByIdentity(study), kernel, seed, smoothing, annealing)
+    with progress_line("Compiling SAEM, once for each kernel", len(KERNELS)) as bar:
+        for kernel in KERNELS:
+            run(_ByIdentity(study), kernel, seed, smoothing, annealing)
+            bar.update()
     controls: dict[str, Control] = {
         "iterations": Slider("Iterations", 0, MOST, 300, 1, play=True),
         "kernel": Choice("Draws proposed by", tuple(KERNELS), LAPLACE),

@@ -18,10 +18,10 @@ from jaxtyping import Array, ArrayLike
 from matplotlib.ticker import NullLocator
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
-from tqdm.auto import tqdm
 
 import mefit as mf
 from mefit import style
+from mefit.base.progress import progress_line
 from mefit.objectives.objective import Objective
 from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
 
@@ -96,7 +96,7 @@ def table() -> Table:
 
     fits: dict[str, list[mf.Fit]] = {"joint": [], "marginal": []}
     methods = {"joint": mf.JointMAP(), "marginal": mf.AGQ(nodes=9)}
-    with tqdm(total=2 * len(GRID), desc="Fitting the profiles, once (the first fits compile)", leave=False) as bar:
+    with progress_line("Fitting the profiles, once (the first fits compile)", 2 * len(GRID)) as bar:
         for name, method in methods.items():
             start: Any = model_at(1.0)
             for s in GRID:

@@ -14,9 +14,9 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 from jaxtyping import Array
-from tqdm.auto import tqdm
 
 import mefit as mf
+from mefit.base.progress import progress_line
 from mefit.methods.method import Method
 from mefit.objectives.objective import Objective
 
@@ -191,7 +191,11 @@ def score(data: str) -> pd.DataFrame:
 def main() -> None:
     """Fit everything again and write the file."""
     pairs = [(data, method) for data in STARTS for method in METHODS]
-    fits = ((data, method, fit(data, method)) for data, method in tqdm(pairs, desc="fitting"))
+    fits = []
+    with progress_line("fitting", len(pairs)) as bar:
+        for data, method in pairs:
+            fits.append((data, method, fit(data, method)))
+            bar.update()
     estimates(fits).to_csv(FILE, index=False, float_format="%.8g")
 
 

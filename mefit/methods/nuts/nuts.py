@@ -96,6 +96,10 @@ class NUTS(Method):
     likelihood: ClassVar[bool] = False
     random: ClassVar[bool] = True
 
+    @property
+    def iterations(self) -> int:
+        return self.warmup + self.samples
+
     def init(self, problem: Problem) -> State:
         if min(self.warmup, self.samples, self.chains, self.block) < 1 or not 0 < self.target_accept < 1:
             raise ValueError("NUTS needs warmup, samples, chains and block of 1 or more, and target_accept in (0, 1).")

@@ -88,6 +88,10 @@ class SAEM(Method):
     label: ClassVar[str] = "SAEM"
     random: ClassVar[bool] = True
 
+    @property
+    def iterations(self) -> int:
+        return self.exploration + self.smoothing
+
     def init(self, problem: Problem) -> State:
         if eta_size(problem.model) == 0:
             raise ValueError("SAEM draws random effects, and this model has none: use Laplace or NaivePooled.")
