@@ -203,7 +203,7 @@ class Opened:
 
     def explorers(self) -> list["Shown"]:
         """Those painted by matplotlib and those drawn in the browser, in the order of the page."""
-        self.page.wait_for_selector(".mefit-explorer img, .mefit-stage .mark")
+        self.page.wait_for_selector(".mefit-explorer img, .mefit-stage .panels svg")
         panels = self.page.locator(".mefit-explorer, .mefit-stage").all()
         return [
             (Drawn if "mefit-stage" in panel.get_attribute("class") else Shown)(self.page, panel) for panel in panels

@@ -106,7 +106,7 @@ def test_marks_are_taken_hold_of(two, lab, browser):  # noqa: F811
         box = schools.panel.get_by_label("SD between schools τ (points)").and_(page.locator("[type=number]"))
         assert 8 < tau < 60 and float(box.input_value()) == tau == value(joint)
         until(lambda: f"At τ = {tau:.3g}" in schools.panel.locator("details p").text_content(), "the sentence", 10)
-        shape = schools.panel.locator(".panel").nth(1).locator(".mark.dots.marginal path").last
+        shape = schools.panel.locator(".mark.dots.marginal path").first
         until(lambda: math.dist(centre(shape), centre(marginal)) < 2, "the mark to be where its handle is", 5)
 
         # By keys: a step, ten steps, the ends; and JupyterLab takes none of them for its own
@@ -136,7 +136,7 @@ def test_marks_are_taken_hold_of(two, lab, browser):  # noqa: F811
         (point,) = crowd.panel.locator(".handle").all()
         crowd.changes(lambda: drag(page, point, 50, 40))
         omega, sigma = crowd.panel.locator("[type=number]").all()[:2]
-        assert float(omega.input_value()) > 0.36 and float(sigma.input_value()) > 0.6
+        until(lambda: float(omega.input_value()) > 0.36 and float(sigma.input_value()) > 0.6, "both to move", 10)
         for key, number, step in (("ArrowUp", sigma, 0.05), ("ArrowLeft", omega, -0.02)):
             before = float(number.input_value())
             crowd.changes(lambda key=key: page.keyboard.press(key))
@@ -167,7 +167,7 @@ def test_a_finger_moves_it_too(two, lab, browser):  # noqa: F811
             touch("touchEnd")
 
         schools.changes(wipe)
-        assert value(handle) < 2
+        until(lambda: value(handle) < 2, "the last of the way", 10)
     finally:
         opened.close()
     assert opened.left == [] and opened.complaints == []

@@ -260,6 +260,8 @@ class Panel {
     this.svg = svg("svg", {}, svg("defs", {}, clip), this.ground, this.axes, this.layer, this.grips);
     this.element = html("div", { class: "panel", style: `grid-area:${name}` }, this.svg);
     this.ground.addEventListener("pointerdown", (event) => this.leap(event));
+    const still = (event) => this.svg.classList.contains("pad") && event.preventDefault();
+    this.ground.addEventListener("touchstart", still, { passive: false });
   }
 
   px(u) {
@@ -310,6 +312,7 @@ class Panel {
       this.key = key;
       this.handles = wanted.map(({ mark, drag }) => new Handle(this, mark, drag));
       this.grips.replaceChildren(...this.handles.map((handle) => handle.element));
+      this.svg.classList.toggle("pad", this.handles.some(({ drag }) => drag.x && drag.y));
     }
   }
 
@@ -413,6 +416,8 @@ class Handle {
     this.element.setAttribute("aria-orientation", drag.x ? "horizontal" : "vertical");
     this.element.addEventListener("pointerdown", (event) => this.take(event, false));
     this.element.addEventListener("pointermove", (event) => this.held && this.follow(event));
+    // Without this a finger would scroll the page after a few pixels, whatever the style sheet says.
+    this.element.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     for (const end of ["pointerup", "pointercancel"]) this.element.addEventListener(end, () => this.drop());
     this.element.addEventListener("keydown", (event) => this.pressed(event));
   }
@@ -589,7 +594,7 @@ class Stage {
     const narrow = width < 620;
     const { layout, widths, heights, aspect } = this.setup;
     const names = [...this.panels.keys()];
-    const most = Math.max(340, 0.55 * window.innerHeight);
+    const most = Math.max(320, 0.48 * window.innerHeight);
     const height = Math.round(Math.min(Math.max(width * aspect, 300), most));
     const rows = (narrow ? names : layout).map((row) => `"${row}"`).join(" ");
     this.grid.style.gridTemplateAreas = rows;
