@@ -12,7 +12,7 @@ its best, so its own movement adds nothing), and from it come the modes.
 Data: Rubin (1981), Journal of Educational Statistics 6, 377-401.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 
 from workshop.explorers.controls import Choice, Control, Refused, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
-from workshop.explorers.stage import Stage
+from workshop.explorers.stage import Move, Stage
 
 NAMES = tuple("ABCDEFGH")
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])  # points
@@ -229,7 +229,7 @@ def eight_schools() -> Stage:
         "Left: joint and marginal profiles over the SD between schools. "
         "Right: each school's observed effect and its estimate, pulled towards the pooled mean."
     )
-    tries = [
+    tries: Sequence[Move] = [
         ("pool the schools", {"tau": LOW}),
         ("leave them alone", {"tau": HIGH}),
         ("make them differ more", {"c": 4.0, "form": CENTRED}),

@@ -138,8 +138,8 @@ def scene(pad: Pad, found: Place) -> Scene:
         shade = 1 / (1 + 0.1 * (log_posterior.max() - log_posterior))
         marks.append(Heat("plane", "suits", "posterior", (-edge, edge), (-edge, edge), shade.T, "suits the subject"))
     marks += [
-        Dots("plane", "everybody", "individual", *pad.everybody.T, "everybody", size=6),
-        Dots("plane", "here", "individual", *found.eta, size=14, drag=Drag(x="eta1", y="eta2")),
+        Dots("plane", "everybody", "individual", pad.everybody[:, 0], pad.everybody[:, 1], "everybody", size=6),
+        Dots("plane", "here", "individual", found.eta[0], found.eta[1], size=14, drag=Drag(x="eta1", y="eta2")),
         Line("curve", "nobody in particular", "population", pad.time, pad.curves[found.row, middle, middle],
              "η = (0, 0)"),
     ]  # fmt: skip

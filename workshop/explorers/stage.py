@@ -47,6 +47,7 @@ from workshop.explorers.controls import Control, Controlled, Refused, Slider, Sw
 from workshop.explorers.scene import GUIDE, Scene
 from workshop.explorers.still import still
 
+Move = tuple[str, Mapping[str, Any]]  # a few words for a button, and the values to go to
 _HERE = Path(__file__).parent
 _PIXELS = 100 / 72  # in a point, as matplotlib draws on the screen
 
@@ -113,7 +114,7 @@ class Stage(Controlled):
         widths: Sequence[float] | None = None,
         heights: Sequence[float] | None = None,
         size: tuple[int, int] = (860, 400),
-        tries: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        tries: Sequence[Move] = (),
         live: bool = True,
     ):
         super().__init__(compute, say, controls, alt)
@@ -202,7 +203,7 @@ class Stage(Controlled):
         told |= {"say": self._sentences[0], "more": self._sentences[1], "error": error}
         self.view.shown = json.dumps(told, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-    def _check_layout(self, tries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    def _check_layout(self, tries: Sequence[Move]) -> None:
         columns = {len(row.split()) for row in self._layout}
         if columns != {len(self._widths)} or len(self._heights) != len(self._layout):
             sizes = f"{len(self._widths)} widths and {len(self._heights)} heights"

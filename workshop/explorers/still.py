@@ -57,7 +57,7 @@ def _colour(meaning: str) -> str:
 
 def _line(mark: dict[str, Any]) -> dict[str, Any]:
     """Colour, dash and width of a line."""
-    plain = {"color": _GREY, "linewidth": 1.4}
+    plain: dict[str, Any] = {"color": _GREY, "linewidth": 1.4}
     look = plain if mark["cls"] == GUIDE else {k: v for k, v in style.LINE[mark["cls"]].items() if k != "zorder"}
     factor = {"normal": 1.0, "strong": 1.3, "thin": None}[mark["weight"]]
     return look | {"linewidth": _THIN if factor is None else factor * look["linewidth"]}
@@ -126,7 +126,13 @@ def _paint_rule(axes: Axes, mark: dict[str, Any], layer: float) -> None:
 
 
 def _paint_text(axes: Axes, mark: dict[str, Any], layer: float) -> None:
-    place = {"ha": _SIDE[mark["anchor"]], "va": "bottom", "size": 11, "color": _colour(mark["cls"]), "bbox": _PAPER}
+    place: dict[str, Any] = {
+        "ha": _SIDE[mark["anchor"]],
+        "va": "bottom",
+        "size": 11,
+        "color": _colour(mark["cls"]),
+        "bbox": _PAPER,
+    }
     for x, y, words in zip(*_arrays(mark, "x", "y"), mark["text"], strict=True):
         if np.isfinite(x + y):
             axes.text(x, y, words, **place, zorder=layer)

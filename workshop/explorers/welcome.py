@@ -1,12 +1,13 @@
 """A population of curves: how much of what is measured differs between people, and how much within one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from workshop.explorers.controls import Control, Refused, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Line, Panel, Rule, Scene, Span
-from workshop.explorers.stage import Stage
+from workshop.explorers.stage import Move, Stage
 
 DOSE, ABSORPTION, CLEARANCE, VOLUME = 320.0, 1.5, 2.8, 32.0  # mg, 1/h, L/h, L: much like theophylline
 SAMPLES = np.array([0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0, 24.0])  # hours after the dose
@@ -106,7 +107,7 @@ def welcome() -> Stage:
         "Left, concentration against time for each subject of a population. "
         "Right, a point to drag: the SD between subjects across, the residual SD upwards."
     )
-    tries = [
+    tries: Sequence[Move] = [
         ("measure without error", {"sigma": 0.0}),
         ("make everyone alike", {"omega": 0.0}),
         ("ask forty people", {"subjects": MOST}),
