@@ -94,14 +94,9 @@ def _paint_line(axes: Axes, mark: dict[str, Any], layer: float) -> None:
 
 
 def _paint_band(axes: Axes, mark: dict[str, Any], layer: float) -> None:
-    axes.fill_between(
-        *_arrays(mark, "x", "low", "high"),
-        color=_colour(mark["cls"]),
-        alpha=0.28,
-        linewidth=0,
-        zorder=layer,
-        label=_label(mark),
-    )
+    x, low, high = _arrays(mark, "x", "low", "high")
+    look: dict[str, Any] = {"color": _colour(mark["cls"]), "alpha": 0.28, "linewidth": 0, "zorder": layer}
+    axes.fill_between(x, low, high, **look, label=_label(mark))
 
 
 def _paint_dots(axes: Axes, mark: dict[str, Any], layer: float) -> None:
