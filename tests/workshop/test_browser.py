@@ -127,7 +127,7 @@ def browser():
 class Opened:
     """A notebook open in a browser, and everything that its page asked for or complained of."""
 
-    def __init__(self, browser, lab, notebook: Path):
+    def __init__(self, browser, lab, notebook: Path, **window):
         self.address, self.files = lab
         files = self.files
         if notebook.parent != files:
@@ -138,7 +138,7 @@ class Opened:
         self.cells = sum(not c.metadata.get("jupyter", {}).get("source_hidden") for c in code)  # a fold has no prompt
         self.left: list[str] = []
         self.complaints: list[str] = []
-        self.page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        self.page = browser.new_page(**{"viewport": {"width": 1280, "height": 1100}} | window)
         self.page.set_default_timeout(PATIENCE * 1000)
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("websocket", lambda websocket: self._asked(websocket.url))
@@ -223,8 +223,12 @@ class Opened:
         return file
 
     def explorers(self) -> list["Shown"]:
-        self.page.wait_for_selector(".mefit-explorer img")
-        return [Shown(self.page, panel) for panel in self.page.locator(".mefit-explorer").all()]
+        """Those painted by matplotlib and those drawn in the browser, in the order of the page."""
+        self.page.wait_for_selector(".mefit-explorer img, .mefit-stage .panels svg")
+        panels = self.page.locator(".mefit-explorer, .mefit-stage").all()
+        return [
+            (Drawn if "mefit-stage" in panel.get_attribute("class") else Shown)(self.page, panel) for panel in panels
+        ]
 
     def close(self) -> None:
         """Keep a screenshot where one is asked for, close the page, and end its kernel."""
@@ -245,9 +249,19 @@ class Opened:
 class Shown:
     """One explorer on a page."""
 
+    picture_is = "img"
+
     def __init__(self, page, panel):
-        self.page, self.panel, self.image = page, panel, panel.locator("img")
+        self.page, self.panel, self.image = page, panel, panel.locator(self.picture_is)
         self.image.scroll_into_view_if_needed()
+
+    def words(self) -> str:
+        """What a screen reader calls the picture."""
+        return self.image.get_attribute("title") or ""
+
+    def handle(self):
+        """The first thing that arrow keys move."""
+        return self.panel.locator(".noUi-handle").first
 
     def picture(self) -> str:
         """A digest of the bytes of the picture as the browser has it."""
@@ -304,6 +318,52 @@ class Shown:
             self.panel.screenshot(path=str(Path(folder, f"explorer_{name}.png")))
 
 
+class Drawn(Shown):
+    """One explorer drawn in the browser: its picture is what the page holds, after an answer from Python."""
+
+    picture_is = ".panels"
+
+    def picture(self) -> str:
+        return self.image.inner_html()
+
+    def words(self) -> str:
+        return self.image.get_attribute("aria-label") or ""
+
+    def handle(self):
+        return self.panel.locator(".handle").first
+
+    def answers(self) -> int:
+        """How many times Python has answered."""
+        return int(self.panel.get_attribute("data-seq"))
+
+    def changes(self, move: Callable[[], object]) -> float:
+        answered = self.answers()
+
+        def moved_and_answered() -> None:
+            move()
+            until(lambda: self.answers() > answered, "an answer from Python", seconds=30, every=0.005)
+
+        return super().changes(moved_and_answered)
+
+    def work_every_control(self) -> int:
+        count = 0
+        for slider in self.panel.locator("input[type=range]").all():
+            at, most = int(slider.input_value()), int(slider.get_attribute("max"))
+            self.press(slider, "ArrowLeft" if at >= most else "ArrowRight")
+            count += 1
+        for group in self.panel.locator(".choice").all():
+            self.press(group.locator("button[aria-pressed=false]").first, "Enter")
+            count += 1
+        for box in self.panel.locator("input[type=checkbox]").all():
+            self.press(box, "Space")
+            count += 1
+        for handle in self.panel.locator(".handle").all():
+            at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
+            self.press(handle, "ArrowLeft" if at >= most else "ArrowRight")
+            count += 1
+        return count
+
+
 def notebook_of(file: Path, cells: list[str]) -> Path:
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -353,9 +413,7 @@ def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab
             moved = explorer.work_every_control()
             assert moved >= 1, f"{name} has no control"
             assert explorer.panel.inner_text().strip(), f"{name} says nothing"
-            assert len((explorer.image.get_attribute("title") or "").split()) >= 5, (
-                f"{name} has no words for its picture"
-            )
+            assert len(explorer.words().split()) >= 5, f"{name} has no words for its picture"
             explorer.keep(name)
     finally:
         opened.close()
@@ -371,8 +429,7 @@ def test_arrow_keys_move_the_pictures_of(notebook, lab, browser):
         shown = opened.explorers()
         assert shown
         for explorer in shown:
-            handle = explorer.panel.locator(".noUi-handle").first
-            handle.focus()
+            explorer.handle().focus()
             taken = [explorer.changes(lambda: opened.page.keyboard.press("ArrowRight")) for _ in range(4)]
             print(f"{opened.name}: {1000 * sorted(taken)[1]:.0f} ms from key to picture")
     finally:

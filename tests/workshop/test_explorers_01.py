@@ -1,16 +1,15 @@
 """The explorer of lesson 01: its ends, its middle, and the closed form of shrinkage."""
 
 import sys
-from io import BytesIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import test_stage
 from jaxtyping import Array
 from models import Means
-from PIL import Image
 
 import mefit as mf
 from mefit.base.newton import Newton
@@ -140,12 +139,27 @@ def test_what_it_refuses(fit):
         explorers.pooling(fit, subjects=range(7))
 
 
-def test_every_control_moves_the_picture_in_place(fit, intercepts):
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_pooling_as_every_stage(check, fit):
+    check(lambda: explorers.pooling(fit))
+
+
+def test_the_axes_stand_still_under_the_factor(fit):
     explorer = explorers.pooling(fit)
-    start, size = explorer.png, Image.open(BytesIO(explorer.png)).size
-    for values in ({"factor": 1e-3}, {"factor": 1e3}, {"factor": 1.0, "effect": "cl"}, {"effect": "v"}):
-        explorer.set(**values)
-        assert explorer.png != start and Image.open(BytesIO(explorer.png)).size == size
-    explorer.reset()
-    assert explorer.png == start
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for factor in (1e-3, 30.0, 1e3):
+        assert test_stage.shown(explorer.set(factor=factor))["scene"]["panels"] == start
+
+
+@pytest.mark.parametrize(
+    ("subjects", "layout"),
+    [
+        ([0], ["s0 eta"]),
+        ([0, 3], ["s0 s1 eta"]),
+        (range(4), ["s0 s1 s2 eta", "s3 . . eta"]),
+    ],
+)
+def test_any_number_of_subjects_up_to_six_is_shown(subjects, layout, intercepts):
+    explorer = explorers.pooling(intercepts, subjects=subjects)
+    assert explorer.view.setup["layout"] == layout and explorer.png
     assert list(explorers.pooling(intercepts, subjects=[0, 3]).controls) == ["factor"]

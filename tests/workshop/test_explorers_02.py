@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import test_stage
 import test_widgets
 from models import Schools
 
@@ -12,7 +13,6 @@ from workshop import explorers
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 schools, sparse = (sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline"))
-BOTH = [explorers.eight_schools, explorers.sparse_theophylline]
 
 
 def bisect(holds, low: float, high: float) -> float:
@@ -166,29 +166,26 @@ def test_sparse_curves_are_those_of_the_model(theophylline):
         sparse.compute(11.0)
 
 
-# Both, as every explorer
+# As every explorer
 
 
-@pytest.mark.parametrize("make", BOTH)
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_eight_schools_as_every_stage(check):
+    check(explorers.eight_schools)
+
+
+@pytest.mark.parametrize("tau", [0.01, 5.0, 100.0])
+@pytest.mark.parametrize(("form", "c"), [("centred", 1.0), ("centred", 4.0), ("non-centred", 1.0)])
+def test_the_axes_of_eight_schools_stand_still_under_tau(tau, form, c):
+    there, here = (schools.scene(schools.compute(t, form, c)).data() for t in (1.0, tau))
+    assert there["panels"] == here["panels"]
+
+
 @pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
-    check(make)
+def test_sparse_theophylline_as_every_explorer(check):
+    check(explorers.sparse_theophylline)
 
 
-@pytest.mark.parametrize(
-    ("make", "module", "moves"),
-    [
-        (
-            explorers.eight_schools,
-            schools,
-            ({"tau": 0.1}, {"form": "non-centred"}, {"form": "centred", "c": 4.0}, {"c": 1.0}),
-        ),
-        (
-            explorers.sparse_theophylline,
-            sparse,
-            ({"s": 0.2}, {"form": "non-centred"}, {"s": 10.0}, {"form": "centred"}),
-        ),
-    ],
-)
-def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)
+def test_painting_anew_and_moving_artists_give_the_same_picture():
+    moves = ({"s": 0.2}, {"form": "non-centred"}, {"s": 10.0}, {"form": "centred"})
+    test_widgets.assert_painting_anew_gives_the_same(explorers.sparse_theophylline, sparse, moves)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from scipy.stats import norm
@@ -150,7 +151,21 @@ def test_what_cannot_be_shown_is_refused(fit):
         crowd.compute(crowd.prepare(fit, fit.population), 0, 1, True)
 
 
-NAMES = ("latent_pad", "prior_to_posterior", "generative")
+NAMES = ("prior_to_posterior", "generative")
+
+
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_the_pad_as_every_stage(check, makers):
+    check(makers["latent_pad"])
+
+
+def test_the_answer_of_the_pad_is_hidden_until_it_is_asked_for(makers):
+    explorer = makers["latent_pad"]().set(eta1=1.0)
+    hidden = {mark["kind"] for mark in test_stage.shown(explorer)["scene"]["marks"]}
+    assert "heat" not in hidden and "best place" not in explorer.text
+    explorer.set(answer=True)
+    told = {mark["kind"] for mark in test_stage.shown(explorer)["scene"]["marks"]}
+    assert told - hidden == {"heat"} and "The best place on the pad is" in explorer.text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -159,13 +174,12 @@ def test_as_every_explorer(check, name, makers):
     check(makers[name])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ("latent_pad", *NAMES))
 def test_the_edges_of_every_control(name, makers):
     test_widgets.assert_the_edges_hold(makers[name])
 
 
 MOVES = {
-    "latent_pad": ({"eta1": 1.5}, {"subject": 4}, {"eta1": -3.0, "eta2": 3.0}, {"subject": 12}),
     "prior_to_posterior": ({"observations": 3}, {"order": "spread out"}, {"subject": 7}, {"observations": 9}),
     "generative": ({"people": 30}, {"draw": 7}, {"noise": False}, {"people": 400}),
 }
@@ -173,7 +187,7 @@ MOVES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_painting_anew_and_moving_artists_give_the_same_picture(name, makers, fit):
-    module = {"latent_pad": pad, "prior_to_posterior": watch, "generative": crowd}[name]
+    module = {"prior_to_posterior": watch, "generative": crowd}[name]
     compute = makers[name]()._compute
     prepared = compute.args[0]
     bound = SimpleNamespace(compute=compute, paint=lambda p, r: module.paint(prepared, p, r), say=module.say)

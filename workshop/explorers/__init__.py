@@ -1,9 +1,11 @@
 """Explorers of the lessons: small interactive pictures, one a file.
 
-Each comes from a function that takes what it needs and returns an `Explorer`. `panel` holds what they are all built
-from, and `Refused` is what an explorer raises where it will not compute.
+Each comes from a function that takes what it needs and returns a `Stage`, drawn in the browser (`stage`), or, until it
+is moved there, an `Explorer` painted by matplotlib (`panel`): the one has a `scene`, the other a `paint`.
+`Refused` is what an explorer raises where it will not compute.
 """
 
+from workshop.explorers.controls import Refused
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
@@ -12,7 +14,6 @@ from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
 from workshop.explorers.one_subject import one_subject
-from workshop.explorers.panel import Refused
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
 from workshop.explorers.prior_to_posterior import prior_to_posterior

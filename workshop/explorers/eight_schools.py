@@ -12,19 +12,15 @@ its best, so its own movement adds nothing), and from it come the modes.
 Data: Rubin (1981), Journal of Educational Statistics 6, 377-401.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.ticker import NullLocator
 from scipy.optimize import brentq
 
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 
 NAMES = tuple("ABCDEFGH")
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])  # points
@@ -32,8 +28,6 @@ ERROR = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])  # points
 CENTRED, NON_CENTRED = "centred", "non-centred"
 LOW, HIGH = 0.01, 100.0
 _CONSTANT = float(-EFFECT.size * np.log(2 * np.pi) - np.log(ERROR).sum())
-_LARGE: dict[str, Any] = {"markersize": 10.0}
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 _Profile = Callable[[np.ndarray, float], np.ndarray]
 
 
@@ -150,98 +144,81 @@ def say(found: Profiles) -> str:
     where = "0, the boundary" if found.best == 0 else f"{found.best:.2f}"
     low, high = (f"{100 * k:.2g}" if k < 0.995 else "100" for k in (kept.min(), kept.max()))
     return (
-        f"At τ = {found.tau:.3g} the {found.form} joint log density is {found.joint_here:.2f}, {joint}. "
-        f"Marginal: {found.marginal_here:.2f}, maximum at τ = {where}. "
-        f"Schools keep {low} to {high}% of their distance from the mean."
+        f"The {found.form} joint density is {joint}. The marginal likelihood has its maximum at τ = {where}.\n"
+        f"At τ = {found.tau:.3g}: {found.form} joint log density {found.joint_here:.2f}, marginal log-likelihood "
+        f"{found.marginal_here:.2f}. Schools keep {low} to {high}% of their distance from the mean."
     )
 
 
-def paint(picture: style.Picture, found: Profiles) -> Callable[[Profiles], None]:
-    left = picture.add_gridspec(2, 1, left=0.08, right=0.53, top=0.93, bottom=0.12, hspace=0.32)
-    panels = []
-    for i, meaning in enumerate(("joint", "marginal")):
-        axes = picture.add_subplot(left[i], xscale="log", xlim=(LOW, HIGH))
-        (curve,) = axes.plot([], [], **style.LINE[meaning])
-        now = axes.axvline(1.0, color="#777777", linewidth=1.2, zorder=1)
-        (here,) = axes.plot([], [], **style.POINT[meaning] | _LARGE, clip_on=False)
-        # The top is marked with a triangle above the curve, so that the point at the present tau never hides it.
-        (top,) = axes.plot([], [], color=style.COLOUR[meaning], linestyle="none", marker="v", markersize=9, zorder=4)
-        note = axes.text(0, 0, "", color=style.COLOUR[meaning], size=12, va="bottom", bbox=_PAPER)
-        axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"] if i else [])
-        axes.xaxis.set_minor_locator(NullLocator())
-        panels.append((axes, curve, now, here, top, note))
-    title = panels[0][0].set_title("", color=style.COLOUR["joint"], size=13)
-    panels[1][0].set_title("Marginal log-likelihood", color=style.COLOUR["marginal"], size=13)
-    climbs = panels[0][0].text(0, 0, "", color=style.COLOUR["joint"], size=12, va="bottom", bbox=_PAPER)
-    panels[1][0].set_xlabel("τ, SD between schools (points; log scale)")
-
-    schools = picture.add_axes((0.61, 0.12, 0.365, 0.73), ylim=(7.6, -0.6), xlabel="effect of coaching (points)")
+def scene(found: Profiles) -> Scene:
+    x = Axis(LOW, HIGH, "τ, SD between schools (points; log scale)", log=True)
     rows = np.arange(EFFECT.size)
-    errors = schools.hlines(rows, 0, 1, color="#C4C4C4", linewidth=1.6, zorder=1)
-    pulls = schools.hlines(rows, 0, 1, color=style.COLOUR["individual"], linewidth=3.2, zorder=2)
-    mean = schools.axvline(0, **style.LINE["population"], label="pooled mean")
-    (raw,) = schools.plot([], [], **style.POINT["data"], label="observed ± SE")
-    (estimates,) = schools.plot([], [], **style.POINT["individual"] | _LARGE, label="estimate")
-    schools.set_yticks(rows, NAMES)
-    schools.tick_params(axis="y", length=0)
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.1, 0.99), "ncols": 2}
-    schools.legend(handles=[raw, estimates, mean], columnspacing=1.0, handletextpad=0.4, **place)
-
-    def level(axes: Axes, values: np.ndarray) -> None:
-        low, high = values.min(), values.max()
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.33 * (high - low))
-
-    def update(found: Profiles) -> None:
-        shown = ((found.joint, found.joint_here), (found.marginal, found.marginal_here))
-        for (axes, curve, now, here, _, _), (values, value) in zip(panels, shown, strict=True):
-            curve.set_data(found.grid, values)
-            now.set_xdata([found.tau, found.tau])
-            here.set_data([found.tau], [value])
-            level(axes, values)
-        title.set_text(f"Joint log density, {found.form}")
-        axes, _, _, _, top, note = panels[0]
-        reach = np.ptp(axes.get_ylim())
-        end = found.joint.max() + 0.05 * reach
-        if found.form == NON_CENTRED:
-            _place(climbs, HIGH, end, "no mode: climbs towards τ = ∞  →", "right")
-        else:
-            words = "←  climbs to ∞ at τ = 0" if found.mode else "←  no mode: climbs to ∞ at τ = 0"
-            _place(climbs, LOW * 1.15, found.joint[0] + 0.05 * reach, words, "left")
-        height = float(log_centred(np.asarray(found.mode or 1.0), found.c))
-        _mark(top, note, found.mode, height, reach, "local mode")
-        axes, _, _, _, top, note = panels[1]
-        height = float(log_marginal(np.asarray(found.best), found.c))
-        _mark(top, note, found.best, height, np.ptp(axes.get_ylim()), "maximum")
-
-        y = found.c * EFFECT
-        errors.set_segments([[(a, r), (b, r)] for a, b, r in zip(y - ERROR, y + ERROR, rows, strict=True)])
-        pulls.set_segments([[(a, r), (b, r)] for a, b, r in zip(y, found.estimate, rows, strict=True)])
-        raw.set_data(y, rows)
-        estimates.set_data(found.estimate, rows)
-        mean.set_xdata([found.mean, found.mean])
-        schools.set_xlim((y - ERROR).min() - 2, (y + ERROR).max() + 2)
-
-    update(found)
-    return update
+    y = found.c * EFFECT
+    spread = (float((y - ERROR).min()) - 2, float((y + ERROR).max()) + 2)
+    joint = Panel(replace(x, label=""), _level(found.joint), f"Joint log density, {found.form}", "joint")
+    marginal = Panel(x, _level(found.marginal), "Marginal log-likelihood", "marginal")
+    names = list(zip(map(float, rows), NAMES, strict=True))
+    schools = Panel(Axis(*spread, "effect of coaching (points)"), Axis(7.6, -0.6, ticks=names))
+    marks = [
+        *_profile("joint", found, found.joint, found.joint_here),
+        *_joint_notes(found, joint.y),
+        *_profile("marginal", found, found.marginal, found.marginal_here),
+        *_top("marginal", found.best, float(log_marginal(np.asarray(found.best), found.c)), marginal.y, "maximum"),
+        Span("schools", "standard errors", "guide", y - ERROR, rows, y + ERROR, rows),
+        Rule("schools", "pooled mean", "population", "x", found.mean, label="pooled mean"),
+        Span("schools", "pulls", "individual", y, rows, found.estimate, rows, weight="strong"),
+        Dots("schools", "observed", "data", y, rows, label="observed ± SE", size=8),
+        Dots("schools", "estimates", "individual", found.estimate, rows, label="estimate", size=12),
+    ]
+    return Scene({"joint": joint, "marginal": marginal, "schools": schools}, marks)
 
 
-def _place(note: Text, x: float, y: float, words: str, side: str) -> None:
-    note.set(x=x, y=y, text=words, ha=side)
+def _level(profile: np.ndarray) -> Axis:
+    """An axis with room above the profile for words. It depends on the form and on c, and stands still under tau."""
+    low, high = float(profile.min()), float(profile.max())
+    return Axis(low - 0.1 * (high - low), high + 0.33 * (high - low))
 
 
-def _mark(top: Line2D, note: Text, at: float | None, height: float, reach: float, words: str) -> None:
-    """A triangle over a mode, with words beside it that stay inside the picture; nothing where there is no mode."""
+def _profile(meaning: str, found: Profiles, values: np.ndarray, here: float) -> list[Mark]:
+    """The curve, a line at the present tau, and the point that is taken hold of."""
+    hold = Drag(x="tau", along="profile")
+    return [
+        Rule(meaning, "now", "guide", "x", found.tau, weight="thin"),
+        Line(meaning, "profile", meaning, found.grid[::2], values[::2]),
+        Dots(meaning, "here", meaning, found.tau, here, drag=hold, size=11),
+    ]
+
+
+def _joint_notes(found: Profiles, axis: Axis) -> list[Mark]:
+    """Where the joint density climbs to, and its local mode if it has one."""
+    reach = axis.high - axis.low
+    if found.form == NON_CENTRED:
+        end = float(found.joint.max()) + 0.05 * reach
+        return [Text("joint", "climbs", "joint", HIGH, end, "no mode: climbs towards τ = ∞  →", "end")]
+    words = "←  climbs to ∞ at τ = 0" if found.mode else "←  no mode: climbs to ∞ at τ = 0"
+    climbs = Text("joint", "climbs", "joint", LOW * 1.15, float(found.joint[0]) + 0.05 * reach, words)
+    height = float(log_centred(np.asarray(found.mode or 1.0), found.c))
+    return [climbs, *_top("joint", found.mode, height, axis, "local mode")]
+
+
+def _top(meaning: str, at: float | None, height: float, axis: Axis, words: str) -> list[Mark]:
+    """A triangle over a mode, so that the point at the present tau never hides it, and words beside it."""
     if at is None:
-        top.set_data([], [])
-        _place(note, 1.0, 0.0, "", "left")
-        return
-    top.set_data([max(at, LOW * 1.12)], [height + 0.06 * reach])
+        return []
+    reach = axis.high - axis.low
     left = at < 0.1
     text = f"{words}, τ = {at:.1f}" if at > 0 else f"{words} at τ = 0"
-    _place(note, LOW * 1.5 if left else HIGH, height + 0.13 * reach, text, "left" if left else "right")
+    return [
+        Dots(meaning, "top", meaning, max(at, LOW * 1.12), height + 0.07 * reach, shape="v"),
+        Text(meaning, "at the top", meaning, LOW * 1.5 if left else HIGH, height + 0.13 * reach, text, _side(left)),
+    ]
 
 
-def eight_schools() -> Explorer:
+def _side(left: bool) -> str:
+    return "start" if left else "end"
+
+
+def eight_schools() -> Stage:
     """The explorer of lesson 02: tau under a slider, the joint density in two forms, the effects multiplied by c."""
     controls: dict[str, Control] = {
         "tau": Slider("SD between schools τ", LOW, HIGH, 5.0, unit="points", log=True),
@@ -252,4 +229,20 @@ def eight_schools() -> Explorer:
         "Left: joint and marginal profiles over the SD between schools. "
         "Right: each school's observed effect and its estimate, pulled towards the pooled mean."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=860, height=500)
+    tries: Sequence[Move] = [
+        ("pool the schools", {"tau": LOW}),
+        ("leave them alone", {"tau": HIGH}),
+        ("make them differ more", {"c": 4.0, "form": CENTRED}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["joint schools", "marginal schools"],
+        widths=[1.15, 1],
+        heights=[1, 1.16],
+        size=(860, 440),
+        tries=tries,
+    )

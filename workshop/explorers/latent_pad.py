@@ -1,4 +1,4 @@
-"""Two sliders move one subject through the family of curves that a fitted model holds.
+"""A point on a plane moves one subject through the family of curves that a fitted model holds.
 
 A model with two random effects is a map from the plane to curves. For one subject, every point of the plane has
 
@@ -6,10 +6,11 @@ A model with two random effects is a map from the plane to curves. For one subje
     the fit        log p(y_i | eta), of that subject's data,
     the posterior  p(eta | y_i), proportional to p(y_i | eta) p(eta).
 
-The pad shows the plane with the posterior of the chosen subject on it, and beside it the curve at the sliders.
+The pad shows the plane, with the posterior of the chosen subject on it when the answer is asked for, and beside it the
+curve at the point that is dragged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,25 +18,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 
-from mefit import style
 from mefit.base.compiling import compiled
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider, Switch
+from workshop.explorers.scene import Axis, Dots, Drag, Heat, Line, Mark, Panel, Scene
+from workshop.explorers.stage import Stage
 
 REACH, STEP = 3.0, 0.1
 AXIS = np.round(np.arange(-REACH, REACH + STEP / 2, STEP), 6)  # of each random effect, in SDs
-_SHADE = LinearSegmentedColormap.from_list("posterior", ["white", style.COLOUR["posterior"]])
 
 
 @dataclass(frozen=True)
 class Pad:
     """What no slider changes: of each chosen subject the curves (p, p, m) over the plane, eta_1 first, and the log
-    density of its data there (p, p); `log_prior` (p, p); `time` (m,); `truth` (N, m) where it is known."""
+    density of its data there (p, p), and what was `measured` (times, responses); `log_prior` (p, p); `time` (m,);
+    where `everybody` is (N, 2), in SDs; `truth` (N, m) where it is known."""
 
     fit: Fit
     subjects: tuple[int, ...]
@@ -43,14 +44,16 @@ class Pad:
     curves: np.ndarray
     log_likelihood: np.ndarray
     log_prior: np.ndarray
-    scale: np.ndarray
+    measured: tuple[tuple[np.ndarray, np.ndarray], ...]
+    everybody: np.ndarray
     truth: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Place:
     """One position of the sliders: the subject's `row` on the pad and its name, `eta` (2,), the `curve` (m,), the log
-    density of the data without and with the prior, and the point `best` of the plane where the latter is highest."""
+    density of the data without and with the prior, and the point `best` of the plane where the latter is highest, which
+    is `shown` or not."""
 
     row: int
     name: str
@@ -60,6 +63,7 @@ class Place:
     log_posterior: float
     best: np.ndarray
     highest: float
+    shown: bool
 
 
 def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | None = None) -> Pad:
@@ -86,11 +90,15 @@ def prepare(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | N
         found.append((np.asarray(curves).reshape(*size, -1), np.asarray(value).reshape(size)))
     prior = np.asarray(compiled(jax.vmap(lambda eta: log_random_effects(model, eta)))(plane)).reshape(size)
     curves, value = (np.stack(part) for part in zip(*found, strict=True))
-    return Pad(fit, chosen, time, curves, value, prior, scale, truth)
+    measured = tuple(observed(fit.population, i) for i in chosen)
+    return Pad(fit, chosen, time, curves, value, prior, measured, np.asarray(fit.eta) / scale, truth)
 
 
-def compute(pad: Pad, subject: int, eta1: float, eta2: float) -> Place:
-    """The curve at `eta1` and `eta2` SDs, and how well it suits the `subject`-th of the chosen subjects, from 1."""
+def compute(pad: Pad, subject: int, eta1: float, eta2: float, answer: bool = False) -> Place:
+    """The curve at `eta1` and `eta2` SDs, and how well it suits the `subject`-th of the chosen subjects, from 1.
+
+    With `answer` the picture shows which places suit the subject, and the sentence names the best.
+    """
     if not (1 <= subject <= len(pad.subjects) and max(abs(eta1), abs(eta2)) <= REACH + 1e-9):
         raise Refused(f"The pad has subjects 1 to {len(pad.subjects)} and reaches {REACH:g} SDs each way.")
     i, j, who = round((eta1 + REACH) / STEP), round((eta2 + REACH) / STEP), subject - 1
@@ -99,7 +107,7 @@ def compute(pad: Pad, subject: int, eta1: float, eta2: float) -> Place:
     here, there = float(pad.log_likelihood[who, i, j]), float(posterior[a, b])
     eta, best = np.array([AXIS[i], AXIS[j]]), np.array([AXIS[a], AXIS[b]])
     name = str(pad.fit.population.ids[pad.subjects[who]])
-    return Place(who, name, eta, pad.curves[who, i, j], here, float(posterior[i, j]), best, there)
+    return Place(who, name, eta, pad.curves[who, i, j], here, float(posterior[i, j]), best, there, answer)
 
 
 def say(found: Place) -> str:
@@ -108,54 +116,43 @@ def say(found: Place) -> str:
     numbers = f"log-likelihood {found.log_likelihood:.1f}, with the prior {found.log_posterior:.1f}"
     if np.allclose(found.eta, found.best):
         return f"{who} at {here}: {numbers}. There is no better place on the pad."
+    if not found.shown:
+        return f"{who} at {here}: {numbers}."
     best = f"({found.best[0]:.1f}, {found.best[1]:.1f})"
     return f"{who} at {here}: {numbers}. The best place on the pad is {best}, with {found.highest:.1f}."
 
 
-def paint(pad: Pad, picture: style.Picture, found: Place) -> Callable[[Place], None]:
-    left = picture.add_axes((0.075, 0.14, 0.37, 0.7), xlim=(-REACH, REACH), ylim=(-REACH, REACH))
-    left.set(xlabel="$\\eta_1$ (SDs)", ylabel="$\\eta_2$ (SDs)", xticks=range(-3, 4), yticks=range(-3, 4))
+def scene(pad: Pad, found: Place) -> Scene:
+    population = pad.fit.population
+    low, high = (float(end([end(y) for _, y in pad.measured])) for end in (np.min, np.max))
+    time = Axis(float(pad.time[0]), float(pad.time[-1]), population.time_label)
+    response = Axis(low - 0.08 * (high - low), high + 0.22 * (high - low), population.y_label)
+    ticks = range(-int(REACH), int(REACH) + 1)
     edge = REACH + STEP / 2
-    shade = left.imshow(
-        np.zeros((AXIS.size, AXIS.size)), _SHADE, vmin=0, vmax=1, origin="lower", extent=(-edge, edge) * 2, zorder=0.5
-    )
-    left.set_aspect("auto")
-    everybody = np.asarray(pad.fit.eta) / pad.scale
-    left.plot(*everybody.T, **(style.POINT["individual"] | {"markersize": 4.5}))
-    here = style.POINT["data"] | {"marker": "+", "markersize": 17, "markeredgewidth": 2.6, "markeredgecolor": "#111111"}
-    (cross,) = left.plot([], [], **here)
-    left.set_title("dots: everybody; darker: suits this subject", fontsize=12, weight="normal")
-
-    right = picture.add_axes((0.535, 0.14, 0.45, 0.7), xlim=(pad.time[0], pad.time[-1]))
+    plane = Panel(Axis(-edge, edge, "η₁ (SDs)", ticks=ticks), Axis(-edge, edge, "η₂ (SDs)", ticks=ticks))
     middle = AXIS.size // 2
-    rows = [np.asarray(observed(pad.fit.population, i)[1]) for i in pad.subjects]
-    low, high = min(r.min() for r in rows), max(r.max() for r in rows)
-    right.set(ylim=(low - 0.08 * (high - low), high + 0.22 * (high - low)))
-    right.set(xlabel=pad.fit.population.time_label, ylabel=pad.fit.population.y_label)
-    (typical,) = right.plot([], [], **style.LINE["population"], label="η = (0, 0)")
-    thick = style.LINE["individual"] | {"linewidth": 3.0, "zorder": 2.45}
-    (curve,) = right.plot([], [], **thick, label="at the sliders")
-    (dots,) = right.plot([], [], **(style.POINT["data"] | {"markersize": 5.5}), label="measured")
-    (true,) = right.plot([], [], **style.LINE["truth"], label="truth" if pad.truth is not None else None)
-    names = {"ncols": 2, "columnspacing": 1.2, "handlelength": 1.6}
-    right.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), **names)  # above: curves go anywhere
-
-    def update(found: Place) -> None:
+    marks: list[Mark] = []
+    if found.shown:
         log_posterior = pad.log_likelihood[found.row] + pad.log_prior
-        # Not the density, a speck in a white plane: a shade that shows from afar which way is up.
-        shade.set_data((1 / (1 + 0.1 * (log_posterior.max() - log_posterior))).T)
-        cross.set_data([found.eta[0]], [found.eta[1]])
-        typical.set_data(pad.time, pad.curves[found.row, middle, middle])
-        curve.set_data(pad.time, found.curve)
-        dots.set_data(*observed(pad.fit.population, pad.subjects[found.row]))
-        if pad.truth is not None:
-            true.set_data(pad.time, pad.truth[pad.subjects[found.row]])
+        # Not the density, a speck in an empty plane: a shade that shows from afar which way is up.
+        shade = 1 / (1 + 0.1 * (log_posterior.max() - log_posterior))
+        marks.append(Heat("plane", "suits", "posterior", (-edge, edge), (-edge, edge), shade.T, "suits the subject"))
+    marks += [
+        Dots("plane", "everybody", "individual", pad.everybody[:, 0], pad.everybody[:, 1], "everybody", size=6),
+        Dots("plane", "here", "individual", found.eta[0], found.eta[1], size=14, drag=Drag(x="eta1", y="eta2")),
+        Line("curve", "nobody in particular", "population", pad.time, pad.curves[found.row, middle, middle],
+             "η = (0, 0)"),
+    ]  # fmt: skip
+    if pad.truth is not None:
+        marks.append(Line("curve", "truth", "truth", pad.time, pad.truth[pad.subjects[found.row]], "truth"))
+    marks += [
+        Line("curve", "here", "individual", pad.time, found.curve, "at the point", weight="strong"),
+        Dots("curve", "measured", "data", *pad.measured[found.row], "measured", size=7),
+    ]
+    return Scene({"plane": plane, "curve": Panel(time, response)}, marks)
 
-    update(found)
-    return update
 
-
-def latent_pad(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | None = None) -> Explorer:
+def latent_pad(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray | None = None) -> Stage:
     """The explorer of lesson 08, for any fit with two random effects: a subject's curve, moved by hand.
 
     **Arguments:**
@@ -169,9 +166,19 @@ def latent_pad(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray 
         "eta1": Slider("η₁", -REACH, REACH, 0.0, STEP, "SDs"),
         "eta2": Slider("η₂", -REACH, REACH, 0.0, STEP, "SDs"),
         "subject": Slider("Data of subject", 1, len(pad.subjects), 1, 1),
+        "answer": Switch("show the answer", False),
     }
     alt = (
-        "Left, the plane of the two random effects with the estimates of all subjects and the posterior of the chosen "
-        "one. Right, that subject's measurements with the curve at the sliders."
+        "Left, the plane of the two random effects with the estimates of all subjects, a point to drag, and on demand "
+        "the posterior of the chosen one. Right, that subject's measurements with the curve at the point."
     )
-    return Explorer(partial(compute, pad), partial(paint, pad), say, controls, alt=alt, width=900, height=400)
+    return Stage(
+        partial(compute, pad),
+        partial(scene, pad),
+        say,
+        controls,
+        alt=alt,
+        layout=["plane curve"],
+        widths=[1, 1.3],
+        size=(900, 400),
+    )

@@ -1,6 +1,6 @@
-"""The one helper behind every explorer: controls, a picture that stays in its place, and a sentence that reads it.
+"""Explorers painted by matplotlib, those that were not moved to the stage yet. A new one is a `Stage` (`stage.py`).
 
-An explorer is three parts, and each can be tested without the others:
+An explorer of this kind has a `paint` where a stage has a `scene`. Its parts can each be tested without the others:
 
 ```python
 def compute(omega):                          # numbers in, numbers out; Refused with one sentence where it cannot
@@ -21,11 +21,9 @@ explorer.set(omega=0.3)                      # moves the control as a hand would
 """
 
 import html
-import math
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets
@@ -33,88 +31,9 @@ import numpy as np
 import traitlets
 
 from mefit import style
+from workshop.explorers.controls import Choice, Control, Controlled, Refused, Slider, Switch, sentence_of
 
-
-class Refused(ValueError):
-    """What an explorer will not compute, in a sentence for the learner that says what to do instead.
-
-    Raised by `compute` alone. A ValueError of Python, NumPy or mefit is none: where an explorer provokes one on
-    purpose it raises `Refused` in its place. So a slip in the code is never taken for an answer.
-    """
-
-
-@dataclass(frozen=True)
-class Slider:
-    """A number between `low` and `high`; a whole number where all of `low`, `high`, `value` and `step` are.
-
-    `step` is in the slider's own unit, or in decades with `log=True`; by default a hundredth of the way.
-    `play=True` adds a button that walks from low to high, for algorithms watched step by step.
-    """
-
-    label: str
-    low: float
-    high: float
-    value: float
-    step: float | None = None
-    unit: str = ""
-    log: bool = False
-    play: bool = False
-
-    def check(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
-            raise ValueError(f"{self.label!r} takes a number from {self.low:g} to {self.high:g}, not {value!r}.")
-        if self.whole and value != int(value):
-            raise ValueError(f"{self.label!r} takes a whole number, not {value!r}.")
-        return int(value) if self.whole else float(value)
-
-    @property
-    def whole(self) -> bool:
-        return not self.log and all(isinstance(v, int) for v in (self.low, self.high, self.value, self.step))
-
-    @property
-    def stride(self) -> float:
-        span = math.log10(self.high / self.low) if self.log else self.high - self.low
-        return span / 100 if self.step is None else self.step
-
-    def at(self, index: int) -> float:
-        """The value `index` steps from the low end, without the digits that only the arithmetic put there."""
-        value = self.low * 10 ** (index * self.stride) if self.log else self.low + index * self.stride
-        short = int(value) if self.whole else float(f"{value:.3g}" if self.log else f"{value:.10g}")
-        return min(max(short, self.low), self.high)
-
-    def index(self, value: float) -> int:
-        """How many steps from the low end `value` lies, to the nearest step."""
-        return round((math.log10(value / self.low) if self.log else value - self.low) / self.stride)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few `options`, each the text that is shown and the value that `compute` gets."""
-
-    label: str
-    options: tuple[str, ...]
-    value: str
-
-    def check(self, value: Any) -> str:
-        if value not in self.options:
-            raise ValueError(f"{self.label!r} is one of {', '.join(map(repr, self.options))}, not {value!r}.")
-        return value
-
-
-@dataclass(frozen=True)
-class Switch:
-    """On or off."""
-
-    label: str
-    value: bool
-
-    def check(self, value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"{self.label!r} is True or False, not {value!r}.")
-        return value
-
-
-Control = Slider | Choice | Switch
+__all__ = ["Choice", "Control", "Explorer", "Refused", "Slider", "Switch"]
 
 
 class _NamedImage(ipywidgets.Image):
@@ -124,7 +43,7 @@ class _NamedImage(ipywidgets.Image):
     description = traitlets.Unicode("").tag(sync=True)
 
 
-class Explorer:
+class Explorer(Controlled):
     """A small interactive picture, and the same picture at rest where no kernel runs.
 
     **Arguments**
@@ -155,14 +74,11 @@ class Explorer:
         height: int = 420,
         live: bool = True,
     ):
-        self.controls = dict(controls)
-        self.alt = alt
-        self.result: Any = None
-        self.text, self.png, self.seconds = "", b"", {"compute": 0.0, "paint": 0.0, "encode": 0.0}
-        self._compute, self._paint, self._say = compute, paint, say
+        super().__init__(compute, say, controls, alt)
+        self.png, self.seconds = b"", {"compute": 0.0, "paint": 0.0, "encode": 0.0}
+        self._paint = paint
         self._picture = style.figure(width, height, layout=None)
         self._update: Callable[[Any], None] | None = None
-        self._values = {name: control.check(control.value) for name, control in self.controls.items()}
         self._moving = False
         # The widgets that show one value (a slider, its box, its play button) and what each shows for it.
         self._parts: dict[str, list[tuple[Any, Callable[[Any], Any]]]] = {}
@@ -181,27 +97,6 @@ class Explorer:
         self.view = ipywidgets.VBox([*rows, self._image, self._says, self._error])
         self.view.add_class("mefit-explorer")
         self._redraw()
-
-    # What code sees
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What the controls say now."""
-        return dict(self._values)
-
-    def set(self, **values: Any) -> "Explorer":
-        """Move controls, all at once, and draw; raises ValueError for what they do not take and for what fails."""
-        unknown = [name for name in values if name not in self.controls]
-        if unknown:
-            raise ValueError(f"There is no control {unknown[0]!r}; there are {', '.join(map(repr, self.controls))}.")
-        self._values |= {name: self.controls[name].check(value) for name, value in values.items()}
-        for name in values:
-            self._show_value(name)
-        self._redraw()
-        return self
-
-    def reset(self) -> None:
-        self.set(**{name: control.value for name, control in self.controls.items()})
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The living view, and at rest: a picture with its sentence for a page, a bare picture, bare text."""
@@ -250,8 +145,7 @@ class Explorer:
         except Exception as failure:
             # Said on the page too: what a callback raises in answer to a browser goes to a log that no learner opens.
             refused = isinstance(failure, Refused) and len(clock) == 1
-            ours = "" if refused else f"This explorer has a fault ({type(failure).__name__}): "
-            self._show_error(f"{ours}{failure} The picture has not moved.")
+            self._show_error(sentence_of(failure, refused))
             if not refused:
                 self._update = None  # its artists may be half moved
             if not (refused and by_hand):

@@ -1,4 +1,4 @@
-"""From separate fits through the mixed fit to the pooled one, with a single slider.
+"""From separate fits through the mixed fit to the pooled one, by a single line that is dragged.
 
 At the fitted theta and sigma, the SDs of the random effects are multiplied by a factor f before the empirical Bayes
 estimates are found again,
@@ -12,19 +12,21 @@ one random effect it is exactly 1 - B(f), B(f) = n f^2 omega^2 / (n f^2 omega^2 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mefit import style
 from mefit.effects.modes import empirical_bayes
 from mefit.fitting.result import Fit
 from mefit.model.parameters import effect_names, parameters
 from mefit.model.predict import predict
 from mefit.plots import observed, time_grid
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Stage
 
 POOLED, SEPARATE = 1e-3, 1e3  # the ends of the slider
 
@@ -73,7 +75,7 @@ def estimates(fit: Fit, factor: float, spread: str = "omega") -> tuple[np.ndarra
         raise Refused(f"The factor on the SDs must be positive, not {factor:g}.")
     power = 2 if declared[spread].domain.is_covariance else 1
     value = np.asarray(getattr(fit.model, spread)) * factor**power
-    eta, covariance = empirical_bayes(dataclasses.replace(fit.model, **{spread: value}), fit.population)
+    eta, covariance = empirical_bayes(replace(fit.model, **{spread: value}), fit.population)
     return np.asarray(eta), np.diagonal(np.asarray(covariance), axis1=1, axis2=2)
 
 
@@ -136,64 +138,62 @@ def apart(heights: np.ndarray, least: float) -> np.ndarray:
     return moved
 
 
-def paint(pooling: Pooling, subjects: Sequence[int], picture: style.Picture, found: Pooled) -> Callable[[Pooled], None]:
+def scene(pooling: Pooling, subjects: Sequence[int], found: Pooled) -> Scene:
     population = pooling.fit.population
-    grid = picture.add_gridspec(2, 5, left=0.095, right=0.94, top=0.85, bottom=0.17, hspace=0.26, wspace=0.12,
-                                width_ratios=(1, 1, 1, 0.46, 1.9))  # fmt: skip
-    front = {"zorder": style.LINE["population"]["zorder"] + 0.2, "linewidth": 2.4}
-    moving, panels, first = [], [], None
+    data = [observed(population, i) for i in subjects]
+    heights = [*(y for _, y in data), pooling.separate[list(subjects)], pooling.typical[list(subjects)]]
+    low, high = min(float(np.min(y)) for y in heights), max(float(np.max(y)) for y in heights)
+    response = Axis(low - 0.05 * (high - low), high + 0.08 * (high - low), population.y_label)
+    time = Axis(float(pooling.time[0]), float(pooling.time[-1]), population.time_label)
+    panels: dict[str, Panel] = {}
+    marks: list[Mark] = []
     for place, i in enumerate(subjects):
-        ax = picture.add_subplot(grid[place // 3, place % 3], sharex=first, sharey=first)
-        first = first or ax
-        panels.append(ax)
-        ax.plot(pooling.time, pooling.typical[i], **style.LINE["population"], label="typical subject")
-        ax.plot(pooling.time, pooling.separate[i], **(style.LINE["joint"] | {"linewidth": 1.8}), label="separate fit")
-        moving += ax.plot([], [], **(style.LINE["individual"] | front), label="with the slider's ω")
-        ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 4.5}), label="measured")
-        ax.tick_params(labelbottom=place // 3 == 1 or place + 3 >= len(subjects), labelleft=place % 3 == 0)
-        ax.set_title(f"subject {population.ids[i]}", fontsize=12, loc="right", y=1.01)
-        ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
-    picture.legend(*panels[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4)
-    left, right = panels[0].get_position().x0, panels[-1].get_position().x1
-    picture.text((left + right) / 2, 0.045, population.time_label, ha="center", size=13)
-    picture.text(0.006, 0.49, population.y_label, va="center", rotation=90, size=13)
-
-    beside = picture.add_subplot(grid[:, 4], xscale="log", xlim=(POOLED, SEPARATE))
-    ways = [beside.plot([], [], **(style.LINE["individual"] | {"linewidth": 0.9}))[0] for _ in population.ids]
-    tags = [beside.text(1.7 * SEPARATE, 0, population.ids[i], size=10, va="center") for i in subjects]
-    beside.axhline(0, **(style.LINE["population"] | {"linewidth": 1.5}))
-    here = beside.axvline(1, color=style.COLOUR["prior"], linewidth=1.2)
-    dots = style.POINT["individual"] | {"markersize": 8}
-    (estimate,) = beside.plot([], [], **dots)
-    (alone,) = beside.plot([], [], **(style.POINT["joint"] | {"markersize": 5}), clip_on=False)
-    beside.set_xticks([1e-3, 1, 1e3], ["0.001\npooled", "1\nmixed", "1000\nseparate"])
-    beside.minorticks_off()
-    beside.set_xlabel("factor on ω")
-    name = beside.set_title("", fontsize=13, y=1.01, loc="right")
-    for ax in (*panels, beside):  # places given by hand: looking for free ones took a third of the time of a move
-        ax.xaxis.set_label_coords(0.5, -0.18)
-        ax.yaxis.set_label_coords(-0.1, 0.5)
-
-    def update(found: Pooled) -> None:
-        for curve, i in zip(moving, subjects, strict=True):
-            curve.set_data(pooling.time, found.curves[i])
-        path = pooling.path[:, :, found.effect]
-        for i, way in enumerate(ways):
-            way.set_data(pooling.factors, path[:, i])
-        estimate.set_data(np.full(len(path[0]), found.factor), found.eta[:, found.effect])
-        alone.set_data(np.full(len(path[0]), SEPARATE), path[-1])
-        here.set_xdata([found.factor] * 2)
-        name.set_text(f"η of {found.names[found.effect]}, all subjects")
-        reach = 0.06 * np.ptp(path)
-        beside.set_ylim(path.min() - reach, path.max() + reach)
-        for tag, y in zip(tags, apart(path[-1, list(subjects)], 0.055 * np.ptp(path)), strict=True):
-            tag.set_y(y)
-
-    update(found)
-    return update
+        # Times are named below the last of a column, and responses beside the first of a row.
+        across = time if place + 3 >= len(subjects) else replace(time, label="")
+        up = response if place % 3 == 0 else replace(response, label="")
+        name = f"s{place}"
+        panels[name] = Panel(across, up, f"subject {population.ids[i]}")
+        # One entry of the legend for each meaning
+        labels = ("typical subject", "separate fit", "with the factor on ω", "measured") if place == 0 else [""] * 4
+        marks += [
+            Line(name, "typical", "population", pooling.time, pooling.typical[i], labels[0]),
+            Line(name, "separate", "joint", pooling.time, pooling.separate[i], labels[1]),
+            Line(name, "here", "individual", pooling.time, found.curves[i], labels[2], weight="strong"),
+            Dots(name, "measured", "data", *data[place], labels[3], size=6),
+        ]
+    panels["eta"] = Panel(
+        Axis(
+            POOLED, 10 * SEPARATE, "factor on ω", log=True, ticks=[(1e-3, "pooled"), (1.0, "mixed"), (1e3, "separate")]
+        ),
+        _reach(pooling.path[:, :, found.effect]),
+        f"η of {found.names[found.effect]}, all subjects",
+    )
+    return Scene(panels, marks + _ways(pooling, subjects, found))
 
 
-def pooling(fit: Fit, subjects: Sequence[int] | None = None, spread: str = "omega") -> Explorer:
+def _reach(path: np.ndarray) -> Axis:
+    spare = 0.06 * float(np.ptp(path))
+    return Axis(float(path.min()) - spare, float(path.max()) + spare)
+
+
+def _ways(pooling: Pooling, subjects: Sequence[int], found: Pooled) -> list[Mark]:
+    """The way of every subject's estimate from pooled to separate, and where it is now."""
+    path = pooling.path[:, :, found.effect]
+    everyone = path.shape[1]
+    size = float(np.ptp(path))
+    tags = apart(path[-1, list(subjects)], 0.055 * size) - 0.015 * size  # words stand on their place
+    names = [str(pooling.fit.population.ids[i]) for i in subjects]
+    return [
+        Rule("eta", "zero", "population", "y", 0.0, weight="thin"),
+        Line("eta", "ways", "individual", pooling.factors, path.T, weight="thin"),
+        Rule("eta", "factor", "prior", "x", found.factor, drag=Drag(x="factor")),
+        Dots("eta", "separate", "joint", np.full(everyone, SEPARATE), path[-1], size=6),
+        Dots("eta", "estimates", "individual", np.full(everyone, found.factor), found.eta[:, found.effect], size=10),
+        Text("eta", "names", "guide", np.full(len(names), 1.7 * SEPARATE), tags, names),
+    ]
+
+
+def pooling(fit: Fit, subjects: Sequence[int] | None = None, spread: str = "omega") -> Stage:
     """The explorer of lesson 01, for any fit: one slider from pooled through mixed to separate.
 
     **Arguments:**
@@ -211,10 +211,25 @@ def pooling(fit: Fit, subjects: Sequence[int] | None = None, spread: str = "omeg
     if len(fixed.names) > 1:
         controls["effect"] = Choice("Random effect", fixed.names, fixed.names[0])
     alt = (
-        "Left, measurements of six subjects with the curve of the typical subject, of a separate fit, and of the "
-        "slider's position. Right, the estimated random effect of every subject against the factor on omega; the six "
+        "Left, measurements of six subjects with the curve of the typical subject, of a separate fit, and at the "
+        "chosen factor. Right, the estimated random effect of every subject against the factor on omega; the six "
         "are named."
     )
-    return Explorer(
-        partial(compute, fixed), partial(paint, fixed, shown), say, controls, alt=alt, width=840, height=430
+    columns = min(3, len(shown))
+    cells = [f"s{place}" for place in range(len(shown))] + ["."] * (-len(shown) % columns)
+    layout = [" ".join([*cells[k : k + columns], "eta"]) for k in range(0, len(cells), columns)]
+    return Stage(
+        partial(compute, fixed),
+        partial(scene, fixed, shown),
+        say,
+        controls,
+        alt=alt,
+        layout=layout,
+        widths=[1] * columns + [1.7],
+        size=(900, 430),
+        tries=[
+            ("pool everyone", {"factor": POOLED}),
+            ("fit everyone alone", {"factor": SEPARATE}),
+            ("mix", {"factor": 1.0}),
+        ],
     )

@@ -1,16 +1,19 @@
 """A population of curves: how much of what is measured differs between people, and how much within one."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Panel, Rule, Scene, Span
+from workshop.explorers.stage import Move, Stage
 
 DOSE, ABSORPTION, CLEARANCE, VOLUME = 320.0, 1.5, 2.8, 32.0  # mg, 1/h, L/h, L: much like theophylline
 SAMPLES = np.array([0.5, 1.0, 2.0, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0, 24.0])  # hours after the dose
 MOST = 40
+MOST_OMEGA, MOST_SIGMA = 0.8, 2.0
+HIGHEST, RARE = 24.0, 40.0  # mg/L, of the picture, and where a rare person among many needs more room
 # Drawn once: moving omega then stretches the same people apart instead of swapping them for others.
 _CROWD = np.random.default_rng(2026).standard_normal((2000, 3))
 _NOISE = np.random.default_rng(1845).standard_normal((MOST, SAMPLES.size))
@@ -24,6 +27,8 @@ class Curves:
     typical: np.ndarray
     individual: np.ndarray
     data: np.ndarray
+    omega: float
+    sigma: float
     between: float
     """Share of a measurement's variance that lies between subjects (both averaged over time); NaN if nothing varies."""
 
@@ -39,7 +44,7 @@ def compute(omega: float, sigma: float, subjects: int) -> Curves:
     """`omega`: SD of log ka, CL and V between subjects; `sigma`: residual SD in mg/L; `subjects`: how many to draw."""
     if omega < 0 or sigma < 0:
         raise Refused("A standard deviation is zero or positive.")
-    time = np.linspace(0, 24, 121)
+    time = np.linspace(0, 24, 97)
     effects = omega * _CROWD[:subjects]
     # Copies of one subject have a variance of zero only up to rounding.
     variance = np.var(concentration(SAMPLES, omega * _CROWD), axis=0).mean() if omega > 0 else 0.0
@@ -49,6 +54,8 @@ def compute(omega: float, sigma: float, subjects: int) -> Curves:
         typical=concentration(time, np.zeros(3)),
         individual=concentration(time, effects),
         data=concentration(SAMPLES, effects) + sigma * _NOISE[:subjects],
+        omega=omega,
+        sigma=sigma,
         between=float(variance / total) if total > 0 else float("nan"),
     )
 
@@ -64,39 +71,47 @@ def say(found: Curves) -> str:
     )
 
 
-def paint(picture: style.Picture, found: Curves) -> Callable[[Curves], None]:
-    axes = picture.subplots()
-    picture.subplots_adjust(left=0.1, right=0.98, top=0.9, bottom=0.14)
-    (typical,) = axes.plot(found.time, found.typical, **style.LINE["population"], label="typical subject")
-    curves = [axes.plot([], [], **style.LINE["individual"])[0] for _ in range(MOST)]
-    curves[0].set_label("each subject")
-    (points,) = axes.plot([], [], **style.POINT["data"], label="measured")
-    axes.axhline(0, color="#BBBBBB", linewidth=1, zorder=1)
-    axes.set(xlim=(-0.4, 24.4), xlabel="time after the dose (h)", ylabel="concentration (mg/L)", xticks=range(0, 25, 4))
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=3)
-    axes.locator_params(axis="y", nbins=7, steps=[1, 2, 4, 5, 10])
-
-    def update(found: Curves) -> None:
-        n = len(found.individual)
-        for i, curve in enumerate(curves):
-            curve.set_visible(i < n or i == 0)
-            if i < n:
-                curve.set_data(found.time, found.individual[i])
-        points.set_data(np.tile(SAMPLES, n), found.data.ravel())
-        points.set_markersize(7 if n <= 12 else 5)
-        highest = max(found.individual.max(), found.data.max())
-        # In steps, so that the axis stands still while a slider moves a little.
-        axes.set_ylim(-1.5, 4 * np.ceil(max(highest, 11.5) / 4) + 0.5)
-
-    update(found)
-    return update
+def scene(found: Curves) -> Scene:
+    n = len(found.individual)
+    # The axes stand still, so that the spread that one asks for is the spread that one sees.
+    most = max(float(found.individual.max()), float(found.data.max()))
+    level = Axis(-1.5, HIGHEST if most < HIGHEST else RARE, "concentration (mg/L)")
+    curves = Panel(Axis(-0.4, 24.4, "time after the dose (h)", ticks=range(0, 25, 4)), level)
+    spreads = Panel(
+        Axis(-0.02, MOST_OMEGA, "between subjects, ω (log scale)", ticks=(0, 0.2, 0.4, 0.6, 0.8)),
+        Axis(-0.05, MOST_SIGMA, "residual, σ (mg/L)", ticks=(0, 0.5, 1, 1.5, 2)),
+        "Two SDs: drag the point",
+    )
+    marks = [
+        Rule("curves", "zero", "guide", "y", 0.0, weight="thin"),
+        Line("curves", "each subject", "individual", found.time, found.individual, label="each subject"),
+        Line("curves", "typical subject", "population", found.time, found.typical, label="typical subject"),
+        Dots("curves", "measured", "data", np.tile(SAMPLES, n), found.data, label="measured", size=8 if n <= 12 else 6),
+        Span("spreads", "omega", "individual", 0.0, 0.0, found.omega, 0.0, weight="strong"),
+        Span("spreads", "to omega", "guide", found.omega, 0.0, found.omega, found.sigma, weight="thin"),
+        Span("spreads", "sigma", "data", 0.0, 0.0, 0.0, found.sigma, weight="strong"),
+        Span("spreads", "to sigma", "guide", 0.0, found.sigma, found.omega, found.sigma, weight="thin"),
+        Dots("spreads", "here", "population", found.omega, found.sigma, size=12, drag=Drag(x="omega", y="sigma")),
+    ]
+    return Scene({"curves": curves, "spreads": spreads}, marks)
 
 
-def welcome() -> Explorer:
+def welcome() -> Stage:
     """The explorer of lesson 00: a population of curves, spread by two kinds of variability."""
     controls: dict[str, Control] = {
-        "omega": Slider("Between-subject SD ω", 0.0, 0.8, 0.3, 0.02, unit="log scale"),
-        "sigma": Slider("Residual SD σ", 0.0, 2.0, 0.4, 0.05, unit="mg/L"),
+        "omega": Slider("Between-subject SD ω", 0.0, MOST_OMEGA, 0.3, 0.02, unit="log scale"),
+        "sigma": Slider("Residual SD σ", 0.0, MOST_SIGMA, 0.4, 0.05, unit="mg/L"),
         "subjects": Slider("Subjects shown", 1, MOST, 8, 1),
     }
-    return Explorer(compute, paint, say, controls, alt="Concentration against time for each subject of a population.")
+    alt = (
+        "Left, concentration against time for each subject of a population. "
+        "Right, a point to drag: the SD between subjects across, the residual SD upwards."
+    )
+    tries: Sequence[Move] = [
+        ("measure without error", {"sigma": 0.0}),
+        ("make everyone alike", {"omega": 0.0}),
+        ("ask forty people", {"subjects": MOST}),
+    ]
+    return Stage(
+        compute, scene, say, controls, alt=alt, layout=["curves spreads"], widths=[2, 1], size=(860, 380), tries=tries
+    )
