@@ -28,7 +28,7 @@ with progress_line("counting", 20) as line:
     for _ in range(20):
         line.update()""",
     "first = explorers.three_patients()\nfirst",
-    "second = explorers.welcome()\nsecond",
+    "second = explorers.shrinkage()\nsecond",
     "import pandas as pd\npd.DataFrame({'subject': [1, 2], 'dose': [4.0, 5.0]})",
 ]
 DEAD = re.compile(r"model not found|error displaying widget|loading widget", re.IGNORECASE)
