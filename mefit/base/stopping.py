@@ -6,6 +6,8 @@ A progress line is only looked at: where it cannot be shown, the work goes on wi
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tqdm.std import tqdm
+
 from .progress import progress_line
 
 T = TypeVar("T")
@@ -48,21 +50,7 @@ class Bar:
         try:
             show()
         except Exception:
-            self._line = _Nothing()
-
-
-class _Nothing:
-    """A line that is not shown."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def update(self, count: int) -> None: ...
-
-    def set_description_str(self, label: str, refresh: bool) -> None: ...
-
-    def set_postfix_str(self, text: str) -> None: ...
+            self._line = tqdm(disable=True)  # one that is not shown
 
 
 def in_one_line(error: BaseException) -> str:

@@ -210,7 +210,7 @@ def _left_by_former(
     """
     recurring = Recurring(
         train=steady.train,
-        constant=steady.constant,
+        constant=None if inputs.rate is None else steady.constant,
         interval=steady.interval,
         record=given.record,
         begin=given.lag - jnp.floor(given.lag / steady.interval) * steady.interval,

@@ -37,7 +37,6 @@ from .dosing import PerDoseOrNumber, given_doses, number_per_dose, refused
 from .superposition import Disposition, Places, central_amount, one_compartment, two_compartments
 
 Real: TypeAlias = ArrayLike  # one number
-PerDose: TypeAlias = PerDoseOrNumber
 Times: TypeAlias = ArrayLike | None
 
 
@@ -47,10 +46,10 @@ def oral_one_compartment(
     ka: Real,
     cl: Real,
     v: Real,
-    lag: PerDose = 0.0,
-    bioavailability: PerDose = 1.0,
-    rate: PerDose | None = None,
-    duration: PerDose | None = None,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration after oral doses with first-order absorption:
@@ -90,10 +89,10 @@ def iv_bolus_one_compartment(
     *,
     cl: Real,
     v: Real,
-    lag: PerDose = 0.0,
-    bioavailability: PerDose = 1.0,
-    rate: PerDose | None = None,
-    duration: PerDose | None = None,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration after doses given at once into the compartment:
@@ -114,10 +113,10 @@ def infusion_one_compartment(
     *,
     cl: Real,
     v: Real,
-    lag: PerDose = 0.0,
-    bioavailability: PerDose = 1.0,
-    rate: PerDose | None = None,
-    duration: PerDose | None = None,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration during and after infusions at constant rate over `subject.doses.duration` = T:
@@ -141,10 +140,10 @@ def oral_two_compartment(
     v1: Real,
     q: Real,
     v2: Real,
-    lag: PerDose = 0.0,
-    bioavailability: PerDose = 1.0,
-    rate: PerDose | None = None,
-    duration: PerDose | None = None,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration after oral doses, with distribution from the central into a peripheral one:
@@ -171,10 +170,10 @@ def infusion_two_compartment(
     v1: Real,
     q: Real,
     v2: Real,
-    lag: PerDose = 0.0,
-    bioavailability: PerDose = 1.0,
-    rate: PerDose | None = None,
-    duration: PerDose | None = None,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
     time: Times = None,
 ) -> Float[Array, "..."]:
     """Concentration in the central compartment during and after infusions into it.
@@ -190,10 +189,10 @@ class _Dosing(NamedTuple):
     """What a model says of its doses, and the function that it says it to."""
 
     function: str
-    lag: PerDose
-    bioavailability: PerDose
-    rate: PerDose | None
-    duration: PerDose | None
+    lag: PerDoseOrNumber
+    bioavailability: PerDoseOrNumber
+    rate: PerDoseOrNumber | None
+    duration: PerDoseOrNumber | None
 
 
 def _amount(subject: Subject, time: Times, disposition: Disposition, ka: Array | None, dosing: _Dosing) -> Array:

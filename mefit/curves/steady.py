@@ -20,7 +20,7 @@ class Recurring(NamedTuple):
     """One dose that is given every `interval` for ever, or an infusion without end."""
 
     train: Bool[Array, ""]  # whether it is given every `interval`
-    constant: Bool[Array, ""]  # whether it is an infusion without end
+    constant: Bool[Array, ""] | None  # whether it is an infusion without end; None where no dose can be
     interval: Float[Array, ""]
     record: Float[Array, ""]
     begin: Float[Array, ""]  # after the record, less than an interval
@@ -37,10 +37,10 @@ def steady_state(solver: Solver, rhs: Callable[[Array, Array], Array], state: Ar
     are those of the record).
     """
     flow = _at_record(rhs, state, dose)
-    periodic = _periodic(solver, flow, state, dose)
-    level = _level(flow, state, dose)
-    settled = jnp.where(dose.constant, level, periodic)
-    return jnp.where(dose.train | dose.constant, settled, state)
+    settled = jnp.where(dose.train, _periodic(solver, flow, state, dose), state)
+    if dose.constant is None:
+        return settled
+    return jnp.where(dose.constant, _level(flow, state, dose.constant, dose.rate), settled)
 
 
 def _at_record(rhs: Callable[[Array, Array], Array], state: Array, dose: Recurring) -> Callable[[Array, Array], Array]:
@@ -91,17 +91,17 @@ def _periodic(solver: Solver, flow: Callable[[Array, Array], Array], state: Arra
     return jnp.where(change <= 1e-6 * size, settled, jnp.nan)
 
 
-def _level(flow: Callable[[Array, Array], Array], state: Array, dose: Recurring) -> Array:
+def _level(flow: Callable[[Array, Array], Array], state: Array, constant: Array, rate: Array) -> Array:
     """The state in which what leaves is what the infusion brings: Newton's method from `state`."""
-    now = jnp.zeros_like(dose.interval)
+    now = jnp.zeros(())
 
     def slope(y):
-        return jnp.where(dose.constant, flow(now, y) + dose.rate, 0.0)
+        return jnp.where(constant, flow(now, y) + rate, 0.0)
 
     def newton(y, _):
-        jacobian = jnp.where(dose.constant, jax.jacfwd(slope)(y), jnp.eye(y.size))
+        jacobian = jnp.where(constant, jax.jacfwd(slope)(y), jnp.eye(y.size))
         return y - jnp.linalg.solve(jacobian, slope(y)), None
 
     level, _ = jax.lax.scan(newton, state, None, length=_ROOTS)
     left = jnp.max(jnp.abs(slope(level)))
-    return jnp.where(left <= 1e-9 * jnp.max(jnp.abs(dose.rate)), level, jnp.nan)
+    return jnp.where(left <= 1e-9 * jnp.max(jnp.abs(rate)), level, jnp.nan)
