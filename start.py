@@ -162,7 +162,7 @@ def surroundings() -> dict:
         JUPYTER_PREFER_ENV_PATH="1",
         JUPYTER_CONFIG_DIR=os.path.join(jupyter, "config"),
         JUPYTER_DATA_DIR=os.path.join(jupyter, "data"),
-        IPYTHONDIR=os.path.join(jupyter, "ipython"),
+        IPYTHONDIR=os.path.join(VENV, "ipython"),  # IPython makes this folder, but not one to hold it
     )
     return env
 
