@@ -100,7 +100,7 @@ def evaluation(
     objective = _beginning(objective, batches)
 
     def chunk(x, batch):
-        return _total(objective, space.at(x), *batch)
+        return _total(objective.guided(space.guide_at(x)), space.at(x), *batch)
 
     log_p, slope = jax.value_and_grad(space.log_prior)(x)
     with_gradient = value_and_gradient(objective, space, x.size)(chunk)
