@@ -205,7 +205,7 @@ class Adam(Method):
         return dataclasses.replace(super().unfinished(problem, state), training=_training(state.memory))
 
     def _objective(self, problem: Problem) -> Objective:
-        return self.objective.prepared(problem.model)
+        return self.objective.prepared(problem.model, problem.population)
 
     def _space(self, problem: Problem) -> Space:
         """What moves: the parameters, and what is learned beside them."""

@@ -36,6 +36,12 @@ class DeepMixedModel(Model):
     in the basis is ours.
     """
 
+    families: tuple[Family, ...]
+    basis: Callable
+    outcomes: tuple[str, ...] = eqx.field(static=True)
+    covariates: tuple[str, ...] = eqx.field(static=True)
+    centre: tuple[float, ...] = eqx.field(static=True)
+    scale: tuple[float, ...] = eqx.field(static=True)
     mean: Array = real()  # (O, J)
     loadings: Array = real()  # (K, O, J)
     net: MLP | None = weights(prior=L2(_RIDGE))  # from K to O J
@@ -43,12 +49,6 @@ class DeepMixedModel(Model):
     dispersion: Array = positive()
     first_cut: Array = real()  # of each ordinal outcome
     cut_steps: Array = positive()
-    families: tuple[Family, ...]
-    basis: Callable
-    outcomes: tuple[str, ...] = eqx.field(static=True)
-    covariates: tuple[str, ...] = eqx.field(static=True)
-    centre: tuple[float, ...] = eqx.field(static=True)
-    scale: tuple[float, ...] = eqx.field(static=True)
 
     def random_effects(self):
         return dist.Normal(jnp.zeros(self.loadings.shape[0]), 1.0)
@@ -128,9 +128,9 @@ def deep_mixed_model(
         loadings=jnp.asarray(0.3 * rng.standard_normal((effects, *shape))),
         net=network,
         covariate_net=_covariate_net(population, covariates, covariates_hidden, wide, seed),
-        dispersion=np.array([value for values, _ in starts for value in values]),
-        first_cut=np.array([values[0] for values in cuts]),
-        cut_steps=np.concatenate([np.zeros(0), *[np.diff(values) for values in cuts]]),
+        dispersion=jnp.array([value for values, _ in starts for value in values]),
+        first_cut=jnp.array([values[0] for values in cuts]),
+        cut_steps=jnp.concatenate([jnp.zeros(0), *[jnp.diff(jnp.asarray(values)) for values in cuts]]),
         families=tuple(families.values()),
         basis=curve,
         outcomes=tuple(families),

@@ -10,11 +10,12 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..curves.encoding import AnyEncoder
+from ..curves.networks import encoder_for
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import divergence, log_prior_of, log_q, precision_of
 from ..effects.starts import finite_sd
-from ..model.densities import eta_mean, log_conditional
+from ..model.densities import eta_mean, eta_size, log_conditional
 from ..model.model import Model
 from .objective import Objective, Term
 from .sampled import ImportanceSampling
@@ -45,6 +46,7 @@ class Amortised(Objective):
     never the bound but importance sampling with the encoder as proposal, `samples` a subject. `fit.encoder` is the
     trained encoder, and `fit.amortised` tells the bound, what it lacks, and which random effects sleep.
 
+    `encoder`: left out, `Encoder(population, effects)` where people share planned times, and else `SetEncoder`.
     `annealing`: steps over which KL counts less than it should, from nothing; it delays a collapse and cures none.
     `importance`: the tighter bound E log (1/draws) sum p(y, eta) / q(eta), of two or more draws, in place of the above.
     Sources: Kingma and Welling (2014), ICLR, eq. 3; importance-weighted: Burda, Grosse and Salakhutdinov (2016), ICLR.
@@ -52,7 +54,7 @@ class Amortised(Objective):
     **Raises:** ValueError for an encoder of another number of random effects, or that cannot read the population.
     """
 
-    encoder: AnyEncoder
+    encoder: AnyEncoder | None = None
     draws: int = 1
     annealing: int = 0
     importance: bool = False
@@ -83,20 +85,23 @@ class Amortised(Objective):
 
     @property
     def guide(self) -> PyTree:
-        return self.encoder.weights
+        return None if self.encoder is None else self.encoder.weights
 
     def guided(self, guide: PyTree) -> "Amortised":
-        return self if guide is None else dataclasses.replace(self, encoder=self.encoder.with_weights(guide))
+        if guide is None or self.encoder is None:
+            return self
+        return dataclasses.replace(self, encoder=self.encoder.with_weights(guide))
 
-    def prepared(self, model: Model) -> "Amortised":
-        encoder = self.encoder.for_effects(eta_mean(model), finite_sd(model))
-        return dataclasses.replace(self, encoder=encoder)
+    def prepared(self, model: Model, population: Population) -> "Amortised":
+        encoder = self.encoder or encoder_for(population, eta_size(model))
+        return dataclasses.replace(self, encoder=encoder.for_effects(eta_mean(model), finite_sd(model)))
 
     @property
     def reported(self) -> ImportanceSampling:
         return ImportanceSampling(samples=self.samples, proposal=self.encoder)
 
     def subject(self, model: Model, subject: Subject, extra: Chance) -> Term:
+        assert self.encoder is not None, "training prepares it"
         q = self.encoder(subject)
         normal = jax.random.normal(extra.key, (self.draws, q.mean.size))
         etas = q.mean + normal @ q.lower.T

@@ -97,8 +97,8 @@ class Objective(eqx.Module):
         """The objective with what was learned in place of its `guide`."""
         return self
 
-    def prepared(self, model: Model) -> "Objective":
-        """The objective made ready for a model at its start, before anything is learned."""
+    def prepared(self, model: Model, population: Population) -> "Objective":
+        """The objective made ready for a model at its start and a population, before anything is learned."""
         return self
 
     def fresh(self, extras: PyTree, step: Array) -> PyTree:

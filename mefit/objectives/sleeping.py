@@ -43,6 +43,7 @@ def account(
     trained: Amortised, model: Model, population: Population, key: PRNGKeyArray, log_likelihood: float
 ) -> Amortisation:
     """The account of a trained encoder; the gap by 200 draws per subject."""
+    assert trained.encoder is not None, "training has made one"
     many = dataclasses.replace(trained, draws=_DRAWS)
     gap = float(np.mean(np.asarray(terms_of(many, model, population, key).details["shortfall"])))
     q = jax.tree.map(np.asarray, _encoded(trained.encoder, population.subjects))
@@ -74,7 +75,8 @@ def divergence_by_dimension(q: Gaussian, law: GaussianLaw) -> tuple[np.ndarray, 
     principal axes of the means. The sum is the whole KL less what correlations within q add, which is little along
     these axes.
     """
-    mean, lower = (np.asarray(part, float) for part in (law.mean, law.lower))
+    mean = np.asarray(law.mean, float)
+    lower = np.asarray(law.lower, float)
     centred = np.linalg.solve(lower, (np.asarray(q.mean) - mean).T).T
     roots = np.linalg.solve(lower, np.asarray(q.lower))
     covariances = roots @ np.swapaxes(roots, 1, 2)

@@ -111,7 +111,7 @@ def coefficient_model(df: int = 8, effects: int = 3, units: int = 16, seed: int 
         mean=jnp.zeros(df + 1),
         loadings=jnp.asarray(0.3 * rng.standard_normal((effects, df + 1))),
         net=mf.networks.MLP(effects, (units,), df + 1, seed=seed),
-        sigma=1.0,
+        sigma=jnp.asarray(1.0),
     )
 
 
@@ -137,7 +137,10 @@ class SplineModel(mf.Model):
 def spline_model(df: int = 8) -> SplineModel:
     """The linear mixed model at its start."""
     return SplineModel(
-        basis=mf.networks.NaturalSpline(df, 0.0, 1.0), mean=jnp.zeros(df + 1), omega=0.3 * jnp.eye(df + 1), sigma=1.0
+        basis=mf.networks.NaturalSpline(df, 0.0, 1.0),
+        mean=jnp.zeros(df + 1),
+        omega=0.3 * jnp.eye(df + 1),
+        sigma=jnp.asarray(1.0),
     )
 
 
