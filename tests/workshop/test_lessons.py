@@ -33,6 +33,10 @@ texts = pytest.mark.parametrize(
 )
 
 
+def number_of(path: Path) -> str:
+    return path.stem.split("_")[0]
+
+
 def cells(path: Path, kind: str) -> list[str]:
     """Those that are written by hand: without the line of links at both ends."""
     every = nbformat.read(path, as_version=4).cells
@@ -59,7 +63,7 @@ def prose(text: str) -> str:
 @lessons
 def test_a_lesson_opens_with_minutes_and_objectives(path):
     first = cells(path, "markdown")[0]
-    assert re.match(rf"# {path.name[:2]} · \S", first)
+    assert re.match(rf"# {number_of(path)} · \S", first)
     minutes = re.search(r"^\*\*(\d+) minutes\.\*\* After this lesson you will be able to$", first, re.MULTILINE)
     assert minutes and 5 <= int(minutes[1]) <= 90
     assert len(re.findall(r"^- ", first, re.MULTILINE)) >= 3
