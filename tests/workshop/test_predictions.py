@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML, display
 from IPython.utils.capture import capture_output
 
@@ -167,6 +168,14 @@ def test_the_list_at_the_end(kept):
     assert page.count("<tr>") == 4 and "still open" in page and "green" in page
 
 
+@pytest.fixture
+def shell(tmp_path):
+    """What catches displays in a notebook."""
+    yield InteractiveShell.instance(ipython_dir=str(tmp_path))
+    InteractiveShell.clear_instance()
+
+
+@pytest.mark.usefixtures("shell")
 def test_results_wait_until_their_question_is_revealed():
     with capture_output() as shown, folded("99-half", is_open=False):
         print("sigma < 1")

@@ -93,7 +93,7 @@ def test_predictions_are_given_by_hand_and_kept(asking, lab, browser):
         until(lambda: curve.locator(".reveal").is_enabled(), "the curve to be whole", 10)
         curve.locator(".reveal").click()
         becomes(curve, "right")
-        assert curve.locator(".mark.line.truth path").count() == 1
+        assert curve.locator(".panels .mark.line.truth path").count() == 1
 
         # A choice, by its label
         choice.get_by_text("an area is height times width").click()

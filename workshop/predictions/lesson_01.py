@@ -7,8 +7,8 @@ from workshop.predictions.questions import Choice, Curve, Number, Question
 
 # Of a thousand virtual people by the mixed fit of the lesson, each with 4.4 mg/kg: hours, and the percentiles 5 and 95.
 _HOURS = (0.27, 0.52, 1.0, 1.92, 3.5, 5.02, 7.03, 9.0, 12.0, 24.3)
-_LOW = ()
-_HIGH = ()
+_LOW = (1.01, 2.26, 3.87, 5.34, 5.4, 4.64, 3.67, 2.71, 1.71, -0.22)
+_HIGH = (6.79, 8.99, 10.09, 10.05, 9.07, 8.31, 7.22, 6.5, 5.46, 3.05)
 
 QUESTIONS: dict[str, Question] = {
     "clearance": Number(
@@ -37,7 +37,7 @@ QUESTIONS: dict[str, Question] = {
     "band": Curve(
         "A thirteenth person takes 4.4 mg/kg. Draw the band in which nine of ten samples of such people will lie: "
         "first its lower edge, then its upper one.",
-        Panel(Axis(0, 25, "time (h)"), Axis(0, 14, "theophylline (mg/L)")),
+        Panel(Axis(0, 25, "time (h)"), Axis(-1, 14, "theophylline (mg/L)")),
         np.array(_HOURS),
         {"lower edge": np.array(_LOW), "upper edge": np.array(_HIGH)},
         within=0.07,

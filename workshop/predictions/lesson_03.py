@@ -29,7 +29,7 @@ QUESTIONS: dict[str, Question] = {
         "no: each method has measured with a ruler of its own",
     ),
     "clusters": Number(
-        "20,000 clusters of two answers each, made with ω = 1. What will Laplace say ω is?",
+        "Twenty thousand clusters of two answers each, made with ω = 1. What will Laplace say ω is?",
         0.70,
         0.07,
         0,

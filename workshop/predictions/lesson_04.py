@@ -29,7 +29,7 @@ QUESTIONS: dict[str, Question] = {
         "for fresh proposals yes, for a random walk no",
     ),
     "annealing": Number(
-        "ω starts at 1 and belongs at 0.135; annealing lets it fall by 3% an iteration at most. After how many "
+        "An ω starts at 1 and belongs at 0.135; annealing lets it fall by 3% an iteration at most. After how many "
         "iterations can it be there at the earliest?",
         66,
         7,

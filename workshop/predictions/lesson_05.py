@@ -49,7 +49,7 @@ QUESTIONS: dict[str, Question] = {
         "you expect an alarm.",
         FAULTS,
         LOOKS,
-        (),
+        ("........", "..x.....", ".x..xx..", ".....xx.", ".......x"),
     ),
     "draws": Choice(
         "Why is the last column of the table made with draws, and not with EBEs?",

@@ -38,7 +38,8 @@ class Review:
     def _repr_html_(self) -> str:
         cells = [[_SIGN[right], *words] for right, *words in self.rows]
         body = "".join("<tr>" + "".join(f"<td>{_left(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-        head = "<tr><th></th><th>you were asked</th><th>you said</th><th>it is</th></tr>"
+        titles = ("", "you were asked", "you said", "it is")
+        head = "<tr>" + "".join(f"<th>{_left(title)}</th>" for title in titles) + "</tr>"
         return f"<p><b>{html.escape(self.text)}</b></p><table><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
