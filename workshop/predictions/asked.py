@@ -19,7 +19,7 @@ from workshop import explorers
 from workshop.explorers.stage import look
 from workshop.explorers.still import still
 from workshop.predictions.kept import Kept
-from workshop.predictions.questions import PANEL, Curve, Question, Verdict
+from workshop.predictions.questions import PANEL, Question, Verdict
 
 _HERE = Path(__file__).parent
 _SIZE = {"curve": (760, 340), "number": (760, 110)}
@@ -78,10 +78,7 @@ class Asked:
         if verdict is None:
             return ""
         mark = "\u2713 Right." if verdict.right else "\u2717 Not so."
-        told = f"{mark} You said: {verdict.said}. It is: {verdict.truth}."
-        if isinstance(self.question, Curve):
-            told = f"{mark} Your {verdict.said}, on average."
-        return f"{told} {self.question.then}".strip()
+        return f"{mark} {self.question.told(verdict)} {self.question.then}".strip()
 
     def give(self, given: Any) -> None:
         """Answer, or change the answer, while it is open."""

@@ -39,6 +39,8 @@ class Drawing {
     });
     this.spec = scene.panels[0];
     this.panel.aim(this.spec, marks);
+    // A mark that had no place before does not glide, but here it has to be drawn all the same.
+    for (const mark of this.panel.marks.values()) mark.moving = true;
     this.panel.glide(1);
     this.pen.setAttribute("visibility", revealed ? "hidden" : "visible");
     this.grid.classList.toggle("open", !revealed);

@@ -53,6 +53,10 @@ class Question:
         """The verdict on an answer."""
         raise NotImplementedError
 
+    def told(self, verdict: Verdict) -> str:
+        """The verdict in a sentence."""
+        return f"You said: {verdict.said}. It is: {verdict.truth}."
+
     def details(self) -> Any:
         """The truth for the browser, once it is revealed."""
         return None
@@ -178,7 +182,11 @@ class Curve(Question):
         height = float(place(axis.high) - place(axis.low))
         away = np.abs(place(np.array(given, dtype=float)) - place(np.array(list(self.truth.values()), dtype=float)))
         share = float(away.mean()) / height
-        return Verdict(share <= self.within, f"a drawing, {share:.0%} of the height away", "the green line")
+        return Verdict(share <= self.within, f"{share:.0%} of the height away", "")
+
+    def told(self, verdict: Verdict) -> str:
+        """How far away the drawing is."""
+        return f"On average your drawing is {verdict.said}."
 
     def scene(self, given: Any, revealed: bool) -> Scene:
         """The drawn curves, with the true ones over them once they are revealed."""
@@ -227,6 +235,10 @@ class Crosses(Question):
         every = alike.size
         crosses = sum(row.count("x") for row in self.truth)
         return Verdict(hits >= _GOOD_SHARE * every, f"{hits} of {every} boxes right", f"{crosses} crosses")
+
+    def told(self, verdict: Verdict) -> str:
+        """How many boxes are right, and what the signs say."""
+        return f"You have {verdict.said}. A cross that you left out has the sign !, one too many has \u2717."
 
     def details(self) -> list[list[bool]]:
         """The true crosses."""
