@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_the_axes_of_welcome_stand_still():
 
 def test_a_scene_is_plain_data():
     marks = [
-        Line("p", "line", "population", GRID, [[1, 2, np.nan, 4, 5], GRID], label="both"),
+        Line("p", "line", "population", GRID, [[1, 2, np.nan, 4, 5], GRID], label="both", ghost=True),
         Band("p", "band", "posterior", GRID, GRID, 2 * GRID),
         Dots("p", "dots", "data", [0.1, 0.2], [1, 2], drag=[Drag(x="t", index=1), Drag(x="t", y="u")]),
         Span("p", "span", "guide", GRID, 0 * GRID, GRID, GRID, weight="thin"),
@@ -152,6 +153,7 @@ def test_a_scene_is_plain_data():
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert [mark["kind"] for mark in told["marks"]] == ["line", "band", "dots", "span", "rule", "text", "heat"]
     line, _, dots, *_, heat = told["marks"]
+    assert [mark["ghost"] for mark in told["marks"]] == [True] + 6 * [False]
     assert line["y"] == [1, 2, None, 4, 5, 0, 0.25, 0.5, 0.75, 1]
     assert [drag["index"] for drag in dots["drag"]] == [1, 0] and dots["shape"] == "o"
     assert (heat["shape"], len(heat["z"])) == ([3, 2], 8)
@@ -281,6 +283,31 @@ def test_a_fault_is_raised_even_from_a_hand_and_leaves_the_picture(part):
     assert (told["scene"], told["say"]) == (before["scene"], before["say"])
     explorer.set(n=3)
     assert shown(explorer)["error"] == ""
+
+
+def test_states_for_a_grid_are_those_that_a_hand_would_see():
+    explorer = explorers.eight_schools()
+    start, over = shown(explorer), {"tau": [1.0, 5.0, 25.0], "form": ["centred", "non-centred"]}
+    told = json.loads(json.dumps(explorer.frames(**over), allow_nan=False))
+    assert shown(explorer) == start
+    assert told["over"] == [[name, values] for name, values in over.items()]
+    for state, (tau, form) in zip(told["states"], product(*over.values()), strict=True):
+        now = shown(explorer.set(tau=tau, form=form))
+        assert told["panels"][state["panels"]] == now["scene"]["panels"]
+        assert [told["marks"][place] for place in state["marks"]] == now["scene"]["marks"]
+        assert (state["say"], state["more"]) == (now["say"], now["more"])
+    in_all = sum(len(state["marks"]) for state in told["states"])
+    assert len(told["marks"]) < 0.7 * in_all and len(told["panels"]) == 2  # each distinct one once
+
+
+def test_a_grid_says_where_it_is_refused():
+    explorer = small()
+    told = explorer.frames(x=[1.0, 6.0])
+    assert told["states"][1] == {"error": "x is 6: give 5 or less."} and told["states"][0]["say"] == "x n = 2"
+    with pytest.raises(ValueError, match="no control 'z'"):
+        explorer.frames(z=[1])
+    with pytest.raises(ValueError, match="takes a number from 0.1 to 10"):
+        explorer.frames(x=[100.0])
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.controls import Control, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Control, Refused, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Heat, Line, Mark, Panel, Scene
 from workshop.explorers.stage import Stage
 
@@ -166,7 +166,7 @@ def latent_pad(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray 
         "eta1": Slider("η₁", -REACH, REACH, 0.0, STEP, "SDs"),
         "eta2": Slider("η₂", -REACH, REACH, 0.0, STEP, "SDs"),
         "subject": Slider("Data of subject", 1, len(pad.subjects), 1, 1),
-        "answer": Switch("show the answer", False),
+        "answer": ANSWER,
     }
     alt = (
         "Left, the plane of the two random effects with the estimates of all subjects, a point to drag, and on demand "
