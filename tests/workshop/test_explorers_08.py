@@ -79,7 +79,7 @@ def test_the_pad_knows_curve_likelihood_and_the_best_place(fit):
     assert found.log_posterior == pytest.approx(wanted + norm.logpdf(eta, 0, SD).sum())
     assert np.abs(found.best - fit.eta[2] / SD).max() < 0.11 and found.highest > found.log_posterior
     best = pad.compute(made, 3, *map(float, found.best))
-    assert "There is no better place on the pad" in pad.say(best) and "Subject 3 at η = (0.5, -1.2)" in pad.say(found)
+    assert "There is no better place on the pad" in pad.say(best) and "η = (0.5, −1.2)" in pad.say(found)
     with pytest.raises(ValueError, match="reaches 3 SDs"):
         pad.compute(made, 1, 4.0, 0.0)
 
