@@ -126,7 +126,9 @@ def test_two_measurements_do_not_determine_three_random_effects(fit):
 
 def test_what_it_says(fixed):
     assert module.say(module.compute(fixed, 1.0)).startswith("The mixed fit. The estimates are pulled 10 to 13% of the")
-    assert "everyone is the typical subject. The estimates are pulled 100% of" in module.say(module.compute(fixed, 1e-3))
+    assert "everyone is the typical subject. The estimates are pulled 100% of" in module.say(
+        module.compute(fixed, 1e-3)
+    )
     assert "nobody knows of the others. The estimates are pulled 0% of" in module.say(module.compute(fixed, 1e3))
     assert module.say(module.compute(fixed, 2.0)).startswith("Between separate and mixed")
     assert module.say(module.compute(fixed, 0.5)).startswith("Between mixed and pooled")

@@ -86,14 +86,15 @@ def test_every_explorer_has_a_paint_or_a_scene():
 
 def check_every_control_moves_the_picture(make):
     explorer = make()
-    start = shown(explorer)["scene"]
+    start, begin = shown(explorer)["scene"], explorer.values
     for name, control in explorer.controls.items():
-        for value in elsewhere(control):
+        for other in elsewhere(control):
+            value = other if other != begin[name] else control.value
             explorer.set(**{name: value})
             assert explorer.values[name] == shown(explorer)["values"][name] == value
             assert shown(explorer)["scene"] != start, f"{name} = {value} left the picture as it was"
             assert len(explorer.text) < 320 and "nan" not in explorer.text and "inf" not in explorer.text
-        explorer.reset()
+        explorer.set(**begin)
         assert shown(explorer)["scene"] == start, f"the way back from {name} ends at another picture"
 
 
@@ -242,6 +243,8 @@ def test_a_hand_is_answered_by_its_turn():
     assert explorer.result == 4 and explorer.values["x"] == told["values"]["x"] == 2.0
     by_hand(explorer, turn=8, n=3)
     assert explorer.result == 6 and isinstance(explorer.values["n"], int)
+    explorer.reset()
+    assert explorer.result == 2 and shown(explorer)["scene"] == before["scene"]
 
 
 def test_a_view_that_asks_is_told_that_there_is_a_kernel(monkeypatch):
