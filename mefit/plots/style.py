@@ -75,9 +75,17 @@ _METHOD_LOOK = {
     "SAEM": _Look("#273B00", "-", 1.6, "^", 2.2),
     "NUTS": _Look("#B1624E", (0, (4, 1, 1, 1, 1, 1)), 2.6, "D", 2.2),
 }
+# Models or groups side by side that have no meaning of their own, in their order. They never stand beside methods.
+_SERIES_LOOK = {
+    "first": _Look("#622714", (0, (1, 1.6)), 2.4, "v", 2.2),
+    "second": _Look("#899D4E", (0, (6, 1.5, 1, 1.5)), 2.4, "^", 2.2),
+    "third": _Look("#9A7BEF", (0, (4, 1.5)), 2.4, "D", 2.2),
+    "fourth": _Look("#1B2FA8", "-", 2.2, "o", 2.2),
+}
 MEANINGS = tuple(_LOOK)
 METHODS = tuple(_METHOD_LOOK)
-_LOOK |= _METHOD_LOOK
+SERIES = tuple(_SERIES_LOOK)
+_LOOK |= _METHOD_LOOK | _SERIES_LOOK
 COLOUR: dict[str, str] = {meaning: look.colour for meaning, look in _LOOK.items()}
 
 LINE: dict[str, dict[str, Any]] = {

@@ -69,6 +69,12 @@ def test_no_two_methods_look_alike_nor_like_a_meaning(vision):
     assert _nearest(itertools.product(style.METHODS, style.MEANINGS), vision)[0] > (20 if all_cones else 12)
 
 
+@pytest.mark.parametrize("vision", VISION)
+def test_no_two_of_a_series_look_alike_nor_like_a_meaning(vision):
+    assert _nearest(itertools.combinations((*style.SERIES, *style.MEANINGS), 2), vision)[0] > 12
+    assert _nearest(itertools.combinations(style.SERIES, 2), vision)[0] > 18
+
+
 def test_a_method_has_the_name_of_its_class():
     assert all(isinstance(getattr(mf, name), type) for name in style.METHODS)
 
@@ -88,7 +94,7 @@ def test_colour_is_never_alone():
         (str(line["linestyle"]), line["linewidth"], style.POINT[meaning]["marker"])
         for meaning, line in style.LINE.items()
     }
-    assert len(looks) == len(style.COLOUR) == len(style.LINE) == len(style.POINT) == len(style.AREA) == 17
+    assert len(looks) == len(style.COLOUR) == len(style.LINE) == len(style.POINT) == len(style.AREA) == 21
 
 
 def test_text_is_legible_on_a_projector():
