@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
@@ -158,10 +159,32 @@ class Truth(eqx.Module):
 # All, as every explorer
 
 
-@pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_inside_the_ode_as_every_stage(check):
+    check(ALL[0])
+
+
 @pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
-    check(make)
+def test_the_trial_as_every_explorer(check):
+    check(ALL[1])
+
+
+def test_the_axes_stand_still_under_the_dials():
+    explorer = ALL[0]()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"dial_2": -1.5}, {"dial_2": 1.5}, {"dial_2": 0.0, "dial_3": -1.5}, {"dial_3": 1.5}):
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
+    dials = {
+        m.name: float(m.x) for m in inside.scene(explorer.result).marks if m.name in ("dial 1", "dial 2", "dial 3")
+    }
+    assert dials == {"dial 1": 0.0, "dial 2": 0.0, "dial 3": 1.5}
+
+
+def test_the_surface_is_shaded_where_it_rises_and_where_it_falls():
+    found = inside.compute(MODEL, 0.5, 0.0, -0.5, 1.0)
+    rises, falls = (m.z for m in inside.scene(found).marks if m.name in ("rises", "falls"))
+    np.testing.assert_allclose(np.clip(found.surface / inside.LIMIT, -1, 1), rises - falls)
+    assert np.all((rises == 0) | (falls == 0))
 
 
 @pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])

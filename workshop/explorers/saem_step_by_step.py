@@ -134,7 +134,7 @@ def say(found: Played) -> str:
     phase = "exploring, γ = 1" if k <= found.explored else f"smoothing, γ = 1/{k - found.explored}"
     worst = int(np.argmax(np.abs(found.off)))
     return (
-        f"Iteration {k}: {phase}. Furthest off is {found.names[worst]}, by {abs(found.off[worst]):.2f} of its standard "
+        f"Iteration {k}: {phase}. Furthest off is {found.names[worst]}, by {abs(found.off[worst]):.2g} of its standard "
         f"errors.\n{found.acceptance[:k].mean():.0%} of the proposals so far were accepted; {found.names[worst]} is "
         f"{found.trajectory[k, worst]:.4g} in place of {found.truth[worst]:.4g}."
     )
@@ -143,6 +143,7 @@ def say(found: Played) -> str:
 def scene(found: Played) -> Scene:
     panels: dict[str, Panel] = {}
     marks: list[Mark] = []
+    columns = _columns(len(found.names) + 1)
     everything = np.arange(MOST + 1)
     # Panels are too small for more than every second iteration of a long run; the last one is always there.
     shown = np.unique(np.append(everything[: found.iterations + 1 : _EVERY], found.iterations))
@@ -150,7 +151,7 @@ def scene(found: Played) -> Scene:
         panel, first = f"p{place}", place == 0
         middle, reach = found.truth[place], _REACH * found.error[place]
         value = Axis(middle - reach, middle + reach, ticks=[(middle, f"{middle:.3g}")])
-        panels[panel] = Panel(_iterations(""), value, name)
+        panels[panel] = Panel(_iterations("iteration" if place >= columns else ""), value, name)
         labels = ("exact optimum, in the middle", "SAEM, one draw per subject") if first else ("", "")
         marks += [
             Rule(panel, "exact", "truth", "y", middle, labels[0], weight="thin"),
@@ -166,6 +167,10 @@ def scene(found: Played) -> Scene:
         Rule("accepted", "now", "individual", "x", found.iterations, drag=Drag(x="iterations"), weight="thin"),
     ]
     return Scene(panels, marks)
+
+
+def _columns(panels: int) -> int:
+    return min(4 if panels <= 8 else 6, panels)
 
 
 def _iterations(label: str) -> Axis:
@@ -209,7 +214,7 @@ def saem_step_by_step(fit: mf.Fit, start: mf.Model | None = None) -> Stage:
         "middle, and where the smoothing starts. The last panel shows the share of proposals that were accepted."
     )
     names = [*(f"p{place}" for place in range(len(study.names))), "accepted"]
-    columns = min(4 if len(names) <= 8 else 6, len(names))
+    columns = _columns(len(names))
     names += ["."] * (-len(names) % columns)
     return Stage(
         functools.partial(compute, study),
