@@ -99,8 +99,8 @@ def scene(found: Inside) -> Scene:
     marks: list[Mark] = [
         Line("response", "typical", "population", TIME, found.typical, "typical person"),
         Line("response", "mine", "individual", TIME, found.response, "these dials", weight="strong", ghost=True),
-        Heat("surface", "rises", "joint", *corners, np.clip(share, 0, 1), "R rises"),
-        Heat("surface", "falls", "marginal", *corners, np.clip(-share, 0, 1), "R falls"),
+        Heat("surface", "rises", "second", *corners, np.clip(share, 0, 1), "R rises"),
+        Heat("surface", "falls", "third", *corners, np.clip(-share, 0, 1), "R falls"),
         Dots("surface", "seen", "data", *seen()[0].T, "seen by the study", size=4),
         Line("surface", "rest", "guide", C, _zero(found.surface), "R at rest", weight="strong", ghost=True),
         Line("surface", "path", "individual", found.drug, found.response, weight="strong"),
