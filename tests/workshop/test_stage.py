@@ -143,7 +143,7 @@ def test_the_axes_of_welcome_stand_still():
 def test_a_scene_is_plain_data():
     marks = [
         Line("p", "line", "population", GRID, [[1, 2, np.nan, 4, 5], GRID], label="both", ghost=True),
-        Band("p", "band", "posterior", GRID, GRID, 2 * GRID),
+        Band("p", "band", "posterior", GRID, GRID, 2 * GRID, weight="strong"),
         Dots("p", "dots", "data", [0.1, 0.2], [1, 2], drag=[Drag(x="t", index=1), Drag(x="t", y="u")]),
         Span("p", "span", "guide", GRID, 0 * GRID, GRID, GRID, weight="thin"),
         Rule("p", "rule", "prior", "x", 0.5, drag=Drag(x="t")),
@@ -177,6 +177,7 @@ def test_a_scene_is_plain_data():
         ([Dots("p", "a", "data", 0, 0, drag=Drag())], "moves nothing"),
         ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", index=1))], "is for dot 1 of 1"),
         ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", along="b"))], "rides along 'b'"),
+        ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", scale_x=0.0))], "'a' has a scale that is not positive"),
         ([Rule("p", "a", "data", "z", 0)], "has the axis 'z'"),
         ([Text("p", "a", "data", [1, 2], [1, 2], "one")], "1 texts for 2 places"),
         ([Text("p", "a", "data", 1, 2, "one", "left")], "has the anchor 'left'"),

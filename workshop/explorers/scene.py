@@ -21,7 +21,7 @@ lists and numbers of five digits; `stage.js` and `still.py` draw them.
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,13 +76,16 @@ class Drag:
     """What a hand on a mark moves: the sliders named `x` and `y`, whose values are the mark's coordinates.
 
     `along` is the name of a line on the same panel that the mark rides on while it is held; `index` says which of
-    several dots it is.
+    several dots it is. Where a coordinate is a multiple of the value (hours on an axis of days, a factor on a dose),
+    `scale_x` and `scale_y` say which.
     """
 
     x: str | None = None
     y: str | None = None
     along: str | None = None
     index: int = 0
+    scale_x: float = 1.0
+    scale_y: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Band(Mark):
     low: ArrayLike
     high: ArrayLike
     label: str = ""
+    weight: str = "normal"
 
     kind = "band"
     arrays = ("x", "low", "high")
@@ -293,7 +297,7 @@ def _one_of(value: Any, allowed: Sequence[str], what: str) -> None:
 
 def _drags(drag: Drag | Sequence[Drag]) -> list[dict[str, Any]]:
     given = [drag] if isinstance(drag, Drag) else drag
-    return [{"x": one.x, "y": one.y, "along": one.along, "index": one.index} for one in given]
+    return [asdict(one) for one in given]
 
 
 def _check_drags(mark: dict[str, Any], marks: list[dict[str, Any]], sliders: Sequence[str] | None) -> None:
@@ -302,6 +306,8 @@ def _check_drags(mark: dict[str, Any], marks: list[dict[str, Any]], sliders: Seq
         named = [name for name in (drag["x"], drag["y"]) if name is not None]
         if not named:
             raise ValueError(f"The drag of mark {mark['id']!r} moves nothing: name a slider for x, for y, or for both.")
+        if not (drag["scale_x"] > 0 and drag["scale_y"] > 0):
+            raise ValueError(f"The drag of mark {mark['id']!r} has a scale that is not positive.")
         for name in named if sliders is not None else ():
             _one_of(name, tuple(sliders or ()), f"The drag of mark {mark['id']!r} moves")
         if drag["along"] is not None:

@@ -250,7 +250,7 @@ class Panel {
     // Every widget has a copy of this script, so a number that counts up would not do.
     this.clip = `mefit-${Math.random().toString(36).slice(2)}-${name}`;
     this.marks = new Map();
-    this.handles = [];
+    this.handles = new Map();
     this.size = [0, 0];
     this.window = svg("rect");
     this.ground = svg("rect", { class: "ground" });
@@ -306,15 +306,25 @@ class Panel {
     this.makeHandles(marks);
   }
 
+  /** A handle for every drag. Those that were there stay where they are: a hand may be on one of them. */
   makeHandles(marks) {
-    const wanted = marks.flatMap((mark) => mark.drag.map((drag) => ({ mark, drag })));
-    const key = JSON.stringify(wanted.map(({ mark, drag }) => [mark.id, drag, mark.cls]));
-    if (key !== this.key) {
-      this.key = key;
-      this.handles = wanted.map(({ mark, drag }) => new Handle(this, mark, drag));
-      this.grips.replaceChildren(...this.handles.map((handle) => handle.element));
-      this.svg.classList.toggle("pad", this.handles.some(({ drag }) => drag.x && drag.y));
+    const wanted = new Map();
+    for (const mark of marks)
+      for (const drag of mark.drag) wanted.set([mark.id, drag.x, drag.y, drag.index, mark.cls].join("\n"), { mark, drag });
+    for (const [key, handle] of this.handles) {
+      if (wanted.has(key)) continue;
+      handle.drop();
+      handle.element.remove();
+      this.handles.delete(key);
     }
+    for (const [key, { mark, drag }] of wanted) {
+      if (!this.handles.has(key)) {
+        this.handles.set(key, new Handle(this, mark, drag));
+        this.grips.append(this.handles.get(key).element);
+      }
+      this.handles.get(key).drag = drag;
+    }
+    this.svg.classList.toggle("pad", [...wanted.values()].some(({ drag }) => drag.x && drag.y));
   }
 
   glide(share) {
@@ -341,7 +351,7 @@ class Panel {
   }
 
   ride() {
-    for (const handle of this.handles) handle.ride();
+    for (const handle of this.handles.values()) handle.ride();
   }
 
   redraw() {
@@ -396,7 +406,7 @@ class Panel {
 
   /** On a plane, where a handle moves both ways, it comes to where one points. */
   leap(event) {
-    const handle = this.handles.find(({ drag }) => drag.x && drag.y);
+    const handle = [...this.handles.values()].find(({ drag }) => drag.x && drag.y);
     if (handle) handle.take(event, true);
   }
 }
@@ -436,7 +446,7 @@ class Handle {
     const { spec, marks } = this.panel;
     const { mark, now } = marks.get(this.id);
     const own = (side) => (mark.kind === "rule" ? (mark.axis === side ? now.at[0] : 0.94) : now[side][this.drag.index]);
-    const value = (side) => this.stage.values[this.drag[side]];
+    const value = (side) => this.stage.values[this.drag[side]] * this.drag[`scale_${side}`];
     const u = this.drag.x ? unit(value("x"), spec.x) : own("x");
     if (this.drag.y) return [u, unit(value("y"), spec.y)];
     const curve = this.drag.along && marks.get(this.drag.along)?.now;
@@ -494,8 +504,9 @@ class Handle {
     const shares = { x: u + this.offset[0], y: v + this.offset[1] };
     const values = {};
     for (const side of ["x", "y"]) {
-      if (this.drag[side])
-        values[this.drag[side]] = nearest(this.slider(side), valueAt(shares[side], this.panel.spec[side]));
+      if (!this.drag[side]) continue;
+      const value = valueAt(shares[side], this.panel.spec[side]) / this.drag[`scale_${side}`];
+      values[this.drag[side]] = nearest(this.slider(side), value);
     }
     this.stage.move(values, this.stage.setup.live);
   }

@@ -95,7 +95,8 @@ def _paint_line(axes: Axes, mark: dict[str, Any], layer: float) -> None:
 
 def _paint_band(axes: Axes, mark: dict[str, Any], layer: float) -> None:
     x, low, high = _arrays(mark, "x", "low", "high")
-    look: dict[str, Any] = {"color": _colour(mark["cls"]), "alpha": 0.28, "linewidth": 0, "zorder": layer}
+    depth = {"thin": 0.18, "normal": 0.28, "strong": 0.45}[mark["weight"]]
+    look: dict[str, Any] = {"color": _colour(mark["cls"]), "alpha": depth, "linewidth": 0, "zorder": layer}
     axes.fill_between(x, low, high, **look, label=_label(mark))
 
 
