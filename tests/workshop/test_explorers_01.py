@@ -143,7 +143,7 @@ def test_what_it_refuses(fit):
         explorers.pooling(fit, subjects=range(7))
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_pooling_as_every_stage(check, fit):
     check(lambda: explorers.pooling(fit))
 

@@ -143,7 +143,7 @@ def test_one_subject_says_its_area():
         one.compute(one.FO, one.TWO, 0.0, 50, 3)
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_one_subject_as_every_stage(check):
     check(lambda: explorers.one_subject().set(answer=True))  # without it, draws and nodes show where they are used
 

@@ -172,7 +172,7 @@ def test_saem_as_every_explorer(exact, far, study, monkeypatch):
         return explorers.saem_step_by_step(exact, far)
 
     monkeypatch.setattr(saem, "prepare", lambda *_: study)  # the same study each time, so that its runs are kept
-    for check in test_stage.OF_EVERY_STAGE:
+    for check in (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most):
         check(make)
     explorer = make()
     start = test_stage.shown(explorer)["scene"]["panels"]

@@ -110,7 +110,7 @@ def test_curves_of_another_shape_are_refused():
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check, make):
     check(make)
 

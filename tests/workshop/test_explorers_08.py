@@ -154,7 +154,7 @@ def test_what_cannot_be_shown_is_refused(fit):
 NAMES = ("prior_to_posterior", "generative")
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_the_pad_as_every_stage(check, makers):
     check(makers["latent_pad"])
 

@@ -159,7 +159,7 @@ class Truth(eqx.Module):
 # All, as every explorer
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_inside_the_ode_as_every_stage(check):
     check(ALL[0])
 
