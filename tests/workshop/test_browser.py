@@ -347,15 +347,16 @@ class Drawn(Shown):
 
     def work_every_control(self) -> int:
         count = 0
+        # First, because some controls show in the picture once the answer is asked for.
+        for box in self.panel.locator("input[type=checkbox]").all():
+            self.press(box, "Space")
+            count += 1
         for slider in self.panel.locator("input[type=range]").all():
             at, most = int(slider.input_value()), int(slider.get_attribute("max"))
             self.press(slider, "ArrowLeft" if at >= most else "ArrowRight")
             count += 1
         for group in self.panel.locator(".choice").all():
             self.press(group.locator("button[aria-pressed=false]").first, "Enter")
-            count += 1
-        for box in self.panel.locator("input[type=checkbox]").all():
-            self.press(box, "Space")
             count += 1
         for handle in self.panel.locator(".handle").all():
             at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))

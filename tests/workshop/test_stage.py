@@ -14,7 +14,7 @@ from test_widgets import elsewhere
 
 from mefit import style
 from workshop import explorers
-from workshop.explorers.controls import Choice, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Choice, Refused, Slider, Switch
 from workshop.explorers.scene import (
     MEANINGS,
     Axis,
@@ -82,6 +82,12 @@ def test_every_explorer_has_a_paint_or_a_scene():
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         assert {"compute", "say"} <= functions, name
         assert len(functions & {"paint", "scene"}) == 1, f"{name} has both a paint and a scene, or neither"
+
+
+def test_the_switch_that_shows_the_answer_is_one_for_all():
+    folder = Path(explorers.__file__).parent
+    say_so = [file.name for file in folder.glob("*.py") if "show the answer" in file.read_text(encoding="utf-8")]
+    assert say_so == ["controls.py"] and ANSWER.value is False
 
 
 def check_every_control_moves_the_picture(make):

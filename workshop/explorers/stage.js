@@ -684,8 +684,9 @@ class Stage {
     if (scene !== this.scene) {
       this.scene = scene;
       this.haunt(told.scene.marks);
+      const layers = this.layers(told.scene.marks);
       for (const spec of told.scene.panels) {
-        const marks = this.layers(told.scene.marks).filter((mark) => mark.panel === spec.name);
+        const marks = layers.filter((mark) => mark.panel === spec.name);
         this.panels.get(spec.name).aim(spec, marks);
       }
       this.showLegend(told.scene.marks);
