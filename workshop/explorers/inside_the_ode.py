@@ -96,12 +96,13 @@ def scene(found: Inside) -> Scene:
     }
     corners = (float(C[0]), float(C[-1])), (float(R[0]), float(R[-1]))
     share = found.surface / LIMIT
+    seen_c, seen_r = seen()[0].T
     marks: list[Mark] = [
         Line("response", "typical", "population", TIME, found.typical, "typical person"),
         Line("response", "mine", "individual", TIME, found.response, "these dials", weight="strong", ghost=True),
         Heat("surface", "rises", "second", *corners, np.clip(share, 0, 1), "R rises"),
         Heat("surface", "falls", "third", *corners, np.clip(-share, 0, 1), "R falls"),
-        Dots("surface", "seen", "data", *seen()[0].T, "seen by the study", size=4),
+        Dots("surface", "seen", "data", seen_c, seen_r, "seen by the study", size=4),
         Line("surface", "rest", "guide", C, _zero(found.surface), "R at rest", weight="strong", ghost=True),
         Line("surface", "path", "individual", found.drug, found.response, weight="strong"),
         Rule("dials", "typical", "population", "x", 0.0, weight="thin"),
