@@ -245,7 +245,7 @@ def scene(found: Area) -> Scene:
     highest = 1.08 * float(np.max(found.height, initial=0.0))
     top = next((level for level in _TOPS if level > highest), highest)
     eta = Axis(LEFT, RIGHT, "random effect η of log ka: slow absorption, or fast")
-    height = Axis(0.0, top, "joint density, exact peak = 1")
+    height = Axis(0.0, top, "density, exact peak = 1")
     density = Panel(eta, height, "Joint density, and the area that is wanted")
     hours, level = Axis(0, 25, "time (h)", ticks=range(0, 25, 6)), Axis(0, 13, "mg/L", ticks=(0, 4, 8, 12))
     share, names = Axis(0, _END, "area, % of the exact one", ticks=(0, 100, 200)), list(enumerate(METHODS))
