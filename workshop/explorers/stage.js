@@ -151,8 +151,9 @@ class Mark {
       const now = this.now[name];
       this.goal[name] = goal;
       this.start[name] = goal.map((value, k) => (fresh || !now || !Number.isFinite(now[k]) ? value : now[k]));
-      this.moving ||= this.start[name].some((value, k) => Math.abs(value - goal[k]) > 1e-5);
-      this.moving ||= !now || now.length !== goal.length;
+      // What is NaN is not drawn, so coming and going are moves as well.
+      const same = (a, b) => Math.abs(a - b) <= 1e-5 || (Number.isNaN(a) && Number.isNaN(b));
+      this.moving ||= !now || now.length !== goal.length || goal.some((value, k) => !same(now[k], value));
     }
   }
 
