@@ -86,12 +86,17 @@ def test_code_cells_are_short(path):
     assert [code for code, kept in lines.items() if len(kept) > 13] == []
 
 
+def is_painted(explorer: str) -> bool:
+    return "def paint(" in (ROOT / "workshop" / "explorers" / f"{explorer}.py").read_text(encoding="utf-8")
+
+
 @lessons
-def test_every_explorer_is_moved_in_code(path):
+def test_every_painted_explorer_is_moved_in_code(path):
+    """So a run of the lesson finds a broken callback. Those on a stage are moved by tests of their own alone."""
     code = "\n".join(cells(path, "code"))
-    made = re.findall(r"(?:^|, )(\w+) = (?:.*, )?explorers\.\w+\(", code, re.MULTILINE)
+    made = re.findall(r"(?:^|, )(\w+) = (?:.*, )?explorers\.(\w+)\(", code, re.MULTILINE)
     assert len(made) == code.count("explorers.")
-    assert [name for name in made if f"{name}.set(" not in code] == []
+    assert [name for name, explorer in made if is_painted(explorer) and f"{name}.set(" not in code] == []
 
 
 def test_every_explorer_is_in_a_lesson():
