@@ -8,6 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from scipy import stats
@@ -20,7 +21,7 @@ from workshop.studies import all_methods, faults
 shrunk, times, vpc = (
     sys.modules[f"workshop.explorers.{name}"] for name in ("shrinkage", "sampling_times", "vpc_by_hand")
 )
-ALL = [explorers.shrinkage, explorers.sampling_times, explorers.vpc_by_hand]
+ALL = [explorers.sampling_times, explorers.vpc_by_hand]
 
 
 # Shrinkage
@@ -69,6 +70,28 @@ def test_estimates_and_their_variance_are_those_of_the_library():
     np.testing.assert_allclose(covariance[:, 0, 0], found.posterior_variance, rtol=1e-9)
     with pytest.raises(ValueError, match="n >= 1 and positive SDs"):
         shrunk.compute(2, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_shrinkage_as_every_stage(check):
+    check(explorers.shrinkage)
+
+
+def test_the_axes_of_shrinkage_stand_still_and_a_needle_is_told_of():
+    explorer = explorers.shrinkage()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"n": 1}, {"omega": 0.2}, {"sigma": 5.0, "omega": 0.5}):
+        scene = test_stage.shown(explorer.set(**move))["scene"]
+        assert scene["panels"] == start
+    assert "needle" in {mark["id"] for mark in scene["marks"]}
+    assert "not to be trusted" in explorer.text and "can be trusted" in explorer.set(n=40, omega=2.0).text
+
+
+def test_histograms_have_the_area_of_a_density():
+    found = shrunk.compute(2, 0.7, 1.0)
+    for values in (found.estimate, found.draw):
+        edges, height = shrunk._steps(values, found.omega)
+        assert np.trapezoid(height, edges) == pytest.approx(1.0, abs=2e-3)
 
 
 # Sampling times
@@ -297,7 +320,7 @@ def test_as_every_explorer(check, make):
     check(make)
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", [explorers.shrinkage, *ALL])
 def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
 
@@ -305,7 +328,6 @@ def test_the_edges_of_every_control(make):
 @pytest.mark.parametrize(
     ("make", "module", "moves"),
     [
-        (explorers.shrinkage, shrunk, ({"n": 20}, {"omega": 0.2}, {"sigma": 4.0, "n": 1}, {"omega": 3.0})),
         (
             explorers.sampling_times,
             times,

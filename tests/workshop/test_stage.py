@@ -99,7 +99,7 @@ def check_every_control_moves_the_picture(make):
             explorer.set(**{name: value})
             assert explorer.values[name] == shown(explorer)["values"][name] == value
             assert shown(explorer)["scene"] != start, f"{name} = {value} left the picture as it was"
-            assert len(explorer.text) < 320 and "nan" not in explorer.text and "inf" not in explorer.text
+            assert len(explorer.text) < 360 and "nan" not in explorer.text and "inf" not in explorer.text
         explorer.set(**begin)
         assert shown(explorer)["scene"] == start, f"the way back from {name} ends at another picture"
 
