@@ -136,7 +136,7 @@ class Mark {
     const fresh = !before || before.kind !== mark.kind;
     const look = ["cls", "weight", "size", "shape"].some((name) => fresh || `${before[name]}` !== `${mark[name]}`);
     if (look) {
-      const plus = mark.shape === "+" ? "plus" : "";
+      const plus = mark.shape === "+" ? "plus" : mark.size < 6 ? "small" : "";
       const was = mark.was ? "was" : "";
       this.element.setAttribute("class", `mark ${mark.kind} ${mark.cls} ${mark.weight} ${plus} ${was}`);
       if (!["dots", "text"].includes(mark.kind)) this.element.setAttribute("clip-path", `url(#${this.panel.clip})`);
@@ -442,8 +442,13 @@ class Handle {
     return this.drag[side] && this.stage.controls.get(this.drag[side]);
   }
 
-  /** Where it stands, in units of the panel: where its controls say, on its curve, or where its mark is. */
+  /** Where it stands, in units of the panel; at the edge, in reach, where it would be beyond. */
   place() {
+    return this.aims().map((share) => Math.min(Math.max(share, 0), 1));
+  }
+
+  /** Where its controls say that it is, on its curve, or where its mark is. */
+  aims() {
     const { spec, marks } = this.panel;
     const { mark, now } = marks.get(this.id);
     const own = (side) => (mark.kind === "rule" ? (mark.axis === side ? now.at[0] : 0.94) : now[side][this.drag.index]);

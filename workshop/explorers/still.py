@@ -103,6 +103,8 @@ def _paint_band(axes: Axes, mark: dict[str, Any], layer: float) -> None:
 def _paint_dots(axes: Axes, mark: dict[str, Any], layer: float) -> None:
     look: dict[str, Any] = {"linestyle": "none", "marker": mark["shape"], "markersize": 0.75 * mark["size"]}
     look |= {"color": _colour(mark["cls"]), "markeredgecolor": "white", "markeredgewidth": 0.8}
+    if mark["size"] < 6:
+        look["markeredgewidth"] = 0.0
     if mark["shape"] == "+":
         look |= {"markeredgecolor": look["color"], "markeredgewidth": 2.6}
     axes.plot(*_arrays(mark, "x", "y"), **look, zorder=layer, label=_label(mark))
