@@ -311,7 +311,8 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     with style.drawing(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360) as (ax,):
         likelihood = climbs_a_likelihood(fit.method)
         name = type(fit.method).__name__
-        meaning = name if name in style.METHODS else "marginal" if likelihood else "joint"
+        of_others = "marginal" if likelihood else "joint"
+        meaning = name if name in style.METHODS else of_others
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
         ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")
