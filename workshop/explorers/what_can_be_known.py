@@ -129,7 +129,7 @@ def scene(found: Known) -> Scene:
         ),
     }
     marks: list[Mark] = [
-        Band("curve", "people", "individual", _GRID, *people, label="9 of 10 subjects", weight="thin"),
+        Band("curve", "people", "individual", _GRID, people[0], people[1], label="9 of 10 subjects", weight="thin"),
         Line("curve", "typical", "population", _GRID, typical, label="typical subject"),
         Span("curve", "pins", "guide", found.asked, 0 * at, found.asked, at, weight="thin"),
         Dots("curve", "samples", "data", found.asked, at, drag=drags, size=11, label="sampling times"),
