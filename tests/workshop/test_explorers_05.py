@@ -19,8 +19,7 @@ from workshop.studies import all_methods, faults
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 shrunk, times = (sys.modules[f"workshop.explorers.{name}"] for name in ("shrinkage", "sampling_times"))
-ALL = [explorers.shrinkage]
-STAGES = [explorers.sampling_times]
+ALL = [explorers.shrinkage, explorers.sampling_times]
 
 
 # Shrinkage
@@ -69,6 +68,28 @@ def test_estimates_and_their_variance_are_those_of_the_library():
     np.testing.assert_allclose(covariance[:, 0, 0], found.posterior_variance, rtol=1e-9)
     with pytest.raises(ValueError, match="n >= 1 and positive SDs"):
         shrunk.compute(2, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_shrinkage_as_every_stage(check):
+    check(explorers.shrinkage)
+
+
+def test_the_axes_of_shrinkage_stand_still_and_a_needle_is_told_of():
+    explorer = explorers.shrinkage()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"n": 1}, {"omega": 0.2}, {"sigma": 5.0, "omega": 0.5}):
+        scene = test_stage.shown(explorer.set(**move))["scene"]
+        assert scene["panels"] == start
+    assert "needle" in {mark["id"] for mark in scene["marks"]}
+    assert "not to be trusted" in explorer.text and "can be trusted" in explorer.set(n=40, omega=2.0).text
+
+
+def test_histograms_have_the_area_of_a_density():
+    found = shrunk.compute(2, 0.7, 1.0)
+    for values in (found.estimate, found.draw):
+        edges, height = shrunk._steps(values, found.omega)
+        assert np.trapezoid(height, edges) == pytest.approx(1.0, abs=2e-3)
 
 
 # Sampling times
@@ -222,27 +243,11 @@ def test_every_row_of_the_table(data, method):
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
-    check(make)
-
-
-@pytest.mark.parametrize("make", STAGES)
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check, make):
     check(make)
 
 
-@pytest.mark.parametrize("make", [*ALL, *STAGES])
+@pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
-
-
-@pytest.mark.parametrize(
-    ("make", "module", "moves"),
-    [
-        (explorers.shrinkage, shrunk, ({"n": 20}, {"omega": 0.2}, {"sigma": 4.0, "n": 1}, {"omega": 3.0})),
-    ],
-)
-def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)

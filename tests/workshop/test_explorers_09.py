@@ -160,14 +160,10 @@ class Truth(eqx.Module):
 # All, as every explorer
 
 
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_the_network_inside_as_every_explorer(check):
-    check(ALL[0])
-
-
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
-def test_a_trial_as_every_stage(check):
-    check(ALL[1])
+@pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, make):
+    check(make)
 
 
 def test_the_picture_of_a_trial_shows_who_reaches_the_target():
@@ -183,6 +179,24 @@ def test_the_picture_of_a_trial_shows_who_reaches_the_target():
         assert len(above) == round(50 * found.reached[arm]) and min(above, default=2) >= 1.5 - 1e-3
     doses = marks["arm1", "doses"]
     assert doses["x"][1] == 6 and doses["drag"][0]["x"] == "interval" and len(doses["x"]) == found.doses
+
+
+def test_the_axes_stand_still_under_the_dials():
+    explorer = ALL[0]()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"dial_2": -1.5}, {"dial_2": 1.5}, {"dial_2": 0.0, "dial_3": -1.5}, {"dial_3": 1.5}):
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
+    dials = {
+        m.name: float(m.x) for m in inside.scene(explorer.result).marks if m.name in ("dial 1", "dial 2", "dial 3")
+    }
+    assert dials == {"dial 1": 0.0, "dial 2": 0.0, "dial 3": 1.5}
+
+
+def test_the_surface_is_shaded_where_it_rises_and_where_it_falls():
+    found = inside.compute(MODEL, 0.5, 0.0, -0.5, 1.0)
+    rises, falls = (m.z for m in inside.scene(found).marks if m.name in ("rises", "falls"))
+    np.testing.assert_allclose(np.clip(found.surface / inside.LIMIT, -1, 1), rises - falls)
+    assert np.all((rises == 0) | (falls == 0))
 
 
 @pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])

@@ -88,13 +88,15 @@ def test_code_cells_are_short(path):
 
 
 @lessons
-def test_every_painted_explorer_is_moved_in_code(path):
-    """Those that the browser draws are moved by tests of their own (`OF_EVERY_STAGE`)."""
+def test_an_explorer_is_moved_by_hand_and_not_for_the_tests(path):
+    """Those that are still painted are moved in a cell, because nothing else moves them in a run."""
     code = "\n".join(cells(path, "code"))
     made = re.findall(r"(?:^|, )(\w+) = (?:.*, )?explorers\.(\w+)\(", code, re.MULTILINE)
     assert len(made) == code.count("explorers.")
-    painted = [name for name, maker in made if hasattr(sys.modules[f"workshop.explorers.{maker}"], "paint")]
-    assert [name for name in painted if f"{name}.set(" not in code] == []
+    for name, kind in made:
+        on_the_stage = hasattr(sys.modules[f"workshop.explorers.{kind}"], "scene")
+        assert (f"{name}.set(**move)" in code) <= (not on_the_stage), f"{name} is moved for the tests"
+        assert on_the_stage or f"{name}.set(" in code, f"nothing moves {name}"
 
 
 def test_every_explorer_is_in_a_lesson():

@@ -17,7 +17,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_size, sample_random_effects
 from mefit.model.predict import predict
 from mefit.model.simulate import simulate_responses as respond
-from workshop.explorers.controls import Control, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Control, Refused, Slider, Switch
 from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene
 from workshop.explorers.stage import Move, Stage
 
@@ -166,7 +166,7 @@ def generative(fit: Fit, people: Population) -> Stage:
         "people": Slider("Virtual people", 10, MOST, 100, 10),
         "draw": Slider("Draw", 1, STUDIES, 1, 1, play=True),
         "noise": Switch("with measurement error", True),
-        "answer": Switch("show the answer", False),
+        "answer": ANSWER,
     }
     alt = (
         "Left, curves of virtual and of real people, in a random order. Right, percentiles over time of the virtual "

@@ -11,16 +11,17 @@ Scene(
 ```
 
 Every mark says, in this order, its panel; its name, which no other of the panel has (a mark glides from where the mark
-of that name was); and its meaning. That is one of `mefit.plots.style`, whose colour, width, dash and marker it gets, or
-`"guide"` for what only helps to read. `label` makes a legend entry. Marks lie on one another in the order of the list.
-NaN breaks a line. `Scene.data` checks all of it and gives plain lists and numbers of five digits; `stage.js` and
-`still.py` draw them.
+of that name was); and its meaning. That is one of `mefit.plots.style`, whose colour, width, dash and marker it gets,
+or `"guide"` for what only helps to read. `label` makes a legend entry. With `ghost=True` the mark's last state stays
+on the panel, faint, until the next move has begun: for where axes must change, or where the change is the lesson.
+Marks lie on one another in the order of the list. NaN breaks a line. `Scene.data` checks all of it and gives plain
+lists and numbers of five digits; `stage.js` and `still.py` draw them.
 """
 
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,6 +95,7 @@ class Mark:
     panel: str
     name: str
     meaning: str
+    ghost: bool = field(default=False, kw_only=True)
 
     kind: ClassVar[str] = ""
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -103,7 +105,8 @@ class Mark:
         where = f"The mark {self.name!r}"
         _one_of(self.meaning, MEANINGS, f"{where} has the meaning")
         told: dict[str, Any] = {"kind": self.kind, "id": self.name, "panel": self.panel, "cls": self.meaning}
-        told |= {"label": getattr(self, "label", ""), "weight": getattr(self, "weight", "normal"), "drag": []}
+        told |= {"label": getattr(self, "label", ""), "weight": getattr(self, "weight", "normal")}
+        told |= {"drag": [], "ghost": self.ghost}
         _one_of(told["weight"], WEIGHTS, f"{where} has the weight")
         told |= {name: numbers(getattr(self, name)) for name in self.arrays}
         lengths = {len(told[name]) for name in self.arrays}

@@ -137,7 +137,8 @@ class Mark {
     const look = ["cls", "weight", "size", "shape"].some((name) => fresh || `${before[name]}` !== `${mark[name]}`);
     if (look) {
       const plus = mark.shape === "+" ? "plus" : mark.size < 6 ? "small" : "";
-      this.element.setAttribute("class", `mark ${mark.kind} ${mark.cls} ${mark.weight} ${plus}`);
+      const was = mark.was ? "was" : "";
+      this.element.setAttribute("class", `mark ${mark.kind} ${mark.cls} ${mark.weight} ${plus} ${was}`);
       if (!["dots", "text"].includes(mark.kind)) this.element.setAttribute("clip-path", `url(#${this.panel.clip})`);
       this.element.replaceChildren();
     }
@@ -150,8 +151,9 @@ class Mark {
       const now = this.now[name];
       this.goal[name] = goal;
       this.start[name] = goal.map((value, k) => (fresh || !now || !Number.isFinite(now[k]) ? value : now[k]));
-      this.moving ||= this.start[name].some((value, k) => Math.abs(value - goal[k]) > 1e-5);
-      this.moving ||= !now || now.length !== goal.length;
+      // What is NaN is not drawn, so coming and going are moves as well.
+      const same = (a, b) => Math.abs(a - b) <= 1e-5 || (Number.isNaN(a) && Number.isNaN(b));
+      this.moving ||= !now || now.length !== goal.length || goal.some((value, k) => !same(now[k], value));
     }
   }
 
@@ -495,6 +497,7 @@ class Handle {
     this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     this.held = true;
+    this.stage.grip();
     this.stage.held = true;
     const [u, v] = this.place();
     const under = this.panel.under(event);
@@ -542,6 +545,8 @@ class Handle {
 // ------------------------------------------------------------------------------------------------ the stage
 
 const GLIDE = 70; // milliseconds from one state to the next
+const WALK = 1200; // milliseconds of a move to try
+const REST = 800; // milliseconds without a change, after which the picture is a state to look back at
 const IN_FLIGHT = 2; // moves on their way to Python; the newest of the others waits
 
 class Stage {
@@ -554,6 +559,10 @@ class Stage {
     this.sent = 0;
     this.answered = 0;
     this.held = false;
+    this.ghosts = [];
+    this.begins = false; // a hand has begun a move, and the picture has not changed yet
+    this.changed = 0;
+    this.stop = null; // ends what moves by itself
     this.shows = [];
     this.root = html("div", { class: "mefit-stage" });
     this.bar = html("div", { class: "controls" });
@@ -601,6 +610,7 @@ class Stage {
     this.watch.disconnect();
     clearTimeout(this.asked);
     cancelAnimationFrame(this.frame);
+    this.halt();
   }
 
   resize() {
@@ -623,8 +633,26 @@ class Stage {
 
   // A move
 
-  /** Values from a hand: shown at once, and sent if `send`. */
+  /** Values from a hand: they end what moves by itself. */
   move(values, send) {
+    this.halt();
+    this.go(values, send);
+  }
+
+  /** A hand takes hold of something: from now on the last state is the one before this move. */
+  grip() {
+    this.halt();
+    this.begins = true;
+  }
+
+  halt() {
+    const stop = this.stop;
+    this.stop = null;
+    if (stop) stop();
+  }
+
+  /** Values are shown at once, and sent if `send`. */
+  go(values, send) {
     this.values = { ...this.values, ...values };
     this.showValues();
     for (const panel of this.panels.values()) panel.ride();
@@ -661,8 +689,10 @@ class Stage {
     const scene = JSON.stringify(told.scene);
     if (scene !== this.scene) {
       this.scene = scene;
+      this.haunt(told.scene.marks);
+      const layers = this.layers(told.scene.marks);
       for (const spec of told.scene.panels) {
-        const marks = told.scene.marks.filter((mark) => mark.panel === spec.name);
+        const marks = layers.filter((mark) => mark.panel === spec.name);
         this.panels.get(spec.name).aim(spec, marks);
       }
       this.showLegend(told.scene.marks);
@@ -677,6 +707,26 @@ class Stage {
     this.free();
   }
 
+  /** Keep the state before the move that now begins, of those marks that ask for it. */
+  haunt(marks) {
+    const now = performance.now();
+    const rested = !this.held && !this.stop && now - this.changed > REST;
+    if (this.drawn && (this.begins || rested)) {
+      const fade = (mark) => ({ ...mark, id: `before ${mark.id}`, was: true, drag: [], label: "" });
+      this.ghosts = this.drawn.filter((mark) => mark.ghost).map(fade);
+    }
+    this.begins = false;
+    this.changed = now;
+    this.drawn = marks;
+  }
+
+  /** The marks from the lowest: areas, then what was before, then all that is now. */
+  layers(marks) {
+    const first = marks.findIndex((mark) => !["heat", "band"].includes(mark.kind));
+    const place = first < 0 ? marks.length : first;
+    return [...marks.slice(0, place), ...this.ghosts, ...marks.slice(place)];
+  }
+
   step() {
     const share = Math.min(1, (performance.now() - this.began) / GLIDE);
     for (const panel of this.panels.values()) panel.glide(share);
@@ -685,6 +735,8 @@ class Stage {
 
   showLegend(marks) {
     const told = marks.filter((mark) => mark.label);
+    const ghost = marks.find((mark) => mark.ghost);
+    if (ghost) told.push({ ...ghost, kind: "line", was: true, label: "before the last move" });
     const key = JSON.stringify(told.map((mark) => [mark.label, mark.cls, mark.kind, mark.weight, mark.shape]));
     if (key === this.legendKey) return;
     this.legendKey = key;
@@ -695,7 +747,8 @@ class Stage {
         heat: () => svg("rect", { x: 2, y: 2, width: 24, height: 10 }),
       };
       const part = (inside[mark.kind] ?? (() => svg("path", { d: "M1 7H27" })))();
-      return svg("svg", { width: 28, height: 14 }, svg("g", { class: `mark ${mark.kind} ${mark.cls} ${mark.weight}` }, part));
+      const names = `mark ${mark.kind} ${mark.cls} ${mark.weight} ${mark.was ? "was" : ""}`;
+      return svg("svg", { width: 28, height: 14 }, svg("g", { class: names }, part));
     };
     this.legend.replaceChildren(...told.map((mark) => html("span", {}, swatch(mark), mark.label)));
   }
@@ -731,6 +784,7 @@ class Stage {
     const last = index(control, control.high);
     const range = html("input", { type: "range", min: 0, max: last, step: 1, "aria-label": label });
     const number = html("input", { type: "number", min: control.low, max: control.high, step: "any" });
+    range.addEventListener("pointerdown", () => this.grip());
     range.addEventListener("input", () => this.move({ [name]: at(control, Number(range.value)) }, this.setup.live));
     range.addEventListener("change", () => this.setup.live || this.move({}, true));
     number.addEventListener("change", () => {
@@ -769,15 +823,17 @@ class Stage {
       button.textContent = "\u25b6";
     };
     button.addEventListener("click", () => {
-      if (clock) return stop();
-      if (index(control, this.values[name]) >= last) this.move({ [name]: control.low }, true);
+      const again = clock;
+      this.grip();
+      if (again) return;
+      if (index(control, this.values[name]) >= last) this.go({ [name]: control.low }, true);
       button.textContent = "\u275a\u275a";
+      this.stop = stop;
       clock = setInterval(() => {
         const next = index(control, this.values[name]) + 1;
-        if (next > last || !this.root.isConnected) return stop();
-        return this.move({ [name]: at(control, next) }, true);
+        if (next > last || !this.root.isConnected) this.halt();
+        else this.go({ [name]: at(control, next) }, true);
       }, 250);
-      return clock;
     });
     return button;
   }
@@ -791,18 +847,27 @@ class Stage {
     const row = html("div", { class: "tries" }, html("span", {}, "Try:"));
     for (const [words, values] of this.setup.tries) {
       const button = html("button", { type: "button" }, words);
-      button.addEventListener("click", () => this.walk(values));
+      button.addEventListener("click", () => this.walk(button, values));
       row.append(button);
     }
     this.bar.after(row);
   }
 
-  /** Go to the values as a hand would, in a second. */
-  walk(goal) {
+  /** Play a move: the values go there as by a hand. The button, pressed again, or any hand stops it. */
+  walk(button, goal) {
+    const again = button.getAttribute("aria-pressed") === "true";
+    this.grip();
+    if (again) return;
     const [start, began] = [this.values, performance.now()];
-    const turn = (this.walking = {});
+    const leap = !this.setup.live || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    let frame = null;
+    this.stop = () => {
+      cancelAnimationFrame(frame);
+      button.setAttribute("aria-pressed", "false");
+    };
+    button.setAttribute("aria-pressed", "true");
     const step = () => {
-      const share = Math.min(1, (performance.now() - began) / 1000);
+      const share = leap ? 1 : Math.min(1, (performance.now() - began) / WALK);
       const values = {};
       for (const [name, value] of Object.entries(goal)) {
         const control = this.controls.get(name);
@@ -810,8 +875,9 @@ class Stage {
         const [from, to] = sliding ? [index(control, start[name]), index(control, value)] : [0, 0];
         values[name] = sliding ? at(control, Math.round(between(from, to, share))) : value;
       }
-      this.move(values, this.setup.live || share === 1);
-      if (share < 1 && turn === this.walking && !this.held) requestAnimationFrame(step);
+      this.go(values, true);
+      if (share < 1 && this.root.isConnected) frame = requestAnimationFrame(step);
+      else this.halt();
     };
     step();
   }
