@@ -226,7 +226,7 @@ def _outer(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _people(panel: str, x: np.ndarray, curves: np.ndarray, labels: tuple[str, str] = ("", "")) -> list[Mark]:
     return [
         Band(panel, "nine in ten", "individual", x, *_outer(curves), label=labels[0]),
-        Line(panel, "typical", "population", x, curves[0], label=labels[1]),
+        Line(panel, "typical", "population", x, curves[0], label=labels[1], ghost=panel != "last"),
     ]
 
 

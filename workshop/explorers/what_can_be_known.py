@@ -147,7 +147,7 @@ def _errors(found: Known) -> list[Mark]:
     return [
         Rule("errors", "between", "guide", "x", 2.5, weight="thin"),
         Span("errors", "pins", "posterior", place, 0 * place, place, rse, weight="strong"),
-        Dots("errors", "error", "posterior", place, rse, size=11, label="expected error"),
+        Dots("errors", "error", "posterior", place, rse, size=11, label="expected error", ghost=True),
         Dots("errors", "rich", "truth", place + 0.14, np.minimum(100 * found.rich, _TOP), size=9,
              label=f"with {len(RICH)} samples per subject"),
         Text("errors", "numbers", "posterior", place[~unknown], rse[~unknown] + 7, said, "middle"),
