@@ -19,7 +19,7 @@ from workshop.studies import all_methods, faults
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 shrunk, times = (sys.modules[f"workshop.explorers.{name}"] for name in ("shrinkage", "sampling_times"))
-STAGES = [explorers.shrinkage, explorers.sampling_times]
+ALL = [explorers.shrinkage, explorers.sampling_times]
 
 
 # Shrinkage
@@ -242,12 +242,12 @@ def test_every_row_of_the_table(data, method):
 # All, as every explorer
 
 
-@pytest.mark.parametrize("make", STAGES)
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check, make):
     check(make)
 
 
-@pytest.mark.parametrize("make", STAGES)
+@pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)

@@ -210,7 +210,7 @@ def test_the_axes_of_a_curve_change_with_the_route_alone():
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check, make):
     check(make)
 

@@ -160,14 +160,10 @@ class Truth(eqx.Module):
 # All, as every explorer
 
 
+@pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
 @pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
-def test_inside_the_ode_as_every_stage(check):
-    check(ALL[0])
-
-
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
-def test_a_trial_as_every_stage(check):
-    check(ALL[1])
+def test_as_every_stage(check, make):
+    check(make)
 
 
 def test_the_picture_of_a_trial_shows_who_reaches_the_target():

@@ -142,7 +142,7 @@ def test_wrong_models_have_the_values_that_fit_best(name):
     np.testing.assert_allclose(np.sqrt(np.diagonal(fit.model.omega)), kept.omega, rtol=5e-3)
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check):
     check(explorers.vpc_by_hand)
 

@@ -133,7 +133,7 @@ def test_standard_errors_are_those_of_simulated_and_refitted_studies():
     np.testing.assert_allclose(np.std(logs, 0), expected, rtol=0.2)
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_as_every_stage(check):
     check(explorers.what_can_be_known)
 

@@ -190,20 +190,18 @@ def scene(found: Regimen) -> Scene:
     level = Axis(0, _room(_outer(found.concentration)[1].max(), (10, 20, 40, 80, 160, 320)), "concentration (mg/L)")
     largest = Axis(0, _room(found.amounts.max(), (300, 600, 2000)), "dose (mg)")
     panels = {
-        "doses": Panel(replace(week, label=""), largest, "Doses: drag the second, the first, the end"),
+        "doses": Panel(replace(week, label=""), largest, "Drag the doses, and their end"),
         "response": Panel(replace(week, label=""), Axis(80, 276, "response (%)", ticks=(100, 150, 200, 250))),
         "week": Panel(week, level),
         "last": Panel(Axis(0, found.interval, "hours since the last dose"), replace(level, label="")),
     }
-    panels["last"] = replace(panels["last"], title=f"After the last dose: {found.within:.0%} stay within")
+    panels["last"] = replace(panels["last"], title=f"{found.within:.0%} stay within")
     hours = TIME[found.last] - TIME[found.last.start]
     most = 100 * (1 + EMAX)
     marks: list[Mark] = [
         *_doses(found),
         Rule("response", "most", "guide", "y", most, weight="thin"),
-        Text(
-            "response", "most, in words", "guide", week.high, most + 3, "the most that any concentration can do", "end"
-        ),
+        Text("response", "most, in words", "guide", week.high, most + 3, "the most that is possible", "end"),
         *_people("response", TIME[::8] / 24, 100 * found.response[:, ::4]),
         *_window("week", week.high, "therapeutic window"),
         *_people("week", TIME[::2] / 24, found.concentration[:, ::2], ("9 of 10 virtual subjects", "typical subject")),
@@ -228,7 +226,7 @@ def _outer(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _people(panel: str, x: np.ndarray, curves: np.ndarray, labels: tuple[str, str] = ("", "")) -> list[Mark]:
     return [
         Band(panel, "nine in ten", "individual", x, *_outer(curves), label=labels[0]),
-        Line(panel, "typical", "population", x, curves[0], label=labels[1]),
+        Line(panel, "typical", "population", x, curves[0], label=labels[1], ghost=panel != "last"),
     ]
 
 

@@ -178,7 +178,7 @@ def scene(found: Design) -> Scene:
     heights = concentration(np.zeros((1, 3)), np.append(others, found.hour))[0]
     yours = Drag("hour", along="typical")
     marks: list[Mark] = [
-        Band("curve", "people", "individual", _GRID, *people, label="9 of 10 people", weight="thin"),
+        Band("curve", "people", "individual", _GRID, people[0], people[1], label="9 of 10 people", weight="thin"),
         Line("curve", "typical", "population", _GRID, typical, label="typical person"),
         Dots("curve", "others", "data", others, heights[:-1], size=8),
         Dots("curve", "yours", "data", found.hour, heights[-1], drag=yours, size=12, label="sample"),

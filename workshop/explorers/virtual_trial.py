@@ -145,7 +145,7 @@ def _course(found: Trial, arm: int) -> list[Mark]:
     marks: list[Mark] = [
         Band(name, "day 3", "guide", [48, 72], [0.5, 0.5], [5.5, 5.5], "the day that counts" if first else ""),
         Band(name, "nine in ten", "individual", TIME, low, high, "nine people in ten" if first else ""),
-        Line(name, "median", "population", TIME, middle, "median" if first else ""),
+        Line(name, "median", "population", TIME, middle, "median" if first else "", ghost=True),
     ]
     if arm:
         label = "doses" if arm == 1 else ""

@@ -181,7 +181,9 @@ def scene(found: Change) -> Scene:
         drag = Drag("time", along="changed")
         marks += [
             Line(panel, "typical", "population", shown, was, label="typical" if told else ""),
-            Line(panel, "changed", "individual", shown, now, label="changed" if told else "", weight="strong"),
+            Line(
+                panel, "changed", "individual", shown, now, label="changed" if told else "", weight="strong", ghost=True
+            ),
             Rule(panel, "now", "guide", "x", found.time, weight="thin"),
             Dots(panel, "sample", "data", found.time, height, drag=drag, size=11, label="sample" if told else ""),
         ]
