@@ -142,6 +142,7 @@ def test_a_narrow_page_and_a_finger(asking, lab, browser):
     page = opened.page
     try:
         opened.run()
+        page.keyboard.press("Control+b")  # the list of files would leave no room
         # Only now: in a narrow window JupyterLab hides its sign of a kernel at rest, which `run` waits for.
         for look, width, height in (("narrow", 480, 900), ("zoomed", 640, 360)):
             page.set_viewport_size({"width": width, "height": height})
