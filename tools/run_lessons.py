@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,7 +56,8 @@ def run(path: Path, env: Mapping[str, str] | None = None) -> Took:
         notebook.cells.append(nbformat.v4.new_code_cell(ASK))
         client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(copy.parent)}})
         began = time.perf_counter()
-        client.execute(**({"env": dict(env)} if env else {}))
+        # What the kernel's own libraries say goes to nobody; an error of a cell is raised.
+        client.execute(stderr=subprocess.DEVNULL, **({"env": dict(env)} if env else {}))
         seconds = time.perf_counter() - began
     processor, megabytes = json.loads(notebook.cells[-1].outputs[0].text)
     return Took(seconds, processor, megabytes)
