@@ -24,7 +24,7 @@ _jax.config.update("jax_enable_x64", True)
 
 from . import datasets
 from .base.bfgs import BFGS
-from .base.compiling import keep_compiled
+from .base.keeping import keep_compiled
 from .base.newton import Newton
 from .curves import dynamics, networks, pk
 from .data.doses import Doses, PerDose
