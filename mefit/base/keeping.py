@@ -21,7 +21,7 @@ try:
 except ImportError:
     compilation_cache = None
 
-# Of a module of JAX that is not for others. Where a version lacks it, nothing is guarded; a test holds that it is there.
+# Of a module of JAX that is not for others. Where a version lacks it nothing is guarded; a test holds that it is there.
 READER = "get_executable_and_time"
 WRITER = "put_executable_and_time"
 
