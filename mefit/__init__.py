@@ -41,6 +41,7 @@ from .effects.modes import empirical_bayes
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
+from .inference.individual import Individuals, individual
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores

@@ -72,7 +72,7 @@ class Population(eqx.Module):
         negative_times: bool = False,
         lloq: float | int | None = None,
         backfill: bool = False,
-        drop_unobserved: bool = False,
+        drop_unobserved: bool | None = False,
         time_label: str | None = None,
         y_label: str | None = None,
         **csv: Any,
@@ -118,7 +118,8 @@ class Population(eqx.Module):
         - `negative_times=True` keeps times below 0, as of samples before the first dose.
         - `backfill=True` gives a covariate that is missing in a subject's first rows the first
           value after them.
-        - `drop_unobserved=True` leaves out subjects without an observation.
+        - `drop_unobserved=True` leaves out subjects without an observation; None keeps them, as
+          people who are yet to be seen.
 
         Raises:
             ValueError: one sentence with subject, row (1 is the first row of data), column and

@@ -1,13 +1,13 @@
 """The marginal likelihood by averages over draws."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.newton import Mode
@@ -73,6 +73,14 @@ class MonteCarlo(_Sampled):
         return no_modes(model, logsumexp(log_weight) - np.log(self.samples))._replace(details=details)
 
 
+class Weighted(NamedTuple):
+    """Draws of one subject's random effects from a proposal q, with weights w = p(y, eta) / q(eta)."""
+
+    place: Mode  # of the proposal
+    etas: Float[Array, "M K"]
+    log_weight: Float[Array, " M"]
+
+
 class ImportanceSampling(_Sampled):
     """Importance sampling: eta_m = eta* + C t_m from a multivariate t around the Laplace mode, C C' = P^-1.
 
@@ -102,13 +110,19 @@ class ImportanceSampling(_Sampled):
             refuse_another_size(self.proposal, model)
             self.proposal.check(population)
 
-    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+    def weighted(self, model: Model, subject: Subject, extra: Any) -> Weighted:
+        """The draws of one subject, and what each of them counts."""
         place, root = self._proposed(model, subject)
         k = place.eta.size
         standard = _standard_t(self.degrees_of_freedom, k)
         t = standard.sample(extra, (self.samples,)) if jnp.issubdtype(extra.dtype, jax.dtypes.prng_key) else extra
         log_q = standard.log_prob(t) - half_log_det(root)
-        log_weight = jax.vmap(lambda move: log_joint(model, place.eta + move, subject))(t @ root.T) - log_q
+        etas = place.eta + t @ root.T
+        log_weight = jax.vmap(lambda eta: log_joint(model, eta, subject))(etas) - log_q
+        return Weighted(place, etas, log_weight)
+
+    def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
+        place, _, log_weight = self.weighted(model, subject, extra)
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 

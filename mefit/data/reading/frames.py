@@ -190,12 +190,14 @@ def _by_outcome(reader: Reader, names: ColumnNames, measured: Columns, event: np
 def _unobserved(
     reader: Reader, y: Columns, ids: tuple[Any, ...], columns: Mapping[str, str], choices: Choices
 ) -> np.ndarray:
-    """The rows of subjects without any observation; refused unless such are to be left out."""
+    """The rows of subjects without any observation, to be left out; refused unless `choices` say what to do."""
+    if choices.drop_unobserved is None:
+        return np.zeros(len(reader.subject), bool)
     answered = np.any([~np.isnan(response) for response in y.values()], axis=0)
     without = np.bincount(reader.subject[answered], minlength=len(ids)) == 0
     if without.all() or (without.any() and not choices.drop_unobserved):
         places = " or ".join(repr(column) for column in columns.values())
-        advice = "" if choices.drop_unobserved else ", by drop_unobserved=True"
+        advice = "" if choices.drop_unobserved else ", by drop_unobserved=True, or keep it, by drop_unobserved=None"
         raise ValueError(
             f"Subject {ids[int(np.argmax(without))]} has no observation in column {places}; "
             f"add one or leave the subject out{advice}."

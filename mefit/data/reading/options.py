@@ -41,7 +41,7 @@ class Choices:
     negative_times: bool
     lloq: Any  # a number, or None
     backfill: bool
-    drop_unobserved: bool
+    drop_unobserved: bool | None  # None: keep them
 
     def __post_init__(self) -> None:
         if self.date_order is not None and self.date_order not in ORDERS:

@@ -1,0 +1,207 @@
+"""One person, or several: what their own records say of their random effects, given a fitted model."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from ..base.chance import require_key
+from ..base.compiling import compiled
+from ..base.pareto import pareto_k
+from ..curves.encoding import AnyEncoder
+from ..data.by_outcome import UNNAMED, as_dict
+from ..data.doses import Doses
+from ..data.population import Population
+from ..data.subject import Subject
+from ..fitting.fitted import Estimated
+from ..model.densities import eta_size
+from ..model.model import Model
+from ..model.predict import means, on_grid
+from ..model.simulate import responses
+from ..objectives.sampled import ImportanceSampling
+
+_UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
+_PROPOSED = 4000  # draws from the proposal, or more: of fewer the tail of the weights is not seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Individuals:
+    """Draws from each person's p(eta | y_i, theta), all counting the same, and what follows from them.
+
+    `eta` is (N, M, K). `effective_sample_size` (N,) says how many independent draws they are worth, `pareto_k` (N,)
+    whether they can be trusted (below 0.7), and `remarks` names those who cannot. `model` and `population` are those
+    that were asked for.
+    """
+
+    model: Model
+    population: Population
+    eta: Float[np.ndarray, "N M K"] = dataclasses.field(repr=False)
+    effective_sample_size: Float[np.ndarray, " N"]
+    pareto_k: Float[np.ndarray, " N"]
+    remarks: tuple[str, ...] = ()
+    key: Any = dataclasses.field(default=None, repr=False)
+
+    @property
+    def mean(self) -> Float[np.ndarray, "N K"]:
+        """The posterior means of the random effects."""
+        return self.eta.mean(axis=1)
+
+    @property
+    def sd(self) -> Float[np.ndarray, "N K"]:
+        """Their posterior SDs."""
+        return self.eta.std(axis=1)
+
+    def of(self, quantity: Callable[[Model, Array, Subject], ArrayLike]) -> np.ndarray:
+        """Draws (N, M, ...) of any quantity: `people.of(lambda model, eta, subject: model.cl * jnp.exp(eta[1]))`."""
+        return np.asarray(_quantities(quantity, self.model, self.eta, self.population.subjects))
+
+    def curves(
+        self,
+        time: Float[ArrayLike, "..."] | Sequence | None = None,
+        doses: Doses | Sequence[Doses] | None = None,
+    ) -> Any:
+        """Draws of each person's curve, E[y | theta, eta, x]: (N, M, m), a dict of these for several outcomes.
+
+        `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
+        """
+        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), None))
+
+    def responses(
+        self,
+        time: Float[ArrayLike, "..."] | Sequence | None = None,
+        doses: Doses | Sequence[Doses] | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Any:
+        """Draws of responses yet to be seen: the curves, and the residual error on each."""
+        drawn = jax.random.split(self.key if key is None else key, self.eta.shape[:2])
+        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), drawn))
+
+    def bands(
+        self,
+        time: Float[ArrayLike, "..."] | Sequence | None = None,
+        doses: Doses | Sequence[Doses] | None = None,
+        *,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        error: bool = False,
+    ) -> pd.DataFrame:
+        """Quantiles of the curves, or with `error` of responses: a row for each person, outcome and time."""
+        draws = self.responses(time, doses) if error else self.curves(time, doses)
+        times = np.asarray(self._at(time, doses).time)
+        tables = []
+        for name, values in sorted(as_dict(draws).items()):
+            levels = np.quantile(values, quantiles, axis=1)
+            table = pd.DataFrame({"ID": np.repeat(np.asarray(self.population.ids, object), times.shape[1])})
+            if name != UNNAMED:
+                table["OUTCOME"] = name
+            table["TIME"] = times.ravel()
+            for quantile, level in zip(quantiles, levels, strict=True):
+                table[f"q{100 * quantile:g}"] = level.ravel()
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def _at(self, time: Any, doses: Any) -> Subject:
+        population = self.population if doses is None else self.population.with_doses(doses)
+        if time is None:
+            seen = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), population.subjects.mask)
+            return dataclasses.replace(population.subjects, mask=seen)
+        return on_grid(population, jnp.asarray(time, float))
+
+
+def individual(
+    fit: Estimated | Model,
+    population: Population,
+    *,
+    draws: int = 1000,
+    proposal: AnyEncoder | None = None,
+    key: PRNGKeyArray,
+) -> Individuals:
+    """What people's own records say of them: draws from p(eta | y_i, theta) of each person of `population`.
+
+    For anybody, new people above all: from no sample to many, under their own doses and covariates. Importance
+    sampling from a t distribution around each person's mode, or around an encoder's answer: 4,000 draws or more, of
+    which `draws` are picked by their weights, systematically, so that all count the same. People without a sample are
+    read by `Population.from_frame(..., drop_unobserved=None)`.
+
+    **Arguments**
+
+    - `fit`: a fit, or a model at its parameters. Theta is taken as known.
+    - `population`: the people. Their rows say when they were seen; one without a response is known by p(eta) only.
+    - `draws`: M, of each person.
+    - `proposal`: an encoder, such as `fit.encoder`, in place of a search for each mode.
+    - `key`: a `jax.random.key`.
+
+    **Returns:** `Individuals`, with curves, bands and any quantity under any doses.
+
+    **Raises:** ValueError for a model without random effects, an encoder of another size, or no draws.
+    """
+    require_key(key, "individual")
+    model = fit if isinstance(fit, Model) else fit.model
+    if eta_size(model) == 0:
+        raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
+    if draws < 1:
+        raise ValueError(f"individual needs one draw or more, and got {draws}.")
+    sampling = ImportanceSampling(samples=max(_PROPOSED, 2 * draws), proposal=proposal)
+    sampling.check(model, population)
+    keys = jax.random.split(key, len(population) + 1)
+    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, population.subjects, keys[1:]))
+    log_weight = weighted.log_weight
+    shares = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shape = np.array([pareto_k(one) for one in log_weight])
+    start = np.asarray(jax.random.uniform(keys[0], (len(population),)))
+    chosen = np.stack([_systematic(one, draws, u) for one, u in zip(shares, start, strict=True)])
+    return Individuals(
+        model=model,
+        population=population,
+        eta=np.take_along_axis(weighted.etas, chosen[:, :, None], axis=1),
+        effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), draws),
+        pareto_k=shape,
+        remarks=_remarks(population, shape, weighted.place.converged),
+        key=keys[0],
+    )
+
+
+def _systematic(share: Float[np.ndarray, " M"], count: int, start: float) -> np.ndarray:
+    """`count` indices, each as often as its share says, to less than one."""
+    at = (np.arange(count) + start) / count
+    return np.minimum(np.searchsorted(np.cumsum(share), at), len(share) - 1)
+
+
+def _remarks(population: Population, shape: np.ndarray, found: np.ndarray) -> tuple[str, ...]:
+    doubtful = [str(population.ids[i]) for i in np.flatnonzero((shape > _UNTRUSTED) | ~found)]
+    if not doubtful:
+        return ()
+    who = ", ".join(doubtful[:5]) + (f" and {len(doubtful) - 5} more" if len(doubtful) > 5 else "")
+    return (
+        f"the draws of {who} are not to be trusted: their weights have a heavy tail, or no mode was found; take more "
+        "draws, or another proposal.",
+    )
+
+
+@compiled
+def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, keys: Array) -> Any:
+    return jax.vmap(lambda subject, key: sampling.weighted(model, subject, key))(subjects, keys)
+
+
+@compiled
+def _curves(model: Model, eta: Float[Array, "N M K"], subjects: Subject, keys: Any) -> Any:
+    """Means (N, M, m), or with keys (N, M) responses; one draw of everybody after the other."""
+
+    def of_draw(one):
+        etas, drawn = one
+        return means(model, etas, subjects) if drawn is None else responses(model, etas, subjects, drawn)
+
+    by_draw = jnp.swapaxes(eta, 0, 1), None if keys is None else jnp.swapaxes(keys, 0, 1)
+    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw))
+
+
+@compiled
+def _quantities(quantity: Callable, model: Model, eta: Float[Array, "N M K"], subjects: Subject) -> Any:
+    of_person = jax.vmap(lambda e, subject: quantity(model, e, subject), (0, None))
+    return jax.vmap(of_person)(eta, subjects)
