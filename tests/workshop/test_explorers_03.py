@@ -246,6 +246,12 @@ def test_without_an_answer_the_posterior_is_the_prior():
     assert found.total_variation == pytest.approx(0.0, abs=1e-9) and "Nobody has answered" in binary.say(found)
 
 
+@pytest.mark.parametrize("yes", [0, 1])
+def test_what_laplace_loses_of_two_answers_is_nothing_or_up_to_a_tenth(yes):
+    lost = [1 - np.exp(f.log_laplace - f.log_exact) for f in (binary.compute(2, yes, w) for w in (0.2, 2.0, 5.0))]
+    assert abs(lost[0]) < 1e-3 and lost[0] < lost[1] < lost[2] and 0.05 < lost[2] < 0.12
+
+
 def test_two_posteriors_of_one_area_are_drawn():
     marks = {mark["id"]: mark for mark in binary.scene(binary.compute(5, 0, 2.0)).data()["marks"]}
     areas = [np.trapezoid(marks[name]["y"], binary._SHOWN) for name in ("exact", "gaussian")]

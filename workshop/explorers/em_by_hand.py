@@ -188,7 +188,7 @@ def em_by_hand() -> Stage:
         "n": Slider("Measurements per group n", 1, 30, 2, 1),
         "ratio": Slider("SD between groups ω", 0.1, 3.0, 1.0, unit="in σ", log=True),
         "iterations": Slider("Iterations", 0, MOST, 8, 1, play=True),
-        "start": Slider("Start of ω²", NEAREST, 1.1 * START, START, 0.05, unit="its best value = 1"),
+        "start": Slider("Start of ω²", NEAREST, 1.1 * START, START, 0.05, unit="times the best"),
         "m_step": Choice("The M-step averages over", M_STEPS, EM),
     }
     alt = (

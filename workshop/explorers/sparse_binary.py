@@ -126,15 +126,14 @@ def _short(log_value: float) -> str:
 def scene(found: Binary) -> Scene:
     # Heights are shares of the peak, and no axis moves: what one sees move is what changed.
     eta = Axis(-10, 10, "random effect η of the cluster (logit)", ticks=(-10, -5, 0, 5, 10))
-    count = (0, 10, 20, 30, 40, 50)
+
+    def counts(label: str) -> Axis:
+        return Axis(-1, MOST + 2, label, ticks=range(0, MOST + 1, 10))
+
     panels = {
         "joint": Panel(replace(eta, label=""), Axis(0, 1.2, ticks=[]), "Joint density: two areas of one height"),
         "posterior": Panel(eta, Axis(0, 1.45, ticks=[]), "Posterior: two densities of one area"),
-        "answers": Panel(
-            Axis(-1, MOST + 2, "answers “no”", ticks=count),
-            Axis(-1, MOST + 2, "answers “yes”", ticks=count),
-            "Drag the point",
-        ),
+        "answers": Panel(counts("answers “no”"), counts("answers “yes”"), "Drag the point"),
     }
     return Scene(panels, [*_areas(found), *_posteriors(found), *_point(found)])
 
