@@ -185,9 +185,10 @@ def scene(found: Design) -> Scene:
     ]
     meaning = "individual" if found.show == ESTIMATE else "posterior"
     label = "estimate of η" if found.show == ESTIMATE else "η drawn from the posterior"
+    beside = label if found.show == ESTIMATE else "drawn η"  # there is no room for more beside a low panel
     ends = np.array([-_REACH, _REACH])
     for j, name in enumerate(NAMES):
-        up = Axis(-_REACH, _REACH, label if j == 0 else "", ticks=(-1, 0, 1))
+        up = Axis(-_REACH, _REACH, beside if j == 0 else "", ticks=(-1, 0, 1))
         across = Axis(-_REACH, _REACH, f"true η of {name}", ticks=(-1, 0, 1))
         panels[name] = Panel(across, up, f"{name}: shrinkage {max(found.shrinkage[j], 0):.0%}")
         eta, shown = found.eta[:_SHOWN, j], found.shown[:_SHOWN, j]
