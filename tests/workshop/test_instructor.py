@@ -18,6 +18,10 @@ LESSONS = sorted((ROOT / "workshop").glob("*.ipynb"))
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
+def number_of(path: Path) -> str:
+    return path.stem.split("_")[0]
+
+
 def section(head: str) -> str:
     return re.search(rf"^## {head}.*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)[1]
 
@@ -79,7 +83,7 @@ def test_the_rows_of_a_timetable_have_the_time_they_need():
             if what.startswith("Exercise"):
                 asked = named_exercises(what)
                 assert asked and sum(exercise_minutes()[number] for number in asked) <= length, what
-            if whole := re.fullmatch(r"Lesson (\d\d)(?:, sections (\d) to (\d))?", what):
+            if whole := re.fullmatch(r"Lesson (\d\d\w?)(?:, sections (\d) to (\d))?", what):
                 parts = minutes_by_part(whole[1])
                 if whole[2]:
                     parts = [(m, name) for m, name in parts if int(whole[2]) <= int(name[0]) <= int(whole[3])]
@@ -87,13 +91,13 @@ def test_the_rows_of_a_timetable_have_the_time_they_need():
 
 
 def minutes_by_part(number: str) -> list[tuple[int, str]]:
-    rows = section(f"Lesson {number}").split("| min | part | say |")[1].split("\n\n")[0]
+    rows = section(f"Lesson {number}:").split("| min | part | say |")[1].split("\n\n")[0]
     return [(int(m), name) for m, name in re.findall(r"^\| (\d+) \| (.*?) \|", rows, re.M)]
 
 
 @lessons
 def test_the_minutes_of_a_lesson_are_those_of_its_notebook(path):
-    text, parts = markdown(path), minutes_by_part(path.name[:2])
+    text, parts = markdown(path), minutes_by_part(number_of(path))
     assert sum(m for m, _ in parts) == int(re.search(r"\*\*(\d+) minutes\.\*\*", text)[1])
     heads = {name: int(m) for name, m in re.findall(r"^## (.+?) \*\((\d+) minutes\)\*$", text, re.M)}
     told = {name: m for m, name in parts if name in heads}
@@ -104,14 +108,14 @@ def test_the_minutes_of_a_lesson_are_those_of_its_notebook(path):
 @lessons
 def test_every_explorer_of_a_lesson_is_moved_and_no_other(path):
     used = set(re.findall(r"explorers\.(\w+)\(", code(path)))
-    assert set(re.findall(r"^\| `(\w+)`", section(f"Lesson {path.name[:2]}"), re.M)) == used
+    assert set(re.findall(r"^\| `(\w+)`", section(f"Lesson {number_of(path)}:"), re.M)) == used
 
 
 def test_there_is_a_section_for_every_lesson_and_for_nothing_else():
-    assert re.findall(r"^## Lesson (\d\d): ", PAGE, re.M) == [path.name[:2] for path in LESSONS]
+    assert re.findall(r"^## Lesson (\d\d\w?): ", PAGE, re.M) == [number_of(path) for path in LESSONS]
     for path in LESSONS:
         for part in ("The point", "Wrong answers", "Late?"):
-            assert f"**{part}" in section(f"Lesson {path.name[:2]}"), (path.name, part)
+            assert f"**{part}" in section(f"Lesson {number_of(path)}:"), (path.name, part)
 
 
 def test_every_exercise_that_is_named_exists():
@@ -247,5 +251,5 @@ def test_an_explorer_shows_what_the_page_says(lesson, name, move, quote):
     explorer = importlib.import_module(f"workshop.explorers.{name}")
     first = (PREPARED[name](),) if name in PREPARED else ()
     assert quote in explorer.say(explorer.compute(*first, **START.get(name, {}) | move))
-    rows = [row for row in section(f"Lesson {lesson}").splitlines() if row.startswith(f"| `{name}`")]
+    rows = [row for row in section(f"Lesson {lesson}:").splitlines() if row.startswith(f"| `{name}`")]
     assert any(quote in row for row in rows)

@@ -275,8 +275,8 @@ class Panel {
   }
 
   resize() {
-    const { width, height } = this.element.getBoundingClientRect();
-    this.size = [Math.floor(width), Math.floor(height)];
+    // Not its rectangle on the screen, which is larger where the page is enlarged by CSS, as on a projector.
+    this.size = [this.element.clientWidth, this.element.clientHeight];
     this.svg.setAttribute("width", this.size[0]);
     this.svg.setAttribute("height", this.size[1]);
     if (this.spec) this.redraw();
@@ -620,7 +620,7 @@ class Stage {
     const narrow = width < 620;
     const { layout, widths, heights, aspect } = this.setup;
     const names = [...this.panels.keys()];
-    const most = Math.max(320, 0.48 * window.innerHeight);
+    const most = Math.max(320, (0.48 * window.innerHeight) / (this.root.currentCSSZoom ?? 1));
     const height = Math.round(Math.min(Math.max(width * aspect, 300), most));
     const rows = (narrow ? names : layout).map((row) => `"${row}"`).join(" ");
     this.grid.style.gridTemplateAreas = rows;
