@@ -110,6 +110,8 @@ def test_who_stays_within_the_window():
     assert regimen.say(found).startswith(
         "After the last dose 62% stay within 3–8 mg/L; of the others most fall below it."
     )
+    none = regimen.say(regimen.compute(400.0, 12, 10, 1.0, regimen.INFUSION, 2))
+    assert none.startswith("After the last dose nobody stays within 3–8 mg/L; most rise above it.")
     high = regimen.compute(200.0, 12, 10, 1.0, regimen.INFUSION, 2)
     assert high.above > high.below and "of the others most rise above it" in regimen.say(high)
     few = regimen.compute(100.0, 48, 20, 1.0, regimen.ORAL, 2)

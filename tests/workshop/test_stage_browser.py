@@ -110,15 +110,18 @@ def test_a_handle_moves_a_multiple_of_its_slider(browser):  # noqa: F811
     page.set_content(f"<style>{look()}</style><div id='here' style='width: 1000px'></div>")
     page.evaluate(ALONE, [SCRIPT.read_text(encoding="utf-8"), explorer.view.setup, explorer.view.shown])
 
+    def last() -> dict:
+        return page.evaluate("() => window.sent.filter((one) => one.kind === 'move').pop()")
+
     def answered() -> dict:
-        moves = "() => window.sent.filter((one) => one.kind === 'move')"
-        message = None
-        while message != (newest := page.evaluate(moves)[-1]):  # each answer may let a move go that was waiting
-            message = newest
+        """Two moves are on their way at most; the newest of the others comes after an answer."""
+        while True:
+            message = last()
             explorer._heard(explorer.view, message, [])
             page.evaluate("(told) => window.answer(told)", explorer.view.shown)
-            page.wait_for_timeout(200)
-        return explorer.values
+            page.wait_for_timeout(150)
+            if last()["turn"] == message["turn"]:
+                return explorer.values
 
     handles = {handle.get_attribute("aria-label"): handle for handle in page.locator(".handle").all()}
     second, end = handles["One every and Dose"], handles["How many"]

@@ -32,6 +32,7 @@ SD = np.array([0.3, 0.2, 0.4, 0.3])
 KOUT, EMAX = 0.04, 1.5
 WINDOW, SUBJECTS = (3.0, 8.0), 200
 WEEK, _PER_HOUR = 168, 4
+_LEAST = 10.0  # mg, of the picture
 TIME = np.linspace(0.0, WEEK, _PER_HOUR * WEEK + 1)  # what is within a step of half an hour is its middle
 
 
@@ -177,8 +178,11 @@ def say(found: Regimen) -> str:
     if found.below != found.above:
         ends = "most fall below it" if found.below > found.above else "most rise above it"
     others = "" if found.within == 1 else f"; of the others {ends}"
+    stay = f"{found.within:.0%} stay"
+    if found.within == 0:
+        stay, others = "nobody stays", f"; {ends}"
     return (
-        f"After the last dose {found.within:.0%} stay within {WINDOW[0]:g}–{WINDOW[1]:g} mg/L{others}.\n"
+        f"After the last dose {stay} within {WINDOW[0]:g}–{WINDOW[1]:g} mg/L{others}.\n"
         f"{len(found.given)} {doses}{pause}. The typical subject at steady state: peak {found.peak:.3g}, trough "
         f"{found.trough:.3g}, average {found.average:.3g} mg/L, {when}; accumulation {found.accumulation:.2g}-fold. "
         f"Response up to {found.response[0].max():.0%} of the baseline."
@@ -188,7 +192,8 @@ def say(found: Regimen) -> str:
 def scene(found: Regimen) -> Scene:
     week = Axis(0, WEEK / 24, "days since the first dose")
     level = Axis(0, _room(_outer(found.concentration)[1].max(), (10, 20, 40, 80, 160, 320)), "concentration (mg/L)")
-    largest = Axis(0, _room(found.amounts.max(), (300, 600, 2000)), "dose (mg)")
+    # It holds what the sliders can reach: an axis that grew would take the dose out of the hand.
+    largest = Axis(_LEAST, 2500, "dose (mg)", log=True, ticks=(10, 100, 1000))
     panels = {
         "doses": Panel(replace(week, label=""), largest, "Drag the doses, and their end"),
         "response": Panel(replace(week, label=""), Axis(80, 276, "response (%)", ticks=(100, 150, 200, 250))),
@@ -247,7 +252,7 @@ def _doses(found: Regimen) -> list[Mark]:
     end = Drag("doses", scale_x=per_hour)
     return [
         Rule("doses", "end", "guide", "x", len(given) * per_hour, weight="thin", drag=end),
-        Span("doses", "pins", "data", given, 0 * given, given, found.amounts),
+        Span("doses", "pins", "data", given, 0 * given + _LEAST, given, found.amounts),
         Dots("doses", "dose", "data", given, found.amounts, drag=[*second, first], label="dose"),
     ]
 

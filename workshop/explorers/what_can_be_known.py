@@ -132,7 +132,7 @@ def scene(found: Known) -> Scene:
         Band("curve", "people", "individual", _GRID, people[0], people[1], label="9 of 10 subjects", weight="thin"),
         Line("curve", "typical", "population", _GRID, typical, label="typical subject"),
         Span("curve", "pins", "guide", found.asked, 0 * at, found.asked, at, weight="thin"),
-        Dots("curve", "samples", "data", found.asked, at, drag=drags, size=11, label="sampling times"),
+        Dots("curve", "samples", "data", found.asked, at, drag=drags, size=11, label="samples"),
         *_errors(found),
     ]
     return Scene(panels, marks)
@@ -149,7 +149,7 @@ def _errors(found: Known) -> list[Mark]:
         Span("errors", "pins", "posterior", place, 0 * place, place, rse, weight="strong"),
         Dots("errors", "error", "posterior", place, rse, size=11, label="expected error", ghost=True),
         Dots("errors", "rich", "truth", place + 0.14, np.minimum(100 * found.rich, _TOP), size=9,
-             label=f"with {len(RICH)} samples per subject"),
+             label=f"with {len(RICH)} samples"),
         Text("errors", "numbers", "posterior", place[~unknown], rse[~unknown] + 7, said, "middle"),
         Text("errors", "unknown", "guide", place[unknown], 0 * place[unknown] + 55, ["not known"] * unknown.sum(),
              "middle"),
