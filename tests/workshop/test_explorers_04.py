@@ -1,14 +1,12 @@
 """The explorers of lesson 04: EM by hand against closed forms, and SAEM's runs against the fit they should come to."""
 
 import sys
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_stage
-import test_widgets
 from models import theophylline_model
 from scipy.optimize import minimize_scalar
 
@@ -175,9 +173,9 @@ def test_annealing_holds_every_sd_back(study):
 
 def test_saem_says_where_it_is(study, exact):
     assert "Before the first iteration" in saem.say(saem.compute(study, 0))
-    assert "Iteration 60: exploring, γ = 1; " in saem.say(saem.compute(study, 60))
+    assert "Iteration 60: exploring, γ = 1. " in saem.say(saem.compute(study, 60))
     text = saem.say(saem.compute(study, saem.MOST))
-    assert "Iteration 400: smoothing, γ = 1/200; " in text and "of its standard errors." in text
+    assert "Iteration 400: smoothing, γ = 1/200. " in text and "of its standard errors." in text
     with pytest.raises(ValueError, match="A run has 400 iterations"):
         saem.compute(study, 401)
 
@@ -192,9 +190,31 @@ def test_saem_as_every_explorer(exact, far, study, monkeypatch):
         return explorers.saem_step_by_step(exact, far)
 
     monkeypatch.setattr(saem, "prepare", lambda *_: study)  # the same study each time, so that its runs are kept
-    test_widgets.test_every_control_moves_the_picture_in_place(make)
-    test_widgets.test_every_control_has_a_name_and_says_its_unit(make)
-    test_widgets.test_a_picture_at_rest_for_pages_without_a_kernel(make)
-    parts = SimpleNamespace(compute=partial(saem.compute, study), paint=partial(saem.paint, study), say=saem.say)
-    moves = ({"iterations": 60}, {"kernel": saem.PRIOR}, {"smoothing": "never"}, {"annealing": False, "iterations": 0})
-    test_widgets.assert_painting_anew_gives_the_same(make, parts, moves)
+    for check in (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most):
+        check(make)
+    explorer = make()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    moves = [{"iterations": 50}, {"annealing": False}, {"annealing": True, "iterations": 400}]
+    moves += [{"kernel": kernel, "seed": seed} for kernel in (saem.WALK, saem.PRIOR) for seed in ("1", "2")]
+    moves += [{"annealing": False, "smoothing": "50"}, {"smoothing": "never", "iterations": 0}]
+    for move in moves:
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
+
+
+def test_what_is_uncovered_of_a_run_ends_where_the_hand_is(study):
+    for k in (0, 1, 37, saem.MOST):
+        found = saem.compute(study, k)
+        lines = {(m.panel, m.name): m for m in saem.scene(found).marks}
+        run = lines["p4", "run"]
+        assert run.x[-1] == k and run.y[-1] == found.trajectory[k, 4]
+        np.testing.assert_array_equal(run.y, found.trajectory[run.x, 4])
+        assert lines["accepted", "share"].x.tolist() == [i for i in run.x if i > 0]
+
+
+def test_many_numbers_stand_in_six_columns(exact, far, study, monkeypatch):
+    more = replace(study, names=tuple("abcdefghijk"), truth=np.ones(11), error=np.ones(11))
+    wide = np.ones((saem.MOST + 1, 11))
+    monkeypatch.setattr(saem, "prepare", lambda *_: more)
+    monkeypatch.setattr(saem, "run", lambda *_: (wide, np.ones(saem.MOST)))
+    layout = explorers.saem_step_by_step(exact, far).view.setup["layout"]
+    assert layout == ["p0 p1 p2 p3 p4 p5", "p6 p7 p8 p9 p10 accepted"]

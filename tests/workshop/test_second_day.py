@@ -149,4 +149,6 @@ def test_the_lesson(notebook, tmp_path, lab, browser):
 def test_the_settings_are_those_of_the_kit():
     told = json.loads((KIT / "overrides.json").read_text())
     assert told["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
-    assert told["@jupyterlab/notebook-extension:tracker"] == {"scrollPastEnd": False, "windowingMode": "none"}
+    tracker = told["@jupyterlab/notebook-extension:tracker"]
+    assert tracker.pop("codeCellConfig")["lineWrap"], "a long line of code would be cut, or scroll sideways"
+    assert tracker == {"scrollPastEnd": False, "windowingMode": "none"}

@@ -117,8 +117,7 @@ def test_the_crowd_stays_the_same_people_when_more_come():
 def elsewhere(control):
     """A value the control is not at."""
     if isinstance(control, Slider):
-        other = control.low if control.value != control.low else control.high
-        return [other, control.high] if other != control.high else [other]
+        return [end for end in (control.low, control.high) if end != control.value]
     if isinstance(control, Switch):
         return [not control.value]
     return [option for option in control.options if option != control.value]

@@ -25,7 +25,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.controls import Choice, Control, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Choice, Control, Refused, Slider
 from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Scene
 from workshop.explorers.stage import Move, Stage
 
@@ -208,7 +208,7 @@ def prior_to_posterior(
         "observations": Slider("Observations", 0, most, min(3, most), 1, play=True),
         "subject": Slider("Subject", 1, len(watch.subjects), 1, 1),
         "order": Choice("Taken", (LEFT, SPREAD), LEFT),
-        "answer": Switch("show the answer", False),
+        "answer": ANSWER,
     }
     alt = (
         "Left, the band that holds nine in ten people's curves, and the band that holds one subject's curve after some "
