@@ -129,7 +129,7 @@ def _needed(found: Draws) -> list[Mark]:
         Line("needed", "average", "population", found.dimension, found.on_average, "on average over subjects"),
         Line("needed", "centre", "individual", found.dimension, found.at_centre, "at best, in the middle of the prior"),
         Rule("needed", "draws", "guide", "y", found.draws, weight="thin"),
-        Dots("needed", "here", "marginal", found.d, found.draws, size=12, drag=Drag(x="d", y="draws")),
+        Dots("needed", "here", "MonteCarlo", found.d, found.draws, size=12, drag=Drag(x="d", y="draws")),
     ]
 
 
@@ -150,12 +150,12 @@ def _repeats(found: Draws) -> list[Mark]:
     out = int(np.sum(error < low))
     marks: list[Mark] = [
         Rule("errors", "exact", "truth", "x", 0.0, "exact"),
-        Dots("errors", "estimates", "marginal", np.maximum(error, low), rows, "an estimate", size=6, shape="o"),
-        Rule("errors", "mean", "marginal", "x", max(float(error.mean()), low), "their mean", weight="thin"),
+        Dots("errors", "estimates", "MonteCarlo", np.maximum(error, low), rows, "an estimate", size=6, shape="o"),
+        Rule("errors", "mean", "MonteCarlo", "x", max(float(error.mean()), low), "their mean", weight="thin"),
     ]
     if out:
         words = f"←  {out} of them further left, the mean at −{abs(error.mean()):.3g}"
-        marks.append(Text("errors", "out", "marginal", low + 0.2, 0.1 * REPEATS, words))
+        marks.append(Text("errors", "out", "MonteCarlo", low + 0.2, 0.1 * REPEATS, words))
     return marks
 
 

@@ -107,7 +107,7 @@ def _densities(found: Shrinkage) -> list[Mark]:
         Band("eta", "estimates", "individual", edges, 0 * edges, estimates, "2,000 estimates (EBEs)"),
         Line("eta", "outline", "individual", edges, estimates, weight="thin"),
         Line("eta", "draws", "posterior", edges, draws, "a posterior draw of each"),
-        Line("eta", "prior", "prior", x, norm.pdf(x, 0, found.omega), "prior"),
+        Line("eta", "prior", "prior", x, norm.pdf(x, 0, found.omega), "prior", ghost=True),
         Rule("eta", "omega", "prior", "x", [found.omega, -found.omega], "±ω: drag it", Drag(x="omega"), "thin"),
     ]
     if estimates.max() > TOP:

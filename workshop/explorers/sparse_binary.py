@@ -150,7 +150,7 @@ def _areas(found: Binary) -> list[Mark]:
         Band("joint", "area", "truth", _SHOWN, 0 * _SHOWN, joint, "exact"),
         Line("joint", "exact", "truth", _SHOWN, joint),
         Line("joint", "prior", "prior", _SHOWN, prior, "prior, to another scale", weight="thin"),
-        Line("joint", "laplace", "marginal", _SHOWN, laplace, "Laplace's curve"),
+        Line("joint", "laplace", "Laplace", _SHOWN, laplace, "Laplace's curve"),
         Dots("joint", "omega", "prior", found.omega, np.exp(-0.5), drag=Drag(x="omega", along="prior"), size=11),
     ]
 
@@ -163,7 +163,7 @@ def _posteriors(found: Binary) -> list[Mark]:
     return [
         Band("posterior", "difference", "guide", _SHOWN, exact, gaussian, "their difference"),
         Line("posterior", "exact", "truth", _SHOWN, exact, weight="thin"),
-        Line("posterior", "gaussian", "posterior", _SHOWN, gaussian, "N(mode, 1/P)", weight="thin"),
+        Line("posterior", "gaussian", "Laplace", _SHOWN, gaussian, "its Gaussian, N(mode, 1/P)", weight="thin"),
     ]
 
 

@@ -253,7 +253,7 @@ def _people(found: Sparse) -> list[Mark]:
     return [
         Span("people", "pulls", "individual", far_cl, far_v, cl, v, weight="thin"),
         Dots("people", "alone", "guide", far_cl, far_v, "fitted alone", size=5),
-        Dots("people", "typical", "population", *found.middle, "typical subject", size=11),
+        Dots("people", "typical", "population", found.middle[0], found.middle[1], "typical subject", size=11),
         Dots("people", "own", "individual", cl, v, "each subject", size=9),
         Dots("people", "chosen", "individual", cl[found.i], v[found.i], size=15),
         Text("people", "names", "guide", far_cl * 1.015, far_v, names),

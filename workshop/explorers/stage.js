@@ -625,7 +625,7 @@ class Stage {
     const rows = (narrow ? names : layout).map((row) => `"${row}"`).join(" ");
     this.grid.style.gridTemplateAreas = rows;
     this.grid.style.gridTemplateColumns = narrow ? "100%" : widths.map((w) => `minmax(0, ${w}fr)`).join(" ");
-    const tall = narrow ? names.map(() => "260px") : heights.map((h) => `minmax(0, ${h}fr)`);
+    const tall = narrow ? names.map(() => (names.length > 4 ? "180px" : "260px")) : heights.map((h) => `minmax(0, ${h}fr)`);
     this.grid.style.gridTemplateRows = tall.join(" ");
     this.grid.style.height = narrow ? "auto" : `${height}px`;
     for (const panel of this.panels.values()) panel.resize();
