@@ -464,6 +464,6 @@ def test_the_box_beside_a_slider(small, lab, browser):
         assert float(box.input_value()) == 0.294
         explorer.changes(lambda: explorer.panel.get_by_role("button", name="Reset").click())
         assert float(box.input_value()) == 1.1
-        explorer.changes(lambda: explorer.panel.get_by_role("button", name="the area").click())
+        explorer.changes(lambda: explorer.panel.get_by_role("button", name="the area", exact=True).click())
     finally:
         opened.close()
