@@ -4,10 +4,13 @@
     python3 start.py              set up if needed, then open JupyterLab at the first lesson
     python3 start.py test [...]   set up if needed, then run every test and every notebook (what follows goes to pytest)
     python3 start.py setup        set up only
+    python3 start.py present 02   for teachers: a lesson on a projector;  present explorers  shows all explorers
+    python3 start.py warm [01 02] for teachers: run all lessons once, or these, so that first fits need not compile;
+                                  warm --clear  forgets what was kept
     python3 start.py exercises    for authors: write exercises/ from solutions/
     python3 start.py tidy         for authors: clear notebooks after a run, and make the links between them anew
 
-Options of the first form: --port N, --no-browser.
+Options of the first form and of present: --port N, --no-browser.
 
 All that is installed goes into the folder .venv beside this file, from requirements.lock; remove that folder and
 nothing is left. Only the standard library is used here, and only the syntax of Python 3.6, so that an old Python can
@@ -40,7 +43,7 @@ NOT_MADE = (
     "Python, or open the workshop in the cloud as the README says."
 )
 TOOLS = {"exercises": "make_exercises.py", "tidy": "tidy_notebooks.py"}  # of the folder tools/, by command
-COMPILED_MEGABYTES = 600  # of compiled programs that the tests keep in .venv; a whole run makes about 200
+COMPILED_MEGABYTES = 600  # of compiled programs that are kept in .venv; a whole run of the tests makes about 200
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.
 CAUSES = {
@@ -295,7 +298,7 @@ def setup() -> None:
     print("Ready.", flush=True)
 
 
-# --------------------------------------------------------------------------------------------------- the three commands
+# --------------------------------------------------------------------------------------------------- the commands
 
 
 def in_foreground(command: "list[str]", env: dict, when_started: "Callable | None" = None) -> int:
@@ -341,7 +344,8 @@ def has_browser() -> bool:
     return not sys.platform.startswith("linux") or any(screens)
 
 
-def open_lab(port: int, browser: bool) -> int:
+def open_lab(port: int, browser: bool, page: str = "lab/tree/" + LESSON, options: "list[str] | None" = None) -> int:
+    """JupyterLab at this page until Ctrl-C; the options go before its own, which name the folder of the kit."""
     token = secrets.token_hex(16)
 
     def announce(process: subprocess.Popen) -> None:
@@ -357,18 +361,19 @@ def open_lab(port: int, browser: bool) -> int:
                 raise Stop("JupyterLab ended before it answered: the lines above say why.") from None
         where = " in your browser" if browser else ""
         print(f"\nJupyterLab is running{where}. Its address, for any browser on this computer:\n")
-        print(f"    http://127.0.0.1:{port}/lab/tree/{LESSON}?token={token}\n")
+        print(f"    http://127.0.0.1:{port}/{page}?token={token}\n")
         print(f"From another computer, first make a way to it:  ssh -L {port}:127.0.0.1:{port} NAME-OF-THIS-COMPUTER")
         print("Ctrl-C here ends it.\n", flush=True)
 
     command = [python(), "-m", "jupyterlab", "--ServerApp.answer_yes=True"]
     command += ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN", "--ServerApp.websocket_ping_timeout=30000"]
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
-    command += [f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/{LESSON}"]
+    command += options or [f"--ServerApp.root_dir={ROOT}"]
+    command += [f"--LabApp.default_url=/{page}"]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     print("Starting JupyterLab ...", flush=True)
-    return in_foreground(command, dict(surroundings(), JUPYTER_TOKEN=token), announce)
+    return in_foreground(command, dict(keeping_compiled(), JUPYTER_TOKEN=token), announce)
 
 
 def test_command(arguments: "list[str]") -> "list[str]":
@@ -387,15 +392,37 @@ def test_command(arguments: "list[str]") -> "list[str]":
     return command + arguments + ([] if named else ["tests", "workshop", "solutions"])
 
 
-def test_surroundings() -> dict:
-    """Environment variables for the tests: what they answer in the exercises is nobody's progress, and what one worker
-    or notebook compiles, the others and the next run take from a folder in .venv."""
+def keeping_compiled() -> dict:
+    """Environment variables with which kernels keep what they compile in a folder in .venv, for each other and for the
+    next start, unless the user has named another folder."""
     env = surroundings()
-    env["MEFIT_PROGRESS"] = ""
-    if not env.get("MEFIT_COMPILED"):
-        env["MEFIT_COMPILED"] = os.path.join(VENV, "compiled")
+    if not env.get("MEFIT_COMPILED") and can_write(compiled_folder()):
+        env["MEFIT_COMPILED"] = compiled_folder()
         keep_newest(env["MEFIT_COMPILED"], COMPILED_MEGABYTES)
     return env
+
+
+def can_write(folder: str) -> bool:
+    """Whether files can be made in a folder, which is made if need be: a class may share a kit that is read-only."""
+    trial = os.path.join(folder, f".trial-{os.getpid()}")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(trial, "w", encoding="utf-8") as file:
+            file.write("x")
+        os.remove(trial)
+    except OSError:
+        return False
+    return True
+
+
+def compiled_folder() -> str:
+    """Where compiled programs are kept; it may be deleted at any time."""
+    return os.path.join(VENV, "compiled")
+
+
+def test_surroundings() -> dict:
+    """Environment variables for the tests: what they answer in the exercises is nobody's progress."""
+    return dict(keeping_compiled(), MEFIT_PROGRESS="")
 
 
 def keep_newest(folder: str, megabytes: float) -> None:
@@ -404,7 +431,10 @@ def keep_newest(folder: str, megabytes: float) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            state = os.stat(path)
+            try:
+                state = os.stat(path)
+            except OSError:
+                continue  # another kernel has just taken it away
             files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
     size = sum(file[1] for file in files)
     if size <= megabytes * 1e6:
@@ -412,8 +442,46 @@ def keep_newest(folder: str, megabytes: float) -> None:
     for _, bytes_of_file, path in sorted(files):
         if size <= megabytes * 1e6 / 2:
             break
-        os.remove(path)
+        try:
+            os.remove(path)
+        except OSError:
+            continue  # a kernel has it open, which Windows does not let go
         size -= bytes_of_file
+
+
+def warm(arguments: "list[str]") -> int:
+    """Run lessons once, so that what they compile is kept; or forget what was kept."""
+    own = os.environ.get("MEFIT_COMPILED")
+    if arguments == ["--clear"]:
+        if own:
+            raise Stop(f"Compiled programs are kept in {own}, as MEFIT_COMPILED says: delete that folder yourself.")
+        if os.path.isdir(compiled_folder()):
+            shutil.rmtree(compiled_folder())
+        print("Forgotten: the next fits compile anew.")
+        return 0
+    setup()
+    return in_foreground([python(), os.path.join(ROOT, "tools", "warm.py"), *arguments], test_surroundings())
+
+
+def present(shown: str, port: int, browser: bool) -> int:
+    """A lesson, or all explorers, on a projector: JupyterLab with a copy, and an extension that shows it large."""
+    place = os.path.join(VENV, "present", shown)
+    made = [python(), os.path.join(ROOT, "tools", "present.py"), shown, place]
+    done = subprocess.run(made, cwd=ROOT, env=surroundings(), capture_output=True)
+    if done.returncode != 0:
+        raise Stop(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
+    page = "doc/tree/" + done.stdout.decode("utf-8").strip()
+    return open_lab(port, browser, page, options_of_projector(place))
+
+
+def options_of_projector(place: str) -> "list[str]":
+    """What JupyterLab is told when it shows the copy in this folder: its extension, and memories of its own."""
+    return [
+        f"--ServerApp.root_dir={place}",
+        f"--LabApp.extra_labextensions_path={os.path.join(ROOT, 'tools', 'projector')}",
+        f"--LabApp.workspaces_dir={os.path.join(place, '.workspaces')}",
+        f"--LabApp.user_settings_dir={os.path.join(place, '.settings')}",
+    ]
 
 
 def main(arguments: "list[str]") -> int:
@@ -426,11 +494,22 @@ def main(arguments: "list[str]") -> int:
     if arguments == ["setup"]:
         setup()
         return 0
+    if arguments[:1] == ["warm"]:
+        return warm(arguments[1:])
     if arguments and arguments[0] in TOOLS:
         setup()
         script = os.path.join(ROOT, "tools", TOOLS[arguments[0]])
         return in_foreground([python(), script, *arguments[1:]], surroundings())
-    port, browser, rest = None, has_browser(), list(arguments)
+    return open_for_people(arguments)
+
+
+def open_for_people(arguments: "list[str]") -> int:
+    """JupyterLab for a learner, or for a class in front of a projector, as the arguments say."""
+    port, browser, shown, rest = None, has_browser(), None, list(arguments)
+    if rest[:1] == ["present"]:
+        if len(rest) < 2 or not rest[1].isalnum():
+            raise Stop("Say what to show:  python3 start.py present 02  or  python3 start.py present explorers.")
+        shown, rest = rest[1], rest[2:]
     while rest:
         option = rest.pop(0)
         if option == "--no-browser":
@@ -445,7 +524,8 @@ def main(arguments: "list[str]") -> int:
     if not os.path.isfile(os.path.join(ROOT, LESSON)):
         raise Stop(f"{LESSON} is missing: get the whole repository again.")
     setup()
-    return open_lab(choose_port(port), browser)
+    free = choose_port(port)
+    return open_lab(free, browser) if shown is None else present(shown, free, browser)
 
 
 def guarded_main(arguments: "list[str]") -> int:

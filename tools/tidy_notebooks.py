@@ -1,8 +1,9 @@
 """Tidy every notebook that is written by hand:  python3 start.py tidy
 
 A lesson and a solution begin and end with a line of links, and lesson 00 has the README's table of lessons; both are
-made here from the names of the files and that table. What a run left behind goes: outputs, counts, the state of
-widgets. tools/make_exercises.py puts the links into the exercises.
+made here from the names of the files and that table. A lesson's first cell and docs/class.md tell the seconds and the
+memory that benchmarks/lessons.py measured. What a run left behind goes: outputs, counts, the state of widgets.
+tools/make_exercises.py puts the links into the exercises.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from measured import with_results, with_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = "00_start_here.ipynb"
@@ -112,6 +114,9 @@ def tidied(path: Path) -> str:
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = with_table(cell.source, readme, numbers_with_exercises())
+    if path.parent.name == "workshop":
+        first = next(cell for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.startswith("# "))
+        first.source = with_seconds(first.source, path.name[:2])
     return text_of(notebook)
 
 
@@ -121,6 +126,8 @@ def main() -> int:
     check = parser.parse_args().check
     paths = sorted([*(ROOT / "workshop").glob("*.ipynb"), *(ROOT / "solutions").glob("*.ipynb")])
     wanted = {path: tidied(path) for path in paths}
+    page = ROOT / "docs" / "class.md"
+    wanted[page] = with_results(page.read_text(encoding="utf-8"))
     stale = [path for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{'differs' if check else 'written'}: {path.relative_to(ROOT)}")

@@ -15,11 +15,7 @@ the kit says what is not finite.
 """
 
 import functools
-import hashlib
-import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -95,39 +91,3 @@ class compiled:
         if _inside_another((args, kwargs)):
             return self._unchecked(*args, **kwargs)
         return self.program(*args, **kwargs)
-
-
-def keep_compiled(folder: str | os.PathLike) -> None:
-    """Keep compiled programs in a folder, from which later processes take them.
-
-    Call it right after the import, before the first fit; or set MEFIT_COMPILED to the folder.
-    Nothing is kept unless asked for. What it saves is most of XLA's share; importing and tracing
-    remain. Programs are kept apart by version of JAX, by operating system and by processor, so that
-    a folder may be shared; it may be deleted at any time.
-
-    Raises:
-        ValueError: a folder that cannot be made or written to.
-    """
-    kind = f"{platform.system()}-{_processor()}-jax-{jax.__version__}"
-    place = Path(folder).expanduser() / kind
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / ".writable").touch()
-    except OSError as error:
-        raise ValueError(f"programs cannot be kept in {place}: {error.strerror}; name another folder.") from None
-    jax.config.update("jax_compilation_cache_dir", str(place))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _processor() -> str:
-    """A short name of this processor and what it can do: programs for others may not run on it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        description = platform.processor()
-    else:
-        # Those of the first processor: all are alike.
-        telling = [line for line in lines if line.startswith(("model name", "flags"))]
-        description = "".join(telling[:2])
-    return hashlib.sha256(description.encode()).hexdigest()[:8]

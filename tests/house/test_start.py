@@ -350,6 +350,64 @@ def test_tests_share_what_is_compiled_in_venv_or_where_the_user_says(start, reco
     assert environment_of_tests(start, monkeypatch)["MEFIT_COMPILED"] == "elsewhere"
 
 
+def test_the_workshop_s_kernels_keep_what_they_compile(start, monkeypatch):
+    monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+    seen = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env, announce: seen.append(env) or 0)
+    start.open_lab(8888, browser=False)
+    assert seen[0]["MEFIT_COMPILED"] == os.path.join(start.VENV, "compiled")
+    assert "MEFIT_PROGRESS" not in seen[0]  # that is of the tests alone
+    monkeypatch.setattr(start, "can_write", lambda folder: False)
+    start.open_lab(8888, browser=False)
+    assert "MEFIT_COMPILED" not in seen[1]  # a kit that is read-only works all the same
+
+
+def test_a_folder_that_cannot_be_written_is_noticed(start, tmp_path):
+    (tmp_path / "file").touch()
+    assert start.can_write(str(tmp_path / "new")) and not start.can_write(str(tmp_path / "file"))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_warm_runs_the_lessons_in_the_tests_surroundings_and_clear_forgets(start, recorded, capsys, monkeypatch):
+    monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+    seen = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env: seen.append((command, env)) or 0)
+    assert start.guarded_main(["warm", "01", "02"]) == 0
+    ((command, env),) = seen
+    assert command == [start.python(), os.path.join(start.ROOT, "tools", "warm.py"), "01", "02"]
+    assert env["MEFIT_COMPILED"] == start.compiled_folder() and env["MEFIT_PROGRESS"] == ""
+    Path(start.compiled_folder(), "program").write_text("x")
+    for _ in range(2):  # there may be nothing to forget
+        assert start.guarded_main(["warm", "--clear"]) == 0
+        assert not os.path.exists(start.compiled_folder()) and os.path.exists(start.VENV)
+    assert len(seen) == 1
+    monkeypatch.setenv("MEFIT_COMPILED", "/elsewhere")
+    assert "delete that folder yourself" in sentence(start, capsys, "warm", "--clear")
+
+
+def test_present_makes_a_copy_and_opens_it(start, recorded, capsys, monkeypatch):
+    lesson = Path(start.ROOT, start.LESSON)
+    lesson.parent.mkdir()
+    lesson.touch()
+    tools = Path(start.ROOT, "tools")
+    tools.mkdir()
+    copied = "import sys\nprint('workshop/02_name.ipynb') if sys.argv[1] == '02' else sys.exit('There is no such one.')"
+    (tools / "present.py").write_text(copied)
+    monkeypatch.setattr(start, "python", lambda: sys.executable)
+    seen = []
+    monkeypatch.setattr(start, "in_foreground", lambda command, env, announce: seen.append(command) or 0)
+    assert start.guarded_main(["present", "02", "--no-browser"]) == 0
+    (command,) = seen
+    place = os.path.join(start.VENV, "present", "02")
+    assert f"--ServerApp.root_dir={place}" in command and "--no-browser" in command
+    assert "--LabApp.default_url=/doc/tree/workshop/02_name.ipynb" in command
+    assert f"--LabApp.extra_labextensions_path={tools / 'projector'}" in command
+    assert sentence(start, capsys, "present", "77") == "There is no such one."
+    for arguments in (["present"], ["present", "--no-browser"], ["present", "../02"]):
+        assert "start.py present explorers" in sentence(start, capsys, *arguments)
+    assert "--help" in sentence(start, capsys, "present", "02", "--prot")
+
+
 def test_compiled_programs_are_kept_within_bounds(start, recorded, monkeypatch):
     """Ten programs of 100 kB, the higher its number the later used: of a limit of 0.9 MB the newest half stays."""
     monkeypatch.delenv("MEFIT_COMPILED", raising=False)

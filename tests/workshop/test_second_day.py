@@ -22,13 +22,19 @@ LESSONS = [pytest.param(getattr(each, "values", (each,))[0], marks=pytest.mark.s
 CELLS = [
     """\
 import mefit as mf
-from workshop import explorers
 from mefit.base.progress import progress_line
 with progress_line("counting", 20) as line:
     for _ in range(20):
         line.update()""",
-    "first = explorers.three_patients()\nfirst",
-    "second = explorers.shrinkage()\nsecond",
+    """\
+from workshop.explorers.panel import Explorer, Slider
+def paint(picture, x):
+    picture.subplots().barh([0], [x])
+def painted(value):
+    return Explorer(lambda x: x, paint, lambda x: f"x = {x:g}", {"x": Slider("x", 0.0, 9.0, value)}, alt="A bar.")
+first = painted(4.0)
+first""",
+    "second = painted(7.0)\nsecond",
     "import pandas as pd\npd.DataFrame({'subject': [1, 2], 'dose': [4.0, 5.0]})",
 ]
 DEAD = re.compile(r"model not found|error displaying widget|loading widget", re.IGNORECASE)
