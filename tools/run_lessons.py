@@ -34,7 +34,7 @@ class Took:
 
 def lessons() -> dict[str, Path]:
     """The lessons by number, in their order."""
-    return {path.name[:2]: path for path in sorted((ROOT / "workshop").glob("[0-9][0-9]_*.ipynb"))}
+    return {path.stem.split("_")[0]: path for path in sorted((ROOT / "workshop").glob("[0-9][0-9]*_*.ipynb"))}
 
 
 def copy_of_lessons(folder: Path) -> Path:

@@ -116,7 +116,7 @@ def tidied(path: Path) -> str:
                 cell.source = with_table(cell.source, readme, numbers_with_exercises())
     if path.parent.name == "workshop":
         first = next(cell for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.startswith("# "))
-        first.source = with_seconds(first.source, path.name[:2])
+        first.source = with_seconds(first.source, path.stem.split("_")[0])
     return text_of(notebook)
 
 

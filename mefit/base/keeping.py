@@ -19,7 +19,7 @@ import jax
 try:
     from jax._src import compilation_cache
 except ImportError:
-    compilation_cache = None
+    compilation_cache = None  # type: ignore[assignment]
 
 # Of a module of JAX that is not for others. Where a version lacks it nothing is guarded; a test holds that it is there.
 READER = "get_executable_and_time"

@@ -53,6 +53,17 @@ def becomes(prediction, state: str) -> None:
     until(lambda: prediction.get_attribute("data-state") == state, f"the prediction to be {state}", 30)
 
 
+def at_rest(page, place) -> dict[str, float]:
+    """Where it is, once a page that was made wider has come to rest."""
+    seen = place.bounding_box()
+    for _ in range(60):
+        page.wait_for_timeout(500)
+        before, seen = seen, place.bounding_box()
+        if before == seen:
+            break
+    return seen
+
+
 def test_predictions_are_given_by_hand_and_kept(asking, lab, browser):
     opened = Opened(browser, lab, asking)
     page = opened.page
@@ -153,7 +164,7 @@ def test_a_narrow_page_and_a_finger(asking, lab, browser):
         page.set_viewport_size({"width": 1000, "height": 900})
         curve = page.locator(".mefit-prediction").first
         curve.scroll_into_view_if_needed()
-        box = curve.locator(".ground").bounding_box()
+        box = at_rest(page, curve.locator(".ground"))
         for k in range(9):
             page.touchscreen.tap(box["x"] + box["width"] * (0.1 + 0.1 * k), box["y"] + box["height"] * (0.3 + 0.07 * k))
         until(lambda: curve.locator(".reveal").is_enabled(), "the curve to be whole", 10)

@@ -244,10 +244,9 @@ class Prediction {
   }
 
   show(told) {
-    // While a hand draws, what Python answers is already old.
-    const drawing = this.picture?.last != null;
     this.told = told;
-    if (!drawing && (told.revealed || told.given !== null)) this.given = copy(told.given);
+    // Until it is locked the page knows best: what Python answers may be older than what a hand did meanwhile.
+    if (told.revealed) this.given = copy(told.given);
     this.root.dataset.state = told.revealed ? (told.right ? "right" : "wrong") : "open";
     this.says.textContent = told.say;
     this.alert.textContent = told.error ? `\u26a0 ${told.error}` : "";

@@ -61,7 +61,7 @@ def scoreboard(scores: Mapping[str, pd.DataFrame]) -> style.Picture:
     picture = style.figure(920, 420)
     picture.alt = f"How far methods are from the best on {', '.join(scores)}, in units of minus two log-likelihood."
     with style.use():
-        panels = picture.subplots(1, len(scores), sharey=True)
+        panels = picture.subplots(1, len(scores), sharey=True, squeeze=False)[0]
         for axes, (data, table) in zip(panels, scores.items(), strict=True):
             exact = table["exact -2LL"]
             above = exact - exact.drop("naive pooled").min()
@@ -70,8 +70,8 @@ def scoreboard(scores: Mapping[str, pd.DataFrame]) -> style.Picture:
             axes.plot(np.maximum(above, _FLOOR), place, **style.POINT["marginal"] | {"marker": "o", "markersize": 9})
             for row in place[above.isna()]:
                 axes.text(_FLOOR, row, "no score", va="center", fontsize=11)
-            axes.set(xscale="log", xlim=(_FLOOR / 2, 3e4), title=data, xlabel="−2LL above the best")
-            axes.set_xticks([0.01, 1, 100, 10_000], ["≤ 0.01", "1", "100", "10,000"])
+            axes.set(xscale="log", xlim=(_FLOOR / 2, 1000), title=data, xlabel="−2LL above the best")
+            axes.set_xticks([_FLOOR, 1, 100], [f"≤ {_FLOOR}", "1", "100"])
             axes.grid(axis="y")
         panels[0].set_yticks(range(len(table)), list(table.index))
         panels[0].invert_yaxis()
