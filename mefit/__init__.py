@@ -50,6 +50,8 @@ from .methods.nuts.draws import Draws
 from .methods.nuts.nuts import NUTS
 from .methods.saem.saem import SAEM
 from .methods.two_stage import TwoStage
+from .model import families
+from .model.deep_mixed import DeepMixedModel, deep_mixed_model
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
 from .model.impossible import without_certain_rows
@@ -68,6 +70,7 @@ from .model.parameters import (
 )
 from .model.predict import predict
 from .model.simulate import simulate
+from .objectives.amortised import Amortised
 from .objectives.joint import JointMAP, JointMLE, NaivePooled
 from .objectives.laplace import Laplace
 from .objectives.linearised import FO, FOCE

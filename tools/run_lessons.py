@@ -34,7 +34,8 @@ class Took:
 
 def lessons() -> dict[str, Path]:
     """The lessons by number, in their order."""
-    return {path.name[:2]: path for path in sorted((ROOT / "workshop").glob("[0-9][0-9]_*.ipynb"))}
+    paths = sorted((ROOT / "workshop").glob("[0-9][0-9]*_*.ipynb"))
+    return {path.name.split("_")[0]: path for path in paths}
 
 
 def copy_of_lessons(folder: Path) -> Path:

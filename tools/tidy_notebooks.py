@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST = "00_start_here.ipynb"
 ALL = "[all lessons](../workshop/00_start_here.ipynb#Where-to-go-next)"
 NAVIGATION = "navigation"  # the tag of the two cells
-ROW = re.compile(r"^\| \[(\d\d) ([^]]+)\]\(workshop/([^)]+)\) \| (\d+) \| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| \[(\d\d\w?) ([^]]+)\]\(workshop/([^)]+)\) \| (\d+) \| (.*) \|$", re.MULTILINE)
 
 
 def lessons(readme: str) -> dict[str, tuple[str, str]]:
@@ -29,24 +29,28 @@ def lessons(readme: str) -> dict[str, tuple[str, str]]:
 def links(folder: str, number: str, titles: dict[str, tuple[str, str]], with_exercises: set[str]) -> str:
     """The line of links of one notebook: what comes before, all lessons, what belongs to it, what comes next.
 
-    Exercises and solutions have their lesson before them and the next lesson after them.
+    Exercises and solutions have their lesson before them and the next lesson after them. Lessons such as 05 and 05b
+    share one notebook of exercises: it comes after both, and leads on to 06.
     """
 
     def lesson(number: str) -> str:
         title, name = titles[number]
         return f"[{number} {title}](../workshop/{name})"
 
-    exercises = f"[exercises](../exercises/{number}_exercises.ipynb)"
+    exercises = f"[exercises](../exercises/{number[:2]}_exercises.ipynb)"
     solutions = f"[solutions](../solutions/{number}_solutions.ipynb)"
     numbers = sorted(titles)
     place = numbers.index(number)
-    before = place - 1 if folder == "workshop" else place
+    before, after = place - 1, place + 1
+    if folder != "workshop":
+        alike = [k for k, other in enumerate(numbers) if other[:2] == number]
+        before, after = place, alike[-1] + 1
     parts = [f"‹ {lesson(numbers[before])}"] if before >= 0 else []
     parts.append(ALL)
-    if number in with_exercises:
+    if number[:2] in with_exercises:
         parts += {"workshop": [exercises], "exercises": [solutions], "solutions": [exercises]}[folder]
-    if place + 1 < len(numbers):
-        parts.append(f"{lesson(numbers[place + 1])} ›")
+    if after < len(numbers):
+        parts.append(f"{lesson(numbers[after])} ›")
     line = " · ".join(parts).replace(f"(../{folder}/", "(")  # its own folder needs no name
     return line.replace(f"({FIRST}#", "(#") if number == "00" else line
 
@@ -66,7 +70,8 @@ def with_table(source: str, readme: str, with_exercises: set[str]) -> str:
     rows = ["| lesson | minutes | you will be able to | exercises |", "|---|---|---|---|"]
     for number, title, name, minutes, aim in ROW.findall(readme):
         head = f"[**{number} {title}**]({name})" if name != FIRST else f"**{number} {title}**"
-        exercises = f"[{number}](../exercises/{number}_exercises.ipynb)" if number in with_exercises else ""
+        both = f"[{number[:2]}](../exercises/{number[:2]}_exercises.ipynb)"
+        exercises = both if number[:2] in with_exercises else ""
         rows.append(f"| {head} | {minutes} | {aim} | {exercises} |")
     return re.sub(r"^\| lesson \|.*(\n\|.*)*", lambda _: "\n".join(rows), source, flags=re.MULTILINE)
 
@@ -103,7 +108,7 @@ def links_of(folder: str, number: str) -> str:
 def tidied(path: Path) -> str:
     """What the file of a lesson or a solution should hold."""
     notebook = tidy(nbformat.read(path, as_version=4))
-    with_links(notebook, links_of(path.parent.name, path.name[:2]))
+    with_links(notebook, links_of(path.parent.name, path.stem.split("_")[0]))
     if path.name == FIRST:
         readme = (ROOT / "README.md").read_text(encoding="utf-8")
         for cell in notebook.cells:
@@ -111,7 +116,7 @@ def tidied(path: Path) -> str:
                 cell.source = with_table(cell.source, readme, numbers_with_exercises())
     if path.parent.name == "workshop":
         first = next(cell for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.startswith("# "))
-        first.source = with_seconds(first.source, path.name[:2])
+        first.source = with_seconds(first.source, path.name.split("_")[0])
     return text_of(notebook)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..methods.maximise import as_method
+from ..methods.choice import as_method
 from ..objectives.evaluation import information
 from ..objectives.information import inverse_information
 from .fitted import Estimated
@@ -22,7 +22,7 @@ class Covariance(NamedTuple):
 def information_of(fit: Estimated) -> Float[np.ndarray, "P P"]:
     """Observed information at the estimates: minus the Hessian of log-likelihood plus log prior,
     free coordinates."""
-    objective = as_method(fit.method).likelihood_by
+    objective = as_method(fit.method, fit.population).likelihood_by
     return information(objective, fit.space, fit.population, fit.key)
 
 

@@ -12,7 +12,7 @@ from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
 from ..base.stopping import Bar
 from ..data.population import Population
-from ..methods.maximise import as_method
+from ..methods.choice import as_method
 from ..methods.method import Method, Problem, State
 from ..methods.refusals import refuse_values
 from ..model.free import log_prior
@@ -57,7 +57,7 @@ def iterate(
     fixed: Iterable[str] = (),
 ) -> Iterator[tuple[Model, Step]]:
     """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
-    for state in as_method(method).states(_problem(model, population, method, key, fixed)):
+    for state in as_method(method, population).states(_problem(model, population, method, key, fixed)):
         yield state.model, _step(state)
 
 
@@ -78,8 +78,8 @@ def fit(
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
       `Variational()`, `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of
-      these. Where a parameter declares a prior, its log density is added and the estimate is a maximum a posteriori.
-      `NUTS()` draws from the posterior.
+      these, or `Amortised(encoder)`. Where a parameter declares a prior, its log density is added and the estimate is a
+      maximum a posteriori. `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
@@ -92,13 +92,13 @@ def fit(
     problem = _problem(model, population, method, key, fixed)
     refuse_lifted(model, population)
     history = _History(problem.space.size)
-    running = as_method(method)
-    with Bar(f"{method.label}: compiling, once", total=running.iterations, shown=progress) as bar:
+    running = as_method(method, population)
+    with Bar(f"{running.label}: compiling, once", total=running.iterations, shown=progress) as bar:
 
         def look(state: State) -> None:
             history.append(state)
             if state.iteration > 0:
-                _show(bar, method, state)
+                _show(bar, running, state)
 
         state, outcome = run(running, problem, look)
     facts = vars(outcome) | {"method": outcome.method or method}
@@ -167,12 +167,13 @@ def log_likelihood(
     """
     problem = _problem(model, population, method, key, ())
     refuse_lifted(model, population)
-    terms = terms_of(_objective(method), problem.model, population, key)
+    objective = _objective(method).reported
+    terms = terms_of(objective, problem.model, population, key)
     values = np.asarray(terms.value)
     lost = ~np.isfinite(values) & ~np.asarray(terms.converged)
     if np.any(lost):
         raise ValueError(
-            f"the log-likelihood by {method.label} was not found for {name_subjects(population, lost)}, where its "
+            f"the log-likelihood by {objective.label} was not found for {name_subjects(population, lost)}, where its "
             "search did not end: the density may have several peaks; try AGQ or ImportanceSampling."
         )
     for i in np.flatnonzero(values == -np.inf):  # of a response that no parameter makes possible

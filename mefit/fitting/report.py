@@ -128,7 +128,15 @@ def _sections(fit: Fitted) -> list[Section]:
     correlations = fit.table[fit.table.kind == "correlation"]
     if len(correlations):
         sections.append(_correlations(correlations))
-    return sections
+    filled = [_filled(section) for section in sections]
+    return [section for section in filled if len(section.head) > 1]
+
+
+def _filled(section: Section) -> Section:
+    """Without the columns that say nothing, such as standard errors that nobody can have."""
+    kept = [k for k in range(len(section.head)) if k == 0 or any(row[k] for row in section.rows)]
+    rows = [[row[k] for k in kept] for row in section.rows]
+    return Section(section.title, [section.head[k] for k in kept], rows)
 
 
 def _values(fit: Fitted) -> Section:

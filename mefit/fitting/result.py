@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..methods.method import Method, Outcome
 from ..model.densities import shrinkage_of
@@ -63,6 +64,11 @@ class Fit(Outcome):
     def curve(self) -> pd.DataFrame | None:
         """Training's objective and held-out log-likelihood by step; None for other methods."""
         return None if self.training is None else self.training.curve
+
+    @property
+    def encoder(self) -> AnyEncoder | None:
+        """The trained encoder, which answers q(eta | y) of any subject; None for other methods."""
+        return None if self.amortised is None else self.amortised.encoder
 
     def outcome(self, name: str) -> "Fit":
         """This fit seen through one of several outcomes, for diagnostics and pictures; its numbers stay those of all.

@@ -20,10 +20,12 @@ from ..effects.starts import spread_over_prior
 from ..model.densities import eta_mean
 from ..model.free import prior_of
 from ..model.space import Space
+from ..objectives.amortised import Amortised
 from ..objectives.evaluation import Batches, batches_of, chunks_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
-from ..objectives.natural_scale import natural_scale
+from ..objectives.natural_scale import training_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
+from ..objectives.sleeping import account
 from .maximise import Maximise, outcome_of, unused_coordinates
 from .method import Ending, Info, Method, Outcome, Problem, State, Training
 
@@ -56,6 +58,9 @@ class _Warm(Objective):
     """The objective with every mode searched by few steps; `extras` are its own, and the points to begin at one of."""
 
     inner: Objective
+
+    def guided(self, guide):
+        return dataclasses.replace(self, inner=self.inner.guided(guide))
 
     def subject(self, model, subject, extra):
         own, starts = extra
@@ -108,7 +113,7 @@ class Adam(Method):
 
     @property
     def likelihood_by(self) -> Objective | None:
-        return self.objective if self.objective.likelihood else None
+        return self.objective.reported if self.objective.likelihood else None
 
     @property
     def iterations(self) -> int:
@@ -121,7 +126,8 @@ class Adam(Method):
         if self.batch is not None and not 1 <= self.batch <= count:
             raise ValueError(f"Adam's batch of {self.batch} subjects must be between 1 and {count}, which is all.")
         self.objective.check(problem.model, problem.population)
-        x = jnp.asarray(problem.space.vector())
+        space = self._space(problem)
+        x = jnp.asarray(space.vector())
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
         progress = Progress(
             x=x,
@@ -130,7 +136,7 @@ class Adam(Method):
             starts=starts,
             done=jnp.zeros((), int),
         )
-        memory = Memory(progress, best=np.asarray(x), scale=natural_scale(problem.space, problem.population))
+        memory = Memory(progress, best=np.asarray(x), scale=training_scale(space, problem.population))
         if self.resume is not None:
             memory = self.resume.training.memory
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
@@ -160,35 +166,61 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        terms = terms_of(self.objective, state.model, problem.population, problem.key)
+        trained = self._at(problem, memory.best)
+        terms = terms_of(trained.reported, state.model, problem.population, problem.key)
         prior = float(prior_of(state.model, problem.fixed))
-        outcome = outcome_of(self.objective, problem, state, terms, prior)
-        unmoved = np.asarray(memory.progress.x) == problem.space.vector()
+        outcome = outcome_of(trained.reported, problem, state, terms, prior)
+        start = problem.space.vector()
+        end = np.asarray(memory.progress.x)[: start.size]  # without what is learned beside the model
+        unmoved = end == start
         if np.any(unmoved):  # it may only have begun where it is best
-            batches = batches_of(self.objective, problem.model, problem.population, problem.key)
-            unmoved &= unused_coordinates(self.objective, problem, batches, np.asarray(memory.progress.x))
+            batches = batches_of(trained, problem.model, problem.population, problem.key)
+            unmoved &= unused_coordinates(trained, problem, batches, end)
         remarks = outcome.remarks
         if memory.skipped:
             remarks += (
                 f"{memory.skipped} steps met a value that is not a number, and were taken back: "
                 "lower learning_rate if they are many.",
             )
+        told = self._amortised(problem, trained, outcome)
+        if told:
+            remarks += told["amortised"].remarks
         return dataclasses.replace(
             outcome,
             status=tuple(NOT_ESTIMATED if still else "" for still in unmoved),
             remarks=remarks,
             training=_training(memory),
+            **told,
         )
+
+    def _amortised(self, problem: Problem, trained: Objective, outcome: Outcome) -> dict[str, Any]:
+        """What an outcome says besides, where an encoder was trained."""
+        if not isinstance(trained, Amortised):
+            return {}
+        told = account(trained, outcome.model, problem.population, problem.key, outcome.log_likelihood)
+        method = dataclasses.replace(self, objective=trained)
+        return {"amortised": told, "method": method}
 
     def unfinished(self, problem: Problem, state: State) -> Outcome:
         return dataclasses.replace(super().unfinished(problem, state), training=_training(state.memory))
+
+    def _objective(self, problem: Problem) -> Objective:
+        return self.objective.prepared(problem.model, problem.population)
+
+    def _space(self, problem: Problem) -> Space:
+        """What moves: the parameters, and what is learned beside them."""
+        return Space(problem.model, problem.fixed, self._objective(problem).guide)
+
+    def _at(self, problem: Problem, x: Float[np.ndarray, " P"]) -> Objective:
+        """The objective with what was learned at x."""
+        return self._objective(problem).guided(self._space(problem).guide_at(x))
 
     def _setting(self, problem: Problem, memory: Memory) -> "Setting":
         gauss = isinstance(self.objective, FOCE) and self.objective.interaction
         newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
         return Setting(
-            objective=_Warm(inner=self.objective, newton=newton),
-            space=problem.space,
+            objective=_Warm(inner=self._objective(problem), newton=newton),
+            space=self._space(problem),
             subjects=problem.population.subjects,
             extras=self.objective.extras(problem.model, problem.population, problem.key),
             scale=memory.scale,
@@ -198,8 +230,10 @@ class Adam(Method):
         """The mean log-likelihood of a held-out subject."""
         if self.held_out is None:
             return np.nan
-        model = problem.space.model_at(progress.sound)
-        return float(np.mean(terms_of(self.objective, model, self.held_out, problem.key).value))
+        x = np.asarray(progress.sound)
+        model = self._space(problem).model_at(x)
+        objective = self._at(problem, x).reported
+        return float(np.mean(terms_of(objective, model, self.held_out, problem.key).value))
 
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
@@ -241,7 +275,7 @@ class Adam(Method):
         )
         return State(
             iteration=done,
-            model=problem.space.model_at(memory.best),
+            model=self._space(problem).model_at(memory.best),
             info=info,
             memory=memory,
             ending=Ending.CONVERGED if over else None,
@@ -284,7 +318,7 @@ def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, we
         chosen_extras = jax.tree.map(lambda leaf: leaf[which], extras)
         batches = Batches(
             subjects=chosen_subjects,
-            extras=(chosen_extras, starts_of(progress, which)),
+            extras=(objective.inner.fresh(chosen_extras, progress.done), starts_of(progress, which)),
             weights=weights,
             place=jnp.arange(which.size),
         )

@@ -243,11 +243,6 @@ def _of_peaks(problem: Problem, memory: Memory) -> tuple[str, ...]:
     )
 
 
-def as_method(given: Objective | Method) -> Method:
-    """The method itself, or the one that maximises this objective."""
-    return Maximise(given) if isinstance(given, Objective) else given
-
-
 def _ending(memory: Memory) -> Ending | None:
     if not memory.point.done:
         return None

@@ -15,6 +15,7 @@ from ..data.population import Population
 from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.space import Space
+from ..objectives.sleeping import Amortisation
 from .nuts.draws import Draws
 
 
@@ -119,6 +120,7 @@ class Outcome:
     draws: Draws | None = dataclasses.field(default=None, repr=False)
     saem: SAEMRun | None = dataclasses.field(default=None, repr=False)
     training: Training | None = dataclasses.field(default=None, repr=False)
+    amortised: Amortisation | None = dataclasses.field(default=None, repr=False)
 
     @property
     def converged(self) -> bool:

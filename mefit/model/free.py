@@ -24,7 +24,10 @@ def with_values(model: ModelT, values: dict[str, PyTree]) -> ModelT:
     """The model with other values of these fields, on the natural scale."""
     if not values:
         return model
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in values], model, [*values.values()])
+    # a field of weights may be None, where a model does without a network
+    return eqx.tree_at(
+        lambda m: [getattr(m, name) for name in values], model, [*values.values()], is_leaf=lambda x: x is None
+    )
 
 
 def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:

@@ -21,7 +21,11 @@ from ..model.space import Space
 from .natural_scale import natural_scale
 from .objective import Objective, Term
 
-_LARGEST_CHUNK = 32  # subjects evaluated at once: more do not fit a core's cache, and all wait for the slowest search
+# Subjects evaluated at once. On a core: more do not fit its cache, and all wait for the slowest search. On a GPU: what
+# it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks of 32: 181 microseconds
+# a subject and evaluation; 100,000 in chunks of 32,768: 1.3; one H200).
+_LARGEST_CHUNK = {"cpu": 32}
+_LARGEST_CHUNK_ELSEWHERE = 32_768
 
 
 class Batches(NamedTuple):
@@ -82,7 +86,8 @@ def chunks_of(objective: Objective, model: Model, population: Population, count:
     """How many chunks `count` of the subjects are cut into, and of how many subjects each."""
     # All of a chunk wait for its longest subject: the longer that is, the fewer.
     longest = max(1, int(_length(population).max()))
-    largest = min(_LARGEST_CHUNK, _LARGEST_CHUNK * 64 // longest)
+    most = _LARGEST_CHUNK.get(jax.default_backend(), _LARGEST_CHUNK_ELSEWHERE)
+    largest = min(most, most * 64 // longest)
     crowded = max(1, objective.evaluations(model) // 2000)
     chunks = math.ceil(count / max(1, largest // crowded))
     return chunks, math.ceil(count / chunks)
@@ -100,7 +105,7 @@ def evaluation(
     objective = _beginning(objective, batches)
 
     def chunk(x, batch):
-        return _total(objective, space.at(x), *batch)
+        return _total(objective.guided(space.guide_at(x)), space.at(x), *batch)
 
     log_p, slope = jax.value_and_grad(space.log_prior)(x)
     with_gradient = value_and_gradient(objective, space, x.size)(chunk)

@@ -1,14 +1,18 @@
 """How large each free coordinate is at the starting values: a first guess of scales that no unit changes."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
+from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import eta_mean, log_conditional
+from ..model.densities import eta_mean, log_conditional, observation_density
+from ..model.moments import mean_of, variance_of
 from ..model.space import Space
 
 
@@ -18,11 +22,31 @@ def natural_scale(space: Space, population: Population) -> Float[np.ndarray, " P
     One for a logarithm or a weight; for a number with a unit its own size, or, where it starts near zero, the distance
     over which a typical subject's log-likelihood changes by about one.
     """
+    return _scale(space, population, _typical_slopes)
+
+
+def training_scale(space: Space, population: Population) -> Float[np.ndarray, " P"]:
+    """`natural_scale`, for steps whose number is planned beforehand: they must be able to go far.
+
+    Where a number with a unit starts near zero, the distance over which a typical response changes by its own SD. The
+    log-likelihood of a bad start changes over much less, and a walk in such units would not arrive.
+    """
+    scale = natural_scale(space, population)
+    try:
+        return np.maximum(scale, _scale(space, population, _typical_changes))
+    except ValueError:  # there is no mean, as of categories, or no variance
+        return scale
+
+
+def _scale(space: Space, population: Population, steepness_of: Callable[[Space, Subject], Array]) -> np.ndarray:
     guess = space.sizes.guess
     has_unit = np.array([coordinate.has_unit for coordinate in space.coordinates], bool)
     if not np.any(has_unit):
         return guess
-    slopes = np.asarray(_typical_slopes(space, population.subjects))
+    if space.guide is not None:  # weights, which come last and are of size one
+        of_model = _scale(Space(space.template, space.fixed), population, steepness_of)
+        return np.append(of_model, guess[of_model.size :])
+    slopes = np.asarray(steepness_of(space, population.subjects))
     steepness = np.sqrt(np.mean(np.nan_to_num(slopes, posinf=0.0, neginf=0.0) ** 2, axis=0))
     reach = np.where(steepness > 0.0, 1.0 / np.where(steepness > 0.0, steepness, 1.0), 0.0)
     scale = np.where(has_unit, np.maximum(guess, reach), guess)
@@ -41,3 +65,25 @@ def _typical_slopes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
         return jax.jacfwd(log_p)(space.pack())
 
     return jnp.asarray(jax.vmap(slope)(subjects))
+
+
+@compiled
+def _typical_changes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
+    """The root mean square derivative, over each subject's responses, of their means in SDs."""
+    who = f"{type(space.template).__name__}.observations"
+
+    def change(subject):
+        def means_and_sds(x):
+            model = space.at(x)
+            densities = as_dict(observation_density(model, eta_mean(model), subject))
+            shape = subject.time.shape
+            means = [jnp.broadcast_to(mean_of(densities[name], who), shape) for name in sorted(densities)]
+            variances = [jnp.broadcast_to(variance_of(densities[name], who), shape) for name in sorted(densities)]
+            return jnp.concatenate(means), jnp.sqrt(jnp.concatenate(variances))
+
+        seen = jnp.concatenate([mask for _, mask in sorted(as_dict(subject.mask).items())])
+        steepness, sd = jax.jacfwd(means_and_sds, has_aux=True)(space.pack())
+        relative = jnp.where(seen[:, None] & (sd[:, None] > 0.0), steepness / sd[:, None], 0.0)
+        return jnp.sqrt(jnp.sum(relative**2, axis=0) / jnp.maximum(jnp.sum(seen), 1))
+
+    return jnp.asarray(jax.vmap(change)(subjects))

@@ -88,6 +88,28 @@ class Objective(eqx.Module):
         """How many times one subject's density is evaluated at once; it bounds the chunk."""
         return 1
 
+    @property
+    def guide(self) -> PyTree:
+        """What is learned beside the model, such as the weights of an encoder; None where nothing is."""
+        return None
+
+    def guided(self, guide: PyTree) -> "Objective":
+        """The objective with what was learned in place of its `guide`."""
+        return self
+
+    def prepared(self, model: Model, population: Population) -> "Objective":
+        """The objective made ready for a model at its start and a population, before anything is learned."""
+        return self
+
+    def fresh(self, extras: PyTree, step: Array) -> PyTree:
+        """The `extras` of one step of training: new draws, where each step shall have its own."""
+        return extras
+
+    @property
+    def reported(self) -> "Objective":
+        """The objective whose value is the log-likelihood of a fit: another one where this is only a bound."""
+        return self
+
     def check(self, model: Model, population: Population) -> None:
         """Raise ValueError where the objective cannot serve the model; called before anything is compiled."""
 

@@ -10,7 +10,12 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array
 
 from ..base.compiling import compiled
+from ..base.newton import Mode
+from ..curves.encoding import AnyEncoder
+from ..data.population import Population
 from ..data.subject import Subject
+from ..effects.encoded import precision_of, refuse_another_size
+from ..effects.gaussian import half_log_det
 from ..effects.modes import mode_with_curvature
 from ..model.densities import eta_size, log_conditional, log_joint
 from ..model.model import Model
@@ -73,9 +78,11 @@ class ImportanceSampling(_Sampled):
 
     log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
     posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
+    With an encoder as `proposal`, the t stands around the encoder's mean, C C' its covariance, and no mode is searched.
     """
 
     degrees_of_freedom: float = 5.0
+    proposal: AnyEncoder | None = None
     label: ClassVar[str] = "Importance sampling"
 
     def extras(self, model, population, key):
@@ -90,14 +97,26 @@ class ImportanceSampling(_Sampled):
             return keys
         return _draws(self.degrees_of_freedom, keys, self.samples, k)
 
+    def check(self, model: Model, population: Population) -> None:
+        if self.proposal is not None:
+            refuse_another_size(self.proposal, model)
+            self.proposal.check(population)
+
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = mode_with_curvature(model, subject, self.newton)
-        k = mode.eta.size
+        place, root = self._proposed(model, subject)
+        k = place.eta.size
         standard = _standard_t(self.degrees_of_freedom, k)
         t = standard.sample(extra, (self.samples,)) if jnp.issubdtype(extra.dtype, jax.dtypes.prng_key) else extra
-        lower = jnp.linalg.cholesky(mode.precision)
-        moves = jax.scipy.linalg.solve_triangular(lower, t.T, lower=True, trans="T").T
-        log_q = standard.log_prob(t) + jnp.sum(jnp.log(jnp.diagonal(lower)))
-        log_weight = jax.vmap(lambda move: log_joint(model, mode.eta + move, subject))(moves) - log_q
+        log_q = standard.log_prob(t) - half_log_det(root)
+        log_weight = jax.vmap(lambda move: log_joint(model, place.eta + move, subject))(t @ root.T) - log_q
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
-        return Term(logsumexp(log_weight) - np.log(self.samples), *mode, details)
+        return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
+
+    def _proposed(self, model: Model, subject: Subject) -> tuple[Mode, Array]:
+        """Where the draws stand, and C, triangular, with C C' their spread."""
+        if self.proposal is not None:
+            q = self.proposal(subject)
+            return Mode(q.mean, precision_of(q), jnp.asarray(True)), q.lower
+        mode = mode_with_curvature(model, subject, self.newton)
+        lower = jnp.linalg.cholesky(mode.precision)
+        return mode, jax.scipy.linalg.solve_triangular(lower, jnp.eye(mode.eta.size), lower=True, trans="T")

@@ -247,7 +247,7 @@ def convergence(fit: Fit, axes: Any = None) -> list[Axes]:
         for ax, label in zip(panels, table, strict=True):
             ax.axvspan(0, explored, **(style.AREA["prior"] | {"alpha": 0.15}))
             ax.axhline(table[label].iloc[-1], **_THIN)
-            ax.plot(table.index, table[label], **(style.LINE["population"] | {"linewidth": 1.6}))
+            ax.plot(table.index, table[label], **style.LINE["SAEM"])
             is_lowest = label in table.columns[-3:]
             unit = fit.table.unit[label]
             ax.set(title=f"{label} ({unit})" if unit else label, xlabel="iteration" if is_lowest else "")

@@ -310,7 +310,9 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     value = np.array([step.minus_two_objective for step in fit.history])
     with style.drawing(ax, f"The objective of {fit.method.label} by iteration.", 1, 620, 360) as (ax,):
         likelihood = climbs_a_likelihood(fit.method)
-        meaning = "marginal" if likelihood else "joint"
+        meaning = type(fit.method).__name__
+        if meaning not in style.METHODS:
+            meaning = "marginal" if likelihood else "joint"
         ax.plot(iteration, value, **style.LINE[meaning])
         ax.plot(iteration, value, **(style.POINT[meaning] | {"markersize": 5}))
         ax.set_title(f"{fit.method.label}: ends at {value[-1]:.4f}")

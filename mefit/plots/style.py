@@ -14,7 +14,8 @@ cell with style.use():
 The palette starts from Okabe and Ito's (2008, "Color universal design"), darkened until lines stand
 out from white paper and until any two meanings stay apart for a reader without the red or the green
 cone (the tests measure both). Colour is never alone: no two meanings share line style, width and
-marker.
+marker. A method that is compared with others is a meaning too, under the name of its class:
+`style.LINE["FOCE"]`.
 """
 
 import math
@@ -62,6 +63,29 @@ _LOOK = {
     # random effects integrated out
     "marginal": _Look("#6A1B77", "-", 2.8, "s", 2.6),
 }
+# Methods side by side, each under the name of its class in `mefit`. (`JointMAP` and `JointMLE` are "joint".)
+_METHOD_LOOK = {
+    "FO": _Look("#EB4EB1", (0, (1, 1.2)), 2.8, "v", 2.4),
+    "FOCE": _Look("#8989FF", (0, (4, 1.4)), 2.8, "^", 2.4),
+    "Laplace": _Look("#76003B", (0, (6, 1.2, 1, 1.2)), 2.8, "D", 2.4),
+    "AGQ": _Look("#0027B1", "-", 2.4, "s", 2.4),
+    "MonteCarlo": _Look("#764E76", (0, (1, 2.2)), 2.6, "o", 2.2),
+    "ImportanceSampling": _Look("#B1893B", (0, (2, 1)), 2.6, "*", 2.2),
+    "Variational": _Look("#894ED8", (0, (9, 2)), 2.6, "v", 2.2),
+    "SAEM": _Look("#273B00", "-", 1.6, "^", 2.2),
+    "NUTS": _Look("#B1624E", (0, (4, 1, 1, 1, 1, 1)), 2.6, "D", 2.2),
+}
+# Models or groups side by side that have no meaning of their own, in their order. They never stand beside methods.
+_SERIES_LOOK = {
+    "first": _Look("#622714", (0, (1, 1.6)), 2.4, "v", 2.2),
+    "second": _Look("#899D4E", (0, (6, 1.5, 1, 1.5)), 2.4, "^", 2.2),
+    "third": _Look("#9A7BEF", (0, (4, 1.5)), 2.4, "D", 2.2),
+    "fourth": _Look("#1B2FA8", "-", 2.2, "o", 2.2),
+}
+MEANINGS = tuple(_LOOK)
+METHODS = tuple(_METHOD_LOOK)
+SERIES = tuple(_SERIES_LOOK)
+_LOOK |= _METHOD_LOOK | _SERIES_LOOK
 COLOUR: dict[str, str] = {meaning: look.colour for meaning, look in _LOOK.items()}
 
 LINE: dict[str, dict[str, Any]] = {

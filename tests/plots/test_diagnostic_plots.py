@@ -91,6 +91,7 @@ def test_convergence_shows_the_trajectory_and_why_it_ended(fitted, fit):
     assert [ax.get_title("left") for ax in panels][:2] == ["ka (1/h)", "cl (L/h/kg)"] and len(panels) == table.shape[1]
     curve = max(panels[1].get_lines(), key=lambda line: len(line.get_xdata()))
     np.testing.assert_array_equal(curve.get_ydata(), table["cl"])
+    assert curve.get_color() == style.COLOUR["SAEM"]
     assert panels[0].patches[0].get_width() == saem.saem.explored
     shown = panels[0].figure.get_suptitle().replace("\n", " ")
     assert shown == f"SAEM {saem.message}."

@@ -73,6 +73,7 @@ def test_history_ends_at_the_fit(fit):
     ax = plots.history(fit)
     last = ax.get_lines()[0].get_ydata()[-1]
     assert last == pytest.approx(fit.minus_two_log_likelihood, abs=1e-8) and f"{last:.4f}" in ax.get_title("left")
+    assert ax.get_lines()[0].get_color() == style.COLOUR[type(fit.method).__name__]
 
 
 def test_every_picture_says_what_it_is_of(fit):

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+import mefit as mf
 from mefit import style
 
 # What a reader without one kind of cone sees, as a matrix on linear RGB (Machado, Oliveira and Fernandes 2009,
@@ -57,11 +58,29 @@ def test_the_measures_of_colour_know_black_and_white():
 
 @pytest.mark.parametrize("vision", VISION)
 def test_no_two_meanings_look_alike(vision):
-    nearest = min(
-        (distinct(one, other, vision), a, b) for (a, one), (b, other) in itertools.combinations(style.COLOUR.items(), 2)
-    )
-    assert nearest[0] > (12 if vision == "tritanopia" else 18), nearest
+    assert _nearest(itertools.combinations(style.MEANINGS, 2), vision)[0] > (12 if vision == "tritanopia" else 18)
     assert distinct(style.COLOUR["joint"], style.COLOUR["marginal"], vision) > 50
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_no_two_methods_look_alike_nor_like_a_meaning(vision):
+    all_cones = vision == "three cones"
+    assert _nearest(itertools.combinations(style.METHODS, 2), vision)[0] > (20 if all_cones else 14)
+    assert _nearest(itertools.product(style.METHODS, style.MEANINGS), vision)[0] > (20 if all_cones else 12)
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_no_two_of_a_series_look_alike_nor_like_a_meaning(vision):
+    assert _nearest(itertools.combinations((*style.SERIES, *style.MEANINGS), 2), vision)[0] > 12
+    assert _nearest(itertools.combinations(style.SERIES, 2), vision)[0] > 18
+
+
+def test_a_method_has_the_name_of_its_class():
+    assert all(isinstance(getattr(mf, name), type) for name in style.METHODS)
+
+
+def _nearest(pairs, vision):
+    return min((distinct(style.COLOUR[a], style.COLOUR[b], vision), a, b) for a, b in pairs)
 
 
 def test_every_colour_stands_out_from_paper():
@@ -75,7 +94,7 @@ def test_colour_is_never_alone():
         (str(line["linestyle"]), line["linewidth"], style.POINT[meaning]["marker"])
         for meaning, line in style.LINE.items()
     }
-    assert len(looks) == len(style.COLOUR) == len(style.LINE) == len(style.POINT) == len(style.AREA) == 8
+    assert len(looks) == len(style.COLOUR) == len(style.LINE) == len(style.POINT) == len(style.AREA) == 21
 
 
 def test_text_is_legible_on_a_projector():

@@ -119,13 +119,17 @@ def test_two_measurements_do_not_determine_three_random_effects(fit):
     found = module.compute(sparse, 1.0)
     assert np.all(np.isnan(found.pull)) and np.all(np.isfinite(found.eta))
     first = ", ".join(sparse.undetermined[:5])
+    many = f"For {len(sparse.undetermined)} of 12 subjects their own data do not determine a separate fit.\n"
+    assert many in module.say(found)
     assert module.say(found).endswith(f"The data of subject {first}, ... alone do not determine a separate fit.")
 
 
 def test_what_it_says(fixed):
-    assert module.say(module.compute(fixed, 1.0)).startswith("The mixed fit (ω × 1). Pulled")
-    assert "everyone is the typical subject (ω × 0.001)" in module.say(module.compute(fixed, 1e-3))
-    assert "nobody knows of the others (ω × 1000)" in module.say(module.compute(fixed, 1e3))
+    assert module.say(module.compute(fixed, 1.0)).startswith("The mixed fit. The estimates are pulled 10 to 13% of the")
+    assert "everyone is the typical subject. The estimates are pulled 100% of" in module.say(
+        module.compute(fixed, 1e-3)
+    )
+    assert "nobody knows of the others. The estimates are pulled 0% of" in module.say(module.compute(fixed, 1e3))
     assert module.say(module.compute(fixed, 2.0)).startswith("Between separate and mixed")
     assert module.say(module.compute(fixed, 0.5)).startswith("Between mixed and pooled")
 
@@ -139,7 +143,7 @@ def test_what_it_refuses(fit):
         explorers.pooling(fit, subjects=range(7))
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
 def test_pooling_as_every_stage(check, fit):
     check(lambda: explorers.pooling(fit))
 

@@ -12,7 +12,9 @@ import mefit as mf
 from workshop import explorers
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
-schools, sparse = (sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline"))
+schools, sparse, patients = (
+    sys.modules[f"workshop.explorers.{name}"] for name in ("eight_schools", "sparse_theophylline", "three_patients")
+)
 
 
 def bisect(holds, low: float, high: float) -> float:
@@ -151,15 +153,17 @@ def test_sparse_profiles_have_opposite_collapses_and_one_maximum():
 
 
 def test_sparse_curves_are_those_of_the_model(theophylline):
-    found = sparse.compute(1.0)
+    found = sparse.compute(1.0, subject=4)
     model, subject = sparse.model_at(1.0), theophylline[3]
     eta = sparse.table().own[10, 3] - np.log([float(model.cl), float(model.v)])
     table = sparse.table()
     mine = sparse.concentration(np.asarray(subject.time), table.dose, table.own[10])[3]
     np.testing.assert_allclose(mine, model.observations(eta, subject).loc, rtol=1e-12)
-    np.testing.assert_allclose(found.individual, sparse.concentration(sparse._TIME, table.dose, table.own[10]))
-    low, high = (np.ptp(sparse.compute(s).clearance) for s in (0.1, 10.0))
-    assert low < 0.1 * high
+    np.testing.assert_allclose(found.individual, sparse.concentration(sparse._TIME, table.dose, table.own[10])[3])
+    np.testing.assert_allclose(found.own, np.exp(table.own[10]), rtol=1e-9)
+    low, high = (np.ptp(sparse.compute(s).own, axis=0) for s in (0.1, 10.0))
+    assert np.all(low < 0.1 * high)
+    np.testing.assert_allclose(sparse.compute(10.0).own, found.alone)
     assert "climbing towards s = 0, everyone the same" in sparse.say(found)
     assert "s = ∞, everyone fitted alone" in sparse.say(sparse.compute(1.0, sparse.NON_CENTRED))
     with pytest.raises(ValueError, match="from 0.1 to 10, not for 11"):
@@ -181,11 +185,50 @@ def test_the_axes_of_eight_schools_stand_still_under_tau(tau, form, c):
     assert there["panels"] == here["panels"]
 
 
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_sparse_theophylline_as_every_explorer(check):
-    check(explorers.sparse_theophylline)
+MORE = [explorers.three_patients, explorers.sparse_theophylline]
 
 
-def test_painting_anew_and_moving_artists_give_the_same_picture():
-    moves = ({"s": 0.2}, {"form": "non-centred"}, {"s": 10.0}, {"form": "centred"})
-    test_widgets.assert_painting_anew_gives_the_same(explorers.sparse_theophylline, sparse, moves)
+@pytest.mark.parametrize("make", MORE)
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_as_every_stage(check, make):
+    check(make)
+
+
+@pytest.mark.parametrize("make", MORE)
+def test_the_edges_of_every_control(make):
+    test_widgets.assert_the_edges_hold(make)
+
+
+@pytest.mark.parametrize("omega", [0.2, 0.5, 5.0])
+def test_the_prior_narrows_on_axes_that_stand_still(omega):
+    there, here = (patients.scene(patients.compute(w)).data() for w in (1.1, omega))
+    assert there["panels"] == here["panels"]
+    kept = [mark for mark in there["marks"] if mark["id"] == "likelihood"]
+    assert [mark for mark in here["marks"] if mark["id"] == "likelihood"] == kept and len(kept) == 3
+    (hold,) = [mark for mark in here["marks"] if mark["id"] == "omega" and mark["panel"] == "p0"]
+    assert hold["x"] == [omega] and 0 < hold["y"][0] < patients.TOP  # in reach of the hand
+
+
+def test_what_is_looked_at_is_drawn():
+    def names(show):
+        return {mark["id"] for mark in patients.scene(patients.compute(1.1, show)).data()["marks"]}
+
+    assert names("both") - names("the peak") == {"area", "areas", "area numbers"}
+    assert names("both") - names("the area") == {"peak", "product", "peaks", "peak numbers"}
+
+
+@pytest.mark.parametrize(("s", "form"), [(0.1, "centred"), (10.0, "centred"), (0.1, "non-centred")])
+def test_the_axes_of_sparse_theophylline_stand_still_under_s(s, form):
+    there, here = (sparse.scene(sparse.compute(at, form)).data() for at in (1.0, s))
+    assert there["panels"] == here["panels"]
+
+
+def test_who_is_pulled_furthest_from_two_samples():
+    misses = []
+    for i in range(12):
+        found = sparse.compute(0.1, subject=i + 1)
+        data = sparse.table()
+        rows = list(sparse.ROWS)
+        misses.append(data.y[i, rows] - np.interp(data.time[i, rows], sparse._TIME, found.individual))
+    assert int(np.argmax(np.abs(misses).max(1))) == 0
+    np.testing.assert_allclose(np.abs(misses[0]), [2.8, 2.6], atol=0.06)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from models import Logistic
@@ -21,7 +22,8 @@ from workshop import explorers
 one, binary, draws = (
     sys.modules[f"workshop.explorers.{name}"] for name in ("one_subject", "sparse_binary", "draws_needed")
 )
-ALL = [explorers.one_subject, explorers.sparse_binary, explorers.draws_needed]
+STAGES = [explorers.sparse_binary, explorers.draws_needed]
+ALL = [explorers.one_subject, *STAGES]
 
 
 # One subject
@@ -132,11 +134,49 @@ def test_the_spread_of_the_samplers_is_that_of_repeated_draws(method, monkeypatc
 
 def test_one_subject_says_its_area():
     foce = one.say(one.compute(one.FOCE, one.TWO, 0.66, 50, 3))
-    assert foce.startswith("FOCE: 161% of the exact area. Log-likelihood -5.393 in place of -5.867")
+    assert foce.startswith(
+        "FOCE: 161% of the exact area, an error of +0.474 in the log-likelihood.\n-5.393 in place of -5.867"
+    )
     assert "Monte Carlo with 50 draws" in one.say(one.compute(one.MONTE_CARLO, one.TWO, 0.66, 50, 3))
     assert "AGQ with 1 node:" in one.say(one.compute(one.AGQ, one.TWO, 0.66, 50, 1))
     with pytest.raises(ValueError, match="must be positive, not 0"):
         one.compute(one.FO, one.TWO, 0.0, 50, 3)
+
+
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_one_subject_as_every_stage(check):
+    check(lambda: explorers.one_subject().set(answer=True))  # without it, draws and nodes show where they are used
+
+
+def test_areas_wait_for_the_answer_and_axes_stand_still():
+    explorer = explorers.one_subject()
+
+    def scene(**values):
+        return test_stage.shown(explorer.set(**values))["scene"]
+
+    def methods_shown(drawn):
+        return {mark["cls"] for mark in drawn["marks"] if mark["panel"] == "areas" and mark["kind"] == "dots"}
+
+    start = scene()["panels"]
+    for method in one.METHODS:
+        drawn = scene(method=method)
+        assert methods_shown(drawn) == {one.MEANING[method]}
+        assert (drawn["panels"] == start) == (method != one.FO)  # FO's curve is six times as high
+    explorer.reset()
+    for values in ({"case": one.ONE}, {"omega": 2.0}, {"omega": 0.2, "case": one.ALL}, {"nodes": 15}):
+        assert scene(**values)["panels"] == start
+    assert methods_shown(scene(answer=True)) == set(one.MEANING.values())
+
+
+def test_the_curve_beside_the_density_is_that_of_the_eta_that_is_held():
+    for case in one.CASES:
+        hours = one.data(case)[0]
+        np.testing.assert_allclose(one.concentration(0.7, case, hours)[0], one.concentration(0.7, case)[0])
+    found = one.compute(one.LAPLACE, one.TWO, 0.66, 50, 3, eta=0.7)
+    marks = {mark.name: mark for mark in one.scene(found).marks if mark.panel in ("density", "data")}
+    np.testing.assert_allclose(marks["here"].y, one.concentration(0.7, one.TWO, one.HOURS)[0])
+    share = np.exp(one.log_joint(0.7, one.TWO, 0.66) - one.log_joint(found.mode, one.TWO, 0.66))
+    assert marks["eta"].y == pytest.approx(share, rel=1e-3)
 
 
 # Sparse binary data
@@ -188,16 +228,50 @@ def test_where_laplace_sends_omega_with_endless_clusters(n, limit):
     assert np.exp(found.x[0]) == pytest.approx(limit, abs=6e-4)
 
 
-def test_binary_says_both_areas_and_takes_no_more_yes_than_answers():
-    found = binary.compute(5, 50, 2.0)
-    assert found.k == 5
-    mirrored = binary.compute(5, 0, 2.0)
+def test_binary_says_both_areas_and_counts_by_kind():
+    found, mirrored = binary.compute(5, 5, 2.0), binary._answered(no=5, yes=0, omega=2.0)
     assert (found.mode, found.log_exact) == pytest.approx((-mirrored.mode, mirrored.log_exact), abs=1e-12)
     text = binary.say(mirrored)
-    assert "0 of 5 yes. Areas: exact 0.194, Laplace 0.1899 (97.9% of it" in text and "Total variation 0.0755" in text
-    for wrong in ((0, 0, 1.0), (5, -1, 1.0), (5, 1, 0.0)):
-        with pytest.raises(ValueError, match="Needs n >= 1, k >= 0 and a positive SD"):
+    assert "0 of 5 yes. Areas: 0.194, Laplace 0.1899" in text and "Total variation 0.0755" in text
+    assert "Only no: the prior alone ends the curve on that side" in text and "97.9% of the exact one" in text
+    assert "Only yes" in binary.say(found) and "Both kinds" in binary.say(binary.compute(20, 10, 2.0))
+    for wrong in ((-1, 0, 1.0), (5, -1, 1.0), (5, 6, 1.0), (5, 1, 0.0)):
+        with pytest.raises(ValueError, match="Needs 0 <= k <= n and a positive SD"):
             binary.compute(*wrong)
+
+
+def test_without_an_answer_the_posterior_is_the_prior():
+    found = binary.compute(0, 0, 1.7)
+    assert (found.mode, found.sd, found.log_exact) == pytest.approx((0.0, 1.7, 0.0), abs=1e-9)
+    assert found.total_variation == pytest.approx(0.0, abs=1e-9) and "Nobody has answered" in binary.say(found)
+
+
+@pytest.mark.parametrize("yes", [0, 1])
+def test_what_laplace_loses_of_two_answers_is_nothing_or_up_to_a_tenth(yes):
+    lost = [1 - np.exp(f.log_laplace - f.log_exact) for f in (binary.compute(2, yes, w) for w in (0.2, 2.0, 5.0))]
+    assert abs(lost[0]) < 1e-3 and lost[0] < lost[1] < lost[2] and 0.05 < lost[2] < 0.12
+
+
+def test_two_posteriors_of_one_area_are_drawn():
+    marks = {mark["id"]: mark for mark in binary.scene(binary.compute(5, 0, 2.0)).data()["marks"]}
+    areas = [np.trapezoid(marks[name]["y"], binary._SHOWN) for name in ("exact", "gaussian")]
+    assert areas[0] == pytest.approx(areas[1], rel=2e-3)
+    gap = np.subtract(marks["difference"]["high"], marks["difference"]["low"])
+    assert 0.5 * np.trapezoid(np.abs(gap), binary._SHOWN) / areas[0] == pytest.approx(0.0755, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "moves"),
+    [
+        (explorers.sparse_binary, ({"no": 50}, {"yes": 10}, {"omega": 0.2}, {"omega": 5.0, "no": 0})),
+        (explorers.draws_needed, ({"d": 20}, {"s": 0.1}, {"draws": 100.0}, {"s": 2.0, "d": 1})),
+    ],
+)
+def test_axes_stand_still_under_every_control(make, moves):
+    explorer = make()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in moves:
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
 
 
 # Draws needed
@@ -251,42 +325,32 @@ def test_squared_lengths_do_for_draws_and_the_exact_value_is_exact():
 
 def test_draws_needed_says_so():
     text = draws.say(draws.compute(1, 1.0, 100))
-    assert "With d = 1, an error of 10% takes 15.5 draws at best, 100 on average. With 100 draws" in text
+    assert "takes about 15 draws at best, about 100 on average. Your 100 are enough for it at best." in text
+    assert "15.5 draws at best, 100 on average. With d = 1 and 100 draws" in text
+    assert "most draws miss the peak" in draws.say(draws.compute(10, 0.3, 1000))
     assert "1.1e+19 draws at best" in draws.say(draws.compute(20, 0.1, 100))
     with pytest.raises(ValueError, match="Needs d >= 1, draws >= 1 and a positive width"):
         draws.compute(3, 0.0, 100)
 
 
+def test_estimates_out_of_sight_are_counted():
+    def text(d):
+        marks = draws.scene(draws.compute(d, 0.3, 1000)).data()["marks"]
+        return next((mark["text"][0] for mark in marks if mark["id"] == "out"), "")
+
+    far = draws.compute(20, 0.3, 1000).error
+    assert text(1) == "" and f"{np.sum(far < draws._ERRORS[0])} of them further left, the mean at −12.6" in text(20)
+
+
 # All, as every explorer
 
 
-@pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
+@pytest.mark.parametrize("make", STAGES)
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_as_every_stage(check, make):
     check(make)
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
-
-
-@pytest.mark.parametrize(
-    ("make", "module", "moves"),
-    [
-        (
-            explorers.one_subject,
-            one,
-            (
-                *({"method": method} for method in one.METHODS),
-                {"case": one.ONE, "omega": 2.0},
-                {"nodes": 15, "draws": 2000, "case": one.ALL},
-                {"method": one.FO},
-            ),
-        ),
-        (explorers.sparse_binary, binary, ({"n": 20}, {"k": 10}, {"omega": 0.2}, {"n": 50, "k": 50, "omega": 5.0})),
-        (explorers.draws_needed, draws, ({"d": 20}, {"s": 0.1}, {"draws": 100, "d": 1}, {"s": 2.0})),
-    ],
-)
-def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)

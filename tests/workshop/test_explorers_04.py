@@ -1,13 +1,12 @@
 """The explorers of lesson 04: EM by hand against closed forms, and SAEM's runs against the fit they should come to."""
 
 import sys
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import test_widgets
+import test_stage
 from models import theophylline_model
 from scipy.optimize import minimize_scalar
 
@@ -41,12 +40,14 @@ def test_the_measured_rate_becomes_the_formula():
     first, late = em.compute(2, 1.0, 0), em.compute(2, 1.0, 25)
     assert late.measured == pytest.approx(late.rate, abs=1e-4)
     assert abs(first.measured - first.rate) > 0.1
-    assert np.isnan(em.compute(30, 3.0, 60).measured)  # nothing left to measure
+    spent = em.compute(30, 3.0, 60)  # nothing is left to measure: the last factor that could be
+    assert spent.measured == pytest.approx(spent.rate, abs=2e-3)
+    assert np.isnan(em.compute(2, 1.0, 5, start=1.0).measured)  # never was
 
 
 @pytest.mark.parametrize(("b", "iterations"), [(0.9, 1.39), (0.75, 2.79), (0.5, 8.0), (0.25, 35.7), (0.1, 229)])
-def test_iterations_a_digit(b, iterations):
-    assert em.iterations_a_digit(b) == pytest.approx(iterations, rel=4e-3)
+def test_iterations_per_digit(b, iterations):
+    assert em.iterations_per_digit(b) == pytest.approx(iterations, rel=4e-3)
 
 
 @pytest.mark.parametrize(("a", "limit"), [(0.1, 0.8887), (0.25, 0.6545), (0.3, 0.5303), (0.5, 0.0)])
@@ -60,8 +61,9 @@ def test_modes_alone_end_at_the_joint_mode_or_at_zero(a, limit):
 
 def test_em_says_where_it_is():
     text = em.say(em.compute(2, 1.0, 8))
-    assert text.startswith("B = 0.667: 1 − B² = 0.5556, 3.92 iterations a digit. After 8 iterations of EM ω² is 0.588%")
-    assert "The next multiplies this by 0.5538" in text
+    assert text.startswith("After 8 iterations of EM ω² is 0.588% off its maximum-likelihood value. EM takes its time")
+    assert "B = 0.667: 1 − B² = 0.5556, 3.92 iterations per digit. The next multiplies the error by 0.5538" in text
+    assert "EM is quick" in em.say(em.compute(30, 1.0, 8)) and "EM crawls" in em.say(em.compute(1, 0.3, 8))
     assert "it goes to 0, because B is below 0.75" in em.say(em.compute(2, 1.0, 60, em.MODES))
     assert "it stops at 88.9%" in em.say(em.compute(10, 1.0, 60, em.MODES))
     for wrong in ((0, 1.0, 1), (2, 0.0, 1), (2, 1.0, 61)):
@@ -69,9 +71,30 @@ def test_em_says_where_it_is():
             em.compute(*wrong)
 
 
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_em_as_every_explorer(check):
+@pytest.mark.parametrize(("a", "start"), [(0.1, 0.011), (0.1, 0.013), (0.25, 0.09), (0.25, 0.1)])
+def test_modes_from_a_start_near_zero_go_there(a, start):
+    # The fixed points multiply to a^2: the lower is 0.0125 for a = 0.1, and 0.0955 for a = 0.25.
+    s, w = 1 + a, start
+    for _ in range(5000):
+        w = em.step(w, s, a, em.MODES)
+    assert w == pytest.approx(em.limit_of_modes(s, a, start), abs=1e-6)
+
+
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_em_as_every_stage(check):
     check(explorers.em_by_hand)
+
+
+@pytest.mark.parametrize(
+    "move", [{"n": 30}, {"n": 1, "ratio": 0.1}, {"start": 0.05}, {"m_step": em.MODES, "iterations": 60}]
+)
+def test_the_axes_of_em_stand_still_and_every_panel_keeps_its_marker(move):
+    explorer = explorers.em_by_hand()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    told = test_stage.shown(explorer.set(**move))["scene"]
+    assert told["panels"] == start
+    wanted = "B" if "m_step" in move else "measured"
+    assert [mark["id"] for mark in told["marks"] if mark["panel"] == "rate"][-1] == wanted
 
 
 def test_the_edges_of_every_control_of_em():
@@ -81,11 +104,6 @@ def test_the_edges_of_every_control_of_em():
             ends = {name: getattr(c, end) for name, c in explorer.controls.items() if hasattr(c, end)}
             explorer.set(m_step=m_step, **ends)
             assert explorer.text and "nan" not in explorer.text and "inf" not in explorer.text
-
-
-def test_em_painted_anew_is_the_same():
-    moves = ({"iterations": 30}, {"n": 1, "ratio": 0.3}, {"m_step": em.MODES}, {"n": 10}, {"m_step": em.EM})
-    test_widgets.assert_painting_anew_gives_the_same(explorers.em_by_hand, em, moves)
 
 
 # SAEM, step by step
@@ -155,9 +173,9 @@ def test_annealing_holds_every_sd_back(study):
 
 def test_saem_says_where_it_is(study, exact):
     assert "Before the first iteration" in saem.say(saem.compute(study, 0))
-    assert "Iteration 60: exploring, γ = 1; " in saem.say(saem.compute(study, 60))
+    assert "Iteration 60: exploring, γ = 1. " in saem.say(saem.compute(study, 60))
     text = saem.say(saem.compute(study, saem.MOST))
-    assert "Iteration 400: smoothing, γ = 1/200; " in text and "of its standard errors." in text
+    assert "Iteration 400: smoothing, γ = 1/200. " in text and "of its standard errors." in text
     with pytest.raises(ValueError, match="A run has 400 iterations"):
         saem.compute(study, 401)
 
@@ -172,9 +190,31 @@ def test_saem_as_every_explorer(exact, far, study, monkeypatch):
         return explorers.saem_step_by_step(exact, far)
 
     monkeypatch.setattr(saem, "prepare", lambda *_: study)  # the same study each time, so that its runs are kept
-    test_widgets.test_every_control_moves_the_picture_in_place(make)
-    test_widgets.test_every_control_has_a_name_and_says_its_unit(make)
-    test_widgets.test_a_picture_at_rest_for_pages_without_a_kernel(make)
-    parts = SimpleNamespace(compute=partial(saem.compute, study), paint=partial(saem.paint, study), say=saem.say)
-    moves = ({"iterations": 60}, {"kernel": saem.PRIOR}, {"smoothing": "never"}, {"annealing": False, "iterations": 0})
-    test_widgets.assert_painting_anew_gives_the_same(make, parts, moves)
+    for check in (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most):
+        check(make)
+    explorer = make()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    moves = [{"iterations": 50}, {"annealing": False}, {"annealing": True, "iterations": 400}]
+    moves += [{"kernel": kernel, "seed": seed} for kernel in (saem.WALK, saem.PRIOR) for seed in ("1", "2")]
+    moves += [{"annealing": False, "smoothing": "50"}, {"smoothing": "never", "iterations": 0}]
+    for move in moves:
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
+
+
+def test_what_is_uncovered_of_a_run_ends_where_the_hand_is(study):
+    for k in (0, 1, 37, saem.MOST):
+        found = saem.compute(study, k)
+        lines = {(m.panel, m.name): m for m in saem.scene(found).marks}
+        run = lines["p4", "run"]
+        assert run.x[-1] == k and run.y[-1] == found.trajectory[k, 4]
+        np.testing.assert_array_equal(run.y, found.trajectory[run.x, 4])
+        assert lines["accepted", "share"].x.tolist() == [i for i in run.x if i > 0]
+
+
+def test_many_numbers_stand_in_six_columns(exact, far, study, monkeypatch):
+    more = replace(study, names=tuple("abcdefghijk"), truth=np.ones(11), error=np.ones(11))
+    wide = np.ones((saem.MOST + 1, 11))
+    monkeypatch.setattr(saem, "prepare", lambda *_: more)
+    monkeypatch.setattr(saem, "run", lambda *_: (wide, np.ones(saem.MOST)))
+    layout = explorers.saem_step_by_step(exact, far).view.setup["layout"]
+    assert layout == ["p0 p1 p2 p3 p4 p5", "p6 p7 p8 p9 p10 accepted"]

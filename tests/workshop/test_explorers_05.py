@@ -8,6 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from scipy import stats
@@ -17,10 +18,8 @@ from workshop import explorers
 from workshop.studies import all_methods, faults
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
-shrunk, times, vpc = (
-    sys.modules[f"workshop.explorers.{name}"] for name in ("shrinkage", "sampling_times", "vpc_by_hand")
-)
-ALL = [explorers.shrinkage, explorers.sampling_times, explorers.vpc_by_hand]
+shrunk, times = (sys.modules[f"workshop.explorers.{name}"] for name in ("shrinkage", "sampling_times"))
+ALL = [explorers.shrinkage, explorers.sampling_times]
 
 
 # Shrinkage
@@ -71,6 +70,28 @@ def test_estimates_and_their_variance_are_those_of_the_library():
         shrunk.compute(2, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
+def test_shrinkage_as_every_stage(check):
+    check(explorers.shrinkage)
+
+
+def test_the_axes_of_shrinkage_stand_still_and_a_needle_is_told_of():
+    explorer = explorers.shrinkage()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"n": 1}, {"omega": 0.2}, {"sigma": 5.0, "omega": 0.5}):
+        scene = test_stage.shown(explorer.set(**move))["scene"]
+        assert scene["panels"] == start
+    assert "needle" in {mark["id"] for mark in scene["marks"]}
+    assert "not to be trusted" in explorer.text and "can be trusted" in explorer.set(n=40, omega=2.0).text
+
+
+def test_histograms_have_the_area_of_a_density():
+    found = shrunk.compute(2, 0.7, 1.0)
+    for values in (found.estimate, found.draw):
+        edges, height = shrunk._steps(values, found.omega)
+        assert np.trapezoid(height, edges) == pytest.approx(1.0, abs=2e-3)
+
+
 # Sampling times
 
 
@@ -94,7 +115,7 @@ def test_shrinkage_by_sampling_times(sampled, shrinkage):
     np.testing.assert_allclose(total, times.SD, rtol=0.03)
     # the explorer's 1,000 people tell the same
     design = next((name for name, t in times.TIMES.items() if t == sampled), times.ONE)
-    found = times.compute(design, sampled[-1])
+    found = times.compute(design, times.HOUR if len(sampled) > 1 else sampled[0])
     assert found.times == sampled
     np.testing.assert_allclose(found.shrinkage, shrinkage, atol=0.04)
     np.testing.assert_allclose(found.total, times.SD, rtol=0.04)
@@ -114,99 +135,29 @@ def test_one_sample_at_4_hours_says_nothing_of_absorption_and_little_of_clearanc
     drawn = times.compute(times.ONE, 4.0, times.DRAW)
     np.testing.assert_allclose(drawn.shrinkage, 0.0, atol=0.06)
     assert abs(np.corrcoef(drawn.shown[:, 1:].T)[0, 1]) < 0.12  # CL and V were made independent
-    assert "posterior draws: ka" in times.say(drawn) and "Sampled at hour 4." in times.say(early)
+    assert times.say(drawn).startswith("Draws from the posteriors have the spread of the people again.")
+    assert times.say(early).startswith("The data tell next to nothing about ka, little about CL and V.")
+    assert "Everyone is sampled at 4 h." in times.say(early)
     with pytest.raises(ValueError, match="A sample at 0 h"):
         times.compute(times.ONE, 0.0)
 
 
-# A visual predictive check
+def test_one_sample_of_every_design_can_be_moved():
+    for design in times.TIMES:
+        assert times.times_of(design, times.HOUR) == times.TIMES[design]
+        moved = times.times_of(design, 10.0)
+        assert 10.0 in moved and times.HOUR not in moved and len(moved) == len(times.TIMES[design])
+    # an early sample besides those at 1 and 24 h tells more about absorption than one at 4 h
+    early, late = times.compute(times.THREE, 0.5), times.compute(times.THREE, 4.0)
+    assert early.shrinkage[0] < late.shrinkage[0] - 0.05
 
 
-def test_concentrations_solve_the_equations():
-    """Both curves against the steps of absorption integrated numerically."""
-    for steps in (1, 2):
-        model = vpc.Candidate(1.1, 4.0, 30.0, (0.1, 0.1, 0.1), 0.1, 0.1, steps=steps)
-        found = vpc.concentration(model, np.array([100.0]), np.array([60.0]), np.zeros((1, 3)))[0]
-        t = np.linspace(0, 24, 480_001)
-        into = 1.1 * np.exp(-1.1 * t) if steps == 1 else 1.1**2 * t * np.exp(-1.1 * t)
-        ke = 4.0 * (60 / 90) / 30
-        area = np.cumsum(into * np.exp(ke * t)) * (t[1] - t[0])
-        np.testing.assert_allclose(found, 100 / 30 * np.interp(vpc.TIMES, t, area * np.exp(-ke * t)), rtol=1e-3)
-
-
-@pytest.mark.parametrize("corrected", [False, True])
-def test_bands_are_those_of_percentiles_one_by_one(corrected):
-    found = vpc.compute(vpc.ERROR, vpc.WEAK, corrected, 50)
-    dose, kidney, y = vpc.study()
-    weak = kidney <= np.median(kidney)
-    pred = vpc.concentration(vpc.MODELS[vpc.ERROR], dose[weak], kidney[weak], np.zeros((weak.sum(), 3)))
-    factor = np.median(pred, 0) / pred if corrected else np.ones_like(pred)
-    j = 3
-    np.testing.assert_allclose(found.observed[:, j], np.percentile((y[weak] * factor)[:, j], [10, 50, 90]))
-    each = [np.percentile((s[weak] * factor)[:, j], 90) for s in vpc._simulated(vpc.ERROR)[:50]]
-    np.testing.assert_allclose([found.low[2, j], found.high[2, j]], np.percentile(each, [5, 95]))
-
-
-def test_each_fault_is_seen_where_it_can_be():
-    def outside(model, who=vpc.EVERYONE, corrected=False):
-        return int(vpc.compute(model, who, corrected).outside.sum())
-
-    assert all(outside(vpc.RIGHT, who, c) <= 4 for who in (vpc.EVERYONE, vpc.WEAK, vpc.STRONG) for c in (False, True))
-    assert outside(vpc.ABSORPTION) >= 8 and outside(vpc.ABSORPTION, corrected=True) >= 12
-    assert outside(vpc.ERROR) >= 5 and outside(vpc.ERROR, corrected=True) >= 5
-    assert outside(vpc.KIDNEY) <= 4  # averages out over people
-    assert outside(vpc.KIDNEY, vpc.WEAK) >= 8 and outside(vpc.KIDNEY, vpc.STRONG) >= 8
-    assert "Of 24 percentiles of the data 0 lie outside" in vpc.say(vpc.compute(vpc.KIDNEY, vpc.EVERYONE, False))
-    with pytest.raises(ValueError, match="needs ten studies at least"):
-        vpc.compute(vpc.RIGHT, vpc.EVERYONE, False, 5)
-
-
-class OneStep(mf.Model):
-    """The models of the check, for the library."""
-
-    ka: Array = mf.positive()
-    cl: Array = mf.positive()
-    v: Array = mf.positive()
-    omega: Array = mf.diagonal_covariance(names=("ka", "cl", "v"))
-    additive: Array = mf.positive()
-    proportional: Array = mf.positive()
-    kidney: Array = mf.real()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
-
-    def inside(self, ka, gap, t):
-        return ka / gap * -jnp.expm1(-gap * t)
-
-    def observations(self, eta, subject):
-        ka, cl, v = jnp.array([self.ka, self.cl, self.v]) * jnp.exp(eta)
-        ke = cl * (subject.covariates["kidney"] / 90) ** self.kidney / v
-        f = subject.covariates["dose"] / v * self.inside(ka, ka - ke, subject.time) * jnp.exp(-ke * subject.time)
-        return dist.Normal(f, jnp.sqrt(self.additive**2 + (self.proportional * f) ** 2))
-
-
-class TwoSteps(OneStep):
-    def inside(self, ka, gap, t):
-        return (ka / gap) ** 2 * (1 - (1 + gap * t) * jnp.exp(-gap * t))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [vpc.ERROR, vpc.ABSORPTION, vpc.KIDNEY])
-def test_wrong_models_have_the_values_that_fit_best(name):
-    kept, (dose, kidney, y) = vpc.MODELS[name], vpc.study()
-    none = mf.Doses(*(jnp.zeros((len(y), 0)) for _ in range(4)))
-    covariates = {"dose": dose, "kidney": kidney}
-    people = mf.Subject(jnp.broadcast_to(vpc.TIMES, y.shape), y, jnp.ones(y.shape), covariates, none)
-    population = mf.Population(people, tuple(range(len(y))))
-    values = {n: getattr(kept, n) for n in ("ka", "cl", "v", "additive", "kidney")}
-    values |= {"omega": np.diag(np.square(kept.omega)), "proportional": max(kept.proportional, 1e-12)}
-    fixed = ("kidney", "proportional") if kept.proportional == 0 else ("kidney",)
-    start = (TwoSteps if kept.steps == 2 else OneStep)(**values)
-    fit = mf.fit(start, population, mf.Laplace(), fixed=fixed, progress=False)
-    assert fit.converged
-    for n in ("ka", "cl", "v", "additive", "proportional"):
-        assert float(getattr(fit.model, n)) == pytest.approx(getattr(kept, n), rel=5e-3, abs=1e-9)
-    np.testing.assert_allclose(np.sqrt(np.diagonal(fit.model.omega)), kept.omega, rtol=5e-3)
+def test_a_picture_of_sampling_times_stands_still():
+    explorer = explorers.sampling_times()
+    start = [{k: v for k, v in p.items() if k != "title"} for p in test_stage.shown(explorer)["scene"]["panels"]]
+    for values in ({"hour": 24.0}, {"design": times.THREE}):
+        panels = test_stage.shown(explorer.set(**values))["scene"]["panels"]
+        assert [{k: v for k, v in p.items() if k != "title"} for p in panels] == start
 
 
 # Studies with a fault
@@ -292,31 +243,11 @@ def test_every_row_of_the_table(data, method):
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, make):
     check(make)
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
-
-
-@pytest.mark.parametrize(
-    ("make", "module", "moves"),
-    [
-        (explorers.shrinkage, shrunk, ({"n": 20}, {"omega": 0.2}, {"sigma": 4.0, "n": 1}, {"omega": 3.0})),
-        (
-            explorers.sampling_times,
-            times,
-            ({"hour": 24.0}, {"show": times.DRAW}, {"design": times.TWELVE}, {"show": times.ESTIMATE}),
-        ),
-        (
-            explorers.vpc_by_hand,
-            vpc,
-            ({"model": vpc.ABSORPTION}, {"corrected": True}, {"who": vpc.WEAK, "studies": 50}, {"model": vpc.KIDNEY}),
-        ),
-    ],
-)
-def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)

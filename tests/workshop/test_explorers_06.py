@@ -1,26 +1,19 @@
 """The explorers of lesson 06, against closed forms, SciPy's integrators and simulated studies."""
 
 import sys
-from dataclasses import replace
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
+import test_stage
 import test_widgets
-from jaxtyping import Array
 from scipy.integrate import quad, solve_ivp
-from scipy.optimize import approx_fprime, minimize_scalar
+from scipy.optimize import minimize_scalar
 
-import mefit as mf
 from workshop import explorers
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
-regimen, part, known = (
-    sys.modules[f"workshop.explorers.{name}"] for name in ("regimen_builder", "which_part_tells", "what_can_be_known")
-)
-ALL = [explorers.regimen_builder, explorers.which_part_tells, explorers.what_can_be_known]
+regimen, part = (sys.modules[f"workshop.explorers.{name}"] for name in ("regimen_builder", "which_part_tells"))
+ALL = [explorers.regimen_builder, explorers.which_part_tells]
 
 
 def oral(t, cl, v, ka, dose=100.0):
@@ -113,6 +106,12 @@ def test_who_stays_within_the_window():
     assert found.within == pytest.approx(inside, abs=1e-12) and 0.5 < inside < 0.7
     np.testing.assert_allclose(found.concentration[1:, found.last], c[:, ::50], rtol=1e-9)
     np.testing.assert_allclose(np.log(regimen.virtual()[1:]).std(0), regimen.SD, rtol=1e-9)
+    assert found.within + found.below + found.above >= 1  # some do both
+    assert regimen.say(found).startswith(
+        "After the last dose 62% stay within 3–8 mg/L; of the others most fall below it."
+    )
+    high = regimen.compute(200.0, 12, 10, 1.0, regimen.INFUSION, 2)
+    assert high.above > high.below and "of the others most rise above it" in regimen.say(high)
     few = regimen.compute(100.0, 48, 20, 1.0, regimen.ORAL, 2)
     assert len(few.given) == 3 and "3 doses." in regimen.say(few)  # no more fit into a week
     with pytest.raises(ValueError, match="A regimen needs a positive dose"):
@@ -175,135 +174,44 @@ def test_flip_flop_and_its_edge():
 
 
 def test_what_changed_is_said():
-    assert part.say(part.compute(1.0, 2.0, 1.0, part.ORAL)).endswith("As before: AUC 33.3 mg·h/L.")
-    assert part.say(part.compute(2.0, 2.0, 1.0, part.IV)).startswith("AUC 33.3 to 16.7 mg·h/L; Cmax 3.33 to 1.67 mg/L.")
-    assert part.say(part.compute(1.0, 1.0, 1.0, part.ORAL)).startswith("Nothing has changed. As before: AUC")
+    def numbers(*moves):
+        return part.say(part.compute(*moves)).partition("\n")[2]
+
+    assert numbers(1.0, 2.0, 1.0, part.ORAL).endswith("As before: AUC 33.3 mg·h/L.")
+    assert numbers(2.0, 2.0, 1.0, part.IV).startswith("AUC 33.3 to 16.7 mg·h/L; Cmax 3.33 to 1.67 mg/L.")
+    assert numbers(1.0, 1.0, 1.0, part.ORAL).startswith("Nothing has changed. As before: AUC")
 
 
-# What can be known
+def test_a_sample_tells_what_moves_it_most():
+    """Against the curve with each parameter 1% larger."""
+    for moves in ((1.0, 1.0, 1.0, part.ORAL, 24.0), (1.0, 1.0, 1.0, part.IV, 2.0), (2.0, 1.0, 0.5, part.ORAL, 30.0)):
+        found = part.compute(*moves)
+        height, slopes = found.sampled
+        rises = []
+        for j in range(3):
+            factors = np.array(moves[:3])
+            factors[j] *= 1.01
+            rises.append(100 * (part.compute(*factors, *moves[3:]).sampled[0] / height - 1))
+        np.testing.assert_allclose(slopes, rises, atol=0.02 * np.abs(rises).max())
+        most = part.NAMES[int(np.argmax(np.abs(rises)))]
+        assert part.say(found).startswith(f"A sample at {moves[4]:g} h tells most about {most}: 1% more of it makes")
 
 
-DESIGNS = [(0.5, 2.0, 12.0, 24.0), (4.0, 8.0, 12.0, 20.0), (1.0, 6.0, 24.0)]
-
-
-def gaussian(times, theta, logs, j=None):
-    """Mean and covariance of log y to first order, from the formula, with finite differences for J unless given."""
-    t = np.array(times)
-
-    def mean(x):
-        return np.log(oral(t, *np.exp(x)))
-
-    if j is None:
-        j = approx_fprime(theta, mean, 1e-6)
-    return mean(theta), (j * np.exp(2 * logs[:3])) @ j.T + np.exp(2 * logs[3]) * np.eye(t.size)
-
-
-@pytest.mark.parametrize("times", DESIGNS)
-def test_information_is_the_expected_hessian_of_the_gaussian_likelihood(times):
-    """E[-log p(y; b)] under a has the Hessian in b, at b = a, that is the information; by finite differences."""
-    theta, logs = np.log(known.TYPICAL), np.log([*known.OMEGA, 0.2])
-    j = approx_fprime(theta, lambda x: gaussian(times, x, logs, np.zeros((len(times), 3)))[0], 1e-7)
-    np.testing.assert_allclose(known.sensitivity(times), j, atol=1e-5)
-    j, (m0, s0) = known.sensitivity(times), gaussian(times, theta, logs, known.sensitivity(times))
-
-    def cross_entropy(x):
-        m, s = gaussian(times, theta + x[:3], logs + x[3:], j)
-        gap = m - m0
-        return 0.5 * (np.linalg.slogdet(s)[1] + np.trace(np.linalg.solve(s, s0)) + gap @ np.linalg.solve(s, gap))
-
-    h, hessian = 1e-3, np.zeros((7, 7))
-    for a, b in np.ndindex(7, 7):
-        u, w = h * np.eye(7)[a], h * np.eye(7)[b]
-        corners = cross_entropy(u + w) - cross_entropy(u - w) - cross_entropy(w - u) + cross_entropy(-u - w)
-        hessian[a, b] = 50 * corners / (4 * h**2)
-    fixed, variance = known.information(times, 50, 0.2)
-    scale = np.abs(hessian).max()
-    np.testing.assert_allclose(fixed, hessian[:3, :3], atol=1e-4 * scale)
-    np.testing.assert_allclose(variance, hessian[3:, 3:], atol=1e-4 * scale)
-    np.testing.assert_allclose(hessian[:3, 3:], 0.0, atol=1e-4 * scale)
-    inverse = np.sqrt(np.diagonal(np.linalg.inv(hessian)))[:6]
-    np.testing.assert_allclose(known.expected(times, 50, 0.2), inverse, rtol=5e-3)
-
-
-def test_standard_errors_are_those_of_simulated_linear_studies():
-    """Generalised least squares on 20,000 studies of the first-order model: the spread of its estimates."""
-    times, subjects = DESIGNS[0], 10
-    j = known.sensitivity(times)
-    s = (j * known.OMEGA**2) @ j.T + 0.2**2 * np.eye(4)
-    y = np.random.default_rng(1).multivariate_normal(np.zeros(4), s, (20_000, subjects)).mean(1)
-    weights = np.linalg.solve(j.T @ np.linalg.solve(s, j), j.T) @ np.linalg.inv(s)
-    found = known.compute(*times, subjects, 0.2)
-    np.testing.assert_allclose((y @ weights.T).std(0), found.rse[:3], rtol=0.02)
-
-
-def test_more_subjects_and_more_samples():
-    few, many = known.compute(*DESIGNS[0], 10, 0.2), known.compute(*DESIGNS[0], 40, 0.2)
-    np.testing.assert_allclose(few.rse, 2 * many.rse, rtol=1e-9)
-    assert (many.rich < many.rse).all()
-    # no sampling, however rich, does better than knowing every subject: omega / sqrt(N) and 1 / sqrt(2 N)
-    exact = known.expected(tuple(np.linspace(0.1, 24, 400)), 40, 0.05)
-    floor = np.append(known.OMEGA / np.sqrt(40), np.full(3, 1 / np.sqrt(80)))
-    assert (exact > floor).all()
-    np.testing.assert_allclose(exact, floor, rtol=0.02)
-    assert known.compute(20.0, 8.0, 12.0, 4.0, 40, 0.2).times == DESIGNS[1]  # in whatever order
-
-
-def test_what_cannot_be_known_is_said():
-    default = explorers.what_can_be_known().result
-    assert default.unknown == ["ω of ka"] and 0.5 < default.rse[2] < 1
-    two = known.compute(0.0, 0.0, 1.0, 24.0, 400, 0.05)  # two numbers for three typical values
-    assert two.unknown == list(known.NAMES) and np.isinf(two.rse).all()
-    assert known.say(two) == f"400 subjects, sampled at 1, 24 h. Cannot be known: {', '.join(known.NAMES)}."
-    same = known.compute(4.0, 4.0, 4.0, 24.0, 40, 0.2)  # repeats tell about sigma, not about a third parameter
-    assert np.isinf(same.rse[:3]).all()
-    assert known.say(known.compute(0, 0, 0, 0, 40, 0.2)) == "Nobody gives a sample, so nothing can be known."
-    # singular, but not for all: the first is singled out, the others only together
-    partly = np.array([[4.0, 0, 0], [0, 1, 1], [0, 1, 1]])
-    np.testing.assert_allclose(known.standard_errors(partly), [0.5, np.inf, np.inf])
-    with pytest.raises(ValueError, match="A study needs a subject or more"):
-        known.compute(1.0, 2.0, 3.0, -4.0, 40, 0.2)
-
-
-class OralLog(mf.Model):
-    """The model of the explorer with its typical values, to fit."""
-
-    cl: Array = mf.positive()
-    v: Array = mf.positive()
-    ka: Array = mf.positive()
-    omega: Array = mf.diagonal_covariance(names=("cl", "v", "ka"))
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
-
-    def observations(self, eta, subject):
-        cl, v, ka = jnp.array([self.cl, self.v, self.ka]) * jnp.exp(eta)
-        return dist.Normal(jnp.log(mf.pk.oral_one_compartment(subject, cl=cl, v=v, ka=ka)), self.sigma)
-
-
-@pytest.mark.slow
-def test_standard_errors_are_those_of_simulated_and_refitted_studies():
-    """The whole nonlinear model, 200 times: what first order expects is what Laplace's estimates scatter by."""
-    cl, v, ka = known.TYPICAL
-    truth, studies = OralLog(cl=cl, v=v, ka=ka, omega=np.diag(known.OMEGA**2), sigma=0.2), 200
-    times = np.array(DESIGNS[0])
-    blank = mf.Subject(times, np.zeros(4), np.ones(4, bool), {}, mf.Doses.of(100.0))
-    design = mf.Population.from_subjects([blank] * 60)
-    logs = []
-    for key in jax.random.split(jax.random.key(3), studies):
-        fit = mf.fit(truth, mf.simulate(truth, design, key), mf.Laplace(), progress=False).model
-        logs.append(np.log([fit.cl, fit.v, fit.ka, *np.sqrt(np.diagonal(fit.omega))]))
-    expected = known.expected(DESIGNS[0], 60, 0.2)
-    # an SD from 200 studies is within 10% in nineteen of twenty; the rest is what first order leaves out
-    np.testing.assert_allclose(np.std(logs, 0), expected, rtol=0.2)
+def test_the_axes_of_a_curve_change_with_the_route_alone():
+    explorer = explorers.which_part_tells()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for values in ({"cl": 2.0}, {"v": 0.5, "cl": 0.5}, {"ka": 2.0}, {"time": 36.0}):
+        assert test_stage.shown(explorer.set(**values))["scene"]["panels"] == start
+        assert explorer.result.after.peak < part.HIGHEST[part.ORAL]
+    assert explorer.set(route=part.IV).result.after.peak < part.HIGHEST[part.IV]
 
 
 # All, as every explorer
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, make):
     check(make)
 
 
@@ -312,25 +220,24 @@ def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
 
 
-REGIMENS = (
-    {"loading": 2.5},
-    {"route": regimen.BOLUS, "interval": 24, "doses": 20},
-    {"dose": 400, "interval": 4, "loading": 5.0, "doses": 40},
-    {"route": regimen.INFUSION, "hours": 24, "doses": 1},
-    {"route": regimen.ORAL, "dose": 20, "interval": 48},
-)
-PARTS = ({"cl": 2.0}, {"ka": 0.5}, {"v": 0.5}, {"route": part.IV}, {"cl": 1.0, "v": 1.0, "ka": 1.0})
-SAMPLES = ({"t1": 0.5}, {"t2": 0.0, "t3": 0.0}, {"t1": 0.0, "t4": 0.0}, {"t2": 1.0, "t3": 9.0, "error": 0.5})
+def test_the_doses_of_a_regimen_are_taken_hold_of():
+    """Second dose: interval and dose; first: how much larger; line: the end. Each where its controls say."""
+    explorer = explorers.regimen_builder().set(interval=8, dose=150, loading=2.0, doses=5)
+    marks = {(m["panel"], m["id"]): m for m in test_stage.shown(explorer)["scene"]["marks"]}
+    pins, end = marks["doses", "dose"], marks["doses", "end"]
+    second, first = pins["drag"]
+    assert (pins["x"][1], pins["y"][1]) == pytest.approx((8 * second["scale_x"], 150), abs=1e-4)
+    assert pins["y"][0] == pytest.approx(2.0 * first["scale_y"]) and first["y"] == "loading"
+    assert end["at"][0] == pytest.approx(5 * end["drag"][0]["scale_x"], abs=1e-4)
+    one = explorer.set(doses=1)
+    assert (
+        len({(m["panel"], m["id"]): m for m in test_stage.shown(one)["scene"]["marks"]}["doses", "dose"]["drag"]) == 1
+    )
 
 
-@pytest.mark.parametrize(
-    ("make", "module", "moves"), zip(ALL, (regimen, part, known), (REGIMENS, PARTS, SAMPLES), strict=True)
-)
-def test_painting_anew_and_moving_artists_give_the_same_picture(make, module, moves):
-    test_widgets.assert_painting_anew_gives_the_same(make, module, moves)
-
-
-def test_no_sentence_is_longer_than_two_lines():
-    longest = known.Known((10.25, 11.75, 12.25, 23.75), 400, np.full(6, 0.099), np.full(6, 0.1))
-    for rse in (longest.rse, np.full(6, np.inf), np.array([0.01, 0.02, 0.03, 0.04, np.inf, 2.0])):
-        assert len(known.say(replace(longest, rse=rse))) < 245
+def test_the_axes_of_a_regimen_stand_still_while_they_can():
+    explorer = explorers.regimen_builder()
+    start = test_stage.shown(explorer)["scene"]["panels"][:3]
+    for values in ({"interval": 24}, {"doses": 3}, {"loading": 2.6}, {"dose": 120, "route": regimen.ORAL}):
+        assert test_stage.shown(explorer.set(**values))["scene"]["panels"][:3] == start
+        explorer.reset()

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import test_stage
 import test_widgets
 
 from workshop import explorers
@@ -105,12 +106,12 @@ def test_curves_of_another_shape_are_refused():
         rungs.compute(rungs.prepare(DOSES, study.TIME, TRUTH, CURVES, 1.0), 0.0)
 
 
-# All, as every explorer
+# All, as every stage
 
 
 @pytest.mark.parametrize("make", ALL)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, make):
     check(make)
 
 
@@ -119,15 +120,42 @@ def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
 
 
-def test_painting_anew_and_moving_artists_give_the_same_picture():
-    moves = ({"strength": 0.1}, {"units": 1}, {"points": 40}, {"activation": "sine"}, {"strength": 100.0})
-    test_widgets.assert_painting_anew_gives_the_same(explorers.prior_of_curves, prior, moves)
+@pytest.mark.parametrize(
+    ("make", "moves"),
+    [
+        (
+            explorers.prior_of_curves,
+            (
+                *({"strength": 0.1}, {"strength": 100.0}, {"strength": 0.001, "points": 40}, {"points": 4}),
+                *({"points": 16, "strength": 0.1, "activation": "ReLU"}, {"activation": "sine"}, {"units": 1}),
+            ),
+        ),
+        (ladder, ({"dose": 1.0}, {"dose": 0.1}, {"dose": 3.1})),
+    ],
+)
+def test_axes_stand_still(make, moves):
+    explorer = make()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in moves:
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
 
 
-def test_a_ladder_painted_anew_is_the_same():
+def test_the_line_that_is_dragged_stands_at_the_dose_that_is_shown():
+    explorer = ladder()
     for dose in (0.05, 1.0, 3.0):
-        moved, anew = ladder().set(dose=2.0).set(dose=dose), ladder()
-        anew._update = None
-        anew._picture.clear()
-        assert anew.set(dose=dose).png == moved.png
-        assert len(moved.text) < 245, "the sentence would need a third line"
+        drawn = {
+            (mark["panel"], mark["id"]): mark for mark in test_stage.shown(explorer.set(dose=dose))["scene"]["marks"]
+        }
+        seen = explorer.result
+        assert drawn["errors", "dose"]["at"] == [pytest.approx(seen.dose, rel=1e-4)]
+        for name, error in seen.errors:
+            here = drawn["errors", f"{name} here"]
+            assert (here["x"][0], here["y"][0]) == pytest.approx((seen.dose, error), rel=1e-4)
+
+
+def test_curves_far_outside_of_the_picture_add_no_strokes():
+    found = prior.compute(0.001, 24, 16, "tanh")
+    marks = {mark.name: mark for mark in prior.scene(found).marks if mark.panel != "errors"}
+    assert np.abs(found.drawn).max() > 10 > np.abs(marks["draws"].y).max()
+    near = (found.drawn > prior.Y[0]) & (found.drawn < prior.Y[1])
+    np.testing.assert_array_equal(marks["draws"].y[near], found.drawn[near])

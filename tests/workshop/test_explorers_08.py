@@ -79,7 +79,7 @@ def test_the_pad_knows_curve_likelihood_and_the_best_place(fit):
     assert found.log_posterior == pytest.approx(wanted + norm.logpdf(eta, 0, SD).sum())
     assert np.abs(found.best - fit.eta[2] / SD).max() < 0.11 and found.highest > found.log_posterior
     best = pad.compute(made, 3, *map(float, found.best))
-    assert "There is no better place on the pad" in pad.say(best) and "Subject 3 at η = (0.5, -1.2)" in pad.say(found)
+    assert "There is no better place on the pad" in pad.say(best) and "η = (0.5, −1.2)" in pad.say(found)
     with pytest.raises(ValueError, match="reaches 3 SDs"):
         pad.compute(made, 1, 4.0, 0.0)
 
@@ -105,7 +105,8 @@ def test_the_posterior_band_is_that_of_the_closed_form(fit, count, order):
     middle, sd = x @ mean, np.sqrt(np.einsum("ti,ij,tj->t", x, covariance, x))
     for level, line in zip(watch.LEVELS, found.band, strict=True):
         np.testing.assert_allclose(line, middle + sd * norm.ppf(level), atol=0.09 * sd.max())
-    assert found.width == pytest.approx(sd.mean() / np.sqrt(1 + 0.25 * made.time**2).mean(), rel=0.04)
+    assert found.widths.shape == (count + 1,) and found.widths[0] == pytest.approx(1.0)
+    assert found.widths[-1] == pytest.approx(sd.mean() / np.sqrt(1 + 0.25 * made.time**2).mean(), rel=0.04)
 
 
 def test_observations_are_taken_from_the_left_or_spread_out(fit):
@@ -115,8 +116,10 @@ def test_observations_are_taken_from_the_left_or_spread_out(fit):
     assert len(spread) == 3 and np.ptp(spread) >= 4
     found = watch.compute(made, 1, 3, watch.SPREAD)
     assert len(found.used[0]) == 3 and len(found.left[0]) == 6
-    assert "after no observations" in watch.say(watch.compute(made, 1, 0, watch.LEFT))
-    assert "after 1 observation:" in watch.say(watch.compute(made, 1, 1, watch.LEFT))
+    assert "After no observations" in watch.say(watch.compute(made, 1, 0, watch.LEFT))
+    assert "After 1 observation the band" in watch.say(watch.compute(made, 1, 1, watch.LEFT))
+    last = watch.compute(made, 1, 3, watch.LEFT)  # of a line that is known at its beginning, the end is least known
+    assert f"least is known near time {TIMES[-1]:.2g}" in watch.say(last)
 
 
 def test_virtual_people_are_spread_as_the_model_says(fit):
@@ -137,6 +140,36 @@ def test_virtual_people_are_spread_as_the_model_says(fit):
     assert inside == pytest.approx(0.9, abs=0.03)
 
 
+def test_who_is_real_is_told_when_the_answer_is_asked_for(makers, fit):
+    explorer = makers["generative"]()
+    places = set()
+    for draw in range(1, 9):
+        explorer.set(draw=draw, answer=False)
+        hidden = test_stage.shown(explorer)["scene"]
+        assert "is real" not in explorer.text
+        assert {panel["title"] for panel in hidden["panels"][:2]} == {"A: real or virtual?", "B: real or virtual?"}
+        assert {mark["cls"] for mark in hidden["marks"] if mark["id"] == "curves"} == {"guide"}
+        told = test_stage.shown(explorer.set(answer=True))["scene"]
+        (real,) = (mark for mark in told["marks"] if mark["id"] == "curves" and mark["cls"] == "data")
+        assert f"{real['panel']} is real." in explorer.text
+        assert real["y"][: TIMES.size] == pytest.approx(np.asarray(fit.population[0].y), abs=1e-3)
+        places.add(real["panel"])
+    assert places == {"A", "B"}
+
+
+def test_the_sentence_of_virtual_people_is_about_the_time_that_is_looked_at(fit):
+    made = crowd.prepare(fit, fit.population)
+    found = crowd.compute(made, 100, 1, True, 0.5)
+    assert TIMES[found.place] == 0.5
+    outer = np.percentile(np.asarray(fit.population.subjects.y)[:, found.place], [5, 95])
+    assert f"At time 0.5 nine in ten virtual people span {np.ptp(found.virtual[:, found.place]):.2f}" in crowd.say(
+        found
+    )
+    assert f"nine in ten real ones {np.ptp(outer):.2f}" in crowd.say(found)
+    low, high = made.bands[0, :, found.place], made.bands[2, :, found.place]
+    assert found.expected == bool(low[0] <= outer[0] <= low[2] and high[0] <= outer[1] <= high[2])
+
+
 def test_what_cannot_be_shown_is_refused(fit):
     flat = SimpleNamespace(model=Flat(sigma=1.0), population=fit.population, eta=np.zeros((40, 0)))
     with pytest.raises(ValueError, match="two random effects"):
@@ -151,12 +184,13 @@ def test_what_cannot_be_shown_is_refused(fit):
         crowd.compute(crowd.prepare(fit, fit.population), 0, 1, True)
 
 
-NAMES = ("prior_to_posterior", "generative")
+STAGES = ("latent_pad", "prior_to_posterior", "generative")
 
 
-@pytest.mark.parametrize("check", test_stage.OF_EVERY_STAGE)
-def test_the_pad_as_every_stage(check, makers):
-    check(makers["latent_pad"])
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, name, makers):
+    check(makers[name])
 
 
 def test_the_answer_of_the_pad_is_hidden_until_it_is_asked_for(makers):
@@ -168,27 +202,20 @@ def test_the_answer_of_the_pad_is_hidden_until_it_is_asked_for(makers):
     assert told - hidden == {"heat"} and "The best place on the pad is" in explorer.text
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, name, makers):
-    check(makers[name])
+def test_truth_and_what_is_not_yet_measured_are_hidden_until_they_are_asked_for(makers):
+    explorer = makers["prior_to_posterior"]()
+
+    def drawn():
+        return {mark["id"] for mark in test_stage.shown(explorer)["scene"]["marks"]}
+
+    hidden, axes = drawn(), test_stage.shown(explorer)["scene"]["panels"]
+    assert "misses the truth" not in explorer.text
+    explorer.set(answer=True)
+    assert drawn() - hidden == {"truth", "not yet"} and "misses the truth by" in explorer.text
+    for move in ({"observations": 0}, {"observations": 9}, {"subject": 5, "order": watch.SPREAD}):
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == axes
 
 
-@pytest.mark.parametrize("name", ("latent_pad", *NAMES))
+@pytest.mark.parametrize("name", STAGES)
 def test_the_edges_of_every_control(name, makers):
     test_widgets.assert_the_edges_hold(makers[name])
-
-
-MOVES = {
-    "prior_to_posterior": ({"observations": 3}, {"order": "spread out"}, {"subject": 7}, {"observations": 9}),
-    "generative": ({"people": 30}, {"draw": 7}, {"noise": False}, {"people": 400}),
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_painting_anew_and_moving_artists_give_the_same_picture(name, makers, fit):
-    module = {"prior_to_posterior": watch, "generative": crowd}[name]
-    compute = makers[name]()._compute
-    prepared = compute.args[0]
-    bound = SimpleNamespace(compute=compute, paint=lambda p, r: module.paint(prepared, p, r), say=module.say)
-    test_widgets.assert_painting_anew_gives_the_same(makers[name], bound, MOVES[name])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import test_stage
 import test_widgets
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
@@ -141,9 +142,10 @@ def test_what_a_trial_should_show():
     assert expected(interval=6, dose=0.2) > expected() > expected(interval=24, dose=0.8)  # the effect saturates
     assert expected(clinic=trial.CLINICS[1]) < expected() - 0.1
     few = trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | {"people_an_arm": 20})
-    assert few.outcomes.shape == (3, 20) and "20 people an arm, 6 doses." in trial.say(few)
-    with pytest.raises(ValueError, match="A trial needs a positive dose"):
-        trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | {"people_an_arm": 0})
+    assert few.outcomes.shape == (3, 20) and "20 people per arm, 6 doses." in trial.say(few)
+    for moved, sentence in (({"people_an_arm": 0}, "from 1 to 400 people per arm"), ({"dose": 0.0}, "a positive dose")):
+        with pytest.raises(ValueError, match=f"A trial needs {sentence}"):
+            trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | moved)
 
 
 class Truth(eqx.Module):
@@ -159,9 +161,42 @@ class Truth(eqx.Module):
 
 
 @pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
-@pytest.mark.parametrize("check", test_widgets.OF_EVERY_EXPLORER)
-def test_as_every_explorer(check, make):
+@pytest.mark.parametrize("check", (*test_stage.OF_EVERY_STAGE, test_stage.check_a_sentence_has_three_numbers_at_most))
+def test_as_every_stage(check, make):
     check(make)
+
+
+def test_the_picture_of_a_trial_shows_who_reaches_the_target():
+    explorer = ALL[1]()
+    start = [{**panel, "title": ""} for panel in test_stage.shown(explorer)["scene"]["panels"]]
+    found = explorer.set(target=1.5, interval=6, people_an_arm=50).result
+    told = test_stage.shown(explorer)["scene"]
+    assert [{**panel, "title": ""} for panel in told["panels"]] == start
+    marks = {(mark["panel"], mark["id"]): mark for mark in told["marks"]}
+    for arm in range(3):
+        above = marks["outcomes", f"above {arm}"]["x"]
+        assert len(above) + len(marks["outcomes", f"below {arm}"]["x"]) == 50
+        assert len(above) == round(50 * found.reached[arm]) and min(above, default=2) >= 1.5 - 1e-3
+    doses = marks["arm1", "doses"]
+    assert doses["x"][1] == 6 and doses["drag"][0]["x"] == "interval" and len(doses["x"]) == found.doses
+
+
+def test_the_axes_stand_still_under_the_dials():
+    explorer = ALL[0]()
+    start = test_stage.shown(explorer)["scene"]["panels"]
+    for move in ({"dial_2": -1.5}, {"dial_2": 1.5}, {"dial_2": 0.0, "dial_3": -1.5}, {"dial_3": 1.5}):
+        assert test_stage.shown(explorer.set(**move))["scene"]["panels"] == start
+    dials = {
+        m.name: float(m.x) for m in inside.scene(explorer.result).marks if m.name in ("dial 1", "dial 2", "dial 3")
+    }
+    assert dials == {"dial 1": 0.0, "dial 2": 0.0, "dial 3": 1.5}
+
+
+def test_the_surface_is_shaded_where_it_rises_and_where_it_falls():
+    found = inside.compute(MODEL, 0.5, 0.0, -0.5, 1.0)
+    rises, falls = (m.z for m in inside.scene(found).marks if m.name in ("rises", "falls"))
+    np.testing.assert_allclose(np.clip(found.surface / inside.LIMIT, -1, 1), rises - falls)
+    assert np.all((rises == 0) | (falls == 0))
 
 
 @pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
@@ -169,6 +204,17 @@ def test_the_edges_of_every_control(make):
     test_widgets.assert_the_edges_hold(make)
 
 
+def test_a_trial_says_whether_it_can_tell_the_doses_apart():
+    found = trial.compute(study.true_mechanism(), EFFECTS, **TRIAL)
+    for n, share, verdict in ((100, 0.7, "a gain that this trial shows"), (10, 0.6, "too little for a trial")):
+        small = found._replace(outcomes=found.outcomes[:, :n], reached=np.array([0.0, 0.5, share]))
+        first, _ = trial.say(small).split("\n")
+        error = 100 * np.sqrt((0.25 + share * (1 - share)) / n)
+        assert first.startswith(f"Twice the dose brings {100 * (share - 0.5):.0f} in a hundred more to the target")
+        assert f"give or take {error:.0f}: {verdict}" in first
+
+
 def test_no_sentence_is_longer_than_two_lines():
-    assert len(trial.say(trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | {"people_an_arm": 400}))) < 245
+    said = trial.say(trial.compute(study.true_mechanism(), EFFECTS, **TRIAL | {"people_an_arm": 400}))
+    assert all(len(part) < 160 for part in said.split("\n"))
     assert len(inside.say(inside.compute(MODEL, **INSIDE))) < 245

@@ -22,13 +22,19 @@ LESSONS = [pytest.param(getattr(each, "values", (each,))[0], marks=pytest.mark.s
 CELLS = [
     """\
 import mefit as mf
-from workshop import explorers
 from mefit.base.progress import progress_line
 with progress_line("counting", 20) as line:
     for _ in range(20):
         line.update()""",
-    "first = explorers.three_patients()\nfirst",
-    "second = explorers.shrinkage()\nsecond",
+    """\
+from workshop.explorers.panel import Explorer, Slider
+def paint(picture, x):
+    picture.subplots().barh([0], [x])
+def painted(value):
+    return Explorer(lambda x: x, paint, lambda x: f"x = {x:g}", {"x": Slider("x", 0.0, 9.0, value)}, alt="A bar.")
+first = painted(4.0)
+first""",
+    "second = painted(7.0)\nsecond",
     "import pandas as pd\npd.DataFrame({'subject': [1, 2], 'dose': [4.0, 5.0]})",
 ]
 DEAD = re.compile(r"model not found|error displaying widget|loading widget", re.IGNORECASE)
@@ -143,4 +149,6 @@ def test_the_lesson(notebook, tmp_path, lab, browser):
 def test_the_settings_are_those_of_the_kit():
     told = json.loads((KIT / "overrides.json").read_text())
     assert told["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
-    assert told["@jupyterlab/notebook-extension:tracker"] == {"scrollPastEnd": False, "windowingMode": "none"}
+    tracker = told["@jupyterlab/notebook-extension:tracker"]
+    assert tracker.pop("codeCellConfig")["lineWrap"], "a long line of code would be cut, or scroll sideways"
+    assert tracker == {"scrollPastEnd": False, "windowingMode": "none"}

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_widgets import elsewhere
 
 from mefit import style
 from workshop import explorers
-from workshop.explorers.controls import Choice, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Choice, Refused, Slider, Switch
 from workshop.explorers.scene import (
     MEANINGS,
     Axis,
@@ -83,16 +84,23 @@ def test_every_explorer_has_a_paint_or_a_scene():
         assert len(functions & {"paint", "scene"}) == 1, f"{name} has both a paint and a scene, or neither"
 
 
+def test_the_switch_that_shows_the_answer_is_one_for_all():
+    folder = Path(explorers.__file__).parent
+    say_so = [file.name for file in folder.glob("*.py") if "show the answer" in file.read_text(encoding="utf-8")]
+    assert say_so == ["controls.py"] and ANSWER.value is False
+
+
 def check_every_control_moves_the_picture(make):
     explorer = make()
-    start = shown(explorer)["scene"]
+    start, begin = shown(explorer)["scene"], explorer.values
     for name, control in explorer.controls.items():
-        for value in elsewhere(control):
+        for other in elsewhere(control):
+            value = other if other != begin[name] else control.value
             explorer.set(**{name: value})
             assert explorer.values[name] == shown(explorer)["values"][name] == value
             assert shown(explorer)["scene"] != start, f"{name} = {value} left the picture as it was"
-            assert len(explorer.text) < 320 and "nan" not in explorer.text and "inf" not in explorer.text
-        explorer.reset()
+            assert len(explorer.text) < 360 and "nan" not in explorer.text and "inf" not in explorer.text
+        explorer.set(**begin)
         assert shown(explorer)["scene"] == start, f"the way back from {name} ends at another picture"
 
 
@@ -116,6 +124,17 @@ def check_a_picture_at_rest(make):
     assert size == (2 * metadata["image/png"]["width"], 2 * metadata["image/png"]["height"])
 
 
+def check_a_sentence_has_three_numbers_at_most(make):
+    """The others wait behind *Numbers*. Who a subject is counts for none."""
+    explorer = make()
+    begin = explorer.values
+    for name, control in explorer.controls.items():
+        for value in elsewhere(control):
+            told = re.sub(r"[Ss]ubject \w+", "", shown(explorer.set(**{name: value}))["say"])
+            assert len(re.findall(r"(?<![\w.])\d[\d.,/]*", told)) <= 3, told
+        explorer.set(**begin)
+
+
 OF_EVERY_STAGE = (  # what each lesson's tests ask of its own explorers
     check_every_control_moves_the_picture,
     check_every_move_is_small_and_every_drag_moves_something,
@@ -123,7 +142,7 @@ OF_EVERY_STAGE = (  # what each lesson's tests ask of its own explorers
 )
 
 
-@pytest.mark.parametrize("check", OF_EVERY_STAGE)
+@pytest.mark.parametrize("check", (*OF_EVERY_STAGE, check_a_sentence_has_three_numbers_at_most))
 def test_welcome_as_every_stage(check):
     check(explorers.welcome)
 
@@ -140,8 +159,8 @@ def test_the_axes_of_welcome_stand_still():
 
 def test_a_scene_is_plain_data():
     marks = [
-        Line("p", "line", "population", GRID, [[1, 2, np.nan, 4, 5], GRID], label="both"),
-        Band("p", "band", "posterior", GRID, GRID, 2 * GRID),
+        Line("p", "line", "population", GRID, [[1, 2, np.nan, 4, 5], GRID], label="both", ghost=True),
+        Band("p", "band", "posterior", GRID, GRID, 2 * GRID, weight="strong"),
         Dots("p", "dots", "data", [0.1, 0.2], [1, 2], drag=[Drag(x="t", index=1), Drag(x="t", y="u")]),
         Span("p", "span", "guide", GRID, 0 * GRID, GRID, GRID, weight="thin"),
         Rule("p", "rule", "prior", "x", 0.5, drag=Drag(x="t")),
@@ -152,6 +171,7 @@ def test_a_scene_is_plain_data():
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert [mark["kind"] for mark in told["marks"]] == ["line", "band", "dots", "span", "rule", "text", "heat"]
     line, _, dots, *_, heat = told["marks"]
+    assert [mark["ghost"] for mark in told["marks"]] == [True] + 6 * [False]
     assert line["y"] == [1, 2, None, 4, 5, 0, 0.25, 0.5, 0.75, 1]
     assert [drag["index"] for drag in dots["drag"]] == [1, 0] and dots["shape"] == "o"
     assert (heat["shape"], len(heat["z"])) == ([3, 2], 8)
@@ -174,6 +194,7 @@ def test_a_scene_is_plain_data():
         ([Dots("p", "a", "data", 0, 0, drag=Drag())], "moves nothing"),
         ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", index=1))], "is for dot 1 of 1"),
         ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", along="b"))], "rides along 'b'"),
+        ([Dots("p", "a", "data", 0, 0, drag=Drag(x="t", scale_x=0.0))], "'a' has a scale that is not positive"),
         ([Rule("p", "a", "data", "z", 0)], "has the axis 'z'"),
         ([Text("p", "a", "data", [1, 2], [1, 2], "one")], "1 texts for 2 places"),
         ([Text("p", "a", "data", 1, 2, "one", "left")], "has the anchor 'left'"),
@@ -240,6 +261,8 @@ def test_a_hand_is_answered_by_its_turn():
     assert explorer.result == 4 and explorer.values["x"] == told["values"]["x"] == 2.0
     by_hand(explorer, turn=8, n=3)
     assert explorer.result == 6 and isinstance(explorer.values["n"], int)
+    explorer.reset()
+    assert explorer.result == 2 and shown(explorer)["scene"] == before["scene"]
 
 
 def test_a_view_that_asks_is_told_that_there_is_a_kernel(monkeypatch):
@@ -281,6 +304,31 @@ def test_a_fault_is_raised_even_from_a_hand_and_leaves_the_picture(part):
     assert (told["scene"], told["say"]) == (before["scene"], before["say"])
     explorer.set(n=3)
     assert shown(explorer)["error"] == ""
+
+
+def test_states_for_a_grid_are_those_that_a_hand_would_see():
+    explorer = explorers.eight_schools()
+    start, over = shown(explorer), {"tau": [1.0, 5.0, 25.0], "form": ["centred", "non-centred"]}
+    told = json.loads(json.dumps(explorer.frames(**over), allow_nan=False))
+    assert shown(explorer) == start
+    assert told["over"] == [[name, values] for name, values in over.items()]
+    for state, (tau, form) in zip(told["states"], product(*over.values()), strict=True):
+        now = shown(explorer.set(tau=tau, form=form))
+        assert told["panels"][state["panels"]] == now["scene"]["panels"]
+        assert [told["marks"][place] for place in state["marks"]] == now["scene"]["marks"]
+        assert (state["say"], state["more"]) == (now["say"], now["more"])
+    in_all = sum(len(state["marks"]) for state in told["states"])
+    assert len(told["marks"]) < 0.7 * in_all and len(told["panels"]) == 2  # each distinct one once
+
+
+def test_a_grid_says_where_it_is_refused():
+    explorer = small()
+    told = explorer.frames(x=[1.0, 6.0])
+    assert told["states"][1] == {"error": "x is 6: give 5 or less."} and told["states"][0]["say"] == "x n = 2"
+    with pytest.raises(ValueError, match="no control 'z'"):
+        explorer.frames(z=[1])
+    with pytest.raises(ValueError, match="takes a number from 0.1 to 10"):
+        explorer.frames(x=[100.0])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from test_browser import CHROMIUM, TOKEN, Opened, browser, lab, notebook_of, pla
 
 from workshop import explorers
 from workshop.explorers.controls import Slider
-from workshop.explorers.stage import control_data
+from workshop.explorers.stage import control_data, look
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
 
@@ -89,6 +89,50 @@ def drag(page, handle, across: float, up: float, steps: int = 12) -> None:
 
 def value(handle) -> float:
     return float(handle.get_attribute("aria-valuenow"))
+
+
+ALONE = """async ([script, setup, shown]) => {
+    const { default: view } = await import("data:text/javascript," + encodeURIComponent(script));
+    window.sent = [];
+    const hear = {};
+    const state = { setup, shown };
+    const model = { get: (name) => state[name], on: (what, f) => { hear[what] = f; }, off: () => null };
+    model.send = (message) => window.sent.push(message);
+    window.answer = (told) => { state.shown = told; hear["change:shown"](); };
+    view.render({ model, el: document.getElementById("here") });
+}"""
+
+
+def test_a_handle_moves_a_multiple_of_its_slider(browser):  # noqa: F811
+    """The second dose of a regimen, hours on an axis of days; without a notebook, Python's answers given by hand."""
+    explorer = explorers.regimen_builder()
+    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    page.set_content(f"<style>{look()}</style><div id='here' style='width: 1000px'></div>")
+    page.evaluate(ALONE, [SCRIPT.read_text(encoding="utf-8"), explorer.view.setup, explorer.view.shown])
+
+    def answered() -> dict:
+        message = page.evaluate("() => window.sent.filter((one) => one.kind === 'move').pop()")
+        explorer._heard(explorer.view, message, [])
+        page.evaluate("(told) => window.answer(told)", explorer.view.shown)
+        page.wait_for_timeout(200)
+        return explorer.values
+
+    handles = {handle.get_attribute("aria-label"): handle for handle in page.locator(".handle").all()}
+    second, end = handles["One every and Dose"], handles["How many"]
+    day = (centre(end)[0] - centre(second)[0]) / 4.5  # from hour 12 to day 5
+    x, y = centre(second)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + day / 2, y - 20, steps=4)
+    assert answered()["interval"] == 24 and explorer.values["dose"] > 100
+    page.mouse.move(x + day, y - 20, steps=4)  # the same handle is still in the hand after the answer
+    assert answered()["interval"] == 36
+    page.mouse.up()
+    assert answered()["interval"] == 36
+    assert centre(second)[0] == pytest.approx(x + day, abs=2)
+    second.press("ArrowLeft")
+    assert answered()["interval"] == 34
+    page.close()
 
 
 def test_marks_are_taken_hold_of(two, lab, browser):  # noqa: F811

@@ -89,6 +89,8 @@ class Switch:
 
 
 Control = Slider | Choice | Switch
+ANSWER = Switch("show the answer", False)
+"""For an explorer that asks something of a hand: what it looks for stays hidden until it is asked for."""
 
 
 class Controlled:

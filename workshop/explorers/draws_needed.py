@@ -11,17 +11,21 @@ so that a relative error of 10% takes M = 100 (r^d - 1) draws. At y = 0 a draw m
 chi-squared distribution with d degrees of freedom: one number is drawn in place of d.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator
 
-from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Move, Stage
 
 REPEATS, MOST_DIMENSIONS, MOST_DRAWS = 60, 20, 10_000
+LEAST_DRAWS = 10
 _ACCURACY = 0.1
+_HIGHEST = 1e14  # draws: what needs more leaves the picture
+_ERRORS = (-4.0, 1.0)  # errors in sight; those further left wait at the edge, and are counted
+_ETA = np.linspace(-3.0, 3.0, 121)
 
 
 def ratio_at_centre(s: float) -> float:
@@ -64,10 +68,11 @@ class Draws:
     error: np.ndarray
 
 
-def compute(d: int, s: float, draws: int) -> Draws:
+def compute(d: int, s: float, draws: float) -> Draws:
     """The law at likelihood width `s` (in prior SDs), and what `draws` draws make of it in `d` dimensions."""
     if d < 1 or draws < 1 or not s > 0:
         raise Refused(f"Needs d >= 1, draws >= 1 and a positive width, not {d}, {draws} and {s:g}.")
+    draws = round(draws)
     dimension = np.arange(1, MOST_DIMENSIONS + 1)
     at_centre, on_average = draws_for(ratio_at_centre(s), dimension), draws_for(ratio_on_average(s), dimension)
     error = log_estimates(d, s, draws) - log_exact(d, s)
@@ -80,58 +85,105 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number < 1e6 else f"{number:.1e}"
 
 
+def _about(number: float) -> str:
+    return f"about {_short(float(f'{number:.2g}'))}" if number < 1e12 else "over 1e12"
+
+
 def say(found: Draws) -> str:
     centre, average = (found.at_centre[found.d - 1], found.on_average[found.d - 1])
+    short_of = centre / found.draws
+    if short_of <= 1:
+        what = f"Your {found.draws:,} are enough for it at best"
+    elif short_of < 10:
+        what = f"Your {found.draws:,} are too few"
+    else:
+        what = f"With your {found.draws:,} most draws miss the peak, and the likelihood looks far too small"
     return (
-        f"With d = {found.d}, an error of 10% takes {_short(centre)} draws at best, {_short(average)} on average. "
-        f"With {found.draws:,} draws, repeated {REPEATS} times at y = 0, the log-likelihood misses by "
+        f"A likelihood to within 10% takes {_about(centre)} draws at best, {_about(average)} on average. "
+        f"{what}.\n"
+        f"Needed: {_short(centre)} draws at best, {_short(average)} on average. With d = {found.d} and "
+        f"{found.draws:,} draws, repeated {REPEATS} times at y = 0, the log-likelihood misses by "
         f"{found.error.mean():+.2f} on average, SD {found.error.std():.2f}."
     )
 
 
-def paint(picture: style.Picture, found: Draws) -> Callable[[Draws], None]:
-    left = picture.add_axes((0.085, 0.13, 0.43, 0.68), yscale="log", xlim=(0.5, MOST_DIMENSIONS + 0.5), ylim=(1, 1e20))
-    left.set(xlabel="random effects, d", ylabel="draws needed for 10% error", xticks=[1, 5, 10, 15, 20])
-    left.yaxis.set_major_locator(LogLocator(numticks=6))
-    left.yaxis.set_minor_locator(NullLocator())
-    small = {"markersize": 5.0}
-    (average,) = left.plot([], [], **style.LINE["data"] | {"marker": "o"} | small, label="on average over data")
-    (centre,) = left.plot([], [], **style.LINE["prior"] | {"marker": "^"} | small, label="at best (y = 0)")
-    here = left.axhline(1, **style.LINE["population"] | {"linewidth": 1.6}, label="your draws")
-    now = left.axvline(1, color="#999999", linewidth=1.2, zorder=1)
-    left.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=2, columnspacing=1.0)
-
-    right = picture.add_axes((0.575, 0.13, 0.4, 0.68), ylim=(0, REPEATS + 1), yticks=[])
-    right.set(xlabel="error of the log-likelihood", ylabel=f"{REPEATS} repeats, sorted")
-    right.axvline(0, **style.LINE["truth"], label="exact")
-    (dots,) = right.plot([], [], **style.POINT["population"] | {"markersize": 5.0}, label="an estimate")
-    mean = right.axvline(0, color=style.COLOUR["population"], linewidth=1.6, linestyle=(0, (2, 2)), label="their mean")
-    right.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=2, columnspacing=1.0)
-
-    def update(found: Draws) -> None:
-        average.set_data(found.dimension, found.on_average)
-        centre.set_data(found.dimension, found.at_centre)
-        here.set_ydata([found.draws] * 2)
-        now.set_xdata([found.d] * 2)
-        dots.set_data(np.sort(found.error), np.arange(1, REPEATS + 1))
-        mean.set_xdata([found.error.mean()] * 2)
-        wide = max(0.25, float(np.ptp(np.r_[found.error, 0.0])))
-        middle = 0.5 * (min(found.error.min(), 0.0) + max(found.error.max(), 0.0))
-        right.set_xlim(middle - 0.56 * wide, middle + 0.56 * wide)
-
-    update(found)
-    return update
+def scene(found: Draws) -> Scene:
+    # 1e14 draws are years of computing: no axis has to move for more.
+    powers = [(10.0**k, f"1e{k}" if k > 3 else f"{10**k:,}") for k in (0, 3, 6, 9, 12)]
+    panels = {
+        "needed": Panel(
+            Axis(0.5, MOST_DIMENSIONS + 0.5, "random effects, d", ticks=[1, 5, 10, 15, 20]),
+            Axis(1, _HIGHEST, "draws", log=True, ticks=powers),
+            "Draws needed for 10%: drag your point",
+        ),
+        "width": Panel(Axis(-3, 3, "one random effect (prior SDs)"), Axis(0, 1.15, ticks=[]), "How wide: drag it"),
+        "errors": Panel(
+            Axis(*_ERRORS, "error of the log-likelihood"), Axis(0, REPEATS + 1, ticks=[]), f"{REPEATS} repeats, sorted"
+        ),
+    }
+    return Scene(panels, [*_needed(found), *_width(found), *_repeats(found)])
 
 
-def draws_needed() -> Explorer:
+def _needed(found: Draws) -> list[Mark]:
+    return [
+        Line("needed", "average", "population", found.dimension, found.on_average, "on average over subjects"),
+        Line("needed", "centre", "individual", found.dimension, found.at_centre, "at best, in the middle of the prior"),
+        Rule("needed", "draws", "guide", "y", found.draws, weight="thin"),
+        Dots("needed", "here", "marginal", found.d, found.draws, size=12, drag=Drag(x="d", y="draws")),
+    ]
+
+
+def _width(found: Draws) -> list[Mark]:
+    likelihood = np.exp(-0.5 * (_ETA / found.s) ** 2).round(5)
+    hold = Drag(x="s", along="likelihood")
+    return [
+        Line("width", "prior", "prior", _ETA, np.exp(-0.5 * _ETA**2).round(5), "prior"),
+        Line("width", "likelihood", "individual", _ETA, likelihood, "likelihood"),
+        Dots("width", "here", "individual", found.s, np.exp(-0.5), drag=hold, size=11),
+    ]
+
+
+def _repeats(found: Draws) -> list[Mark]:
+    error = np.sort(found.error)
+    low = _ERRORS[0]
+    rows = np.arange(1, REPEATS + 1)
+    out = int(np.sum(error < low))
+    marks: list[Mark] = [
+        Rule("errors", "exact", "truth", "x", 0.0, "exact"),
+        Dots("errors", "estimates", "marginal", np.maximum(error, low), rows, "an estimate", size=6, shape="o"),
+        Rule("errors", "mean", "marginal", "x", max(float(error.mean()), low), "their mean", weight="thin"),
+    ]
+    if out:
+        words = f"←  {out} of them further left, the mean at −{abs(error.mean()):.3g}"
+        marks.append(Text("errors", "out", "marginal", low + 0.2, 0.1 * REPEATS, words))
+    return marks
+
+
+def draws_needed() -> Stage:
     """The explorer of lesson 03: how many random effects, how much the data say, how many draws."""
     controls: dict[str, Control] = {
         "d": Slider("Random effects d", 1, MOST_DIMENSIONS, 3, 1),
         "s": Slider("Likelihood width s", 0.05, 2.0, 0.3, unit="prior SDs", log=True),
-        "draws": Slider("Draws M", 100, MOST_DRAWS, 1000, 100),
+        "draws": Slider("Draws M", float(LEAST_DRAWS), float(MOST_DRAWS), 1000.0, 0.1, log=True),
     }
     alt = (
-        "Left: draws needed for a relative error of 10%, on a logarithmic scale, against the number of random effects. "
-        "Right: 60 repeated estimates of a log-likelihood, sorted, and its exact value."
+        "Left: draws needed for a relative error of 10%, on a logarithmic scale, against the number of random effects, "
+        "and a point to drag. Right: prior and likelihood; 60 sorted estimates of a log-likelihood and its exact value."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=430)
+    tries: Sequence[Move] = [
+        ("ten random effects", {"d": 10}),
+        ("very good data", {"s": 0.1}),
+        ("hardly any data", {"s": 1.0, "d": 20}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["needed width", "needed errors"],
+        widths=[1.15, 1],
+        heights=[1, 1.25],
+        size=(900, 440),
+        tries=tries,
+    )

@@ -12,19 +12,21 @@ B = w / (w + a):
 The modes have a fixed point above 0 where B >= 3/4 at the optimum, w = (S - 2a + sqrt(S (S - 4a))) / 2; else w -> 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Move, Stage
 
 EM, MODES = M_STEPS = ("the conditional posterior (EM)", "its mode only")
-MOST, START = 60, 4.0  # iterations; where omega^2 starts, in units of the optimum
+MOST, START = 60, 4.0  # iterations; where omega^2 starts at first, in units of the optimum
+NEAREST = 0.05  # to zero that it may start
 _SMALLEST = 1e-8  # error that is still drawn, and below which rounding would spoil a measured rate
-_X = np.linspace(0.0, 1.1 * START, 200)
+_X = np.linspace(0.01, 1.1 * START, 200)
+_TOP = 1.0  # of -2 log L in sight: what is higher leaves the picture
 _B = np.linspace(0.0, 1.0, 101)
 
 
@@ -39,9 +41,12 @@ def minus_two_log_likelihood(w: np.ndarray, s: float, a: float) -> np.ndarray:
     return np.log(w + a) + s / (w + a)
 
 
-def limit_of_modes(s: float, a: float) -> float:
-    """Where the iteration by modes ends from above: its upper fixed point, or 0."""
-    return 0.5 * (s - 2 * a + np.sqrt(s * (s - 4 * a))) if s >= 4 * a else 0.0
+def limit_of_modes(s: float, a: float, start: float = np.inf) -> float:
+    """Where the iteration by modes ends: its upper fixed point, or 0, from a `start` below the lower one as well."""
+    if s < 4 * a:
+        return 0.0
+    upper = 0.5 * (s - 2 * a + np.sqrt(s * (s - 4 * a)))
+    return float(upper) if start >= a**2 / upper else 0.0  # the product of the two is a^2
 
 
 @dataclass(frozen=True)
@@ -63,30 +68,31 @@ class Path:
     limit: float
     """Where the path ends, in units of the optimum."""
     measured: float
-    """The factor by which the next iteration multiplies the error; NaN where there is none left to measure."""
+    """The factor by which EM's next iteration multiplies the error, or where there is none left, by which the last one
+    did that had some; NaN of the modes, and where EM starts at the optimum."""
 
 
-def compute(n: int, ratio: float, iterations: int, m_step: str = EM) -> Path:
-    """The path of omega^2 with `n` measurements a group and omega = `ratio` sigma."""
-    if n < 1 or not ratio > 0 or not 0 <= iterations <= MOST:
+def compute(n: int, ratio: float, iterations: int, m_step: str = EM, start: float = START) -> Path:
+    """The path of omega^2 with `n` measurements per group and omega = `ratio` sigma, from `start` times the optimum."""
+    if n < 1 or not (ratio > 0 and start > 0) or not 0 <= iterations <= MOST:
         raise Refused(f"Needs n >= 1, a positive SD and 0 to {MOST} iterations, not {n}, {ratio:g}, {iterations}.")
     a, best = 1.0 / n, ratio**2
     s = best + a
-    path = [START * best]
+    path = [start * best]
     for _ in range(MOST + 1):
         path.append(step(path[-1], s, a, m_step))
     lowest = float(minus_two_log_likelihood(np.array(best), s, a))
     w = np.array(path)
     b, error = best / s, w / best - 1
-    here, there = error[iterations : iterations + 2]
-    measured = there / here if m_step == EM and abs(here) > _SMALLEST else np.nan
-    limit = 1.0 if m_step == EM else limit_of_modes(s, a) / best
+    left = np.flatnonzero(np.abs(error[: iterations + 1]) > _SMALLEST)
+    measured = error[left[-1] + 1] / error[left[-1]] if m_step == EM and left.size else np.nan
+    limit = 1.0 if m_step == EM else limit_of_modes(s, a, start * best) / best
     curve = minus_two_log_likelihood(_X * best, s, a) - lowest
     height = minus_two_log_likelihood(w, s, a) - lowest
     return Path(n, ratio, iterations, m_step, b, 1 - b**2, w / best, curve, height, limit, float(measured))
 
 
-def iterations_a_digit(b: float) -> float:
+def iterations_per_digit(b: float) -> float:
     """Iterations in which the error becomes a tenth of what it was: log(10) / -log(1 - B^2)."""
     return float(np.log(10) / -np.log1p(-(b**2)))
 
@@ -95,86 +101,114 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g}%" if share >= 1e-5 else "less than 0.001%"
 
 
+def _about(number: float) -> str:
+    return f"{number:.2g}" if number < 100 else f"{float(f'{number:.2g}'):,.0f}"
+
+
+def _pace(per_digit: float) -> str:
+    if per_digit < 3:
+        return "EM is quick, for the groups are well known"
+    return "EM crawls, for little is known about each group" if per_digit > 10 else "EM takes its time"
+
+
 def say(found: Path) -> str:
     now = found.path[found.iterations]
     many = f"After {found.iterations} iteration{'s' * (found.iterations != 1)}"
     if found.m_step == MODES:
-        end = f"stops at {_percent(found.limit)}" if found.limit else "goes to 0, because B is below 0.75"
-        return f"B = {found.b:.3f}. {many} by modes ω² is {_percent(now)} of its maximum-likelihood value; it {end}."
-    text = f"B = {found.b:.3f}: 1 − B² = {found.rate:.4f}, {iterations_a_digit(found.b):.3g} iterations a digit. "
-    text += f"{many} of EM ω² is {_percent(abs(now - 1))} off its maximum-likelihood value."
+        fall = "goes to 0, because " + ("B is below 0.75" if found.b < 0.75 else "it started too near to 0")
+        end = f"stops at {_percent(found.limit)}" if found.limit else fall
+        text = f"{many} by modes ω² is {_percent(now)} of its maximum-likelihood value; it {end}: "
+        return f"{text}modes vary less than the random effects do.\nB = {found.b:.3f}."
+    digit = iterations_per_digit(found.b)
+    text = f"{many} of EM ω² is {_percent(abs(now - 1))} off its maximum-likelihood value. "
+    text += f"{_pace(digit)}: each further digit takes {_about(digit)} iterations.\n"
+    text += f"B = {found.b:.3f}: 1 − B² = {found.rate:.4f}, {digit:.3g} iterations per digit."
+    return text + (f" The next multiplies the error by {found.measured:.4f}." if np.isfinite(found.measured) else "")
+
+
+def scene(found: Path) -> Scene:
+    # Nothing here moves an axis: where little is known about each group the curve is flat, and is seen to be.
+    errors = [(1e-8, "1e−8"), (1e-4, "1e−4"), (1.0, "1")]
+    panels = {
+        "path": Panel(
+            Axis(0, 1.1 * START, "ω², its best value = 1", ticks=[0, 1, 2, 3, 4]),
+            Axis(-0.05, _TOP, "above the minimum"),
+            "−2 log L per group",
+            "marginal",
+        ),
+        "error": Panel(
+            Axis(-1, MOST + 1, "iteration", ticks=[0, 20, 40, 60]),
+            Axis(_SMALLEST, 10, log=True, ticks=errors),
+            "Error of ω², relative",
+        ),
+        "rate": Panel(Axis(0, 1, "B", ticks=[0, 0.5, 1]), Axis(0, 1.02, ticks=[0, 0.5, 1]), "Factor per step"),
+    }
+    meaning = "marginal" if found.m_step == EM else "joint"
+    return Scene(panels, [*_path(found, meaning), *_errors(found, meaning), *_rate(found, meaning)])
+
+
+def _path(found: Path, meaning: str) -> list[Mark]:
+    """The curve, the way over it, and its start, which can be taken elsewhere."""
+    k, hold = found.iterations, Drag("start", along="curve")
+    height = np.minimum(found.height, _TOP)  # one that has left sits on the edge
+    return [
+        Rule("path", "best", "truth", "x", 1.0, "best ω²", weight="thin"),
+        Line("path", "curve", "marginal", _X, found.curve, weight="thin"),
+        Dots("path", "iterations", meaning, found.path[: k + 1], height[: k + 1], "iterations", size=7, shape="o"),
+        Dots("path", "here", meaning, found.path[k], height[k], size=13, shape="o"),
+        Dots("path", "start", "prior", found.path[0], height[0], "start: drag it", hold, size=11),
+    ]
+
+
+def _errors(found: Path, meaning: str) -> list[Mark]:
+    k = found.iterations
+    error = np.abs(found.path - 1)
+    seen = np.flatnonzero(error[: k + 1] >= _SMALLEST)
+    marks: list[Mark] = [Dots("error", "errors", meaning, seen, error[seen], size=7, shape="o")]
+    if found.m_step == EM:
+        ahead = error[k] * found.rate ** np.arange(MOST + 1 - k)
+        line = np.where(ahead >= _SMALLEST, ahead, np.nan)
+        marks.append(Line("error", "ahead", "truth", np.arange(k, MOST + 1), line, "times 1 − B² each"))
+    return [*marks, Rule("error", "now", "guide", "x", k, drag=Drag(x="iterations"), weight="thin")]
+
+
+def _rate(found: Path, meaning: str) -> list[Mark]:
+    marks: list[Mark] = [
+        Line("rate", "law", "truth", _B, 1 - _B**2),
+        Text("rate", "words", "truth", 0.06, 0.06, "1 − B²"),
+    ]
     if np.isfinite(found.measured):
-        text += f" The next multiplies this by {found.measured:.4f}."
-    return text
+        return [*marks, Dots("rate", "measured", meaning, found.b, found.measured, size=13, shape="o")]
+    return [*marks, Rule("rate", "B", meaning, "x", found.b, weight="thin")]
 
 
-def _tick(height: float, place: int) -> str:
-    """Short enough to leave room for the label beside it, where the curve is nearly flat."""
-    return f"{height:.0e}".replace("e-0", "e−") if 0 < height < 0.01 else f"{height:g}"
-
-
-def paint(picture: style.Picture, found: Path) -> Callable[[Path], None]:
-    left = picture.add_axes((0.095, 0.14, 0.255, 0.74), xlim=(0, _X[-1]), xticks=[0, 1, 4])
-    left.set(xlabel="ω², its best value = 1", ylabel="−2 log L a group, above its minimum")
-    left.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-    left.yaxis.set_major_formatter(FuncFormatter(_tick))
-    left.yaxis.set_label_coords(-0.25, 0.5)
-    left.axvline(1, **style.LINE["truth"], label="best ω²")
-    (curve,) = left.plot(_X, 0 * _X, **style.LINE["marginal"], label="−2 log L")
-    (dots,) = left.plot([], [], **style.POINT["population"] | {"markersize": 6.0}, label="iterations")
-    (here,) = left.plot([], [], **style.POINT["population"] | {"markersize": 12.0}, clip_on=False)
-    picture.legend(
-        *left.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.08, 1.0), ncols=3, columnspacing=1.2
-    )
-
-    middle = picture.add_axes((0.455, 0.14, 0.25, 0.74), yscale="log", xlim=(-1, MOST + 1), ylim=(_SMALLEST, 10))
-    middle.set(xlabel="iteration", ylabel="error of ω², relative", xticks=[0, 30, 60])
-    middle.set_yticks([1e-8, 1e-4, 1], ["1e−8", "1e−4", "1"])
-    middle.yaxis.set_label_coords(-0.26, 0.5)
-    middle.minorticks_off()
-    (ahead,) = middle.plot([], [], **style.LINE["truth"])
-    (errors,) = middle.plot([], [], **style.POINT["population"] | {"markersize": 6.0}, clip_on=False)
-
-    right = picture.add_axes((0.79, 0.14, 0.19, 0.74), xlim=(0, 1), ylim=(0, 1.02))
-    right.set(xlabel="B", ylabel="error, next / this", xticks=[0, 1], yticks=[0, 1])
-    right.plot(_B, 1 - _B**2, **style.LINE["truth"])
-    right.text(0.06, 0.06, "dashed: 1 − B²", color=style.COLOUR["truth"], size=12)
-    (rate,) = right.plot([], [], **style.POINT["population"] | {"markersize": 12.0}, clip_on=False)
-
-    def update(found: Path) -> None:
-        k = found.iterations
-        colour = style.COLOUR["population" if found.m_step == EM else "joint"]
-        for artist in (dots, here, errors):
-            artist.set_color(colour)
-            artist.set_markeredgecolor("white")
-        curve.set_ydata(found.curve)
-        top = 1.5 * found.height[0]
-        left.set_ylim(-0.04 * top, top)
-        dots.set_data(found.path[: k + 1], found.height[: k + 1])
-        here.set_data(found.path[[k]], np.minimum(found.height[[k]], top))  # one that has left sits on the edge
-        error = np.abs(found.path - 1)
-        seen = np.flatnonzero(error[: k + 1] >= _SMALLEST)
-        errors.set_data(seen, error[seen])
-        future = np.arange(k, MOST + 1)
-        predicted = np.maximum(error[k] * found.rate ** (future - k), 1e-300)
-        shown = (predicted >= _SMALLEST) & (found.m_step == EM)
-        ahead.set_data(future[shown], predicted[shown])
-        rate.set_data([found.b], [found.measured])
-
-    update(found)
-    return update
-
-
-def em_by_hand() -> Explorer:
-    """The explorer of lesson 04: how many measurements a group, how much groups differ, how many iterations."""
+def em_by_hand() -> Stage:
+    """The explorer of lesson 04: how many measurements per group, how much groups differ, how many iterations."""
     controls: dict[str, Control] = {
-        "n": Slider("Measurements a group n", 1, 30, 2, 1),
+        "n": Slider("Measurements per group n", 1, 30, 2, 1),
         "ratio": Slider("SD between groups ω", 0.1, 3.0, 1.0, unit="in σ", log=True),
         "iterations": Slider("Iterations", 0, MOST, 8, 1, play=True),
+        "start": Slider("Start of ω²", NEAREST, 1.1 * START, START, 0.05, unit="times the best"),
         "m_step": Choice("The M-step averages over", M_STEPS, EM),
     }
     alt = (
         "Left: minus two log-likelihood against omega squared, with the iterations of EM on it. Middle: the error of "
         "each iteration on a log scale. Right: the factor between two errors against B, with the curve 1 - B squared."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=400)
+    tries: Sequence[Move] = [
+        ("walk to the end", {"iterations": MOST}),
+        ("know much of each group", {"n": 30, "ratio": 1.0}),
+        ("know little", {"n": 1, "ratio": 0.3}),
+        ("forget the variance", {"m_step": MODES, "iterations": MOST}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["path error rate"],
+        widths=[1.3, 1.15, 0.85],
+        size=(900, 380),
+        tries=tries,
+    )

@@ -5,23 +5,25 @@ people the model was not trained on. With so few real ones their percentiles are
 each holds nine in ten of what as many virtual people give.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import numpy as np
 
-from mefit import style
 from mefit.data.population import Population
 from mefit.fitting.result import Fit
 from mefit.model.densities import eta_size, sample_random_effects
 from mefit.model.predict import predict
 from mefit.model.simulate import simulate_responses as respond
-from workshop.explorers.panel import Control, Explorer, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Control, Refused, Slider, Switch
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene
+from workshop.explorers.stage import Move, Stage
 
 PERCENTILES = (5, 25, 50, 75, 95)
 MOST, STUDIES = 400, 40
+_CURVES = 40  # shown of each, as many of the real as of the virtual
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,19 @@ class Crowd:
 @dataclass(frozen=True)
 class Drawn:
     """`shown` (people, n) virtual people, the percentiles (5, n) of them and of the real ones, the share of the real
-    percentiles 5, 50 and 95 within the bands, and the largest distance of the outer two from the real ones."""
+    percentiles 5, 50 and 95 within the bands, and the largest distance of the outer two from the real ones.
+
+    `time` is the one that is looked at, `place` where the nearest measurement stands, and `expected` whether the outer
+    percentiles of the real people are within their bands there. Of the two panels of curves the first shows the real
+    people where `real_first`, which is told where the `answer` is asked for."""
 
     people: int
     noise: bool
+    time: float
+    place: int
+    expected: bool
+    real_first: bool
+    answer: bool
     shown: np.ndarray
     virtual: np.ndarray
     real: np.ndarray
@@ -72,71 +83,107 @@ def prepare(fit: Fit, people: Population) -> Crowd:
     return Crowd((people.time_label, people.y_label), time[0], y, np.stack(curves), crowd, np.moveaxis(bands, 1, 0))
 
 
-def compute(crowd: Crowd, people: int, draw: int, noise: bool) -> Drawn:
-    """The first `people` of the `draw`-th virtual study, with measurement error or without."""
+def compute(
+    crowd: Crowd, people: int, draw: int, noise: bool, time: float | None = None, answer: bool = False
+) -> Drawn:
+    """The first `people` of the `draw`-th virtual study, with measurement error or without, looked at at one `time`."""
     if not (1 <= people <= MOST and 1 <= draw <= STUDIES):
         raise Refused(f"There are {STUDIES} virtual studies of up to {MOST} people.")
+    time = float(crowd.time[len(crowd.time) // 2] if time is None else time)
+    place = int(np.argmin(np.abs(crowd.time - time)))
     virtual = (crowd.responses if noise else crowd.curves)[draw - 1, :people]
     found, real = (np.percentile(y, PERCENTILES, axis=0) for y in (virtual, crowd.real))
-    inside = np.mean((real[::2] >= crowd.bands[:, 0]) & (real[::2] <= crowd.bands[:, 2]))
-    return Drawn(people, noise, virtual, found, real, float(inside), float(np.abs(found - real)[[0, -1]].max()))
+    within = (real[::2] >= crowd.bands[:, 0]) & (real[::2] <= crowd.bands[:, 2])
+    apart = float(np.abs(found - real)[[0, -1]].max())
+    looked_at = (time, place, bool(within[[0, -1], place].all()), _real_first(draw), answer)
+    return Drawn(people, noise, *looked_at, virtual, found, real, float(within.mean()), apart)
+
+
+def _real_first(draw: int) -> bool:
+    """By a coin for each draw."""
+    return bool(np.random.default_rng(draw).random() < 0.5)
 
 
 def say(found: Drawn) -> str:
+    virtual, real = (float(y[-1, found.place] - y[0, found.place]) for y in (found.virtual, found.real))
+    verdict = "no more apart than chance allows" if found.expected else "the real ones lie outside what chance allows"
+    answer = f" {'A' if found.real_first else 'B'} is real." if found.answer else ""
     error = "with" if found.noise else "without"
     return (
-        f"{found.people} virtual people, {error} measurement error. Their 5% and 95% percentiles are at most "
-        f"{found.apart:.2f} from those of the real people. Of the real percentiles {found.inside:.0%} lie in the bands."
+        f"At time {found.time:.2g} nine in ten virtual people span {virtual:.2f}, nine in ten real ones {real:.2f}: "
+        f"{verdict}.{answer}\n{found.people} virtual people, {error} measurement error; their outer percentiles are at "
+        f"most {found.apart:.2f} from the real ones. Of the real percentiles {found.inside:.0%} lie in the bands."
     )
 
 
-def paint(crowd: Crowd, picture: style.Picture, found: Drawn) -> Callable[[Drawn], None]:
+def scene(crowd: Crowd, found: Drawn) -> Scene:
     low, high = crowd.real.min(), crowd.real.max()
-    limits = (low - 0.08 * (high - low), high + 0.08 * (high - low))
-    left = picture.add_axes((0.09, 0.14, 0.385, 0.72), xlim=(crowd.time[0], crowd.time[-1]), ylim=limits)
-    right = picture.add_axes((0.56, 0.14, 0.425, 0.72), xlim=(crowd.time[0], crowd.time[-1]), ylim=limits)
-    for axes in (left, right):
-        axes.set_xlabel(crowd.labels[0])
-    left.set_ylabel(crowd.labels[1])
-    gap = np.full((50, 1), np.nan)
-
-    def joined(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Up to fifty curves as one line with gaps: one artist, and fifty times as quick."""
-        some = y[:50]
-        return np.tile(np.append(crowd.time, np.nan), len(some)), np.hstack([some, gap[: len(some)]]).ravel()
-
-    left.plot(*joined(crowd.real), **(style.LINE["data"] | {"linewidth": 0.7, "alpha": 0.35}), label="real")
-    thin = style.LINE["individual"] | {"linewidth": 1.0}
-    (lines,) = left.plot([], [], **thin, label="virtual (up to 50 of each)")
-    for band in crowd.bands:
-        right.fill_between(crowd.time, band[0], band[2], **(style.AREA["population"] | {"alpha": 0.18}))
-    made = [right.plot([], [], **(style.LINE["population"] | {"linewidth": 2.2}))[0] for _ in (5, 50, 95)]
-    made[0].set_label("virtual: 5, 50, 95%")
-    size = style.POINT["data"] | {"markersize": 5}
-    for k, line in enumerate(found.real[::2]):
-        right.plot(crowd.time, line, **size, label="real" if k == 0 else None)
-    for axes in (left, right):
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2, handlelength=1.6)
-
-    def update(found: Drawn) -> None:
-        lines.set_data(*joined(found.shown))
-        for line, values in zip(made, found.virtual[::2], strict=True):
-            line.set_data(crowd.time, values)
-
-    update(found)
-    return update
+    time = Axis(float(crowd.time[0]), float(crowd.time[-1]), crowd.labels[0])
+    level = Axis(float(low - 0.15 * (high - low)), float(high + 0.15 * (high - low)))
+    count = min(found.people, _CURVES, len(crowd.real))
+    groups = [("real", "data", crowd.real[:count]), ("virtual", "individual", found.shown[:count])]
+    if not found.real_first:
+        groups.reverse()
+    panels = {}
+    marks: list[Mark] = []
+    for letter, (who, meaning, curves) in zip("AB", groups, strict=True):
+        up = Axis(level.low, level.high, crowd.labels[1] if letter == "A" else "")
+        panels[letter] = Panel(time, up, f"{letter}: {who} people" if found.answer else f"{letter}: real or virtual?")
+        marks.append(Line(letter, "curves", meaning if found.answer else "guide", crowd.time, curves, weight="thin"))
+    panels["spread"] = Panel(time, level, "Percentiles 5, 50 and 95")
+    return Scene(panels, marks + _spread(crowd, found))
 
 
-def generative(fit: Fit, people: Population) -> Explorer:
+def _spread(crowd: Crowd, found: Drawn) -> list[Mark]:
+    """The percentiles of the virtual people and of the real ones, with the bands for the latter, and a line to drag."""
+    marks: list[Mark] = []
+    for row, name in enumerate(PERCENTILES[::2]):
+        first = row == 0
+        band = crowd.bands[row]
+        of = f"of {len(crowd.real)} virtual people, in 9 of 10 draws"
+        marks.append(Band("spread", f"band {name}", "marginal", crowd.time, band[0], band[2], of if first else ""))
+    for row, name in enumerate(PERCENTILES[::2]):
+        label = f"of these {found.people} virtual people" if row == 0 else ""
+        marks.append(Line("spread", f"virtual {name}", "marginal", crowd.time, found.virtual[2 * row], label))
+    for row, name in enumerate(PERCENTILES[::2]):
+        label = "of the real people" if row == 0 else ""
+        marks.append(Dots("spread", f"real {name}", "data", crowd.time, found.real[2 * row], label, size=7))
+    ends = np.array([found.virtual[0, found.place], found.virtual[-1, found.place]])
+    marks += [
+        Rule("spread", "now", "prior", "x", found.time, drag=Drag("time")),
+        Dots("spread", "ends", "marginal", np.full(2, crowd.time[found.place]), ends, size=10),
+    ]
+    return marks
+
+
+def generative(fit: Fit, people: Population) -> Stage:
     """The explorer of lesson 08: virtual subjects drawn from a fit, beside `people` whom it has never seen."""
     crowd = prepare(fit, people)
+    first, middle, last = (float(crowd.time[k]) for k in (0, len(crowd.time) // 2, -1))
+    step = float(np.diff(crowd.time).min())
     controls: dict[str, Control] = {
+        "time": Slider("Look at time", first, last, middle, step),
         "people": Slider("Virtual people", 10, MOST, 100, 10),
         "draw": Slider("Draw", 1, STUDIES, 1, 1, play=True),
         "noise": Switch("with measurement error", True),
+        "answer": ANSWER,
     }
     alt = (
-        "Left, curves of virtual and of real people. Right, percentiles over time of the virtual people and of the "
-        "real ones, with the bands in which the real ones should lie."
+        "Left, curves of virtual and of real people, in a random order. Right, percentiles over time of the virtual "
+        "people and of the real ones, with the bands in which the real ones should lie, and a line to drag."
     )
-    return Explorer(partial(compute, crowd), partial(paint, crowd), say, controls, alt=alt, width=900, height=400)
+    tries: Sequence[Move] = [
+        ("draw four hundred", {"people": MOST}),
+        ("measure without error", {"noise": False}),
+    ]
+    return Stage(
+        partial(compute, crowd),
+        partial(scene, crowd),
+        say,
+        controls,
+        alt=alt,
+        layout=["A B spread"],
+        widths=[1, 1, 1.5],
+        size=(960, 400),
+        tries=tries,
+    )

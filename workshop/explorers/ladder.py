@@ -3,24 +3,16 @@
 Given are curves: of every model, and of the truth, at the same times and for the same doses. A move looks one up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
-
-LOOK: tuple[
-    dict[str, Any], ...
-] = (  # of the rungs, from the lowest: none of them is a meaning that the style has a colour for
-    {"color": "#BE3A08", "linestyle": ":", "linewidth": 2.6},
-    {"color": "#CF8800", "linestyle": "-.", "linewidth": 2.6},
-    {"color": "#6A1B77", "linestyle": (0, (4, 1.5)), "linewidth": 2.6},
-    {"color": "#0060B0", "linestyle": "-", "linewidth": 2.8},
-)
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -60,8 +52,8 @@ def prepare(
     for name, each in {"the truth": exact, **said}.items():
         if each.shape != shape:
             raise ValueError(f"The curves of {name} are {each.shape}; give one for each dose: {shape}.")
-    if not 1 <= len(said) <= len(LOOK):
-        raise ValueError(f"Give the curves of 1 to {len(LOOK)} models, not of {len(said)}.")
+    if not 1 <= len(said) <= len(style.SERIES):
+        raise ValueError(f"Give the curves of 1 to {len(style.SERIES)} models, not of {len(said)}.")
     return Rungs(given, times, exact, said, trained)
 
 
@@ -76,46 +68,46 @@ def compute(rungs: Rungs, dose: float) -> Seen:
 
 def say(seen: Seen) -> str:
     what = "the dose of the training data" if np.isclose(seen.dose, seen.rungs.trained) else "a dose never given"
+    (best, least), (worst, most) = seen.errors[0], seen.errors[-1]
+    nearest = f"{best} misses the truth by {least:.3f}"
+    if len(seen.errors) > 1:
+        nearest = f"{best} is nearest to the truth (error {least:.2g}), {worst} furthest ({most:.2g})"
     peak = seen.rungs.truth[seen.place].max()
     errors = ", ".join(f"{name} {error:.3f}" for name, error in seen.errors)
-    return f"Dose {seen.dose:.3g}, {what}; the true response peaks at {peak:.2f}. Errors: {errors}."
+    return f"Dose {seen.dose:.3g}, {what}: {nearest}.\nThe true response peaks at {peak:.2f}. Errors: {errors}."
 
 
-def paint(picture: style.Picture, seen: Seen) -> Callable[[Seen], None]:
+def scene(seen: Seen) -> Scene:
     rungs = seen.rungs
-    left = picture.add_axes((0.072, 0.14, 0.493, 0.66), xlim=(0, rungs.time.max()), ylim=(0, 2.2))
-    right = picture.add_axes((0.665, 0.14, 0.325, 0.66), xscale="log", yscale="log", ylim=(0.004, 3.0))
-    left.set(xlabel="time (h)", ylabel="response")
-    right.set(xlabel="dose, at 0 and 5 h", ylabel="error (root mean square)")
-    right.set_xlim(rungs.doses.min() / 1.1, 1.1 * rungs.doses.max())  # room for the dots at both ends
-    right.set_xticks([0.03, 0.1, 0.3, 1.0, 3.0], ["0.03", "0.1", "0.3", "1", "3"])
-    right.set_yticks([0.01, 0.1, 1.0], ["0.01", "0.1", "1"])
-    right.minorticks_off()
-    right.axvline(rungs.trained, color="#9A9A9A", linewidth=1.2)
-    right.text(rungs.trained, 3.2, "trained on", ha="center", va="bottom", size=12, color="#555555")
-    (exact,) = left.plot([], [], **style.LINE["truth"] | {"linewidth": 4.0}, label="truth")
-    lines, dots = {}, {}
-    for (name, error), look in zip(rungs.missed.items(), LOOK, strict=False):
-        (lines[name],) = left.plot([], [], **look, zorder=3, label=name)
-        right.plot(rungs.doses, error, **look | {"linewidth": 1.8})
-        (dots[name],) = right.plot([], [], "o", color=look["color"], markersize=9, markeredgecolor="white", zorder=4)
-    cursor = right.axvline(1.0, color="#111111", linewidth=1.4, zorder=2)
-    left.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=3, columnspacing=1.4)
-
-    def update(seen: Seen) -> None:
-        exact.set_data(rungs.time, rungs.truth[seen.place])
-        for name, error in seen.errors:
-            lines[name].set_data(rungs.time, rungs.curves[name][seen.place])
-            dots[name].set_data([seen.dose], [error])
-        cursor.set_xdata([seen.dose, seen.dose])
-
-    update(seen)
-    return update
+    end = float(rungs.time.max())
+    curves = Panel(Axis(0, end, "time (h)"), Axis(0, 2.2, "response"), "What each says of this dose")
+    dose = Axis(
+        float(rungs.doses.min()) / 1.1,
+        1.1 * float(rungs.doses.max()),
+        "dose, at 0 and 5 h",
+        log=True,
+        ticks=[0.03, 0.1, 0.3, 1.0, 3.0],
+    )
+    error = Axis(0.004, 3.0, "error (root mean square)", log=True, ticks=[0.01, 0.1, 1.0])
+    marks: list[Mark] = [
+        Rule("errors", "trained", "guide", "x", rungs.trained),
+        Text("errors", "trained on", "guide", rungs.trained / 1.06, 2.1, "trained on", "end"),
+        Line("curves", "truth", "truth", rungs.time, rungs.truth[seen.place], "truth", ghost=True, weight="strong"),
+    ]
+    for meaning, (name, missed) in zip(style.SERIES, rungs.missed.items(), strict=False):
+        marks += [
+            Line("curves", name, meaning, rungs.time, rungs.curves[name][seen.place], name),
+            Line("errors", name, meaning, rungs.doses, missed),
+            Dots("errors", f"{name} here", meaning, seen.dose, missed[seen.place], shape="o", size=10),
+        ]
+    hold = Drag(x="dose")
+    marks.append(Rule("errors", "dose", "data", "x", seen.dose, drag=hold, weight="thin"))
+    return Scene({"curves": curves, "errors": Panel(dose, error, "How far each is off: drag the line")}, marks)
 
 
 def ladder(
     doses: Sequence[float], time: np.ndarray, truth: np.ndarray, curves: Mapping[str, np.ndarray], trained: float
-) -> Explorer:
+) -> Stage:
     """The explorer of lesson 07: a dose, and what each model says of it beside the truth.
 
     `curves` are each model's predictions (D, m) for the D doses at the m times, and `truth` what is true of them;
@@ -130,4 +122,18 @@ def ladder(
         "Left: the true response after a test dose, and what each trained model predicts. Right: the error of each "
         "model over all doses; the training dose is marked."
     )
-    return Explorer(partial(compute, rungs), paint, say, controls, alt=alt, width=900, height=420)
+    return Stage(
+        partial(compute, rungs),
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["curves errors"],
+        widths=[1.4, 1],
+        size=(900, 420),
+        tries=[
+            ("the dose trained on", {"dose": begin}),
+            ("the smallest dose", {"dose": low}),
+            ("the largest", {"dose": high}),
+        ],
+    )

@@ -24,7 +24,7 @@ from mefit.fitting.result import Fit
 from mefit.model.densities import eta_mean, eta_size, log_conditional, log_random_effects, observation_density
 from mefit.model.predict import on_grid
 from mefit.plots import observed, time_grid
-from workshop.explorers.controls import Control, Refused, Slider, Switch
+from workshop.explorers.controls import ANSWER, Control, Refused, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Heat, Line, Mark, Panel, Scene
 from workshop.explorers.stage import Stage
 
@@ -111,15 +111,22 @@ def compute(pad: Pad, subject: int, eta1: float, eta2: float, answer: bool = Fal
 
 
 def say(found: Place) -> str:
-    who = f"Subject {found.name}"
-    here = f"η = ({found.eta[0]:.1f}, {found.eta[1]:.1f})"
-    numbers = f"log-likelihood {found.log_likelihood:.1f}, with the prior {found.log_posterior:.1f}"
+    first = f"Subject {found.name}: log-likelihood {_minus(found.log_likelihood)} at this point."
+    numbers = f"η = {_place(found.eta)}, where with the prior it is {_minus(found.log_posterior)}."
     if np.allclose(found.eta, found.best):
-        return f"{who} at {here}: {numbers}. There is no better place on the pad."
+        return f"{first} There is no better place on the pad.\n{numbers}"
     if not found.shown:
-        return f"{who} at {here}: {numbers}."
-    best = f"({found.best[0]:.1f}, {found.best[1]:.1f})"
-    return f"{who} at {here}: {numbers}. The best place on the pad is {best}, with {found.highest:.1f}."
+        return f"{first}\n{numbers}"
+    best = f"The best place on the pad is {_place(found.best)}."
+    return f"{first} {best}\n{numbers} At the best place it is {_minus(found.highest)}."
+
+
+def _minus(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
+
+
+def _place(eta: np.ndarray) -> str:
+    return f"({_minus(eta[0])}, {_minus(eta[1])})"
 
 
 def scene(pad: Pad, found: Place) -> Scene:
@@ -166,7 +173,7 @@ def latent_pad(fit: Fit, subjects: Sequence[int] = range(12), truth: np.ndarray 
         "eta1": Slider("η₁", -REACH, REACH, 0.0, STEP, "SDs"),
         "eta2": Slider("η₂", -REACH, REACH, 0.0, STEP, "SDs"),
         "subject": Slider("Data of subject", 1, len(pad.subjects), 1, 1),
-        "answer": Switch("show the answer", False),
+        "answer": ANSWER,
     }
     alt = (
         "Left, the plane of the two random effects with the estimates of all subjects, a point to drag, and on demand "

@@ -15,20 +15,21 @@ With g = df/deta, eta* the mode of the joint density and P minus the second deri
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 import mefit as mf
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import ANSWER, Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 
 KA, SIGMA = 1.58, 0.69  # 1/h and mg/L: what all twelve subjects say (AGQ), as is the SD of log ka, 0.66
 METHODS = ("Monte Carlo", "importance sampling", "FO", "FOCE", "Laplace", "AGQ")
 MONTE_CARLO, IMPORTANCE, FO, FOCE, LAPLACE, AGQ = METHODS
+MEANING = dict(zip(METHODS, ("MonteCarlo", "ImportanceSampling", "FO", "FOCE", "Laplace", "AGQ"), strict=True))
 TWO, ALL, ONE = CASES = ("subject 9, two samples", "subject 9, all 11", "subject 5, one at 2 h")
 # Which subject and which of its samples, and its own CL (L/h/kg) and V (L/kg)
 _CASES: dict[str, tuple[int, list[int], float, float]] = {
@@ -38,7 +39,18 @@ _CASES: dict[str, tuple[int, list[int], float, float]] = {
 }
 MOST_DRAWS, MOST_NODES, FREEDOM = 2000, 15, 5.0
 LEFT, RIGHT = -2.6, 3.6  # of the picture
-_CLIP = 200.0  # percent
+_CLIP, _END = 200.0, 275.0  # percent: the last that has a place, and the end of the axis
+_TOPS = (1.15, 7.4)  # of the picture: all methods but FO stay in the first
+_MOST_STICKS = 300
+PRIOR_HEIGHT = 0.45
+HOURS = np.linspace(0, 25, 101)
+TRIES: list[Move] = [
+    ("a tangent at η = 0", {"method": FO}),
+    ("a tangent at the mode", {"method": FOCE}),
+    ("fifteen bars", {"method": AGQ, "nodes": MOST_NODES}),
+    ("ten times the draws", {"method": MONTE_CARLO, "draws": 500}),
+    ("a second hump", {"method": LAPLACE, "case": ONE, "omega": 2.0}),
+]
 _random = np.random.default_rng(3)
 _NORMAL, _T = _random.normal(size=MOST_DRAWS), _random.standard_t(FREEDOM, size=MOST_DRAWS)
 
@@ -52,9 +64,10 @@ def data(case: str) -> tuple[np.ndarray, np.ndarray, float, float, float]:
     return time, y, float(subject.doses.amount[0]), cl, v
 
 
-def concentration(eta: Any, case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """f (..., n) in mg/L at eta (...), and its first and second derivatives in eta."""
-    time, _, dose, cl, v = data(case)
+def concentration(eta: Any, case: str, at: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f (..., n) in mg/L at eta (...) and its two derivatives in eta, at the times of the data or others, `at`."""
+    taken, _, dose, cl, v = data(case)
+    time = taken if at is None else at
     k, ke = KA * np.exp(np.asarray(eta, float))[..., None], cl / v
     gone, late = np.exp(-ke * time), np.exp(-k * time)
     ratio, d_ratio, d2_ratio = k / (k - ke), -ke / (k - ke) ** 2, 2 * ke / (k - ke) ** 3
@@ -118,6 +131,10 @@ class Area:
     """(6,): the SD of the area over repeated draws, as a share of the exact area; 0 where nothing is drawn."""
     mode: float
     sd: float
+    eta: float = 0.0
+    """That is held on the curve."""
+    shown: bool = False
+    """Whether the areas by all methods are."""
 
 
 GRID = np.linspace(LEFT, RIGHT, 621)
@@ -129,10 +146,17 @@ def bars(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return z, weight * np.exp(0.5 * z**2)
 
 
-def compute(method: str, case: str, omega: float, draws: int, nodes: int) -> Area:
-    """Six areas under the joint density of one subject, and the outline of the chosen one; `omega` is positive."""
+def compute(
+    method: str, case: str, omega: float, draws: int, nodes: int, eta: float = 0.0, answer: bool = False
+) -> Area:
+    """Six areas under the joint density of one subject, the outline of the chosen one, and an `eta` to look at."""
     if not omega > 0:
         raise Refused(f"The prior's standard deviation must be positive, not {omega:g}.")
+    return replace(areas(method, case, omega, draws, nodes), eta=eta, shown=answer)
+
+
+def areas(method: str, case: str, omega: float, draws: int, nodes: int) -> Area:
+    """Six areas under the joint density of one subject, and the outline of the chosen one; `omega` is positive."""
     grid = np.linspace(-8 * omega, 8 * omega, 4001)
     conditional, prior = log_conditional(grid, case), log_prior(grid, omega)
     joint = conditional + prior
@@ -180,13 +204,11 @@ def compute(method: str, case: str, omega: float, draws: int, nodes: int) -> Are
     else:
         points = from_prior if method == MONTE_CARLO else around_mode
     from_where = proposal.pdf(GRID) if method == IMPORTANCE else np.exp(log_prior(GRID, omega))
+    count = {MONTE_CARLO: draws, IMPORTANCE: draws, AGQ: nodes}.get(method, 0)
     return Area(
-        method,
-        case,
-        omega,
-        {MONTE_CARLO: draws, IMPORTANCE: draws, AGQ: nodes}.get(method, 0),
+        *(method, case, omega, count),
         np.exp(log_joint(GRID, case, omega) - top),
-        0.45 * from_where / from_where.max(),
+        PRIOR_HEIGHT * from_where / from_where.max(),
         x,
         height,
         points,
@@ -202,19 +224,16 @@ def compute(method: str, case: str, omega: float, draws: int, nodes: int) -> Are
 def say(found: Area) -> str:
     i = METHODS.index(found.method)
     area, error = found.log_areas[i], found.log_areas[i] - found.log_exact
-    many = {MONTE_CARLO: f" with {found.count} draws", IMPORTANCE: f" with {found.count} draws"}
-    many[AGQ] = f" with {found.count} node{'s' * (found.count > 1)}"
+    what = "node" if found.method == AGQ else "draw"
+    many = f" with {found.count} {what}{'s' * (found.count > 1)}" if found.count else ""
     text = (
-        f"{found.method[0].upper()}{found.method[1:]}{many.get(found.method, '')}: {_percent(error)} of the exact "
-        f"area. Log-likelihood {area:.3f} in place of {found.log_exact:.3f}, an error of {error:+.3f}."
+        f"{found.method[0].upper()}{found.method[1:]}{many}: {_percent(error)} of the exact "
+        f"area, an error of {error:+.3f} in the log-likelihood.\n{area:.3f} in place of {found.log_exact:.3f}."
     )
     if found.relative_sd[i]:
         text += f" Other draws would differ by ±{_percent(np.log(found.relative_sd[i]))} (one SD)."
-    return text
-
-
-def _signed(error: float) -> str:
-    return f"{error:+.2f}".replace("-", "−")
+    here = float(np.interp(found.eta, GRID, found.exact))
+    return text + f" At η = {found.eta:.2f} the joint density is {100 * here:.2g}% of its peak."
 
 
 def _percent(log_share: float) -> str:
@@ -222,68 +241,109 @@ def _percent(log_share: float) -> str:
     return f"{share:.3g}%" if share < 99.5 or 100.5 < share < 1000 else f"{share:.4g}%"
 
 
-def paint(picture: style.Picture, found: Area) -> Callable[[Area], None]:
-    left = picture.add_axes((0.04, 0.13, 0.49, 0.68), xlim=(LEFT, RIGHT), yticks=[])
-    left.set(xlabel="random effect η of log ka", ylabel="joint density, exact peak = 1")
-    shade = left.fill_between([], [], **style.AREA["marginal"])
-    (sampled,) = left.plot([], [], **style.LINE["prior"], label="prior, any height")
-    (outline,) = left.plot([], [], **style.LINE["marginal"] | {"linewidth": 2.2}, label="its curve and area")
-    (sticks,) = left.plot([], [], color=style.COLOUR["marginal"], linewidth=0.9, alpha=0.5, zorder=1.6)
-    (exact,) = left.plot([], [], **style.LINE["truth"], label="exact")
-    dot = style.POINT["marginal"] | {"zorder": 2.9}
-    (dots,) = left.plot([], [], **dot, label="where it looks", clip_on=False)
-    legend = left.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
-
-    right = picture.add_axes((0.72, 0.13, 0.17, 0.68), xlim=(0, _CLIP), ylim=(5.5, -0.5), xticks=[0, 100, 200])
-    right.set(xlabel="area, % of the exact one", yticks=range(6), yticklabels=METHODS)
-    right.axvline(100, **style.LINE["truth"])
-    (spread,) = right.plot([], [], color=style.COLOUR["prior"], linewidth=1.6, zorder=2.7)
-    (all_six,) = right.plot([], [], **style.POINT["marginal"] | {"alpha": 0.45}, clip_on=False)
-    (chosen,) = right.plot([], [], **style.POINT["marginal"] | {"markersize": 12.0}, clip_on=False)
-    notes = [right.text(1.06, i, "", va="center", transform=right.get_yaxis_transform(), size=12) for i in range(6)]
-    right.text(1.06, -0.75, "error of\nthe log", va="bottom", transform=right.get_yaxis_transform(), size=12)
-
-    def update(found: Area) -> None:
-        exact.set_data(GRID, found.exact)
-        sampled.set_data(GRID, found.sampled_from)
-        shade.set_data(found.x, 0 * found.x, found.height)
-        outline.set_data(found.x, found.height)
-        drawn = found.method in (MONTE_CARLO, IMPORTANCE)
-        inside = (found.points >= LEFT) & (found.points <= RIGHT)  # dots may stand on the axis, but not beyond its ends
-        dots.set_data(
-            found.points[inside], found.point_height[inside] * (not drawn)
-        )  # draws have a stick up to the curve
-        ends = np.stack([found.points, found.points, np.full(found.points.size, np.nan)], 1)
-        sticks.set_data(ends.ravel() if drawn else [], np.outer(found.point_height, [0, 1, 0]).ravel() if drawn else [])
-        dots.set_markersize(4.5 if drawn else 7.0)
-        legend.get_texts()[0].set_text("draws come from here" if found.method == IMPORTANCE else "prior, any height")
-        left.set_ylim(0, max(1.12, 1.05 * float(np.max(found.height, initial=0.0))))
-        share = 100 * np.exp(found.log_areas - found.log_exact)
-        shown = np.minimum(share, _CLIP)
-        places = np.arange(6)
-        all_six.set_data(shown, places)
-        i = METHODS.index(found.method)
-        chosen.set_data([shown[i]], [i])
-        reach = 100 * np.outer(found.relative_sd[:2], [-1, 1, np.nan]) + share[:2, None]
-        spread.set_data(np.clip(reach, 0, _CLIP).ravel(), np.repeat([0, 1], 3))
-        for j, (note, error) in enumerate(zip(notes, found.log_areas - found.log_exact, strict=True)):
-            note.set(text=_signed(error) + (" →" if share[j] > _CLIP else ""), weight="bold" if j == i else "normal")
-
-    update(found)
-    return update
+def scene(found: Area) -> Scene:
+    highest = 1.08 * float(np.max(found.height, initial=0.0))
+    top = next((level for level in _TOPS if level > highest), highest)
+    eta = Axis(LEFT, RIGHT, "random effect η of log ka: slow absorption, or fast")
+    height = Axis(0.0, top, "density, exact peak = 1")
+    density = Panel(eta, height, "Joint density, and the area that is wanted")
+    hours, level = Axis(0, 25, "time (h)", ticks=range(0, 25, 6)), Axis(0, 13, "mg/L", ticks=(0, 4, 8, 12))
+    share, names = Axis(0, _END, "area, % of the exact one", ticks=(0, 100, 200)), list(enumerate(METHODS))
+    marks = [*_density_marks(found), *_data_marks(found), *_area_marks(found)]
+    areas = Panel(share, Axis(5.6, -1.2, ticks=names))
+    return Scene({"density": density, "data": Panel(hours, level, "The subject"), "areas": areas}, marks)
 
 
-def one_subject() -> Explorer:
+def _density_marks(found: Area) -> list[Mark]:
+    """The exact curve, what the method puts in its place, and two handles: eta on the curve, omega on the prior."""
+    name = MEANING[found.method]
+    bell = PRIOR_HEIGHT * np.exp(-0.5 * (GRID / found.omega) ** 2)
+    drawn = found.method in (MONTE_CARLO, IMPORTANCE)
+    inside = (found.points >= LEFT) & (found.points <= RIGHT)
+    x, height = found.points[inside][:_MOST_STICKS], found.point_height[inside][:_MOST_STICKS]
+    here = float(np.interp(found.eta, GRID, found.exact))
+    marks: list[Mark] = []
+    if found.x.size:
+        marks.append(Band("density", "area", name, found.x, 0 * found.x, found.height))
+    marks.append(Line("density", "prior", "prior", GRID[::4], bell[::4], "prior, any height"))
+    if found.method == IMPORTANCE:
+        marks.append(Line("density", "proposal", name, GRID[::4], found.sampled_from[::4], "draws come from here"))
+    if drawn:
+        marks.append(Span("density", "draws", name, x, 0 * x, x, height, "draws, at most 300 shown", "thin"))
+    marks.append(Line("density", "exact", "truth", GRID[::2], found.exact[::2], "exact", ghost=True))
+    if found.x.size:
+        thin = slice(None, None, 1 if found.method == AGQ else 4)
+        marks.append(Line("density", "outline", name, found.x[thin], found.height[thin], found.method, ghost=True))
+    if not drawn:
+        marks.append(Dots("density", "points", name, x, 0 * x if found.method == FO else height, "where it looks"))
+    width = Drag(x="omega", along="prior")
+    return [
+        *marks,
+        Span("density", "stem", "individual", found.eta, 0.0, found.eta, here, weight="thin"),
+        Dots("density", "omega", "prior", found.omega, PRIOR_HEIGHT * np.exp(-0.5), drag=width, size=11),
+        Dots("density", "eta", "individual", found.eta, here, drag=Drag(x="eta", along="exact"), size=12),
+    ]
+
+
+def _data_marks(found: Area) -> list[Mark]:
+    """What the density is of: the measurements, and the curve at the eta that is held."""
+    time, y, *_ = data(found.case)
+    typical, here = (concentration(eta, found.case, HOURS)[0] for eta in (0.0, found.eta))
+    return [
+        Line("data", "typical", "population", HOURS, typical, "at η = 0"),
+        Line("data", "here", "individual", HOURS, here, "at the η that you hold", ghost=True),
+        Dots("data", "measured", "data", time, y, "measured", size=8),
+    ]
+
+
+def _area_marks(found: Area) -> list[Mark]:
+    """The area by the chosen method, and by all of them once the answer is asked for."""
+    errors = found.log_areas - found.log_exact
+    share = 100 * np.exp(errors)
+    marks: list[Mark] = [
+        Rule("areas", "exact", "truth", "x", 100.0),
+        Text("areas", "head", "guide", _END - 3, -0.75, "error of log L", "end"),
+    ]
+    for i, method in enumerate(METHODS):
+        chosen = method == found.method
+        if not (chosen or found.shown):
+            continue
+        name, at, reach = MEANING[method], min(share[i], _CLIP), 100 * found.relative_sd[i]
+        if reach:
+            ends = np.clip([share[i] - reach, share[i] + reach], 0, _CLIP)
+            marks.append(Span("areas", f"spread {i}", name, ends[0], float(i), ends[1], float(i)))
+        mark, size = ("chosen", 14) if chosen else (method, 9)
+        marks.append(Dots("areas", mark, name, at, float(i), size=size, ghost=chosen))
+        words = f"{errors[i]:+.2f}".replace("-", "−") + (" →" if share[i] > _CLIP else "")
+        marks.append(Text("areas", f"error {i}", name, _END - 3, i + 0.2, words, "end"))
+    return marks
+
+
+def one_subject() -> Stage:
     """The explorer of lesson 03: how, how much the subjects differ, how many draws and how many nodes."""
     controls: dict[str, Control] = {
         "method": Choice("Method", METHODS, LAPLACE),
         "case": Choice("Data", CASES, TWO),
         "omega": Slider("Prior SD ω", 0.2, 2.0, 0.66, unit="of log ka", log=True),
+        "eta": Slider("Try η", LEFT, RIGHT, 1.5, 0.05),
         "draws": Slider("Draws (both samplers)", 10, MOST_DRAWS, 50, 10),
         "nodes": Slider("Nodes (AGQ)", 1, MOST_NODES, 3, 1),
+        "answer": ANSWER,
     }
     alt = (
-        "Left: the joint density of one subject over its random effect, and the outline of what the chosen method "
-        "integrates. Right: the area by each of six methods, in percent of the exact one."
+        "Left: the joint density of one subject over its random effect, and what the chosen method puts in its place. "
+        "Right: the subject's data with the curve at one value of the random effect, and the area by each method, in "
+        "percent of the exact one."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=440)
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["density data", "density areas"],
+        widths=[1.35, 1],
+        heights=[1.1, 1.2],
+        size=(940, 470),
+        tries=TRIES,
+    )

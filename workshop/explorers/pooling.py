@@ -117,11 +117,21 @@ def say(found: Pooled) -> str:
         what = "As good as separate fits: nobody knows of the others"
     else:
         what = "Between separate and mixed" if found.factor > 1 else "Between mixed and pooled"
+    factor = f"ω × {found.factor:.4g}"
     if found.undetermined:
         few = ", ".join(found.undetermined[:5]) + (", ..." if len(found.undetermined) > 5 else "")
-        return f"{what} (ω × {found.factor:.4g}). The data of subject {few} alone do not determine a separate fit."
+        many = f"{len(found.undetermined)} of {len(found.eta)} subjects"
+        return (
+            f"{what}. For {many} their own data do not determine a separate fit.\n"
+            f"{factor}. The data of subject {few} alone do not determine a separate fit."
+        )
     pulls = ", ".join(f"{name} {pull:.0%}" for name, pull in zip(found.names, found.pull, strict=True))
-    return f"{what} (ω × {found.factor:.4g}). Pulled from the separate estimates towards 0: {pulls}."
+    low, high = (f"{round(100 * float(end(found.pull))):d}" for end in (np.min, np.max))
+    share = f"{low}%" if low == high else f"{low} to {high}%"
+    return (
+        f"{what}. The estimates are pulled {share} of the way to the typical subject.\n"
+        f"{factor}. Pulled from the separate estimates towards 0: {pulls}."
+    )
 
 
 def apart(heights: np.ndarray, least: float) -> np.ndarray:

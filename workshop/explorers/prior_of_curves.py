@@ -9,17 +9,18 @@ A network of time with one hidden layer, fitted to the rough measurements of pat
 The data end at 15 h and the curves go on to 22 h, where nothing but the prior speaks.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Stage
 from workshop.studies import small_network as small
 
 GRID = np.linspace(0.0, 22.0, 89)
 END, DRAWS, Y = 15.0, 12, (-0.5, 2.5)
+LOW, HIGH, MOST_ERROR = 0.001, 100.0, 0.6  # of the strength, and of the errors that are drawn
 SHOWN = GRID <= END
 
 
@@ -59,52 +60,74 @@ def compute(strength: float, units: int, points: int, activation: str) -> Prior:
 def say(found: Prior) -> str:
     points, sd = found.given.time.size, 1 / np.sqrt(2 * found.strength)
     return (
-        f"L2 strength {found.strength:.3g}: a prior SD of {sd:.2g} for every weight. Errors of the MAP fit: "
-        f"{found.trained:.3f} at its {points} points, {found.held_out:.3f} at the 30 held out, {found.missed:.3f} "
-        f"from the truth. At 22 h it says {found.later:.2f}."
+        f"L2 strength {found.strength:.3g}: a prior SD of {sd:.2g} for every weight. The most probable curve misses "
+        f"the truth by {found.missed:.3f} while there are data.\n"
+        f"Errors: {found.trained:.3f} at its {points} points, {found.held_out:.3f} at the 30 held out, "
+        f"{found.missed:.3f} from the truth. At 22 h it says {found.later:.2f}."
     )
 
 
-def paint(picture: style.Picture, found: Prior) -> Callable[[Prior], None]:
-    titles = f"{DRAWS} curves from the prior", "the most probable curve"
-    panes = [picture.add_axes((x, 0.14, 0.435, 0.69), xlim=(0, 22), ylim=Y, yticks=[0, 1, 2]) for x in (0.06, 0.55)]
-    for axes, title in zip(panes, titles, strict=True):
-        axes.set(xlabel="time (h)", xticks=[0, 5, 10, 15, 20])
-        axes.set_title(title, pad=30)
-        axes.axvspan(END, 22, color="#EEEEEE", linewidth=0, zorder=0.5)
-        axes.text(18.5, Y[0] + 0.06, "no data", ha="center", size=12, color="#555555")
-    left, right = panes
-    left.set_ylabel("response")
-    drawn = [left.plot([], [], **style.LINE["prior"] | {"linewidth": 1.3, "linestyle": "-"})[0] for _ in range(DRAWS)]
-    right.plot(GRID[SHOWN], small.at(GRID)[SHOWN], **style.LINE["truth"], label="truth")
-    (curve,) = right.plot([], [], **style.LINE["population"], label="fit")
-    (held,) = right.plot([], [], "x", color="#777777", markersize=6, zorder=2.2, label="held out")
-    (dots,) = right.plot([], [], **style.POINT["data"], label="training")
-    right.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4, columnspacing=0.9, handletextpad=0.4, handlelength=1.5
-    )
-
-    def update(found: Prior) -> None:
-        for line, each in zip(drawn, found.drawn, strict=True):
-            line.set_data(GRID, each)
-        curve.set_data(GRID, found.fitted)
-        dots.set_data(found.given.time, found.given.y)
-        held.set_data(found.given.held_out_time, found.given.held_out_y)
-
-    update(found)
-    return update
+def scene(found: Prior) -> Scene:
+    time = Axis(0, 22, "time (h)", ticks=range(0, 21, 5))
+    drawn = Panel(time, Axis(*Y, "response", ticks=(0, 1, 2)), f"{DRAWS} curves from the prior")
+    fit = Panel(time, Axis(*Y, ticks=(0, 1, 2)), "The most probable curve")
+    strength = Axis(LOW, HIGH, "L2 strength", log=True, ticks=(0.001, 0.1, 10.0))
+    errors = Panel(strength, Axis(0, MOST_ERROR, ticks=(0, 0.2, 0.4, 0.6)), "Its errors: drag the line")
+    given = found.given
+    marks: list[Mark] = [
+        *_nothing("drawn"),
+        Line("drawn", "draws", "prior", GRID, _inside(found.drawn), weight="thin", label="drawn from the prior"),
+        *_nothing("fit"),
+        Line("fit", "truth", "truth", GRID[SHOWN], small.at(GRID)[SHOWN], "truth"),
+        Line("fit", "fit", "population", GRID, _inside(found.fitted), "most probable curve", ghost=True),
+        Dots("fit", "held out", "guide", given.held_out_time, given.held_out_y, "held out", shape="D", size=5),
+        Dots("fit", "points", "data", given.time, given.y, "to train on", size=7),
+        Rule("errors", "noise", "guide", "y", small.SIGMA, "SD of the noise", weight="thin"),
+        Rule("errors", "strength", "prior", "x", found.strength, drag=Drag(x="strength"), weight="thin"),
+        Dots("errors", "held out", "guide", found.strength, min(found.held_out, MOST_ERROR), shape="D", ghost=True),
+        Dots("errors", "trained", "data", found.strength, min(found.trained, MOST_ERROR), ghost=True),
+    ]
+    return Scene({"drawn": drawn, "fit": fit, "errors": errors}, marks)
 
 
-def prior_of_curves() -> Explorer:
+def _nothing(panel: str) -> list[Mark]:
+    """Where there are no data."""
+    ends = np.array([END, GRID[-1]])
+    words = Text(panel, "no data", "guide", ends.mean(), Y[0] + 0.06, "no data", "middle")
+    return [Band(panel, "later", "guide", ends, np.full(2, Y[0]), np.full(2, Y[1])), words]
+
+
+def _inside(curves: np.ndarray) -> np.ndarray:
+    """Curves cut a little beyond the picture, so that what is far outside adds no strokes."""
+    reach = Y[1] - Y[0]
+    return np.clip(curves, Y[0] - reach, Y[1] + reach)
+
+
+def prior_of_curves() -> Stage:
     """The explorer of lesson 07: L2 strength, width, activation and number of points."""
     controls: dict[str, Control] = {
-        "strength": Slider("L2 strength", 0.001, 100.0, 0.001, 0.1, log=True),
+        "strength": Slider("L2 strength", LOW, HIGH, LOW, 0.1, log=True),
         "units": Slider("Units", 1, 30, 24, 1, unit="in the hidden layer"),
         "points": Slider("Points", 4, 40, 16, 1, unit="to train on"),
         "activation": Choice("Activation", tuple(small.ACTIVATIONS), "tanh"),
     }
     alt = (
-        "Left: twelve curves drawn from the prior over a network's weights. Right: the noisy points of one patient, "
-        "training and held out, with the true curve and the most probable one, to 22 hours, the last 7 without data."
+        "Left: twelve curves drawn from the prior over a network's weights. Middle: the noisy points of one patient, "
+        "training and held out, with the true curve and the most probable one, to 22 hours, the last 7 without data. "
+        "Right: the errors of that curve at both kinds of points, over the strength."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=400)
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["drawn fit errors"],
+        widths=[1.2, 1.2, 0.8],
+        size=(940, 380),
+        tries=[
+            ("hold the weights back", {"strength": HIGH}),
+            ("allow anything", {"strength": LOW}),
+            ("give it forty points", {"points": 40}),
+        ],
+    )

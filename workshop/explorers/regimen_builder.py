@@ -12,19 +12,19 @@ At steady state the average is dose / (interval CL), and a bolus is 1 / (1 - exp
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib.patches import Rectangle
 
 import mefit as mf
-from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 
 ORAL, BOLUS, INFUSION = "oral", "bolus", "infusion"
 CL, V, KA, EC50 = 2.0, 50.0, 1.0, 4.0
@@ -92,10 +92,12 @@ def _steady(oral: bool, duration: float, interval: float) -> np.ndarray:
 @dataclass(frozen=True)
 class Regimen:
     """Rows of `concentration` and `response` are the typical subject and the virtual ones; columns are `TIME`, and
-    every other of it. Amounts in mg, times in h, concentrations in mg/L, responses as shares of the baseline."""
+    every other of it. Amounts in mg, the first `loading` times as large, times in h, concentrations in mg/L, responses
+    as shares of the baseline."""
 
     given: np.ndarray
     amounts: np.ndarray
+    loading: float
     interval: int
     duration: float
     concentration: np.ndarray
@@ -119,6 +121,16 @@ class Regimen:
         """Where the interval after the last dose is in `TIME`."""
         begin = int(self.given[-1]) * _PER_HOUR
         return slice(begin, begin + self.interval * _PER_HOUR + 1)
+
+    @property
+    def below(self) -> float:
+        """The share of the virtual subjects that fall below the window after the last dose."""
+        return float(np.mean(self.concentration[1:, self.last].min(1) < WINDOW[0]))
+
+    @property
+    def above(self) -> float:
+        """The share of them that rise above it."""
+        return float(np.mean(self.concentration[1:, self.last].max(1) > WINDOW[1]))
 
 
 def compute(dose: float, interval: int, doses: int, loading: float, route: str, hours: float) -> Regimen:
@@ -147,7 +159,7 @@ def compute(dose: float, interval: int, doses: int, loading: float, route: str, 
     reached = 0.5 * steps[: len(given) * count].reshape(-1, count).mean(1) / average
     steady, found = (
         np.round(dose * _steady(oral, duration, interval), 9),
-        (given, amounts, interval, duration, c, response),
+        (given, amounts, loading, interval, duration, c, response),
     )
     last = c[1:, Regimen(*found, 0, 0, 0, reached, 0).last]
     within = np.mean((last.min(1) >= WINDOW[0]) & (last.max(1) <= WINDOW[1]))
@@ -160,70 +172,117 @@ def say(found: Regimen) -> str:
     if there.size:
         when = "90% of it at once" if there[0] == 0 else f"90% of it from hour {found.given[there[0]]:g} on"
     doses = "dose" if len(found.given) == 1 else "doses"
-    pause = ", infused without a pause" if found.duration == found.interval else ""
-    within, most = f"{WINDOW[0]:g}–{WINDOW[1]:g} mg/L", f"{found.response[0].max():.0%}"
+    pause = ", without a pause" if found.duration == found.interval else ""
+    ends = "as many fall below it as rise above it"
+    if found.below != found.above:
+        ends = "most fall below it" if found.below > found.above else "most rise above it"
+    others = "" if found.within == 1 else f"; of the others {ends}"
     return (
-        f"{len(found.given)} {doses}{pause}. Steady state: peak {found.peak:.3g}, trough {found.trough:.3g}, average "
-        f"{found.average:.3g} mg/L, accumulation {found.accumulation:.2g}-fold; {when}. After the last dose "
-        f"{found.within:.0%} stay within {within}; response up to {most}."
+        f"After the last dose {found.within:.0%} stay within {WINDOW[0]:g}–{WINDOW[1]:g} mg/L{others}.\n"
+        f"{len(found.given)} {doses}{pause}. The typical subject at steady state: peak {found.peak:.3g}, trough "
+        f"{found.trough:.3g}, average {found.average:.3g} mg/L, {when}; accumulation {found.accumulation:.2g}-fold. "
+        f"Response up to {found.response[0].max():.0%} of the baseline."
     )
 
 
-def paint(picture: style.Picture, found: Regimen) -> Callable[[Regimen], None]:
-    days, shown = TIME[::2] / 24, slice(None, None, 2)
-    top = picture.add_axes((0.085, 0.5, 0.905, 0.39), xlim=(0, 7), ylabel="concentration (mg/L)")
-    low = picture.add_axes((0.085, 0.1, 0.905, 0.32), xlim=(0, 7), ylim=(80, 276), yticks=[100, 150, 200, 250])
-    top.tick_params(labelbottom=False)
-    low.set(xlabel="days since the first dose", ylabel="response (%)")
-    top.axhspan(*WINDOW, color="#E4E4E4", linewidth=0, zorder=0.5, label="therapeutic window")
-    low.axhline(100 * (1 + EMAX), color="#9A9A9A", linewidth=1.2, linestyle=":", zorder=1)
-    low.text(6.97, 253, "the most that any concentration can do", ha="right", va="bottom", size=11, color="#555555")
-    parts = []
-    for axes in (top, low):
-        band = axes.fill_between(days, 0 * days, 0 * days, **style.AREA["individual"] | {"alpha": 0.5})
-        parts.append((band, axes.plot([], [], **style.LINE["population"] | {"linewidth": 2.4})[0]))
-    parts[0][0].set_label("9 of 10 virtual subjects")
-    parts[0][1].set_label("typical subject")
-    (doses,) = top.plot([], [], "^", markersize=8, color="#111111", clip_on=False, label="dose")
-    box = top.add_patch(Rectangle((0, WINDOW[0]), 1, WINDOW[1] - WINDOW[0], fill=False, linewidth=1.6, zorder=4))
-    share = top.text(0, 0, "", size=12, weight="bold", va="bottom", zorder=5)
-    top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, columnspacing=1.4)
-
-    def update(found: Regimen) -> None:
-        curves = (found.concentration[:, shown], 100 * found.response)
-        for (band, line), each in zip(parts, curves, strict=True):
-            ordered = np.sort(each[1:], axis=0)
-            cut = round(0.05 * SUBJECTS)
-            band.set_data(days, ordered[cut], ordered[-cut - 1])
-            line.set_data(days, each[0])
-            highest = ordered[-cut - 1].max()
-            if each is curves[0]:
-                top.set_ylim(0, next(y for y in (10, 15, 20, 30, 40, 60, 80, 120, 160, 1e9) if y >= 1.04 * highest))
-        doses.set_data(found.given / 24, 0 * found.given)
-        last = found.last
-        begin, end = TIME[last.start] / 24, TIME[last.stop - 1] / 24
-        box.set(x=begin, width=end - begin)
-        share.set(x=begin if end < 2 else end, y=1.02 * WINDOW[1], ha="left" if end < 2 else "right")
-        share.set_text(f"{found.within:.0%} stay in the box")
-
-    update(found)
-    return update
+def scene(found: Regimen) -> Scene:
+    week = Axis(0, WEEK / 24, "days since the first dose")
+    level = Axis(0, _room(_outer(found.concentration)[1].max(), (10, 20, 40, 80, 160, 320)), "concentration (mg/L)")
+    largest = Axis(0, _room(found.amounts.max(), (300, 600, 2000)), "dose (mg)")
+    panels = {
+        "doses": Panel(replace(week, label=""), largest, "Drag the doses, and their end"),
+        "response": Panel(replace(week, label=""), Axis(80, 276, "response (%)", ticks=(100, 150, 200, 250))),
+        "week": Panel(week, level),
+        "last": Panel(Axis(0, found.interval, "hours since the last dose"), replace(level, label="")),
+    }
+    panels["last"] = replace(panels["last"], title=f"{found.within:.0%} stay within")
+    hours = TIME[found.last] - TIME[found.last.start]
+    most = 100 * (1 + EMAX)
+    marks: list[Mark] = [
+        *_doses(found),
+        Rule("response", "most", "guide", "y", most, weight="thin"),
+        Text("response", "most, in words", "guide", week.high, most + 3, "the most that is possible", "end"),
+        *_people("response", TIME[::8] / 24, 100 * found.response[:, ::4]),
+        *_window("week", week.high, "therapeutic window"),
+        *_people("week", TIME[::2] / 24, found.concentration[:, ::2], ("9 of 10 virtual subjects", "typical subject")),
+        *_window("last", found.interval),
+        *_people("last", hours, found.concentration[:, found.last]),
+    ]
+    return Scene(panels, marks)
 
 
-def regimen_builder() -> Explorer:
+def _room(highest: float, ends: tuple[int, ...]) -> float:
+    """The lowest of the ends that leaves room: the axis stands still as long as it can."""
+    return next((end for end in ends if end >= 1.04 * highest), 1.04 * highest)
+
+
+def _outer(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Between which two values nine in ten of the virtual subjects are, at each time."""
+    cut = round(0.05 * SUBJECTS)
+    low, high = np.partition(curves[1:], (cut, SUBJECTS - cut - 1), axis=0)[[cut, SUBJECTS - cut - 1]]
+    return low, high
+
+
+def _people(panel: str, x: np.ndarray, curves: np.ndarray, labels: tuple[str, str] = ("", "")) -> list[Mark]:
+    return [
+        Band(panel, "nine in ten", "individual", x, *_outer(curves), label=labels[0]),
+        Line(panel, "typical", "population", x, curves[0], label=labels[1], ghost=panel != "last"),
+    ]
+
+
+def _window(panel: str, end: float, label: str = "") -> list[Mark]:
+    low, high = WINDOW
+    return [
+        Band(panel, "window", "guide", [0, end], [low, low], [high, high], label=label),
+        Rule(panel, "its edges", "guide", "y", WINDOW, weight="thin"),
+    ]
+
+
+def _doses(found: Regimen) -> list[Mark]:
+    """The doses as pins. The second carries dose and interval, the first how much larger it is, the line the end."""
+    given = found.given / 24
+    per_hour = found.interval / 24
+    first = Drag(y="loading", scale_y=found.amounts[0] / found.loading)
+    second = [Drag("interval", "dose", index=1, scale_x=1 / 24)] if len(given) > 1 else []
+    end = Drag("doses", scale_x=per_hour)
+    return [
+        Rule("doses", "end", "guide", "x", len(given) * per_hour, weight="thin", drag=end),
+        Span("doses", "pins", "data", given, 0 * given, given, found.amounts),
+        Dots("doses", "dose", "data", given, found.amounts, drag=[*second, first], label="dose"),
+    ]
+
+
+def regimen_builder() -> Stage:
     """The explorer of lesson 06: how much, how often, how many times, by which route."""
     for route in (ORAL, INFUSION):
         compute(100.0, 12, 10, 1.0, route, 2.0)
     controls: dict[str, Control] = {
         "dose": Slider("Dose", 20, 400, 100, 10, unit="mg"),
         "interval": Slider("One every", 4, 48, 12, 2, unit="h"),
-        "doses": Slider("How many", 1, 40, 10, 1, unit="doses, within a week"),
+        "doses": Slider("How many", 1, 40, 10, 1, unit="within a week"),
         "loading": Slider("The first is larger", 1.0, 5.0, 1.0, 0.1, unit="times"),
         "hours": Slider("An infusion takes", 1, 24, 2, 1, unit="h"),
         "route": Choice("Route", (ORAL, BOLUS, INFUSION), INFUSION),
     }
     alt = (
-        "Top: concentration over a week of a typical subject and of nine in ten virtual ones, with the doses and the "
-        "therapeutic window. Below: the response that follows."
+        "Top left, the doses of a week, to drag; below them the concentration of a typical subject and of nine in ten "
+        "virtual ones, with the therapeutic window. Top right, the response; below it the interval after the last dose."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=520)
+    tries: Sequence[Move] = [
+        ("once a day", {"dose": 200, "interval": 24, "doses": 5}),
+        ("four times a day", {"dose": 50, "interval": 6, "doses": 20}),
+        ("begin with more", {"loading": 2.6}),
+        ("without a pause", {"route": INFUSION, "hours": 24}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["doses response", "week last"],
+        widths=[1.5, 1],
+        heights=[0.75, 1],
+        size=(900, 470),
+        tries=tries,
+    )

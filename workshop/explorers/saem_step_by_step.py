@@ -7,7 +7,6 @@ the slider of iterations only shows more or less of it.
 
 import functools
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,11 @@ import jax
 import numpy as np
 
 import mefit as mf
-from mefit import style
 from mefit.base.progress import progress_line
 from mefit.objectives.objective import Objective
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider, Switch
+from workshop.explorers.controls import Choice, Control, Refused, Slider, Switch
+from workshop.explorers.scene import Axis, Drag, Line, Mark, Panel, Rule, Scene
+from workshop.explorers.stage import Stage
 
 MOST = 400
 PRIOR, WALK, LAPLACE = "prior", "random walk", "Laplace (f-SAEM)"
@@ -30,6 +30,7 @@ KERNELS: dict[str, mf.PriorProposal | mf.RandomWalk | mf.LaplaceProposal] = {
 SMOOTHING = ("50", "100", "200", "never")
 SEEDS = ("1", "2", "3", "4")
 _MOST_PANELS = 11
+_EVERY = 2
 _REACH = 3.5  # of a panel to either side of the exact optimum, in standard errors
 
 
@@ -103,6 +104,8 @@ class Played:
     trajectory: np.ndarray
     acceptance: np.ndarray
     """(MOST,)"""
+    error: np.ndarray
+    """(P,) standard errors at the exact optimum."""
     off: np.ndarray
     """(P,) distance from the exact optimum at `iterations`, in its standard errors."""
 
@@ -121,7 +124,7 @@ def compute(
     trajectory, acceptance = run(_ByIdentity(study), kernel, seed, smoothing, annealing)
     explored = MOST if smoothing == "never" else int(smoothing)
     off = (trajectory[iterations] - study.truth) / study.error
-    return Played(study.names, study.truth, iterations, explored, trajectory, acceptance, off)
+    return Played(study.names, study.truth, iterations, explored, trajectory, acceptance, study.error, off)
 
 
 def say(found: Played) -> str:
@@ -131,51 +134,56 @@ def say(found: Played) -> str:
     phase = "exploring, γ = 1" if k <= found.explored else f"smoothing, γ = 1/{k - found.explored}"
     worst = int(np.argmax(np.abs(found.off)))
     return (
-        f"Iteration {k}: {phase}; {found.acceptance[:k].mean():.0%} of the proposals so far were accepted. Furthest "
-        f"off is {found.names[worst]}, {found.trajectory[k, worst]:.4g} in place of {found.truth[worst]:.4g}: "
-        f"{abs(found.off[worst]):.2f} of its standard errors."
+        f"Iteration {k}: {phase}. Furthest off is {found.names[worst]}, by {abs(found.off[worst]):.2g} of its standard "
+        f"errors.\n{found.acceptance[:k].mean():.0%} of the proposals so far were accepted; {found.names[worst]} is "
+        f"{found.trajectory[k, worst]:.4g} in place of {found.truth[worst]:.4g}."
     )
 
 
-def paint(study: Study, picture: style.Picture, found: Played) -> Callable[[Played], None]:
-    columns = 4 if len(study.names) <= 7 else 6
-    grid = picture.add_gridspec(2, columns, left=0.02, right=0.98, top=0.83, bottom=0.09, hspace=0.28, wspace=0.12)
-    time, lines, marks = np.arange(MOST + 1), [], []
-    for place, name in enumerate((*study.names, "accepted")):
-        axes = picture.add_subplot(grid[place // columns, place % columns], xlim=(0, MOST), yticks=[], xticks=[])
-        last = place == len(study.names)
-        said = "share accepted, 0 to 1" if last else f"{name}, exact {study.truth[place]:.3g}"
-        axes.set_title(said, fontsize=12, loc="left", y=1.0, fontweight="normal")
-        if place == columns:
-            axes.set_xticks([0, MOST])
-            axes.set_xlabel("iteration", fontsize=12, labelpad=-13)
-        lines += axes.plot(
-            [], [], **style.LINE["prior" if last else "population"] | {"linewidth": 1.6, "linestyle": "-"}
-        )
-        marks.append(axes.axvline(0, color="#999999", linewidth=1.2, zorder=1))
-        if last:
-            axes.set_ylim(0, 1)
-            continue
-        axes.set_ylim(*(study.truth[place] + _REACH * np.array([-1, 1]) * study.error[place]))
-        axes.axhline(study.truth[place], **style.LINE["truth"] | {"linewidth": 1.6})
-    handles = [lines[0], picture.axes[0].get_lines()[-1], marks[0]]
-    labels = ["SAEM", f"exact optimum (each panel: ±{_REACH:g} standard errors)", "γ = 1 before, 1/k after"]
-    picture.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.0, 1.0), ncols=3, columnspacing=1.2)
-
-    def update(found: Played) -> None:
-        shown = slice(0, found.iterations + 1)
-        for line, values in zip(lines, found.trajectory.T, strict=False):
-            line.set_data(time[shown], values[shown])
-        lines[-1].set_data(time[1:][: found.iterations], found.acceptance[: found.iterations])
-        for mark in marks:
-            mark.set_xdata([found.explored] * 2)
-            mark.set_visible(found.explored < MOST)
-
-    update(found)
-    return update
+def scene(found: Played) -> Scene:
+    panels: dict[str, Panel] = {}
+    marks: list[Mark] = []
+    columns = _columns(len(found.names) + 1)
+    everything = np.arange(MOST + 1)
+    # Panels are too small for more than every second iteration of a long run; the last one is always there.
+    shown = np.unique(np.append(everything[: found.iterations + 1 : _EVERY], found.iterations))
+    for place, name in enumerate(found.names):
+        panel, first = f"p{place}", place == 0
+        middle, reach = found.truth[place], _REACH * found.error[place]
+        value = Axis(middle - reach, middle + reach, ticks=[(middle, f"{middle:.3g}")])
+        panels[panel] = Panel(_iterations("iteration" if place >= columns else ""), value, name)
+        labels = ("exact optimum, in the middle", "SAEM, one draw per subject") if first else ("", "")
+        marks += [
+            Rule(panel, "exact", "truth", "y", middle, labels[0], weight="thin"),
+            *_phases(panel, found, "smoothing begins" if first else ""),
+            Line(panel, "run", "SAEM", shown, found.trajectory[shown, place], labels[1], ghost=True),
+            Rule(panel, "now", "individual", "x", found.iterations, drag=Drag(x="iterations"), weight="thin"),
+        ]
+    panels["accepted"] = Panel(_iterations("iteration"), Axis(0, 1, ticks=(0, 0.5, 1)), "share accepted")
+    after = shown[shown > 0]
+    marks += [
+        *_phases("accepted", found, ""),
+        Line("accepted", "share", "SAEM", after, found.acceptance[after - 1], ghost=True),
+        Rule("accepted", "now", "individual", "x", found.iterations, drag=Drag(x="iterations"), weight="thin"),
+    ]
+    return Scene(panels, marks)
 
 
-def saem_step_by_step(fit: mf.Fit, start: mf.Model | None = None) -> Explorer:
+def _columns(panels: int) -> int:
+    return min(4 if panels <= 8 else 6, panels)
+
+
+def _iterations(label: str) -> Axis:
+    return Axis(0, MOST, label, ticks=(0, 200, 400))
+
+
+def _phases(panel: str, found: Played, label: str) -> list[Mark]:
+    """Where the smoothing begins, if it does."""
+    at = found.explored if found.explored < MOST else np.nan
+    return [Rule(panel, "smoothing begins", "guide", "x", at, label, weight="thin")]
+
+
+def saem_step_by_step(fit: mf.Fit, start: mf.Model | None = None) -> Stage:
     """The explorer of lesson 04, for any fit whose optimum is to be believed, such as one by `AGQ`.
 
     Raises ValueError for a fit by a method that has no likelihood of theta to maximise.
@@ -199,18 +207,28 @@ def saem_step_by_step(fit: mf.Fit, start: mf.Model | None = None) -> Explorer:
         "kernel": Choice("Draws proposed by", tuple(KERNELS), LAPLACE),
         "seed": Choice("Seed", SEEDS, seed),
         "smoothing": Choice("Smoothing starts at", SMOOTHING, smoothing),
-        "annealing": Switch("Annealing, 3% an iteration", annealing),
+        "annealing": Switch("Annealing, 3% per iteration", annealing),
     }
     alt = (
-        "A small panel for each parameter: its value in SAEM against the iteration, with the exact optimum as a dashed "
-        "line, and where the smoothing starts. The last panel shows the share of proposals that were accepted."
+        "A small panel for each parameter: its value in SAEM against the iteration, with the exact optimum in the "
+        "middle, and where the smoothing starts. The last panel shows the share of proposals that were accepted."
     )
-    return Explorer(
+    names = [*(f"p{place}" for place in range(len(study.names))), "accepted"]
+    columns = _columns(len(names))
+    names += ["."] * (-len(names) % columns)
+    return Stage(
         functools.partial(compute, study),
-        functools.partial(paint, study),
+        scene,
         say,
         controls,
         alt=alt,
-        width=900,
-        height=440,
+        layout=[" ".join(names[k : k + columns]) for k in range(0, len(names), columns)],
+        size=(940, 420),
+        tries=[
+            ("back to the start", {"iterations": 0}),
+            ("to the end", {"iterations": MOST}),
+            ("never average", {"smoothing": "never", "iterations": MOST}),
+            ("no annealing", {"annealing": False, "iterations": 60}),
+            ("walk, seed 1", {"kernel": WALK, "seed": "1", "iterations": MOST}),
+        ],
     )

@@ -10,7 +10,7 @@ sets the estimates, or a draw from each approximation, against the eta that the 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,21 +21,25 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 import mefit as mf
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Scene
+from workshop.explorers.stage import Move, Stage
 
 NAMES = ("ka", "CL", "V")
 TYPICAL, SD, ERROR = (1.2, 3.0, 30.0), np.array([0.4, 0.3, 0.2]), 0.2
 SUBJECTS, _SHOWN, DOSE = 1000, 300, 100.0
 TWELVE, SIX, THREE, ONE = "12 samples", "6 samples", "3 samples", "one sample"
-TIMES = {
+TIMES = {  # each with the sample at 4 h, which is the one that can be moved
     TWELVE: (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 24.0),
     SIX: (0.5, 1.0, 2.0, 4.0, 8.0, 24.0),
     THREE: (1.0, 4.0, 24.0),
+    ONE: (4.0,),
 }
+HOUR = 4.0
 ESTIMATE, DRAW = "estimates (EBEs)", "a posterior draw each"
-_GRID = np.linspace(0.0, 26.0, 105)
-_ROWS = 12
+_GRID = np.linspace(0.0, 25.0, 101)
+_REACH = 1.2
+_SHAPES = (1, 6, 12)  # rows of a subject: a shape is a program, and few rows are found quicker
 
 
 class OralLog(mf.Model):
@@ -59,8 +63,8 @@ def truth() -> OralLog:
 
 
 def times_of(design: str, hour: float) -> tuple[float, ...]:
-    """The sampling times (h) of a design; `hour` is that of its only sample where there is one."""
-    return TIMES.get(design, (hour,))
+    """The sampling times (h) of a design, with the sample of hour 4 moved to `hour`."""
+    return tuple(sorted((*(t for t in TIMES[design] if t != HOUR), hour)))
 
 
 def concentration(eta: np.ndarray, time: np.ndarray) -> np.ndarray:
@@ -76,8 +80,8 @@ def virtual(times: tuple[float, ...], subjects: int = SUBJECTS) -> tuple[mf.Popu
     key_eta, key_error = jax.random.split(jax.random.key(5))
     normal = jax.random.normal(key_eta, (subjects, 3))
     eta = SD * (normal - normal.mean(0)) / normal.std(0, ddof=1)
-    width = 1 if len(times) == 1 else _ROWS  # two shapes, so two programs: one sample is found ten times quicker
-    error = ERROR * jax.random.normal(key_error, (subjects, _ROWS))[:, :width]
+    width = next(rows for rows in _SHAPES if rows >= len(times))
+    error = ERROR * jax.random.normal(key_error, (subjects, _SHAPES[-1]))[:, :width]
     rows = jnp.arange(width) < len(times)
     time = jnp.asarray([*times, *times[-1:] * (width - len(times))])
     n = (subjects, width)
@@ -94,6 +98,8 @@ class Design:
     """Columns are ka, CL, V. `shown` (N, 3) holds estimates, or posterior draws; `eta` (N, 3) the truth."""
 
     times: tuple[float, ...]
+    hour: float
+    """The one of them that is moved."""
     show: str
     eta: np.ndarray
     shown: np.ndarray
@@ -124,59 +130,99 @@ def compute(design: str, hour: float, show: str = ESTIMATE) -> Design:
         shown = estimate + np.einsum("nij,nj->ni", np.linalg.cholesky(covariance), normal)
     variance = np.mean(np.diagonal(covariance, axis1=1, axis2=2), 0)
     total = np.sqrt(estimate.var(0, ddof=1) + variance)
-    return Design(times, show, eta, shown, 1 - shown.std(0, ddof=1) / SD, np.sqrt(variance), total)
+    return Design(times, hour, show, eta, shown, 1 - shown.std(0, ddof=1) / SD, np.sqrt(variance), total)
+
+
+def _tells(shrinkage: float) -> str:
+    """How much the data tell about a random effect, in words."""
+    for most, words in ((0.15, "much"), (0.4, "something"), (0.75, "little")):
+        if shrinkage < most:
+            return words
+    return "next to nothing"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def say(found: Design) -> str:
-    what = "estimates" if found.show == ESTIMATE else "posterior draws"
-    each = ", ".join(f"{name} {s:.1%}" for name, s in zip(NAMES, found.shrinkage, strict=True))
-    total = ", ".join(f"{t:.3f}" for t in found.total)
-    hours = "hour" if len(found.times) == 1 else "hours"
-    times = " ".join(f"{t:g}" for t in found.times)
-    return f"Sampled at {hours} {times}. Shrinkage of the {what}: {each}. √(Var(EBE) + posterior variance): {total}."
+    each = ", ".join(f"{name} {max(s, 0):.0%}" for name, s in zip(NAMES, found.shrinkage, strict=True))
+    if found.show == DRAW:
+        text = f"Draws from the posteriors have the spread of the people again. Shrinkage: {each}."
+    else:
+        said: dict[str, list[str]] = {}
+        for name, s in zip(NAMES, found.shrinkage, strict=True):
+            said.setdefault(_tells(s), []).append(name)
+        words = ", ".join(f"{what} about {_listed(names)}" for what, names in said.items())
+        text = f"The data tell {words}. Shrinkage: {each}."
+    times = ", ".join(f"{t:g}" for t in found.times)
+    total = ", ".join(f"{t:.2f}" for t in found.total)
+    return (
+        f"{text}\nEveryone is sampled at {times} h. √(variance of the estimates + mean posterior variance): {total}, "
+        f"close to the ω of {', '.join(f'{w:g}' for w in SD)}."
+    )
 
 
-def paint(picture: style.Picture, found: Design) -> Callable[[Design], None]:
-    top = picture.add_axes((0.065, 0.62, 0.925, 0.29), xlim=(0, 26), ylim=(0, 4.2), yticks=[0, 2, 4])
-    top.set(xlabel="time after the dose (h)", ylabel="mg/L", xticks=[0, 2, 4, 8, 12, 24])
+@functools.cache
+def _people() -> tuple[np.ndarray, np.ndarray]:
+    """Concentrations on the grid: between which nine in ten people are (2, n), and of the typical one (n,)."""
     curves = concentration(SD * np.random.default_rng(7).normal(size=(1000, 3)), _GRID)
-    top.fill_between(_GRID, *np.percentile(curves, [5, 95], axis=0), **style.AREA["prior"], label="9 of 10 people")
-    top.plot(_GRID, concentration(np.zeros((1, 3)), _GRID)[0], **style.LINE["population"], label="typical person")
-    (samples,) = top.plot([], [], **style.POINT["data"] | {"markersize": 10}, label="sampling times", clip_on=False)
-    top.legend(loc="upper right", ncols=3, columnspacing=1.0, bbox_to_anchor=(1.0, 1.22))
+    return np.percentile(curves, [5, 95], axis=0), concentration(np.zeros((1, 3)), _GRID)[0]
 
-    panels = []
+
+def scene(found: Design) -> Scene:
+    people, typical = _people()
+    hours = Axis(0, 25, "time after the dose (h)", ticks=(0, 2, 4, 8, 12, 16, 20, 24))
+    panels = {"curve": Panel(hours, Axis(0, 4.2, "mg/L", ticks=(0, 2, 4)), "Drag the sample")}
+    others = np.array([t for t in found.times if t != found.hour])
+    heights = concentration(np.zeros((1, 3)), np.append(others, found.hour))[0]
+    yours = Drag("hour", along="typical")
+    marks: list[Mark] = [
+        Band("curve", "people", "individual", _GRID, people[0], people[1], label="9 of 10 people", weight="thin"),
+        Line("curve", "typical", "population", _GRID, typical, label="typical person"),
+        Dots("curve", "others", "data", others, heights[:-1], size=8),
+        Dots("curve", "yours", "data", found.hour, heights[-1], drag=yours, size=12, label="sample"),
+    ]
+    meaning = "individual" if found.show == ESTIMATE else "posterior"
+    label = "estimate of η" if found.show == ESTIMATE else "η drawn from the posterior"
+    ends = np.array([-_REACH, _REACH])
     for j, name in enumerate(NAMES):
-        axes = picture.add_axes((0.065 + 0.325 * j, 0.1, 0.275, 0.36), xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
-        axes.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel=f"true η of {name}")
-        axes.plot([-1.2, 1.2], [-1.2, 1.2], **style.LINE["truth"] | {"linewidth": 1.6})
-        (dots,) = axes.plot([], [], linestyle="none", marker="o", markersize=3.5, markeredgewidth=0, zorder=2)
-        panels.append((dots, axes.set_title("", size=13)))
-        if j == 0:
-            label = axes.set_ylabel("")
-
-    def update(found: Design) -> None:
-        samples.set_data(found.times, np.zeros(len(found.times)))
-        colour = style.COLOUR["individual" if found.show == ESTIMATE else "posterior"]
-        for j, (dots, title) in enumerate(panels):
-            dots.set_data(found.eta[:_SHOWN, j], found.shown[:_SHOWN, j])
-            dots.set_color(colour)
-            title.set_text(f"{NAMES[j]}: shrinkage {found.shrinkage[j]:.0%}".replace("-0%", "0%"))
-        label.set_text("estimate of η" if found.show == ESTIMATE else "drawn η")
-
-    update(found)
-    return update
+        up = Axis(-_REACH, _REACH, label if j == 0 else "", ticks=(-1, 0, 1))
+        across = Axis(-_REACH, _REACH, f"true η of {name}", ticks=(-1, 0, 1))
+        panels[name] = Panel(across, up, f"{name}: shrinkage {max(found.shrinkage[j], 0):.0%}")
+        eta, shown = found.eta[:_SHOWN, j], found.shown[:_SHOWN, j]
+        told = label if j == 0 else ""
+        marks += [
+            Line(name, "as it is", "truth", ends, ends, label="estimate = truth" if j == 0 else ""),
+            Dots(name, "each", meaning, eta.round(2), shown.round(2), size=5, shape="o", label=told),
+        ]
+    return Scene(panels, marks)
 
 
-def sampling_times() -> Explorer:
+def sampling_times() -> Stage:
     """The explorer of lesson 05: which samples are taken, and what they say about each random effect."""
     controls: dict[str, Control] = {
-        "design": Choice("Everyone gives", (TWELVE, SIX, THREE, ONE), ONE),
-        "hour": Slider("The one sample at", 0.25, 24.0, 4.0, 0.25, unit="h"),
+        "hour": Slider("Time of the sample that you move", 0.25, 24.0, HOUR, 0.25, unit="h"),
+        "design": Choice("Everyone gives", (ONE, THREE, SIX, TWELVE), ONE),
         "show": Choice("Show", (ESTIMATE, DRAW), ESTIMATE),
     }
     alt = (
-        "Top: the typical concentration curve with its sampling times. Below, for ka, CL and V: each subject's "
-        "estimate of its random effect, or a posterior draw, against the true one."
+        "Top: the typical concentration curve with its sampling times, one of them to drag. Below, for ka, CL and V: "
+        "each subject's estimate of its random effect, or a posterior draw, against the true one."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=520)
+    tries: Sequence[Move] = [
+        ("sample late", {"hour": 24.0, "design": ONE}),
+        ("sample early", {"hour": 0.5, "design": ONE}),
+        ("draw instead", {"show": DRAW}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["curve curve curve", " ".join(NAMES)],
+        heights=[0.8, 1],
+        size=(900, 480),
+        tries=tries,
+    )

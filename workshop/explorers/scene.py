@@ -11,16 +11,17 @@ Scene(
 ```
 
 Every mark says, in this order, its panel; its name, which no other of the panel has (a mark glides from where the mark
-of that name was); and its meaning. That is one of `mefit.plots.style`, whose colour, width, dash and marker it gets, or
-`"guide"` for what only helps to read. `label` makes a legend entry. Marks lie on one another in the order of the list.
-NaN breaks a line. `Scene.data` checks all of it and gives plain lists and numbers of five digits; `stage.js` and
-`still.py` draw them.
+of that name was); and its meaning. That is one of `mefit.plots.style`, whose colour, width, dash and marker it gets,
+or `"guide"` for what only helps to read. `label` makes a legend entry. With `ghost=True` the mark's last state stays
+on the panel, faint, until the next move has begun: for where axes must change, or where the change is the lesson.
+Marks lie on one another in the order of the list. NaN breaks a line. `Scene.data` checks all of it and gives plain
+lists and numbers of five digits; `stage.js` and `still.py` draw them.
 """
 
 import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,13 +76,16 @@ class Drag:
     """What a hand on a mark moves: the sliders named `x` and `y`, whose values are the mark's coordinates.
 
     `along` is the name of a line on the same panel that the mark rides on while it is held; `index` says which of
-    several dots it is.
+    several dots it is. Where a coordinate is a multiple of the value (hours on an axis of days, a factor on a dose),
+    `scale_x` and `scale_y` say which.
     """
 
     x: str | None = None
     y: str | None = None
     along: str | None = None
     index: int = 0
+    scale_x: float = 1.0
+    scale_y: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Mark:
     panel: str
     name: str
     meaning: str
+    ghost: bool = field(default=False, kw_only=True)
 
     kind: ClassVar[str] = ""
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -100,7 +105,8 @@ class Mark:
         where = f"The mark {self.name!r}"
         _one_of(self.meaning, MEANINGS, f"{where} has the meaning")
         told: dict[str, Any] = {"kind": self.kind, "id": self.name, "panel": self.panel, "cls": self.meaning}
-        told |= {"label": getattr(self, "label", ""), "weight": getattr(self, "weight", "normal"), "drag": []}
+        told |= {"label": getattr(self, "label", ""), "weight": getattr(self, "weight", "normal")}
+        told |= {"drag": [], "ghost": self.ghost}
         _one_of(told["weight"], WEIGHTS, f"{where} has the weight")
         told |= {name: numbers(getattr(self, name)) for name in self.arrays}
         lengths = {len(told[name]) for name in self.arrays}
@@ -139,6 +145,7 @@ class Band(Mark):
     low: ArrayLike
     high: ArrayLike
     label: str = ""
+    weight: str = "normal"
 
     kind = "band"
     arrays = ("x", "low", "high")
@@ -290,7 +297,7 @@ def _one_of(value: Any, allowed: Sequence[str], what: str) -> None:
 
 def _drags(drag: Drag | Sequence[Drag]) -> list[dict[str, Any]]:
     given = [drag] if isinstance(drag, Drag) else drag
-    return [{"x": one.x, "y": one.y, "along": one.along, "index": one.index} for one in given]
+    return [asdict(one) for one in given]
 
 
 def _check_drags(mark: dict[str, Any], marks: list[dict[str, Any]], sliders: Sequence[str] | None) -> None:
@@ -299,6 +306,8 @@ def _check_drags(mark: dict[str, Any], marks: list[dict[str, Any]], sliders: Seq
         named = [name for name in (drag["x"], drag["y"]) if name is not None]
         if not named:
             raise ValueError(f"The drag of mark {mark['id']!r} moves nothing: name a slider for x, for y, or for both.")
+        if not (drag["scale_x"] > 0 and drag["scale_y"] > 0):
+            raise ValueError(f"The drag of mark {mark['id']!r} has a scale that is not positive.")
         for name in named if sliders is not None else ():
             _one_of(name, tuple(sliders or ()), f"The drag of mark {mark['id']!r} moves")
         if drag["along"] is not None:

@@ -10,19 +10,21 @@ y_ij = eta_i + e_ij with n measurements of each subject, eta_i ~ N(0, omega^2), 
 Source of the two forms: Savic and Karlsson (2009), AAPS Journal 11, 558-569.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import NullLocator
 from scipy.stats import norm
 
-from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Move, Stage
 
 SUBJECTS, EDGES = 2000, np.linspace(-3.5, 3.5, 36)  # the edges in units of omega
-_CURVE = np.linspace(-3.5, 3.5, 141)
-_RATIO = np.geomspace(3e-4, 5e4, 201)  # what the sliders reach
+MOST, LEAST_OMEGA, MOST_OMEGA = 40, 0.2, 2.0
+REACH, TOP = 4.5, 1.4  # of the picture: a needle of estimates leaves it, for the prior must stay readable
+_CURVE = np.linspace(-3.5, 3.5, 81)
+_COUNTS = np.geomspace(1, MOST, 60)
 _WARNING = 0.3  # the usual line: above it, plots of estimates are not to be trusted
 _rng = np.random.default_rng(5)
 _ETA, _ERROR, _DRAW = (z / z.std() for z in _rng.normal(size=(3, SUBJECTS)))
@@ -61,79 +63,104 @@ def compute(n: int, omega: float, sigma: float) -> Shrinkage:
 
 
 def say(found: Shrinkage) -> str:
+    lost = 1 - found.reliability**0.5
     drawn = 1 - np.std(found.draw) / found.omega
+    trust = "their plots are not to be trusted" if lost > _WARNING else "their plots can be trusted"
     return (
+        f"The estimates have lost {100 * lost:.2g}% of the spread: {trust}. "
+        "It is not gone: each posterior is as wide as what they lack, and draws from it look like the prior.\n"
         f"n ω²/σ² = {found.ratio:.3g}, B = {found.reliability:.4f}. "
         f"Shrinkage: 1 − √B = {1 - found.reliability**0.5:.4f} "
-        f"(in 2,000 estimates {1 - found.spread**0.5:.3f}, in posterior draws {drawn:+.3f}); variance form "
+        f"(2,000 estimates {1 - found.spread**0.5:.3f}, draws {drawn:+.3f}); variance form "
         f"1 − B = {1 - found.reliability:.4f} ({1 - found.spread:.3f})."
     )
 
 
-def paint(picture: style.Picture, found: Shrinkage) -> Callable[[Shrinkage], None]:
-    left = picture.add_axes((0.07, 0.13, 0.46, 0.66), yticks=[], xlabel="random effect η")
-    left.set_ylabel("density")
-    estimates = left.stairs(np.zeros(EDGES.size - 1), EDGES, fill=True, **style.AREA["individual"] | {"alpha": 0.75})
-    estimates.set_label("2,000 estimates (EBEs)")
-    draws = left.stairs(np.zeros(EDGES.size - 1), EDGES, color=style.COLOUR["posterior"], linewidth=2.4, zorder=3)
-    draws.set_label("a posterior draw each")
-    (prior,) = left.plot([], [], **style.LINE["prior"] | {"zorder": 3.2}, label="prior N(0, ω²)")
-    (expected,) = left.plot([], [], **style.LINE["individual"] | {"zorder": 3.1}, label="N(0, B ω²)")
-    left.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.0), ncols=2, columnspacing=1.0)
-
-    bars = picture.add_axes((0.62, 0.72, 0.365, 0.12), xlim=(0, 1.12), ylim=(-0.5, 0.5), yticks=[])
-    parts = bars.set_title("", size=12)
-    (known,) = bars.barh([0], [0.5], color=style.COLOUR["individual"], height=0.8)
-    (hidden,) = bars.barh([0], [0.5], left=[0.5], color=style.COLOUR["posterior"], height=0.8)
-    bars.axvline(1, **style.LINE["truth"])
-    bars.set_xticks([0, 1], ["0", "ω²"])
-
-    right = picture.add_axes((0.62, 0.13, 0.365, 0.4), xscale="log", xlim=(_RATIO[0], _RATIO[-1]), ylim=(0, 1))
-    right.set(xlabel="n ω² / σ²", ylabel="shrinkage", yticks=[0, 0.3, 1])
-    right.set_xticks([0.001, 1, 1000], ["0.001", "1", "1000"])
-    right.xaxis.set_minor_locator(NullLocator())
-    reliability = _RATIO / (1 + _RATIO)
-    right.plot(_RATIO, 1 - np.sqrt(reliability), **style.LINE["individual"] | {"linewidth": 2.6}, label="1 − √B")
-    right.plot(_RATIO, 1 - reliability, **style.LINE["prior"], label="1 − B")
-    right.axhline(_WARNING, color="#999999", linewidth=1.2, zorder=1)
-    (dots,) = right.plot(
-        [], [], **style.POINT["individual"] | {"markersize": 10, "clip_on": False}, label="these estimates"
-    )
-    right.legend(loc="upper right", borderaxespad=0.1)
-
-    def update(found: Shrinkage) -> None:
-        edges, top = EDGES * found.omega, 0.0
-        for artist, values in ((estimates, found.estimate), (draws, found.draw)):
-            height = np.histogram(values, edges, density=True)[0]
-            artist.set_data(height, edges)
-            top = max(top, height.max())
-        x = _CURVE * found.omega
-        prior.set_data(x, norm.pdf(x, 0, found.omega))
-        curve = norm.pdf(x, 0, np.sqrt(found.reliability) * found.omega)
-        expected.set_data(x, curve)
-        # A spike of estimates may leave the picture: the prior must stay readable.
-        left.set(xlim=(x[0], x[-1]), ylim=(0, min(1.08 * max(top, curve.max()), 3 / found.omega)))
-        share, rest = found.spread, found.posterior_variance / found.omega**2
-        known.set_width(share)
-        hidden.set_x(share)
-        hidden.set_width(rest)
-        total = round(share, 2) + round(rest, 2)  # so that the sum is right as it is written
-        parts.set_text(f"EBEs {share:.2f} + posterior {rest:.2f} = {total:.2f}")
-        dots.set_data([found.ratio] * 2, [1 - share**0.5, 1 - share])
-
-    update(found)
-    return update
+def scene(found: Shrinkage) -> Scene:
+    count = Axis(1, MOST, "measurements per subject, n", log=True, ticks=[1, 2, 5, 10, 20, 40])
+    panels = {
+        # The axes stand still, so that a prior that is made narrower is seen to be narrower.
+        "eta": Panel(Axis(-REACH, REACH, "random effect η"), Axis(0, TOP, "density")),
+        "parts": Panel(
+            Axis(1, MOST, log=True, ticks=[1, 2, 5, 10, 20, 40]),
+            Axis(0, 1.25, ticks=[(0, "0"), (1, "ω²")]),
+            "Where the variance is",
+        ),
+        "lost": Panel(count, Axis(0, 1, ticks=[(0, "0"), (_WARNING, "30%"), (1, "100%")]), "Shrinkage of the SD"),
+    }
+    return Scene(panels, [*_densities(found), *_over_counts(found)])
 
 
-def shrinkage() -> Explorer:
+def _steps(values: np.ndarray, omega: float) -> tuple[np.ndarray, np.ndarray]:
+    """A histogram as the line of its steps."""
+    edges = EDGES * omega
+    height = np.histogram(values, edges, density=True)[0]
+    return np.repeat(edges, 2)[1:-1], np.repeat(height, 2)
+
+
+def _densities(found: Shrinkage) -> list[Mark]:
+    """The prior, the estimates and the draws; the prior is held at its SD."""
+    x = _CURVE * found.omega
+    edges, estimates = _steps(found.estimate, found.omega)
+    _, draws = _steps(found.draw, found.omega)
+    marks: list[Mark] = [
+        Band("eta", "estimates", "individual", edges, 0 * edges, estimates, "2,000 estimates (EBEs)"),
+        Line("eta", "outline", "individual", edges, estimates, weight="thin"),
+        Line("eta", "draws", "posterior", edges, draws, "a posterior draw of each"),
+        Line("eta", "prior", "prior", x, norm.pdf(x, 0, found.omega), "prior"),
+        Rule("eta", "omega", "prior", "x", [found.omega, -found.omega], "±ω: drag it", Drag(x="omega"), "thin"),
+    ]
+    if estimates.max() > TOP:
+        marks.append(Text("eta", "needle", "individual", 0.15 * REACH, 0.85 * TOP, "↑  the estimates go on upwards"))
+    return marks
+
+
+def _over_counts(found: Shrinkage) -> list[Mark]:
+    """For any number of measurements: the two parts of the variance, and both forms of shrinkage."""
+    ratio = _COUNTS * found.ratio / found.n
+    b = ratio / (1 + ratio)
+    here = found.reliability
+    return [
+        Band("parts", "estimates", "individual", _COUNTS, 0 * b, b),
+        Band("parts", "posteriors", "posterior", _COUNTS, b, 0 * b + 1),
+        Line("parts", "reliability", "individual", _COUNTS, b),
+        Text("parts", "below", "individual", 0.95 * MOST, 0.06, "of the estimates, B ω²", "end"),
+        Text("parts", "above", "posterior", 0.95 * MOST, 1.05, "of the posteriors, (1 − B) ω²", "end"),
+        Rule("parts", "now", "guide", "x", found.n, weight="thin"),
+        Dots("parts", "here", "individual", found.n, here, drag=Drag(x="n", along="reliability"), size=11),
+        Rule("lost", "warning", "guide", "y", _WARNING, weight="thin"),
+        Line("lost", "variance form", "guide", _COUNTS, 1 - b, "1 − B, the variance form"),
+        Line("lost", "shrinkage", "individual", _COUNTS, 1 - np.sqrt(b), "1 − √B", weight="strong"),
+        Rule("lost", "now", "guide", "x", found.n, weight="thin"),
+        Dots("lost", "here", "individual", found.n, 1 - here**0.5, drag=Drag(x="n", along="shrinkage"), size=11),
+    ]
+
+
+def shrinkage() -> Stage:
     """The explorer of lesson 05: how many measurements, how much subjects differ, how noisy the measurements are."""
     controls: dict[str, Control] = {
-        "n": Slider("Measurements n", 1, 40, 2, 1, unit="a subject"),
-        "omega": Slider("Prior SD ω", 0.1, 3.0, 1.0, unit="between subjects", log=True),
-        "sigma": Slider("Residual SD σ", 0.1, 5.0, 1.0, unit="of one", log=True),
+        "n": Slider("Measurements per subject n", 1, MOST, 2, 1),
+        "omega": Slider("Prior SD ω", LEAST_OMEGA, MOST_OMEGA, 1.0, log=True),
+        "sigma": Slider("Residual SD σ", 0.1, 5.0, 1.0, log=True),
     }
     alt = (
-        "Left: histograms of 2,000 empirical Bayes estimates and of as many posterior draws, with the prior. "
-        "Right: the total variance as a bar of two parts, and shrinkage against n omega squared over sigma squared."
+        "Left: histograms of 2,000 empirical Bayes estimates and of as many posterior draws, with the prior. Right: "
+        "the two parts of the variance, and shrinkage, against the number of measurements per subject."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=430)
+    tries: Sequence[Move] = [
+        ("make people more alike", {"omega": 0.3}),
+        ("measure each 20 times", {"n": 20}),
+        ("measure badly", {"sigma": 4.0}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["eta parts", "eta lost"],
+        widths=[1.4, 1],
+        heights=[1, 1.16],
+        size=(900, 440),
+        tries=tries,
+    )

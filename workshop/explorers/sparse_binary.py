@@ -11,17 +11,19 @@ The exact area, posterior and moments are sums over a fine grid, which for a smo
 ends is as good as quadrature can be.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 from scipy.special import expit
 
-from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Scene, Span
+from workshop.explorers.stage import Move, Stage
 
-MOST = 50
+MOST = 50  # answers of either kind
+_SHOWN = np.linspace(-10.0, 10.0, 201)  # of eta
 
 
 def log_joint(eta: np.ndarray, n: int, k: int, omega: float) -> np.ndarray:
@@ -51,10 +53,10 @@ class Binary:
 
 
 def compute(n: int, k: int, omega: float) -> Binary:
-    """Both areas and both posteriors of a cluster with `k` of `n` answers yes; a k beyond n counts as n."""
-    if n < 1 or k < 0 or not omega > 0:
-        raise Refused(f"Needs n >= 1, k >= 0 and a positive SD, not n = {n}, k = {k} and {omega:g}.")
-    k, mode, slope = min(k, n), 0.0, 1.0
+    """Both areas and both posteriors of a cluster with `k` of `n` answers yes."""
+    if not 0 <= k <= n or not omega > 0:
+        raise Refused(f"Needs 0 <= k <= n and a positive SD, not n = {n}, k = {k} and {omega:g}.")
+    mode, slope = 0.0, 1.0
     # Newton's steps cannot overshoot for long: the density is log-concave, and the prior keeps P above 1 / omega^2.
     for _ in range(100):
         p = expit(mode)
@@ -94,12 +96,26 @@ def compute(n: int, k: int, omega: float) -> Binary:
     )
 
 
+def _answered(no: int, yes: int, omega: float) -> Binary:
+    """As the hand on the point counts: by kind."""
+    return compute(no + yes, yes, omega)
+
+
 def say(found: Binary) -> str:
     error = found.log_laplace - found.log_exact
+    if found.n == 0:
+        what = "Nobody has answered: the posterior is the prior, and Laplace is exact"
+    elif found.k in (0, found.n):
+        kind = "yes" if found.k else "no"
+        what = f"Only {kind}: the prior alone ends the curve on that side, and the posterior leans"
+    else:
+        what = "Both kinds of answer: the curve is held on both sides"
     return (
-        f"{found.k} of {found.n} yes. Areas: exact {_short(found.log_exact)}, Laplace {_short(found.log_laplace)} "
-        f"({np.exp(error):.1%} of it, log error {error:+.4f}). Mean {found.mean:.3f}, SD {found.true_sd:.3f}; "
-        f"Laplace: mode {found.mode:.3f}, SD {found.sd:.3f}. Total variation {found.total_variation:.4f}."
+        f"{what}. Laplace's area is {np.exp(error):.1%} of the exact one; its probabilities are wrong by up to "
+        f"{found.total_variation:.2g}.\n"
+        f"{found.k} of {found.n} yes. Areas: {_short(found.log_exact)}, Laplace {_short(found.log_laplace)} "
+        f"(log error {error:+.4f}). Mean {found.mean:.3f}, SD {found.true_sd:.3f}; "
+        f"Laplace {found.mode:.3f}, {found.sd:.3f}. Total variation {found.total_variation:.4f}."
     )
 
 
@@ -107,57 +123,86 @@ def _short(log_value: float) -> str:
     return f"{np.exp(log_value):.4g}"
 
 
-def paint(picture: style.Picture, found: Binary) -> Callable[[Binary], None]:
-    left = picture.add_axes((0.045, 0.13, 0.445, 0.63))
-    right = picture.add_axes((0.545, 0.13, 0.445, 0.63))
-    left.set(xlabel="random effect η of the cluster (logit)", ylabel="joint density p(k, η)", yticks=[])
-    right.set(xlabel="random effect η of the cluster (logit)", ylabel="posterior density", yticks=[])
-    left_title, right_title = left.set_title("", pad=8, size=13), right.set_title("", pad=8, size=13)
-    filled = left.fill_between([], [], **style.AREA["truth"], label="exact area")
-    (joint,) = left.plot([], [], **style.LINE["truth"])
-    (curve,) = left.plot([], [], **style.LINE["marginal"] | {"linewidth": 2.0}, label="Laplace's curve")
-    gap = right.fill_between([], [], **style.AREA["joint"], label="their difference")
-    (posterior,) = right.plot([], [], **style.LINE["truth"], label="exact")
-    (gaussian,) = right.plot([], [], **style.LINE["posterior"], label="N(mode, 1/P)")
-    (prior,) = right.plot([], [], **style.LINE["prior"] | {"linewidth": 1.8}, label="prior")
-    for axes in (left, right):
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.1), ncols=2, columnspacing=1.2)
+def scene(found: Binary) -> Scene:
+    # Heights are shares of the peak, and no axis moves: what one sees move is what changed.
+    eta = Axis(-10, 10, "random effect η of the cluster (logit)", ticks=(-10, -5, 0, 5, 10))
 
-    def update(found: Binary) -> None:
-        low = min(found.mode - 4.0 * found.sd, found.mean - 4.5 * found.true_sd)
-        high = max(found.mode + 4.0 * found.sd, found.mean + 4.5 * found.true_sd)
-        kept = slice(*np.searchsorted(found.eta, [low, high]))
-        eta = found.eta[kept]
-        filled.set_data(eta, 0 * eta, found.joint[kept])
-        joint.set_data(eta, found.joint[kept])
-        curve.set_data(eta, found.laplace[kept])
-        truth = found.joint[kept] * np.exp(
-            -0.5 * np.log(2 * np.pi) - np.log(found.sd) + found.log_laplace - found.log_exact
-        )
-        approximation = stats.norm.pdf(eta, found.mode, found.sd)
-        gap.set_data(eta, truth, approximation)
-        posterior.set_data(eta, truth)
-        gaussian.set_data(eta, approximation)
-        prior.set_data(eta, stats.norm.pdf(eta, 0.0, found.omega))
-        left.set(xlim=(low, high), ylim=(0, 1.08))
-        right.set(xlim=(low, high), ylim=(0, 1.08 * max(truth.max(), approximation.max())))
-        share = np.exp(found.log_laplace - found.log_exact)
-        left_title.set_text(f"Laplace's area is {share:.1%} of the exact one")
-        right_title.set_text(f"total variation {found.total_variation:.4f}")
+    def counts(label: str) -> Axis:
+        return Axis(-1, MOST + 2, label, ticks=range(0, MOST + 1, 10))
 
-    update(found)
-    return update
+    panels = {
+        "joint": Panel(replace(eta, label=""), Axis(0, 1.2, ticks=[]), "Joint density: two areas of one height"),
+        "posterior": Panel(eta, Axis(0, 1.45, ticks=[]), "Posterior: two densities of one area"),
+        "answers": Panel(counts("answers “no”"), counts("answers “yes”"), "Drag the point"),
+    }
+    return Scene(panels, [*_areas(found), *_posteriors(found), *_point(found)])
 
 
-def sparse_binary() -> Explorer:
-    """The explorer of lesson 03: how many answers, how many of them yes, and how much clusters differ."""
+def _at(found: Binary, curve: np.ndarray) -> np.ndarray:
+    """A curve where it is drawn. The exact ones were summed on a grid that reaches further and moves with the prior."""
+    return np.interp(_SHOWN, found.eta, curve, left=0.0, right=0.0).round(4)
+
+
+def _areas(found: Binary) -> list[Mark]:
+    joint, laplace = _at(found, found.joint), _at(found, found.laplace)
+    prior = np.exp(-0.5 * (_SHOWN / found.omega) ** 2).round(4)
+    return [
+        Band("joint", "area", "truth", _SHOWN, 0 * _SHOWN, joint, "exact"),
+        Line("joint", "exact", "truth", _SHOWN, joint),
+        Line("joint", "prior", "prior", _SHOWN, prior, "prior, to another scale", weight="thin"),
+        Line("joint", "laplace", "marginal", _SHOWN, laplace, "Laplace's curve"),
+        Dots("joint", "omega", "prior", found.omega, np.exp(-0.5), drag=Drag(x="omega", along="prior"), size=11),
+    ]
+
+
+def _posteriors(found: Binary) -> list[Mark]:
+    # The exact posterior is the joint density over its area: here as a share of its own peak.
+    exact = _at(found, found.joint)
+    ratio = np.exp(found.log_exact - found.log_laplace)
+    gaussian = (_at(found, found.laplace) * ratio).round(4)
+    return [
+        Band("posterior", "difference", "guide", _SHOWN, exact, gaussian, "their difference"),
+        Line("posterior", "exact", "truth", _SHOWN, exact, weight="thin"),
+        Line("posterior", "gaussian", "posterior", _SHOWN, gaussian, "N(mode, 1/P)", weight="thin"),
+    ]
+
+
+def _point(found: Binary) -> list[Mark]:
+    no, yes = found.n - found.k, found.k
+    return [
+        Span("answers", "no", "data", 0, 0, no, 0, weight="strong"),
+        Span("answers", "yes", "data", 0, 0, 0, yes, weight="strong"),
+        Span("answers", "to no", "guide", no, 0, no, yes, weight="thin"),
+        Span("answers", "to yes", "guide", 0, yes, no, yes, weight="thin"),
+        Dots("answers", "here", "data", no, yes, size=12, drag=Drag(x="no", y="yes")),
+    ]
+
+
+def sparse_binary() -> Stage:
+    """The explorer of lesson 03: how many answers of either kind, and how much clusters differ."""
     controls: dict[str, Control] = {
-        "n": Slider("Answers n", 1, MOST, 5, 1, unit="in the cluster"),
-        "k": Slider("Of them yes, k", 0, MOST, 0, 1, unit="at most n"),
+        "no": Slider("Answers “no”", 0, MOST, 5, 1),
+        "yes": Slider("Answers “yes”", 0, MOST, 0, 1),
         "omega": Slider("Prior SD ω", 0.2, 5.0, 2.0, unit="logit", log=True),
     }
     alt = (
-        "Left: the joint density of a cluster's answers and its random effect, and Laplace's curve. "
-        "Right: the exact posterior, its Gaussian approximation and the difference."
+        "Left, the joint density of a cluster's answers and its random effect with Laplace's curve; below, the exact "
+        "posterior with its Gaussian approximation. Right, a point to drag: answers no across, answers yes upwards."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=430)
+    tries: Sequence[Move] = [
+        ("fifty times no", {"no": 50, "yes": 0}),
+        ("ten of each", {"no": 10, "yes": 10}),
+        ("two times no, a wide prior", {"no": 2, "yes": 0, "omega": 5.0}),
+    ]
+    return Stage(
+        _answered,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["joint answers", "posterior answers"],
+        widths=[2.1, 1],
+        heights=[1, 1.16],
+        size=(900, 440),
+        tries=tries,
+    )

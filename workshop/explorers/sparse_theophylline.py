@@ -7,23 +7,23 @@ a free residual SD would go to zero as well.
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike
-from matplotlib.ticker import NullLocator
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
 import mefit as mf
-from mefit import style
 from mefit.base.progress import progress_line
 from mefit.objectives.objective import Objective
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 
 CENTRED, NON_CENTRED = "centred", "non-centred"
 ROWS = (4, 9)  # of each subject's 11 samples: about 2 h and 12 h after the dose
@@ -33,11 +33,6 @@ LOW, HIGH = 0.1, 10.0
 GRID = np.geomspace(LOW, HIGH, 21)
 _HELD = ("ka", "omega", "sigma")
 _TIME = np.linspace(0, 25, 76)
-_COLUMNS = 4
-_LARGE: dict[str, Any] = {"markersize": 10.0}
-_THIN: dict[str, Any] = {"linewidth": 1.8}
-_THICK: dict[str, Any] = {"linewidth": 2.6}
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
 class TwoSamples(mf.Model):
@@ -139,10 +134,12 @@ def concentration(time: np.ndarray, dose: np.ndarray, log_cl_v: np.ndarray) -> n
 
 @dataclass(frozen=True)
 class Sparse:
-    """`joint` and `marginal` (g,) over `GRID` and at `s`; curves (12, t) in mg/L: `individual` and `typical`."""
+    """`joint` and `marginal` (g,) over `GRID` and at `s`; of the chosen subject, in row `i`, curves (t,) in mg/L; in
+    L/h/kg and L/kg everyone's CL and V (12, 2), the typical ones (2,), and (12, 2) where each is `alone` at s = 10."""
 
     s: float
     form: str
+    i: int
     joint: np.ndarray
     marginal: np.ndarray
     joint_here: float
@@ -151,115 +148,145 @@ class Sparse:
     highest: float
     individual: np.ndarray
     typical: np.ndarray
-    clearance: np.ndarray
-    """Each subject's CL (12,) in L/h/kg."""
+    own: np.ndarray
+    middle: np.ndarray
+    alone: np.ndarray
 
 
-def compute(s: float, form: str = CENTRED) -> Sparse:
+def compute(s: float, form: str = CENTRED, subject: int = 1) -> Sparse:
     """Profiles and individual curves at `s`; between the points of the grid, by cubic splines in log s."""
     if not LOW <= s <= HIGH:
         raise Refused(f"The profiles were computed for s from {LOW:g} to {HIGH:g}, not for {s:g}.")
     found, at = table(), {name: spline(np.log(s)) for name, spline in _splines().items()}
+    i = subject - 1
     name = "centred" if form == CENTRED else "non_centred"
-    profiles = (getattr(found, name), found.marginal, float(at[name]), float(at["marginal"]))
-    own, typical = (concentration(_TIME, found.dose, at[whose]) for whose in ("own", "typical"))
-    return Sparse(s, form, *profiles, found.best, found.highest, own, typical, np.exp(at["own"][:, 0]))
+    profiles = (getattr(found, name), found.marginal, float(at[name]), float(at["marginal"]), found.best, found.highest)
+    dose = found.dose[[i]]
+    curves = (concentration(_TIME, dose, where)[0] for where in (at["own"][[i]], at["typical"]))
+    return Sparse(s, form, i, *profiles, *curves, *(np.exp(a) for a in (at["own"], at["typical"], found.own[-1])))
 
 
 def say(found: Sparse) -> str:
     end = "s = 0, everyone the same" if found.form == CENTRED else "s = ∞, everyone fitted alone"
+    clearance = found.own[:, 0]
     return (
-        f"At s = {found.s:.3g} the {found.form} joint log density is {found.joint_here:.2f}, climbing towards {end}. "
-        f"Marginal log-likelihood {found.marginal_here:.2f}, maximum {found.highest:.2f} at s = {found.best:.2f}. "
-        f"The 12 clearances run from {found.clearance.min():.3f} to {found.clearance.max():.3f} L/h/kg."
+        f"The {found.form} joint density has no mode, climbing towards {end}; "
+        f"the marginal likelihood has its maximum at s = {found.best:.2f}.\n"
+        f"At s = {found.s:.3g}: {found.form} joint log density {found.joint_here:.2f}, marginal log-likelihood "
+        f"{found.marginal_here:.2f}, {found.highest:.2f} at its maximum. "
+        f"The 12 clearances run from {clearance.min():.3f} to {clearance.max():.3f} L/h/kg."
     )
 
 
-def _tiles(values: np.ndarray, step: float, along: str) -> np.ndarray:
-    """Values (12, t) moved to the place of each subject's tile, a NaN after each so that lines do not run on."""
-    place = np.arange(len(values))
-    shift = place % _COLUMNS if along == "x" else -(place // _COLUMNS)
-    return np.pad(values + step * shift[:, None], ((0, 0), (0, 1)), constant_values=np.nan).ravel()
-
-
-def paint(picture: style.Picture, found: Sparse) -> Callable[[Sparse], None]:
+def scene(found: Sparse) -> Scene:
     data = table()
-    left = picture.add_gridspec(2, 1, left=0.075, right=0.45, top=0.93, bottom=0.12, hspace=0.3)
-    panels = []
-    for i, meaning in enumerate(("joint", "marginal")):
-        axes = picture.add_subplot(left[i], xscale="log", xlim=(LOW, HIGH))
-        (curve,) = axes.plot([], [], **style.LINE[meaning])
-        now = axes.axvline(1.0, color="#777777", linewidth=1.2, zorder=1)
-        (here,) = axes.plot([], [], **style.POINT[meaning] | _LARGE, clip_on=False)
-        note = axes.text(0, 0, "", color=style.COLOUR[meaning], size=12, va="bottom", bbox=_PAPER)
-        axes.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"] if i else [])
-        axes.xaxis.set_minor_locator(NullLocator())
-        panels.append((axes, curve, now, here, note))
-    title = panels[0][0].set_title("", color=style.COLOUR["joint"], size=13)
-    axes, curve, _, _, note = panels[1]
-    axes.set_title("Marginal log-likelihood", color=style.COLOUR["marginal"], size=13)
-    axes.set_xlabel("s, factor on the SDs of η (log scale)")
-    axes.plot([found.best], [found.highest + 2.5], color=style.COLOUR["marginal"], marker="v", markersize=9, zorder=4)
-    note.set(x=found.best, y=found.highest + 4.5, text=f"maximum at s = {found.best:.2f}", ha="center")
-    curve.set_data(GRID, found.marginal)
-    axes.set_ylim(found.marginal.min() - 3, found.highest + 11)
-
-    # One pair of axes carries all twelve small pictures: twelve pairs would take a slider's patience to draw.
-    tiles = picture.add_axes((0.535, 0.12, 0.455, 0.76))
-    wide, high = 30.0, 15.0
-    across, down = functools.partial(_tiles, step=wide, along="x"), functools.partial(_tiles, step=high, along="y")
-    time = across(np.tile(_TIME, (len(data.y), 1)))
-    kept = np.isin(np.arange(data.y.shape[1]), ROWS)
-    grey: dict[str, Any] = {"markersize": 4.5, "markerfacecolor": "white", "markeredgecolor": "#8A8A8A"}
-    hollow = style.POINT["data"] | grey
-    tiles.plot(time, down(np.zeros((len(data.y), _TIME.size))), color="#BBBBBB", linewidth=1, zorder=1)
-    left_out = tiles.plot(across(data.time[:, ~kept]), down(data.y[:, ~kept]), **hollow)[0]
-    (typical,) = tiles.plot([], [], **style.LINE["population"] | _THIN)
-    (own,) = tiles.plot([], [], **style.LINE["individual"] | _THICK)
-    fitted = tiles.plot(across(data.time[:, kept]), down(data.y[:, kept]), **style.POINT["data"])[0]
-    for i, subject in enumerate(data.subjects):
-        x, y = wide * (i % _COLUMNS) + 25, 8.4 - high * (i // _COLUMNS)
-        tiles.text(x, y, subject, size=12, ha="right", weight="bold")
-    tiles.set(xlim=(-2, 3 * wide + 26), ylim=(-2 * high - 0.5, 12.5), xlabel="time after the dose (h)")
-    tiles.set_xticks([wide * i + t for i in range(_COLUMNS) for t in (0, 20)], ["0", "20"] * _COLUMNS)
-    tiles.set_yticks([c - high * i for i in range(3) for c in (0, 10)], ["0", "10"] * 3)
-    tiles.set_ylabel("theophylline (mg/L)", labelpad=2)
-    tiles.spines[["left", "bottom"]].set_visible(False)
-    names = ("two samples, fitted", "left out", "own curve", "typical curve")
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.03, 0.985), "ncols": 2}
-    tiles.legend([fitted, left_out, own, typical], names, columnspacing=1.0, handletextpad=0.5, **place)
-
-    def update(found: Sparse) -> None:
-        heights = (found.joint_here, found.marginal_here)
-        for (_, _, now, here, _), value in zip(panels, heights, strict=True):
-            now.set_xdata([found.s, found.s])
-            here.set_data([found.s], [value])
-        axes, curve, _, _, note = panels[0]
-        low, top = found.joint.min(), found.joint.max()
-        curve.set_data(GRID, found.joint)
-        axes.set_ylim(low - 0.08 * (top - low), top + 0.27 * (top - low))
-        title.set_text(f"Joint log density, {found.form}")
-        if found.form == CENTRED:
-            note.set(x=LOW * 1.03, ha="left", text="←  no mode: climbs to ∞ at s = 0")
-        else:
-            note.set(x=HIGH, ha="right", text="no mode: climbs towards s = ∞  →")
-        note.set_y(top + 0.07 * (top - low))
-        own.set_data(time, down(found.individual))
-        typical.set_data(time, down(found.typical))
-
-    update(found)
-    return update
+    factor = Axis(LOW, HIGH, "s, factor on the SDs of η", log=True, ticks=[0.1, 0.3, 1, 3, 10])
+    low, top = float(found.joint.min()), float(found.joint.max())
+    reach = top - low
+    cl, v = (_around(np.exp(data.own[..., k])) for k in range(2))
+    panels = {
+        "joint": Panel(
+            replace(factor, label=""),
+            Axis(low - 0.08 * reach, top + 0.27 * reach),
+            f"Joint log density, {found.form}",
+            "joint",
+        ),
+        "marginal": Panel(
+            factor, Axis(found.marginal.min() - 3, found.highest + 11), "Marginal log-likelihood", "marginal"
+        ),
+        "curve": Panel(
+            Axis(-0.5, 25, "time after the dose (h)", ticks=[0, 6, 12, 18, 24]),
+            Axis(0, 13, "theophylline (mg/L)"),
+            f"Subject {data.subjects[found.i]}",
+        ),
+        "people": Panel(
+            Axis(*cl, "CL (L/h/kg; log scale)", log=True, ticks=[0.02, 0.03, 0.04, 0.06]),
+            Axis(*v, "V (L/kg; log scale)", log=True, ticks=[0.4, 0.5, 0.6, 0.7]),
+            "All twelve",
+        ),
+    }
+    return Scene(panels, [*_profiles(found, panels), *_curve(found, data), *_people(found)])
 
 
-def sparse_theophylline() -> Explorer:
-    """The explorer of lesson 02: the SDs of the random effects under a slider, with two samples from each subject."""
-    table()
+def _around(values: np.ndarray) -> tuple[float, float]:
+    return 0.95 * float(values.min()), 1.05 * float(values.max())
+
+
+def _profiles(found: Sparse, panels: dict[str, Panel]) -> list[Mark]:
+    marks: list[Mark] = []
+    heights = {"joint": (found.joint, found.joint_here), "marginal": (found.marginal, found.marginal_here)}
+    for name, (profile, here) in heights.items():
+        marks += [
+            Rule(name, "now", "guide", "x", found.s, weight="thin"),
+            Line(name, "profile", name, GRID, profile),
+            Dots(name, "here", name, found.s, here, drag=Drag(x="s", along="profile"), size=11),
+        ]
+    left = found.form == CENTRED
+    words = "←  climbs to ∞ at s = 0" if left else "climbs towards s = ∞  →"
+    height = 0.85 * panels["joint"].y.high + 0.15 * panels["joint"].y.low
+    climbs = Text("joint", "climbs", "joint", LOW * 1.05 if left else HIGH, height, words, "start" if left else "end")
+    top = f"maximum at s = {found.best:.2f}"
+    return [
+        *marks,
+        climbs,
+        Dots("marginal", "top", "marginal", found.best, found.highest + 2.5, shape="v"),
+        Text("marginal", "at the top", "marginal", found.best, found.highest + 5, top, "middle"),
+    ]
+
+
+def _curve(found: Sparse, data: Table) -> list[Mark]:
+    """The chosen subject's two samples, those that were left out, and the two curves."""
+    time, y = data.time[found.i], data.y[found.i]
+    kept = np.isin(np.arange(y.size), ROWS)
+    return [
+        Line("curve", "typical", "population", _TIME, found.typical, "typical curve"),
+        Line("curve", "own", "individual", _TIME, found.individual, "own curve", weight="strong"),
+        Dots("curve", "left out", "guide", time[~kept], y[~kept], "left out", size=7),
+        Dots("curve", "fitted", "data", time[kept], y[kept], "two samples, fitted", size=10),
+    ]
+
+
+def _people(found: Sparse) -> list[Mark]:
+    """Where everyone is, on the way from the place that each has when fitted alone to the typical one."""
+    (cl, v), (far_cl, far_v) = found.own.T, found.alone.T
+    names = list(table().subjects)
+    return [
+        Span("people", "pulls", "individual", far_cl, far_v, cl, v, weight="thin"),
+        Dots("people", "alone", "guide", far_cl, far_v, "fitted alone", size=5),
+        Dots("people", "typical", "population", *found.middle, "typical subject", size=11),
+        Dots("people", "own", "individual", cl, v, "each subject", size=9),
+        Dots("people", "chosen", "individual", cl[found.i], v[found.i], size=15),
+        Text("people", "names", "guide", far_cl * 1.015, far_v, names),
+    ]
+
+
+def sparse_theophylline() -> Stage:
+    """The explorer of lesson 02: the SDs of the random effects in hand, with two samples from each subject."""
+    subjects = table().subjects
     controls: dict[str, Control] = {
-        "s": Slider("Factor s on the SDs", LOW, HIGH, 1.0, 0.1, log=True),
+        "s": Slider("Factor s on the SDs", LOW, HIGH, 1.0, log=True),
         "form": Choice("Joint density", (CENTRED, NON_CENTRED), CENTRED),
+        "subject": Slider("Curve of subject", 1, len(subjects), 1, 1),
     }
     alt = (
-        "Left: joint and marginal profiles over the factor on the SDs of the random effects. "
-        "Right: the twelve subjects, two samples each, with their own and the typical curve."
+        "Left: joint and marginal profiles over the factor on the SDs of the random effects. Middle: one subject's two "
+        "samples with its own and the typical curve. Right: the clearances and volumes of all twelve."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=500)
+    tries: Sequence[Move] = [
+        ("make everyone the same", {"s": LOW}),
+        ("fit everyone alone", {"s": HIGH}),
+        ("the other form", {"form": NON_CENTRED}),
+        ("back to 1", {"s": 1.0, "form": CENTRED}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["joint curve people", "marginal curve people"],
+        widths=[1, 1, 1],
+        heights=[1, 1.2],
+        size=(980, 430),
+        tries=tries,
+    )

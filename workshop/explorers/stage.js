@@ -136,8 +136,9 @@ class Mark {
     const fresh = !before || before.kind !== mark.kind;
     const look = ["cls", "weight", "size", "shape"].some((name) => fresh || `${before[name]}` !== `${mark[name]}`);
     if (look) {
-      const plus = mark.shape === "+" ? "plus" : "";
-      this.element.setAttribute("class", `mark ${mark.kind} ${mark.cls} ${mark.weight} ${plus}`);
+      const plus = mark.shape === "+" ? "plus" : mark.size < 6 ? "small" : "";
+      const was = mark.was ? "was" : "";
+      this.element.setAttribute("class", `mark ${mark.kind} ${mark.cls} ${mark.weight} ${plus} ${was}`);
       if (!["dots", "text"].includes(mark.kind)) this.element.setAttribute("clip-path", `url(#${this.panel.clip})`);
       this.element.replaceChildren();
     }
@@ -150,8 +151,9 @@ class Mark {
       const now = this.now[name];
       this.goal[name] = goal;
       this.start[name] = goal.map((value, k) => (fresh || !now || !Number.isFinite(now[k]) ? value : now[k]));
-      this.moving ||= this.start[name].some((value, k) => Math.abs(value - goal[k]) > 1e-5);
-      this.moving ||= !now || now.length !== goal.length;
+      // What is NaN is not drawn, so coming and going are moves as well.
+      const same = (a, b) => Math.abs(a - b) <= 1e-5 || (Number.isNaN(a) && Number.isNaN(b));
+      this.moving ||= !now || now.length !== goal.length || goal.some((value, k) => !same(now[k], value));
     }
   }
 
@@ -249,7 +251,7 @@ class Panel {
     // Every widget has a copy of this script, so a number that counts up would not do.
     this.clip = `mefit-${Math.random().toString(36).slice(2)}-${name}`;
     this.marks = new Map();
-    this.handles = [];
+    this.handles = new Map();
     this.size = [0, 0];
     this.window = svg("rect");
     this.ground = svg("rect", { class: "ground" });
@@ -305,15 +307,25 @@ class Panel {
     this.makeHandles(marks);
   }
 
+  /** A handle for every drag. Those that were there stay where they are: a hand may be on one of them. */
   makeHandles(marks) {
-    const wanted = marks.flatMap((mark) => mark.drag.map((drag) => ({ mark, drag })));
-    const key = JSON.stringify(wanted.map(({ mark, drag }) => [mark.id, drag, mark.cls]));
-    if (key !== this.key) {
-      this.key = key;
-      this.handles = wanted.map(({ mark, drag }) => new Handle(this, mark, drag));
-      this.grips.replaceChildren(...this.handles.map((handle) => handle.element));
-      this.svg.classList.toggle("pad", this.handles.some(({ drag }) => drag.x && drag.y));
+    const wanted = new Map();
+    for (const mark of marks)
+      for (const drag of mark.drag) wanted.set([mark.id, drag.x, drag.y, drag.index, mark.cls].join("\n"), { mark, drag });
+    for (const [key, handle] of this.handles) {
+      if (wanted.has(key)) continue;
+      handle.drop();
+      handle.element.remove();
+      this.handles.delete(key);
     }
+    for (const [key, { mark, drag }] of wanted) {
+      if (!this.handles.has(key)) {
+        this.handles.set(key, new Handle(this, mark, drag));
+        this.grips.append(this.handles.get(key).element);
+      }
+      this.handles.get(key).drag = drag;
+    }
+    this.svg.classList.toggle("pad", [...wanted.values()].some(({ drag }) => drag.x && drag.y));
   }
 
   glide(share) {
@@ -340,7 +352,7 @@ class Panel {
   }
 
   ride() {
-    for (const handle of this.handles) handle.ride();
+    for (const handle of this.handles.values()) handle.ride();
   }
 
   redraw() {
@@ -395,7 +407,7 @@ class Panel {
 
   /** On a plane, where a handle moves both ways, it comes to where one points. */
   leap(event) {
-    const handle = this.handles.find(({ drag }) => drag.x && drag.y);
+    const handle = [...this.handles.values()].find(({ drag }) => drag.x && drag.y);
     if (handle) handle.take(event, true);
   }
 }
@@ -430,12 +442,17 @@ class Handle {
     return this.drag[side] && this.stage.controls.get(this.drag[side]);
   }
 
-  /** Where it stands, in units of the panel: where its controls say, on its curve, or where its mark is. */
+  /** Where it stands, in units of the panel; at the edge, in reach, where it would be beyond. */
   place() {
+    return this.aims().map((share) => Math.min(Math.max(share, 0), 1));
+  }
+
+  /** Where its controls say that it is, on its curve, or where its mark is. */
+  aims() {
     const { spec, marks } = this.panel;
     const { mark, now } = marks.get(this.id);
     const own = (side) => (mark.kind === "rule" ? (mark.axis === side ? now.at[0] : 0.94) : now[side][this.drag.index]);
-    const value = (side) => this.stage.values[this.drag[side]];
+    const value = (side) => this.stage.values[this.drag[side]] * this.drag[`scale_${side}`];
     const u = this.drag.x ? unit(value("x"), spec.x) : own("x");
     if (this.drag.y) return [u, unit(value("y"), spec.y)];
     const curve = this.drag.along && marks.get(this.drag.along)?.now;
@@ -480,6 +497,7 @@ class Handle {
     this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     this.held = true;
+    this.stage.grip();
     this.stage.held = true;
     const [u, v] = this.place();
     const under = this.panel.under(event);
@@ -492,8 +510,9 @@ class Handle {
     const shares = { x: u + this.offset[0], y: v + this.offset[1] };
     const values = {};
     for (const side of ["x", "y"]) {
-      if (this.drag[side])
-        values[this.drag[side]] = nearest(this.slider(side), valueAt(shares[side], this.panel.spec[side]));
+      if (!this.drag[side]) continue;
+      const value = valueAt(shares[side], this.panel.spec[side]) / this.drag[`scale_${side}`];
+      values[this.drag[side]] = nearest(this.slider(side), value);
     }
     this.stage.move(values, this.stage.setup.live);
   }
@@ -526,6 +545,8 @@ class Handle {
 // ------------------------------------------------------------------------------------------------ the stage
 
 const GLIDE = 70; // milliseconds from one state to the next
+const WALK = 1200; // milliseconds of a move to try
+const REST = 800; // milliseconds without a change, after which the picture is a state to look back at
 const IN_FLIGHT = 2; // moves on their way to Python; the newest of the others waits
 
 class Stage {
@@ -538,6 +559,10 @@ class Stage {
     this.sent = 0;
     this.answered = 0;
     this.held = false;
+    this.ghosts = [];
+    this.begins = false; // a hand has begun a move, and the picture has not changed yet
+    this.changed = 0;
+    this.stop = null; // ends what moves by itself
     this.shows = [];
     this.root = html("div", { class: "mefit-stage" });
     this.bar = html("div", { class: "controls" });
@@ -585,6 +610,7 @@ class Stage {
     this.watch.disconnect();
     clearTimeout(this.asked);
     cancelAnimationFrame(this.frame);
+    this.halt();
   }
 
   resize() {
@@ -607,8 +633,26 @@ class Stage {
 
   // A move
 
-  /** Values from a hand: shown at once, and sent if `send`. */
+  /** Values from a hand: they end what moves by itself. */
   move(values, send) {
+    this.halt();
+    this.go(values, send);
+  }
+
+  /** A hand takes hold of something: from now on the last state is the one before this move. */
+  grip() {
+    this.halt();
+    this.begins = true;
+  }
+
+  halt() {
+    const stop = this.stop;
+    this.stop = null;
+    if (stop) stop();
+  }
+
+  /** Values are shown at once, and sent if `send`. */
+  go(values, send) {
     this.values = { ...this.values, ...values };
     this.showValues();
     for (const panel of this.panels.values()) panel.ride();
@@ -645,8 +689,10 @@ class Stage {
     const scene = JSON.stringify(told.scene);
     if (scene !== this.scene) {
       this.scene = scene;
+      this.haunt(told.scene.marks);
+      const layers = this.layers(told.scene.marks);
       for (const spec of told.scene.panels) {
-        const marks = told.scene.marks.filter((mark) => mark.panel === spec.name);
+        const marks = layers.filter((mark) => mark.panel === spec.name);
         this.panels.get(spec.name).aim(spec, marks);
       }
       this.showLegend(told.scene.marks);
@@ -661,6 +707,26 @@ class Stage {
     this.free();
   }
 
+  /** Keep the state before the move that now begins, of those marks that ask for it. */
+  haunt(marks) {
+    const now = performance.now();
+    const rested = !this.held && !this.stop && now - this.changed > REST;
+    if (this.drawn && (this.begins || rested)) {
+      const fade = (mark) => ({ ...mark, id: `before ${mark.id}`, was: true, drag: [], label: "" });
+      this.ghosts = this.drawn.filter((mark) => mark.ghost).map(fade);
+    }
+    this.begins = false;
+    this.changed = now;
+    this.drawn = marks;
+  }
+
+  /** The marks from the lowest: areas, then what was before, then all that is now. */
+  layers(marks) {
+    const first = marks.findIndex((mark) => !["heat", "band"].includes(mark.kind));
+    const place = first < 0 ? marks.length : first;
+    return [...marks.slice(0, place), ...this.ghosts, ...marks.slice(place)];
+  }
+
   step() {
     const share = Math.min(1, (performance.now() - this.began) / GLIDE);
     for (const panel of this.panels.values()) panel.glide(share);
@@ -669,6 +735,8 @@ class Stage {
 
   showLegend(marks) {
     const told = marks.filter((mark) => mark.label);
+    const ghost = marks.find((mark) => mark.ghost);
+    if (ghost) told.push({ ...ghost, kind: "line", was: true, label: "before the last move" });
     const key = JSON.stringify(told.map((mark) => [mark.label, mark.cls, mark.kind, mark.weight, mark.shape]));
     if (key === this.legendKey) return;
     this.legendKey = key;
@@ -679,7 +747,8 @@ class Stage {
         heat: () => svg("rect", { x: 2, y: 2, width: 24, height: 10 }),
       };
       const part = (inside[mark.kind] ?? (() => svg("path", { d: "M1 7H27" })))();
-      return svg("svg", { width: 28, height: 14 }, svg("g", { class: `mark ${mark.kind} ${mark.cls} ${mark.weight}` }, part));
+      const names = `mark ${mark.kind} ${mark.cls} ${mark.weight} ${mark.was ? "was" : ""}`;
+      return svg("svg", { width: 28, height: 14 }, svg("g", { class: names }, part));
     };
     this.legend.replaceChildren(...told.map((mark) => html("span", {}, swatch(mark), mark.label)));
   }
@@ -715,6 +784,7 @@ class Stage {
     const last = index(control, control.high);
     const range = html("input", { type: "range", min: 0, max: last, step: 1, "aria-label": label });
     const number = html("input", { type: "number", min: control.low, max: control.high, step: "any" });
+    range.addEventListener("pointerdown", () => this.grip());
     range.addEventListener("input", () => this.move({ [name]: at(control, Number(range.value)) }, this.setup.live));
     range.addEventListener("change", () => this.setup.live || this.move({}, true));
     number.addEventListener("change", () => {
@@ -753,15 +823,17 @@ class Stage {
       button.textContent = "\u25b6";
     };
     button.addEventListener("click", () => {
-      if (clock) return stop();
-      if (index(control, this.values[name]) >= last) this.move({ [name]: control.low }, true);
+      const again = clock;
+      this.grip();
+      if (again) return;
+      if (index(control, this.values[name]) >= last) this.go({ [name]: control.low }, true);
       button.textContent = "\u275a\u275a";
+      this.stop = stop;
       clock = setInterval(() => {
         const next = index(control, this.values[name]) + 1;
-        if (next > last || !this.root.isConnected) return stop();
-        return this.move({ [name]: at(control, next) }, true);
+        if (next > last || !this.root.isConnected) this.halt();
+        else this.go({ [name]: at(control, next) }, true);
       }, 250);
-      return clock;
     });
     return button;
   }
@@ -775,18 +847,27 @@ class Stage {
     const row = html("div", { class: "tries" }, html("span", {}, "Try:"));
     for (const [words, values] of this.setup.tries) {
       const button = html("button", { type: "button" }, words);
-      button.addEventListener("click", () => this.walk(values));
+      button.addEventListener("click", () => this.walk(button, values));
       row.append(button);
     }
     this.bar.after(row);
   }
 
-  /** Go to the values as a hand would, in a second. */
-  walk(goal) {
+  /** Play a move: the values go there as by a hand. The button, pressed again, or any hand stops it. */
+  walk(button, goal) {
+    const again = button.getAttribute("aria-pressed") === "true";
+    this.grip();
+    if (again) return;
     const [start, began] = [this.values, performance.now()];
-    const turn = (this.walking = {});
+    const leap = !this.setup.live || matchMedia("(prefers-reduced-motion: reduce)").matches;
+    let frame = null;
+    this.stop = () => {
+      cancelAnimationFrame(frame);
+      button.setAttribute("aria-pressed", "false");
+    };
+    button.setAttribute("aria-pressed", "true");
     const step = () => {
-      const share = Math.min(1, (performance.now() - began) / 1000);
+      const share = leap ? 1 : Math.min(1, (performance.now() - began) / WALK);
       const values = {};
       for (const [name, value] of Object.entries(goal)) {
         const control = this.controls.get(name);
@@ -794,8 +875,9 @@ class Stage {
         const [from, to] = sliding ? [index(control, start[name]), index(control, value)] : [0, 0];
         values[name] = sliding ? at(control, Math.round(between(from, to, share))) : value;
       }
-      this.move(values, this.setup.live || share === 1);
-      if (share < 1 && turn === this.walking && !this.held) requestAnimationFrame(step);
+      this.go(values, true);
+      if (share < 1 && this.root.isConnected) frame = requestAnimationFrame(step);
+      else this.halt();
     };
     step();
   }

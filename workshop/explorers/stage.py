@@ -36,6 +36,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class Stage(Controlled):
     - `alt`: what the picture is a picture of, for those who do not see it; `say` tells them what it shows.
     - `layout`: rows of panel names, as in `["left right", "below right"]`; `widths` and `heights` of columns and rows.
     - `size`: width and height of the picture at rest in pixels. In the browser it fills the width that it has.
-    - `tries`: moves for buttons, each a few words and the values to go to.
+    - `tries`: moves for buttons, each a few words and the values to go to. Sliders go there step by step, the picture
+      with them; pressing the button again stops them.
     - `live`: False where a move takes long: then it is computed when a slider or a mark is let go, not on the way.
 
     After each move `values`, `result`, `text` and `seconds` (compute, scene) describe it; `png` paints it at rest.
@@ -120,6 +122,7 @@ class Stage(Controlled):
         super().__init__(compute, say, controls, alt)
         self.seconds = {"compute": 0.0, "scene": 0.0}
         self._scene = scene
+        self._sliders = [name for name, control in self.controls.items() if isinstance(control, Slider)]
         self._layout = list(layout)
         self._widths = list(widths or [1] * len(self._layout[0].split()))
         self._heights = list(heights or [1] * len(self._layout))
@@ -149,6 +152,38 @@ class Stage(Controlled):
         """The present picture, painted at rest with two pixels for each."""
         return style.png(still(self._drawn, self._layout, self._widths, self._heights, self._size, self.alt))
 
+    def frames(self, **over: Sequence[Any]) -> dict[str, Any]:
+        """The states for all combinations of some controls' values, the last named changing fastest, as plain data.
+
+        `explorer.frames(tau=[1, 5, 25], form=["centred"])` computes without a browser and moves nothing; the other
+        controls stay where they are. `over` lists the names with their values; `states` has for each combination
+        `panels`, the place of its panels in `panels`; `marks`, the places of its marks in `marks`, where each distinct
+        one stands once; and the sentence, `say` and `more`. Where `compute` refuses, `error` says so and the rest is
+        missing.
+        """
+        unknown = [name for name in over if name not in self.controls]
+        if unknown:
+            raise ValueError(f"There is no control {unknown[0]!r}; there are {', '.join(map(repr, self.controls))}.")
+        grid = {name: [self.controls[name].check(value) for value in values] for name, values in over.items()}
+        panels, marks = _Distinct(), _Distinct()
+        states: list[dict[str, Any]] = []
+        for values in product(*grid.values()):
+            try:
+                result = self._compute(**self._values | dict(zip(grid, values, strict=True)))
+            except Refused as refusal:
+                states.append({"error": str(refusal)})
+                continue
+            drawn = self._scene(result).data(self._sliders)
+            say, more = _sentences(self._say(result))
+            places = [marks.place(mark) for mark in drawn["marks"]]
+            states.append({"panels": panels.place(drawn["panels"]), "marks": places, "say": say, "more": more})
+        return {
+            "over": [[*pair] for pair in grid.items()],
+            "panels": panels.kept,
+            "marks": marks.kept,
+            "states": states,
+        }
+
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The living view, and at rest: a picture with its sentence for a page, a bare picture, bare text."""
         picture, text, alt = b64encode(self.png).decode(), html.escape(self.text), html.escape(self.alt)
@@ -177,13 +212,11 @@ class Stage(Controlled):
             result = self._compute(**self._values)
             clock.append(time.perf_counter())
             told = self._say(result)
-            sliders = [name for name, control in self.controls.items() if isinstance(control, Slider)]
-            self._drawn = self._scene(result).data(sliders)
+            self._drawn = self._scene(result).data(self._sliders)
             clock.append(time.perf_counter())
             self.result = result
             self.seconds = {"compute": clock[1] - clock[0], "scene": clock[2] - clock[1]}
-            first, _, more = told.partition("\n")
-            self._sentences = (first, more)
+            self._sentences = _sentences(told)
             self.text = " ".join(filter(None, self._sentences))
         except Exception as failure:
             # Said on the page too: what a callback raises in answer to a browser goes to a log that no learner opens.
@@ -213,6 +246,27 @@ class Stage(Controlled):
                 if name not in self.controls:
                     raise ValueError(f"The move {words!r} is of {name!r}, which is no control.")
                 self.controls[name].check(value)
+
+
+class _Distinct:
+    """Plain data, each kept once."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, one: Any) -> int:
+        key = json.dumps(one)
+        if key not in self._places:
+            self._places[key] = len(self.kept)
+            self.kept.append(one)
+        return self._places[key]
+
+
+def _sentences(told: str) -> tuple[str, str]:
+    """What is shown, and what waits behind *Numbers*."""
+    first, _, more = told.partition("\n")
+    return first, more
 
 
 def control_data(control: Control) -> dict[str, Any]:

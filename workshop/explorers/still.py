@@ -95,13 +95,16 @@ def _paint_line(axes: Axes, mark: dict[str, Any], layer: float) -> None:
 
 def _paint_band(axes: Axes, mark: dict[str, Any], layer: float) -> None:
     x, low, high = _arrays(mark, "x", "low", "high")
-    look: dict[str, Any] = {"color": _colour(mark["cls"]), "alpha": 0.28, "linewidth": 0, "zorder": layer}
+    depth = {"thin": 0.18, "normal": 0.28, "strong": 0.45}[mark["weight"]]
+    look: dict[str, Any] = {"color": _colour(mark["cls"]), "alpha": depth, "linewidth": 0, "zorder": layer}
     axes.fill_between(x, low, high, **look, label=_label(mark))
 
 
 def _paint_dots(axes: Axes, mark: dict[str, Any], layer: float) -> None:
     look: dict[str, Any] = {"linestyle": "none", "marker": mark["shape"], "markersize": 0.75 * mark["size"]}
     look |= {"color": _colour(mark["cls"]), "markeredgecolor": "white", "markeredgewidth": 0.8}
+    if mark["size"] < 6:
+        look["markeredgewidth"] = 0.0
     if mark["shape"] == "+":
         look |= {"markeredgecolor": look["color"], "markeredgewidth": 2.6}
     axes.plot(*_arrays(mark, "x", "y"), **look, zorder=layer, label=_label(mark))

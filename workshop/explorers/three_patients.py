@@ -8,18 +8,21 @@ everything below is known in closed form. With the prior N(0, omega^2) the produ
 - its area, the patient's factor in the marginal likelihood: a sqrt(2 pi) s N(m; 0, omega^2 + s^2).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mefit import style
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 
 HEIGHT = np.array([0.7, 0.9, 0.4])  # a: the likelihood at its best eta
 BEST = np.array([0.3, -1.5, 1.0])  # m: the eta that the data alone would choose
 WIDTH = np.array([0.3, 0.1, 0.9])  # s: how loosely the data hold it
 BOTH, PEAK, AREA = "both", "the peak", "the area"
+LOW, HIGH = 0.2, 5.0  # of omega
+LEFT, RIGHT, TOP = -3.0, 5.2, 1.3  # of the picture: the prior is in sight at one SD, where it is held
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def compute(omega: float, show: str = BOTH) -> Patients:
     """The three patients under a prior of standard deviation `omega` (positive, in the unit of eta)."""
     if not omega > 0:
         raise Refused(f"The prior's standard deviation must be positive, not {omega:g}.")
-    eta = np.linspace(-3, 3, 601)
+    eta = np.linspace(LEFT, RIGHT, 821)
     spread = omega**2 + WIDTH**2
     likelihood = HEIGHT[:, None] * np.exp(-0.5 * ((eta - BEST[:, None]) / WIDTH[:, None]) ** 2)
     prior = np.exp(-0.5 * (eta / omega) ** 2) / (np.sqrt(2 * np.pi) * omega)
@@ -65,76 +68,95 @@ def say(found: Patients) -> str:
     def number(values: np.ndarray) -> str:
         return f"{np.prod(values):.2g}"
 
+    by_peak, by_area = order(found.peak), order(found.area)
     pulls = ", ".join(f"{part:.0%}" for part in found.shrinkage)
+    why = "here the two agree" if by_peak == by_area else "an area counts the width too, a peak forgets it"
     return (
-        f"Patient {order(found.peak)[0]} ranks first by the peak (joint: {order(found.peak)}), "
-        f"patient {order(found.area)[0]} by the area (marginal: {order(found.area)}). "
-        f"Multiplied: peaks {number(found.peak)}, areas {number(found.area)}. "
+        f"Patient {by_peak[0]} ranks first by the peak (joint: {by_peak}), "
+        f"patient {by_area[0]} by the area (marginal: {by_area}): {why}.\n"
+        f"All three multiplied: peaks {number(found.peak)}, areas {number(found.area)}. "
         f"The prior pulls the modes {pulls} of the way to 0."
     )
 
 
-def paint(picture: style.Picture, found: Patients) -> Callable[[Patients], None]:
-    grid = picture.add_gridspec(
-        3, 2, width_ratios=(3, 1), left=0.06, right=0.98, top=0.9, bottom=0.12, hspace=0.16, wspace=0.06
-    )
-    rows = []
+def scene(found: Patients) -> Scene:
+    # The axes stand still: what narrows is the prior, and the likelihood, which knows nothing of omega, stays.
+    height = Axis(0, TOP, ticks=[])
+    panels = {f"p{i}": Panel(Axis(LEFT, RIGHT, "random effect η"), height, f"Patient {i + 1}") for i in range(3)}
+    names = [(float(i), f"patient {i + 1}") for i in range(3)]
+    panels["scores"] = Panel(Axis(-0.5, 2.5, ticks=names), Axis(1, 0, ticks=[]))
+    marks: list[Mark] = []
     for i in range(3):
-        curves = picture.add_subplot(grid[i, 0], xlim=(-3, 3), yticks=[])
-        curves.plot(found.eta, found.likelihood[i], **style.LINE["individual"], label="likelihood")
-        (prior,) = curves.plot([], [], **style.LINE["prior"], label="prior")
-        (product,) = curves.plot([], [], **style.LINE["joint"], label="their product")
-        (peak,) = curves.plot([], [], **style.POINT["joint"], label="its peak", clip_on=False)
-        area = curves.fill_between([], [], **style.AREA["marginal"], label="its area")
-        curves.tick_params(labelbottom=i == 2)
+        marks += _curves(i, found)
+    if found.show != AREA:
+        marks += _scores("peak", "joint", found.peak, 0.38)
+    if found.show != PEAK:
+        marks += _scores("area", "marginal", found.area, 0.88)
+    return Scene(panels, marks)
 
-        beside = picture.add_subplot(grid[i, 1], xlim=(0, 1), ylim=(0, 3))
-        beside.set_axis_off()
-        beside.text(0, 2.6, f"Patient {i + 1}", weight="bold", size=14, va="center")
-        bars = beside.barh([1.35, 0.1], [0, 0], height=0.34, align="edge")
-        notes = [beside.text(0, y, "", va="center") for y in (1.95, 0.7)]
-        for bar, note, meaning in zip(bars, notes, ("joint", "marginal"), strict=True):
-            bar.set_color(style.COLOUR[meaning])
-            note.set_color(style.COLOUR[meaning])
-        rows.append((curves, prior, product, peak, area, bars, notes))
-    keys = rows[0][0].get_legend_handles_labels()
-    picture.legend(*keys, loc="upper left", bbox_to_anchor=(0.04, 1.0), ncols=5, columnspacing=1.3, handletextpad=0.5)
-    rows[2][0].set_xlabel("random effect η")
-    rows[1][0].set_ylabel("height")
 
-    def update(found: Patients) -> None:
-        top = max(1.0, 1.08 * found.prior.max())
-        strong = {"joint": 0.2 if found.show == AREA else 1.0, "marginal": 0.2 if found.show == PEAK else 1.0}
-        scores = (("peak", found.peak, rank(found.peak)), ("area", found.area, rank(found.area)))
-        for i, (curves, prior, product, peak, area, bars, notes) in enumerate(rows):
-            seen = found.product[i] > 0.002 * top  # a line that lies on the axis says nothing
-            prior.set_data(found.eta, found.prior)
-            product.set_data(found.eta, np.where(seen, found.product[i], np.nan))
-            peak.set_data([found.mode[i]], [found.peak[i]])
-            area.set_data(found.eta, 0 * found.eta, found.product[i])
-            area.set_alpha({PEAK: 0.0, AREA: 0.6}.get(found.show, style.AREA["marginal"]["alpha"]))
-            peak.set_visible(found.show != AREA)
-            product.set_visible(found.show != AREA)
-            for bar, note, (word, score, place), alpha in zip(bars, notes, scores, strong.values(), strict=True):
-                bar.set_width(score[i] / score.max())
-                note.set_text(f"{word} {_short(score[i])}   {place[i]}")
-                bar.set_alpha(alpha)
-                note.set_alpha(alpha)
-            curves.set_ylim(0, top)
+def _curves(i: int, found: Patients) -> list[Mark]:
+    """One patient's likelihood, the prior, and their product with its peak and its area."""
+    panel, every = f"p{i}", slice(None, None, 4)
+    eta, product = found.eta[every], found.product[i, every]
+    # One entry of the legend for each meaning
+    labels = ("likelihood", "prior: drag it", "its area", "their product", "its peak") if i == 0 else [""] * 5
+    marks: list[Mark] = []
+    if found.show != PEAK:
+        marks.append(Band(panel, "area", "marginal", eta, 0 * eta, product.round(4), labels[2]))
+    marks += [
+        Line(panel, "prior", "prior", eta, found.prior[every].round(4), labels[1]),
+        Line(panel, "likelihood", "individual", eta, found.likelihood[i, every].round(4), labels[0]),
+    ]
+    if found.show != AREA:
+        seen = product > 0.002 * TOP  # a line that lies on the axis says nothing
+        marks += [
+            Line(panel, "product", "joint", eta, np.where(seen, product.round(4), np.nan), labels[3]),
+            Dots(panel, "peak", "joint", found.mode[i], found.peak[i], labels[4]),
+        ]
+    beside = float(np.exp(-0.5) / (np.sqrt(2 * np.pi) * found.omega))
+    hold = Drag(x="omega", along="prior")
+    return [*marks, Dots(panel, "omega", "prior", found.omega, beside, drag=hold, size=11)]
 
-    update(found)
-    return update
+
+def _scores(word: str, meaning: str, values: np.ndarray, down: float) -> list[Mark]:
+    """A bar per patient, as long as its share of the largest, with its number and its rank."""
+    left, row = np.arange(3) - 0.45, np.full(3, down)
+    words = [f"{word} {_short(value)}, {place}" for value, place in zip(values, rank(values), strict=True)]
+    return [
+        Span("scores", f"{word}s", meaning, left, row, left + 0.9 * values / values.max(), row, weight="strong"),
+        Text("scores", f"{word} numbers", meaning, left, row - 0.09, words),
+    ]
 
 
 def _short(value: float) -> str:
     return f"{value:.3f}" if value >= 0.0005 else f"{value:.0e}"
 
 
-def three_patients() -> Explorer:
-    """The explorer of lesson 02: the prior's standard deviation under a slider."""
+def three_patients() -> Stage:
+    """The explorer of lesson 02: the prior is taken hold of, and becomes narrow or wide."""
     controls: dict[str, Control] = {
-        "omega": Slider("Prior SD ω", 0.05, 5.0, 1.1, unit="of η", log=True),
+        "omega": Slider("Prior SD ω", LOW, HIGH, 1.1, log=True),
         "show": Choice("Look at", (BOTH, PEAK, AREA), BOTH),
     }
-    alt = "For each of three patients, likelihood, prior and their product over the random effect; its peak and area."
-    return Explorer(compute, paint, say, controls, alt=alt, height=520)
+    alt = (
+        "For each of three patients, likelihood, prior and their product over the random effect. "
+        "Below them, the peak and the area of each product as bars."
+    )
+    tries: Sequence[Move] = [
+        ("let people differ little", {"omega": LOW}),
+        ("let them differ a lot", {"omega": HIGH}),
+        ("only the areas", {"show": AREA}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["p0 p1 p2", "scores scores scores"],
+        widths=[1, 1, 1],
+        heights=[1.7, 1],
+        size=(900, 440),
+        tries=tries,
+    )

@@ -1,7 +1,7 @@
 """A virtual trial: arms, doses, a clinic, a target; the outcomes of new people, and what a trial of that size says."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import mefit as mf
-from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Move, Stage
 from workshop.studies import effect_study as study
 
-MOST = 400  # people an arm
+MOST = 400  # people per arm
 TIME = np.arange(0.0, 73.0, 1.0)
 LAST_DAY = TIME >= 48.0
 CLINICS = ("as in the study", "weaker responders", "slower absorbers")
@@ -32,7 +33,9 @@ class Trial(NamedTuple):
     target: float
     reached: Float[np.ndarray, " 3"]
     expected: Float[np.ndarray, " 3"]
-    """The same shares among `MOST` people an arm."""
+    """The same shares among `MOST` people per arm."""
+    dose: float
+    interval: int
     doses: int
 
 
@@ -63,25 +66,42 @@ def _curves(model: Any, effects: Any, x: Array, z: Array, given: Array, amounts:
     return jax.vmap(jax.vmap(one, (0, 0, None)))(x, z, amounts)
 
 
-def compute(
-    model: Any, effects: Any, dose: float, interval: int, people_an_arm: int, target: float, clinic: str, seed: int
-) -> Trial:
-    """A trial over three days: nothing, `dose` mg every `interval` h, and twice that.
+def responses(model: Any, effects: Any, dose: float, interval: int, clinic: str, seed: int) -> np.ndarray:
+    """R over R at rest of everyone (3, MOST, t): nothing given, `dose` mg every `interval` h, and twice that.
 
     `model` is the mechanism (`study.Known`), `effects` a second stage: its network of covariates and what it leaves."""
-    if not (dose > 0 and interval == int(interval) > 0 and 1 <= people_an_arm <= MOST):
-        raise Refused(f"A trial needs a positive dose and interval, and from 1 to {MOST} people an arm.")
-    count = int(min(_MOST_DOSES, np.ceil(72 / interval)))
+    if not (dose > 0 and interval == int(interval) > 0):
+        raise Refused("A trial needs a positive dose and an interval of whole hours.")
+    count = _count(interval)
     places = 6 * -(-count // 6)  # a dose costs time, and every number of them a program: there are three
     given = np.full(places, 1e3)
     given[:count] = interval * np.arange(count)
     amounts = np.outer([0.0, dose, 2 * dose], np.arange(places) < count)
     x, z = people(clinic, int(seed))
-    curves = np.asarray(_curves(model, effects, x, z, given, amounts))
+    return np.asarray(_curves(model, effects, x, z, given, amounts))
+
+
+def _count(interval: int) -> int:
+    """How many doses three days hold."""
+    return int(min(_MOST_DOSES, np.ceil(72 / interval)))
+
+
+def read(curves: np.ndarray, dose: float, interval: int, people_an_arm: int, target: float) -> Trial:
+    """What a trial of the first `people_an_arm` of each arm finds."""
+    if not 1 <= people_an_arm <= MOST:
+        raise Refused(f"A trial needs from 1 to {MOST} people per arm.")
     outcome = curves[..., LAST_DAY].mean(-1)
     bands = np.percentile(curves, [5, 50, 95], axis=1).swapaxes(0, 1)
     chosen = outcome[:, :people_an_arm]
-    return Trial(chosen, bands, target, (chosen > target).mean(1), (outcome > target).mean(1), count)
+    reached, expected = (chosen > target).mean(1), (outcome > target).mean(1)
+    return Trial(chosen, bands, target, reached, expected, dose, int(interval), _count(interval))
+
+
+def compute(
+    model: Any, effects: Any, dose: float, interval: int, people_an_arm: int, target: float, clinic: str, seed: int
+) -> Trial:
+    """A trial over three days; see `responses` and `read`."""
+    return read(responses(model, effects, dose, interval, clinic, seed), dose, interval, people_an_arm, target)
 
 
 def say(found: Trial) -> str:
@@ -89,60 +109,102 @@ def say(found: Trial) -> str:
     low, high = found.reached[1:]
     n = found.outcomes.shape[1]
     apart, error = high - low, np.sqrt((low * (1 - low) + high * (1 - high)) / n)
-    return (
-        f"{n} people an arm, {found.doses} doses. The target is reached by: {shares}. Twice the dose gains "
-        f"{100 * apart:.0f} points, and another trial of this size would differ by ±{100 * error:.0f}."
+    verdict = "a gain that this trial shows" if apart > 2 * error else "too little for a trial of this size to show"
+    text = (
+        f"Twice the dose brings {100 * abs(apart):.0f} in a hundred {'more' if apart >= 0 else 'fewer'} to the target, "
+        f"give or take {100 * error:.0f}: {verdict}."
     )
+    if high == low == 0:
+        text = "Nobody reaches the target, neither with the dose nor with twice the dose."
+    return f"{text}\n{n} people per arm, {found.doses} doses. The target is reached by: {shares}."
 
 
-def paint(picture: style.Picture, found: Trial) -> Callable[[Trial], None]:
-    left = picture.add_axes((0.075, 0.15, 0.45, 0.74), xlim=(0, 72), ylim=(0.8, 5.6))
-    right = picture.add_axes((0.6, 0.15, 0.39, 0.74), xlim=(0.8, 4.2), ylim=(-0.6, 2.75))
-    left.set(xlabel="time (h)", ylabel="response, times its rest", xticks=range(0, 73, 12))
-    right.set(
-        xlabel="mean response on day 3, times its rest", yticks=[0, 1, 2], yticklabels=("placebo", "dose", "double")
-    )
-    right.tick_params(axis="y", labelrotation=90)
-    for label in right.get_yticklabels():
-        label.set_verticalalignment("center")
-    left.axvspan(48, 72, color="#EEEEEE", linewidth=0, zorder=0.5)
-    parts = []
-    for arm, meaning in enumerate(("prior", "individual", "marginal")):
-        band = left.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA[meaning])
-        (line,) = left.plot([], [], **style.LINE[meaning] | {"linewidth": 2.4}, label=ARMS[arm])
-        (dots,) = right.plot([], [], "o", color=style.COLOUR[meaning], markersize=3.5, alpha=0.5)
-        text = right.text(4.15, arm + 0.34, "", ha="right", size=12, weight="bold", zorder=5)
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # the target may pass behind it
-        parts.append((band, line, dots, text))
-    (target,) = right.plot([], [], color="#111111", linewidth=1.6, linestyle="--")
-    left.legend(loc="lower left", bbox_to_anchor=(0.0, 0.99), ncols=3, columnspacing=1.2)
-    heights = np.random.default_rng(0).uniform(-0.3, 0.22, MOST)
-
-    def update(found: Trial) -> None:
-        for arm, (band, line, dots, text) in enumerate(parts):
-            band.set_data(TIME, found.curves[arm, 0], found.curves[arm, 2])
-            line.set_data(TIME, found.curves[arm, 1])
-            dots.set_data(np.clip(found.outcomes[arm], 0.82, 4.18), arm + heights[: found.outcomes.shape[1]])
-            text.set_text(f"{found.reached[arm]:.0%} reach it")
-        target.set_data([found.target] * 2, [-0.6, 2.75])
-
-    update(found)
-    return update
+_HEIGHTS = np.random.default_rng(0).uniform(-0.3, 0.3, MOST).round(2)
+_RANGE = (0.8, 4.2)  # of the outcomes in the picture; what is beyond stands at its edge
 
 
-def virtual_trial(model: Any, effects: Any) -> Explorer:
+def scene(found: Trial) -> Scene:
+    given = [f"{k * found.dose:g} mg every {found.interval:g} h" for k in (1, 2)]
+    outcome = Axis(*_RANGE, "mean response on day 3, times its rest", ticks=(1, 2, 3, 4))
+    panels = {"outcomes": Panel(outcome, Axis(2.5, -0.5, ticks=()), "Everyone: drag the target")}
+    marks: list[Mark] = []
+    for arm, title in enumerate(("placebo: the response, times its rest", *given)):
+        marks += [*_course(found, arm), *_outcomes(found, arm)]
+        time = Axis(0, 72, "time (h)" if arm == 2 else "", ticks=range(0, 73, 12))
+        panels[f"arm{arm}"] = Panel(time, Axis(0.5, 5.5, "× rest", ticks=(1, 3, 5)), title)
+    marks.append(Rule("outcomes", "target", "prior", "x", found.target, label="target", drag=Drag("target")))
+    return Scene(panels, marks)
+
+
+def _course(found: Trial, arm: int) -> list[Mark]:
+    """The responses of an arm over three days, the doses below them, the day that counts behind them."""
+    name, first = f"arm{arm}", arm == 0
+    low, middle, high = found.curves[arm]
+    given = found.interval * np.arange(found.doses)
+    drag = [Drag("interval", index=1)] if arm else []
+    marks: list[Mark] = [
+        Band(name, "day 3", "guide", [48, 72], [0.5, 0.5], [5.5, 5.5], "the day that counts" if first else ""),
+        Band(name, "nine in ten", "individual", TIME, low, high, "nine people in ten" if first else ""),
+        Line(name, "median", "population", TIME, middle, "median" if first else "", ghost=True),
+    ]
+    if arm:
+        label = "doses" if arm == 1 else ""
+        marks.append(Dots(name, "doses", "data", given, 0 * given + 0.75, label, drag, size=8, shape="^"))
+    return marks
+
+
+def _outcomes(found: Trial, arm: int) -> list[Mark]:
+    """One dot for each person of an arm, stronger where the target is reached, and how many do."""
+    outcome = np.clip(found.outcomes[arm], *_RANGE).round(3)
+    height = arm + _HEIGHTS[: outcome.size]
+    there = found.outcomes[arm] > found.target
+    return [
+        Dots("outcomes", f"below {arm}", "guide", outcome[~there], height[~there], size=5),
+        Dots("outcomes", f"above {arm}", "individual", outcome[there], height[there], size=6, shape="o"),
+        Text(
+            "outcomes", f"share {arm}", "population", _RANGE[1], arm - 0.33, f"{found.reached[arm]:.0%} reach it", "end"
+        ),
+    ]
+
+
+def virtual_trial(model: Any, effects: Any) -> Stage:
     """The explorer of lesson 09: a trial in the people of a fitted mechanism, whose covariates a network reads."""
     controls: dict[str, Control] = {
         "dose": Slider("Dose", 0.05, 2.0, 0.4, 0.05, unit="mg, and twice that"),
         "interval": Slider("One every", 4, 24, 12, 2, unit="h, for three days"),
-        "people_an_arm": Slider("People an arm", 10, MOST, 100, 10),
+        "people_an_arm": Slider("People per arm", 10, MOST, 100, 10),
         "target": Slider("Target", 1.1, 3.5, 2.0, 0.1, unit="times the rest, on day 3"),
-        "seed": Slider("Another trial", 1, 20, 1, 1, unit="its number"),
+        "seed": Slider("Another trial", 1, 20, 1, 1, unit="its number", play=True),
         "clinic": Choice("Clinic", CLINICS, CLINICS[0]),
     }
     alt = (
-        "Left: response over three days in three arms, medians and nine people in ten. Right: every person's outcome "
-        "by arm, the target, and the share that reaches it."
+        "Left: response over three days in three arms, medians and nine people in ten, with the doses. Right: every "
+        "person's outcome by arm, the target, to drag, and the share that reaches it."
     )
-    found = functools.partial(compute, model, effects)
-    return Explorer(found, paint, say, controls, alt=alt, width=900, height=420)
+    tries: Sequence[Move] = [
+        ("a small trial", {"people_an_arm": 20}),
+        ("a large one", {"people_an_arm": MOST}),
+        ("once a day", {"dose": 0.8, "interval": 24}),
+        ("four times a day", {"dose": 0.2, "interval": 6}),
+    ]
+
+    @functools.lru_cache(maxsize=32)
+    def kept(dose: float, interval: int, clinic: str, seed: int) -> np.ndarray:
+        return responses(model, effects, dose, interval, clinic, seed)
+
+    def moved(dose: float, interval: int, people_an_arm: int, target: float, clinic: str, seed: int) -> Trial:
+        """As `compute`; who moves the target, or the size of the trial, need not wait for the people again."""
+        return read(kept(dose, interval, clinic, seed), dose, interval, people_an_arm, target)
+
+    return Stage(
+        moved,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["arm0 outcomes", "arm1 outcomes", "arm2 outcomes"],
+        widths=[1.1, 1],
+        heights=[1, 1, 1.25],
+        size=(900, 480),
+        tries=tries,
+    )

@@ -62,12 +62,12 @@ def compute(omega: float, sigma: float, subjects: int) -> Curves:
 
 def say(found: Curves) -> str:
     n = len(found.data)
-    who = f"{n} subject{'s' * (n != 1)}, {found.data.size} measurements. "
+    shown = f"Shown are {n} subject{'s' * (n != 1)} with {found.data.size} measurements."
     if np.isnan(found.between):
-        return who + "Everyone is the typical subject, measured without error: nothing varies."
-    return who + (
-        f"In the whole population, of the variance of a measurement at a given time {found.between:.0%} is between "
-        f"subjects and {1 - found.between:.0%} is residual (averaged over the {SAMPLES.size} sampling times)."
+        return f"Everyone is the typical subject, measured without error: nothing varies.\n{shown}"
+    return (
+        f"Of the variance of a measurement at a given time {found.between:.0%} is between subjects; the rest is "
+        f"residual.\nThat is of the whole population, averaged over the {SAMPLES.size} sampling times. {shown}"
     )
 
 

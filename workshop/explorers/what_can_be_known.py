@@ -17,13 +17,14 @@ standard error: no number of subjects makes them known. Being of first order, a 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mefit import style
-from workshop.explorers.panel import Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
+from workshop.explorers.stage import Move, Stage
 from workshop.explorers.which_part_tells import curve
 
 NAMES = ("CL", "V", "ka", "ω of CL", "ω of V", "ω of ka")
@@ -63,8 +64,11 @@ def standard_errors(information: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Known:
-    """Relative standard errors (6,), as shares, of CL, V, ka and their omegas; `rich` are those of 12 samples."""
+    """Relative standard errors (6,), as shares, of CL, V, ka and their omegas; `rich` are those of 12 samples.
 
+    `asked` are the four times as they were asked for, a 0 for a sample that is not taken."""
+
+    asked: tuple[float, ...]
     times: tuple[float, ...]
     subjects: int
     rse: np.ndarray
@@ -87,59 +91,69 @@ def compute(t1: float, t2: float, t3: float, t4: float, subjects: int, error: fl
     times = tuple(sorted(t for t in (t1, t2, t3, t4) if t != 0))
     if not (subjects >= 1 and error > 0 and all(t > 0 for t in times)):
         raise Refused("A study needs a subject or more, a positive residual error, and times from 0 on.")
-    return Known(times, subjects, expected(times, subjects, error), expected(RICH, subjects, error))
+    return Known((t1, t2, t3, t4), times, subjects, expected(times, subjects, error), expected(RICH, subjects, error))
 
 
 def say(found: Known) -> str:
     if not found.times:
         return "Nobody gives a sample, so nothing can be known."
-    times = ", ".join(f"{t:g}" for t in found.times)
+    well = [name for name, rse in zip(NAMES, found.rse, strict=True) if rse <= 0.3]
+    badly = [name for name, rse in zip(NAMES, found.rse, strict=True) if 0.3 < rse <= 1]
+    groups = {"Known to within 30%": well, "Hardly known": badly, "Cannot be known": found.unknown}
+    text = " ".join(f"{what}: {', '.join(names)}." for what, names in groups.items() if names)
+    if len(well) == len(NAMES):
+        text = "All six will be known to within 30%."
     known = [f"{n} {e:.2g}%" for n, e in zip(NAMES, 100 * found.rse, strict=True) if e <= 100]
-    text = f"{found.subjects} subjects, sampled at {times} h."
-    if known:
-        text += f" Relative standard errors: {', '.join(known)}."
-    if found.unknown:
-        text += f" Cannot be known: {', '.join(found.unknown)}."
-    return text
+    text += f"\n{found.subjects} subjects, sampled at {', '.join(f'{t:g}' for t in found.times)} h."
+    return text + (f" Expected relative standard errors: {', '.join(known)}." if known else "")
 
 
-def paint(picture: style.Picture, found: Known) -> Callable[[Known], None]:
-    top = picture.add_axes((0.075, 0.66, 0.915, 0.25), xlim=(0, 25), ylim=(0, 4.2), yticks=[0, 2, 4])
-    top.set(xlabel="time after the dose (h)", ylabel="mg/L", xticks=[0, 2, 4, 6, 8, 12, 16, 20, 24])
+@functools.cache
+def _people() -> tuple[np.ndarray, np.ndarray]:
+    """Concentrations on the grid: between which nine in ten subjects are (2, n), and of the typical one (n,)."""
     eta = OMEGA * np.random.default_rng(7).normal(size=(1000, 3))
-    people = np.percentile(concentration(TYPICAL * np.exp(eta)), [5, 95], axis=0)
-    top.fill_between(_GRID, *people, **style.AREA["individual"], label="9 of 10 subjects")
-    top.plot(_GRID, concentration(TYPICAL[None])[0], **style.LINE["population"], label="typical subject")
-    stems = top.vlines([], 0, 1, color="#111111", linewidth=1.2, zorder=3)
-    (dots,) = top.plot([], [], **style.POINT["data"] | {"markersize": 10}, label="sampling times", clip_on=False)
-    top.legend(loc="lower right", ncols=3, columnspacing=1.4, bbox_to_anchor=(1.0, 1.0))
+    return np.percentile(concentration(TYPICAL * np.exp(eta)), [5, 95], axis=0), concentration(TYPICAL[None])[0]
 
-    low = picture.add_axes((0.075, 0.09, 0.915, 0.38), xlim=(-0.6, 5.6), ylim=(0, 1.08 * _TOP))
-    low.set(ylabel="expected RSE (%)", yticks=[0, 25, 50, 75, 100])
-    low.set_xticks(range(6), NAMES)
-    low.axvline(2.5, color="#9A9A9A", linewidth=1.0)
-    bars = low.bar(range(6), np.ones(6), 0.62, color=style.COLOUR["population"], alpha=0.85)
-    rich = style.POINT["truth"] | {"markersize": 13}
-    (best,) = low.plot([], [], **rich, label=f"{len(RICH)} samples each", clip_on=False)
-    low.legend(loc="lower right", bbox_to_anchor=(0.5, 0.97))
-    for x, text in ((-0.5, "typical values"), (2.6, "SDs between subjects")):
-        low.text(x, 1.11 * _TOP, text, weight="bold", va="bottom")
-    said = [low.text(i, 0, "", ha="center", va="bottom", size=12, zorder=5) for i in range(6)]
 
-    def update(found: Known) -> None:
-        at = concentration(TYPICAL[None], np.array(found.times))[0]
-        dots.set_data(found.times, at)
-        stems.set_segments([[(t, 0), (t, c)] for t, c in zip(found.times, at, strict=True)])
-        for bar, text, rse in zip(bars, said, 100 * found.rse, strict=True):
-            unknown = not rse <= _TOP
-            height = _TOP if unknown else rse
-            bar.set(height=height, facecolor="white" if unknown else style.COLOUR["population"])
-            bar.set(hatch="///" if unknown else None, edgecolor="#9A9A9A" if unknown else "none")
-            text.set(y=0.5 * _TOP if unknown else height + 2, text="not\nknown" if unknown else f"{rse:.2g}%")
-        best.set_data(range(6), np.minimum(100 * found.rich, _TOP))
+def scene(found: Known) -> Scene:
+    people, typical = _people()
+    hours = Axis(0, 25, "time after the dose (h)", ticks=(0, 2, 4, 6, 8, 12, 16, 20, 24))
+    at = concentration(TYPICAL[None], np.array(found.asked))[0]
+    drags = [Drag(f"t{k + 1}", along="typical", index=k) for k in range(len(at))]
+    names = [(float(k), name) for k, name in enumerate(NAMES)]
+    panels = {
+        "curve": Panel(hours, Axis(0, 4.2, "mg/L", ticks=(0, 2, 4)), "Drag the samples; at 0 one is not taken"),
+        "errors": Panel(
+            Axis(-0.5, 5.5, "typical values, and SDs between subjects", ticks=names),
+            Axis(0, 1.08 * _TOP, "expected RSE (%)", ticks=(0, 25, 50, 75, 100)),
+        ),
+    }
+    marks: list[Mark] = [
+        Band("curve", "people", "individual", _GRID, people[0], people[1], label="9 of 10 subjects", weight="thin"),
+        Line("curve", "typical", "population", _GRID, typical, label="typical subject"),
+        Span("curve", "pins", "guide", found.asked, 0 * at, found.asked, at, weight="thin"),
+        Dots("curve", "samples", "data", found.asked, at, drag=drags, size=11, label="sampling times"),
+        *_errors(found),
+    ]
+    return Scene(panels, marks)
 
-    update(found)
-    return update
+
+def _errors(found: Known) -> list[Mark]:
+    """A pin for what can be known, as high as its relative standard error, and words for what cannot."""
+    place = np.arange(len(NAMES), dtype=float)
+    rse = 100 * np.where(found.rse <= 1, found.rse, np.nan)
+    unknown = np.isnan(rse)
+    said = [f"{error:.2g}%" for error in rse[~unknown]]
+    return [
+        Rule("errors", "between", "guide", "x", 2.5, weight="thin"),
+        Span("errors", "pins", "posterior", place, 0 * place, place, rse, weight="strong"),
+        Dots("errors", "error", "posterior", place, rse, size=11, label="expected error", ghost=True),
+        Dots("errors", "rich", "truth", place + 0.14, np.minimum(100 * found.rich, _TOP), size=9,
+             label=f"with {len(RICH)} samples per subject"),
+        Text("errors", "numbers", "posterior", place[~unknown], rse[~unknown] + 7, said, "middle"),
+        Text("errors", "unknown", "guide", place[unknown], 0 * place[unknown] + 55, ["not known"] * unknown.sum(),
+             "middle"),
+    ]  # fmt: skip
 
 
 def concentration(parameters: np.ndarray, time: np.ndarray = _GRID) -> np.ndarray:
@@ -148,17 +162,32 @@ def concentration(parameters: np.ndarray, time: np.ndarray = _GRID) -> np.ndarra
     return 100.0 * ka / (v * ka - cl) * (np.exp(-cl / v * time) - np.exp(-ka * time))
 
 
-def what_can_be_known() -> Explorer:
+def what_can_be_known() -> Stage:
     """The explorer of lesson 06: when samples are taken, of how many subjects, and how well they are measured."""
     compute(1.0, 4.0, 12.0, 24.0, 40, 0.2)
-    unit, default = "h; 0: not taken", (4.0, 8.0, 12.0, 20.0)
+    default = (4.0, 8.0, 12.0, 20.0)
     controls: dict[str, Control] = {
-        **{f"t{k}": Slider(f"Sample {k} at", 0.0, 24.0, t, 0.25, unit) for k, t in enumerate(default, 1)},
+        **{f"t{k}": Slider(f"Sample {k} at", 0.0, 24.0, t, 0.25, "h") for k, t in enumerate(default, 1)},
         "subjects": Slider("Subjects", 10, 400, 40, 10),
         "error": Slider("Residual error σ", 0.05, 0.5, 0.2, 0.05, unit="SD of log mg/L"),
     }
     alt = (
-        "Top: the typical concentration curve with the sampling times. Below: the expected relative standard errors of "
-        "CL, V, ka and of the SDs of their random effects, with those of a rich design."
+        "Top: the typical concentration curve with the sampling times, to drag. Below: the expected relative standard "
+        "errors of CL, V, ka and of the SDs of their random effects, with those of a rich design."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=520)
+    tries: Sequence[Move] = [
+        ("one early", {"t1": 0.5}),
+        ("ten times the people", {"subjects": 400}),
+        ("two samples only", {"t1": 0.0, "t2": 0.0}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["curve", "errors"],
+        heights=[1, 1.2],
+        size=(900, 460),
+        tries=tries,
+    )

@@ -10,27 +10,27 @@ By mouth the curve is the difference of two straight lines on the logarithmic ax
 where absorption is slower than elimination (flip-flop), the tail falls at ka, and tells about ka.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib.ticker import NullLocator
 
 import mefit as mf
-from mefit import style
 from mefit.base.compiling import compiled
-from workshop.explorers.panel import Choice, Control, Explorer, Refused, Slider
+from workshop.explorers.controls import Choice, Control, Refused, Slider
+from workshop.explorers.scene import Axis, Band, Dots, Drag, Line, Mark, Panel, Rule, Scene, Text
+from workshop.explorers.stage import Move, Stage
 
 NAMES = ("CL", "V", "ka")
 BASE, DOSE = np.array([3.0, 30.0, 0.3]), 100.0
 ORAL, IV = "oral", "iv bolus"
 TIME = np.linspace(0.0, 36.0, 181)
 TIME[0] = 1e-3  # by mouth the logarithm begins just after the dose
-_GREY: dict[str, Any] = {"color": "#9A9A9A", "linewidth": 2.0, "zorder": 2}
+HIGHEST = {ORAL: 5.0, IV: 7.0}  # mg/L, of the picture: what the sliders can reach
+REACH = 4.0  # of a sensitivity, in the picture
 
 
 @compiled
@@ -88,11 +88,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class Change:
-    """The curve as it was, as it is, and the factors of CL, V and ka between them."""
+    """The curve as it was, as it is, the factors of CL, V and ka between them, and the `time` of a sample on it."""
 
     factors: np.ndarray
     before: Curve
     after: Curve
+    time: float
+
+    @property
+    def sampled(self) -> tuple[float, np.ndarray]:
+        """The concentration at the sample, and its sensitivities (3,)."""
+        after = self.after
+        return (
+            float(np.interp(self.time, TIME, after.concentration)),
+            np.array([np.interp(self.time, TIME, s) for s in after.sensitivity.T]),
+        )
 
 
 def read(parameters: np.ndarray, oral: bool) -> Curve:
@@ -108,15 +118,30 @@ def read(parameters: np.ndarray, oral: bool) -> Curve:
     return Curve(parameters, oral, c, sensitivity, DOSE / cl, np.log(2) / slow, high, late)
 
 
-def compute(cl: float, v: float, ka: float, route: str) -> Change:
-    """The curve of a subject whose CL, V and ka are these multiples of the typical ones."""
+def compute(cl: float, v: float, ka: float, route: str, time: float = 12.0) -> Change:
+    """The curve of a subject whose CL, V and ka are these multiples of the typical ones, sampled at `time` (h)."""
     factors = np.array([cl, v, ka], float)
     if not (factors > 0).all():
         raise Refused(f"Factors of CL, V and ka must be positive, not {cl:g}, {v:g} and {ka:g}.")
-    return Change(factors, read(BASE, route == ORAL), read(BASE * factors, route == ORAL))
+    return Change(factors, read(BASE, route == ORAL), read(BASE * factors, route == ORAL), time)
 
 
 def say(found: Change) -> str:
+    sensitivity = found.sampled[1]
+    names = NAMES if found.after.oral else NAMES[:2]
+    most = int(np.argmax(np.abs(sensitivity)))
+    way = "lower" if sensitivity[most] < 0 else "higher"
+    text = (
+        f"A sample at {found.time:g} h tells most about {names[most]}: "
+        f"1% more of it makes the concentration {abs(sensitivity[most]):.1f}% {way}."
+    )
+    if found.after.flip_flop:
+        text += " Absorption is slower than elimination (flip-flop): the tail falls at ka."
+    return f"{text}\n{_changes(found)}"
+
+
+def _changes(found: Change) -> str:
+    """What is read off the curve, before and after, and the rates of a flip-flop."""
     before, after = found.before, found.after
     told = [("AUC", "auc", " mg·h/L"), ("half-life", "half_life", " h"), ("Cmax", "peak", " mg/L")]
     told += [("tmax", "peak_time", " h")] if after.oral else []
@@ -128,68 +153,77 @@ def say(found: Change) -> str:
         else:
             parts.append(f"{name} {old:.3g} to {new:.3g}{unit}")
     text = "; ".join(parts) or "Nothing has changed"
+    text = text[0].upper() + text[1:]
     text += f". As before: {', '.join(same)}." if same else "."
     if after.flip_flop:
-        ka = after.parameters[2]
-        text += f" Flip-flop: ka = {ka:.2g} /h is below CL/V = {after.ke:.2g} /h, the tail falls at ka."
+        text += f" Flip-flop: ka = {after.parameters[2]:.2g} /h is below CL/V = {after.ke:.2g} /h."
     return text
 
 
-def paint(picture: style.Picture, found: Change) -> Callable[[Change], None]:
-    line = style.LINE["population"] | {"linewidth": 2.6}
-    linear = picture.add_axes((0.07, 0.54, 0.41, 0.37), xlim=(0, 36), ylabel="concentration (mg/L)")
-    log = picture.add_axes((0.575, 0.54, 0.41, 0.37), xlim=(0, 36), ylim=(0.02, 10), yscale="log")
-    log.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
-    log.yaxis.set_minor_locator(NullLocator())
-    log.set_ylabel("mg/L, log axis")
-    ticks = [0, 6, 12, 18, 24, 30, 36]
-    old, new, tails = [], [], []
-    for axes in (linear, log):
-        axes.set_xticks(ticks)
-        old.append(axes.plot([], [], **_GREY, label="typical")[0])
-        new.append(axes.plot([], [], **line, label="changed")[0])
-    area = linear.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA["population"], label="AUC")
-    (peak,) = linear.plot([], [], **style.POINT["population"], label="peak", clip_on=False)
-    for label, dashes in (("falls at CL/V", (4, 2)), ("falls at ka", (1, 1.5))):
-        tails.append(log.plot([], [], color="#111111", linewidth=1.6, linestyle=(0, dashes), label=label, zorder=3)[0])
-    linear.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, columnspacing=1.2, handlelength=1.4)
-    log.legend(handles=tails, loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, columnspacing=1.4)
-    strips = []
+def scene(found: Change) -> Scene:
+    before, after = found.before, found.after
+    hours = Axis(0, 36, "time after the dose (h)", ticks=(0, 6, 12, 18, 24, 30, 36))
+    high = HIGHEST[ORAL if after.oral else IV]
+    height = found.sampled[0]
+    panels = {
+        "linear": Panel(hours, Axis(0, high, "concentration (mg/L)", ticks=range(int(high) + 1)), "Drag the sample"),
+        "log": Panel(hours, Axis(0.02, 10, "mg/L, log axis", log=True)),
+    }
+    shown = TIME[::2]
+    was, now, parts = (y[..., ::2] for y in (before.concentration, after.concentration, after.parts))
+    marks: list[Mark] = [
+        Band("linear", "area", "individual", shown, 0 * shown, now, label="AUC"),
+        Line("log", "parts", "guide", shown, parts, weight="thin"),
+        _rates(after),
+    ]
+    for panel in ("linear", "log"):
+        told = panel == "linear"
+        drag = Drag("time", along="changed")
+        marks += [
+            Line(panel, "typical", "population", shown, was, label="typical" if told else ""),
+            Line(
+                panel, "changed", "individual", shown, now, label="changed" if told else "", weight="strong", ghost=True
+            ),
+            Rule(panel, "now", "guide", "x", found.time, weight="thin"),
+            Dots(panel, "sample", "data", found.time, height, drag=drag, size=11, label="sample" if told else ""),
+        ]
     for j, name in enumerate(NAMES):
-        axes = picture.add_axes((0.07 + 0.3225 * j, 0.1, 0.27, 0.27), xlim=(0, 36))
-        axes.set(xticks=[0, 12, 24, 36], xlabel="hours since the dose")
-        axes.axhline(0, color="#111111", linewidth=0.8)
-        (was,), (now,) = axes.plot([], [], **_GREY), axes.plot([], [], **line)
-        fill = axes.fill_between(TIME, 0 * TIME, 0 * TIME, **style.AREA["population"])
-        strips.append((was, now, fill))
-        axes.set_title(f"what it tells about {name}", size=13)
-    picture.axes[2].set_ylabel("% of C per 1%")
-    picture.axes[2].yaxis.set_label_coords(-0.19, 0.5)  # where it stays when the axis gets longer
-
-    def update(found: Change) -> None:
-        before, after = found.before, found.after
-        for was, now in zip(old, new, strict=True):
-            was.set_data(TIME, before.concentration)
-            now.set_data(TIME, after.concentration)
-        area.set_data(TIME, 0 * TIME, after.concentration)
-        peak.set_data([after.peak_time], [after.peak])
-        highest = max(before.peak, after.peak)
-        linear.set_ylim(0, next(top for top in (3, 4, 5, 8, 1e9) if top >= 1.05 * highest))
-        for tail, values in zip(tails, after.parts, strict=True):
-            tail.set_data(TIME, values)
-        steepest = max(np.abs(before.sensitivity).max(), np.abs(after.sensitivity).max())
-        reach = next(top for top in (4, 8, 16, 1e9) if top >= steepest)  # the same for the three, to compare them
-        for j, (was, now, fill) in enumerate(strips):
-            picture.axes[2 + j].set(ylim=(-reach, reach), yticks=[-reach, 0, reach])
-            was.set_data(TIME, before.sensitivity[:, j])
-            now.set_data(TIME, after.sensitivity[:, j])
-            fill.set_data(TIME, 0 * TIME, after.sensitivity[:, j])
-
-    update(found)
-    return update
+        panels[name] = _strip(name, j)
+        marks += _sensitivity(found, name, j)
+    return Scene(panels, marks)
 
 
-def which_part_tells() -> Explorer:
+def _rates(curve: Curve) -> Mark:
+    """Words on the straight lines that the curve is made of: above the slow one, and at the end of the quick one."""
+    quick, slow = sorted((curve.ke, float(curve.parameters[2])), reverse=True)
+    start = curve.parts[0, 0] if curve.parts[0, 0] < 6 else np.nan  # no room above a higher one
+    end = np.log(start / 0.05) / quick + 0.6
+    names = {curve.ke: "falls at CL/V", float(curve.parameters[2]): "falls at ka"}
+    return Text("log", "rates", "guide", [1.0, end], [1.35 * start, 0.05], [names[slow], names[quick]])
+
+
+def _strip(name: str, place: int) -> Panel:
+    label = "C changes by (%)" if place == 0 else ""
+    hours = Axis(0, 36, "time after the dose (h)", ticks=(0, 12, 24, 36))
+    return Panel(hours, Axis(-REACH, REACH, label, ticks=(-4, -2, 0, 2, 4)), f"If {name} rises by 1%")
+
+
+def _sensitivity(found: Change, name: str, place: int) -> list[Mark]:
+    shown = TIME[::3]
+    was, now = found.before.sensitivity[::3, place], found.after.sensitivity[::3, place]
+    here = float(np.clip(found.sampled[1][place], -REACH, REACH))
+    hold = Drag("time", along="changed")
+    return [
+        Rule(name, "zero", "guide", "y", 0.0, weight="thin"),
+        Rule(name, "now", "guide", "x", found.time, weight="thin"),
+        Band(name, "changed, area", "individual", shown, 0 * shown, now),
+        Line(name, "typical", "population", shown, was),
+        Line(name, "changed", "individual", shown, now, weight="strong"),
+        Dots(name, "sample", "data", found.time, here, size=10, drag=hold),
+    ]
+
+
+def which_part_tells() -> Stage:
     """The explorer of lesson 06: CL, V and ka, each times a factor, and where on the curve it is seen."""
     for route in (ORAL, IV):
         compute(1.0, 1.0, 1.0, route)
@@ -197,10 +231,28 @@ def which_part_tells() -> Explorer:
         "cl": Slider("CL multiplied by", 0.5, 2.0, 0.5, 0.05),
         "v": Slider("V multiplied by", 0.5, 2.0, 1.0, 0.05),
         "ka": Slider("ka multiplied by", 0.5, 2.0, 1.0, 0.05),
+        "time": Slider("Sample at", 0.25, 36.0, 12.0, 0.25, unit="h"),
         "route": Choice("Route", (ORAL, IV), ORAL),
     }
     alt = (
-        "Top: a concentration curve before and after its parameters change, on a linear and a logarithmic axis. "
-        "Below: the curve's sensitivity to CL, V and ka over time."
+        "Top: a concentration curve before and after its parameters change, on a linear and a logarithmic axis, with a "
+        "sample to drag. Below: by how many per cent the curve changes where CL, V and ka rise by 1%, over time."
     )
-    return Explorer(compute, paint, say, controls, alt=alt, width=900, height=510)
+    as_typical = {"cl": 1.0, "v": 1.0, "ka": 1.0}
+    tries: Sequence[Move] = [
+        ("halve CL", as_typical | {"cl": 0.5}),
+        ("halve V", as_typical | {"v": 0.5}),
+        ("halve ka", as_typical | {"ka": 0.5}),
+        ("flip-flop", as_typical | {"cl": 2.0, "ka": 0.5}),
+    ]
+    return Stage(
+        compute,
+        scene,
+        say,
+        controls,
+        alt=alt,
+        layout=["linear linear linear log log log", "CL CL V V ka ka"],
+        heights=[1.1, 1],
+        size=(900, 500),
+        tries=tries,
+    )

@@ -1,4 +1,4 @@
-"""Every method on three data sets, each scored by one referee: the table of lesson 05.
+"""Every method on three data sets, each scored by one referee: the picture of lesson 05b.
 
 The fits take some minutes, so their estimates are kept in `all_methods.csv`, and the lesson scores those. To make the
 file again:  python -m workshop.studies.all_methods    (the tests fit some of them again and compare)

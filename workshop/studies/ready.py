@@ -87,12 +87,17 @@ class Readiness:
         return "\n".join(f"{name:18s}{text}" for name, text in self.facts) + f"\n{self.sentence}"
 
     def _repr_html_(self) -> str:
-        left = "style='text-align:left'"
-        text = html.escape
-        rows = "".join(
-            f"<tr><th {left}>{text(name)}</th><td {left}>{text(fact)}</td></tr>" for name, fact in self.facts
-        )
-        return f"<table>{rows}</table><p><b>{html.escape(self.sentence)}</b></p>"
+        installed = {"computer", "Python", *self.versions}
+        versions = _table([fact for fact in self.facts if fact[0] in installed])
+        found = _table([fact for fact in self.facts if fact[0] not in installed])
+        fold = f"<details><summary>This computer, and the versions of packages</summary>{versions}</details>"
+        return f"{fold}{found}<p><b>{html.escape(self.sentence)}</b></p>"
+
+
+def _table(facts: list[tuple[str, str]]) -> str:
+    left = "style='text-align:left'"
+    rows = [f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(fact)}</td></tr>" for name, fact in facts]
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _version(name: str) -> str | None:

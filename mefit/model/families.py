@@ -1,0 +1,158 @@
+"""Families of responses for generalised mixed models: what a response can be, and how a linear predictor makes it so.
+
+mf.families.Gaussian()            any number             identity
+mf.families.Bernoulli()           0 or 1                 logit
+mf.families.Poisson()             counts                 log
+mf.families.NegativeBinomial()    counts, overdispersed  log
+mf.families.Ordinal(4)            grades 0 to 3          proportional odds
+mf.families.ScaledBeta(1, 7)      between two ends       logit of the share of the way
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+
+
+class Family(eqx.Module):
+    """Base of families: from a linear predictor (n,), and what else the family has, to the density of each row.
+
+    `dispersions` is how many positive numbers it has besides, and `cuts` how many real ones in rising order.
+    """
+
+    dispersions: ClassVar[int] = 0
+
+    @property
+    def cuts(self) -> int:
+        """How many cut points it has."""
+        return 0
+
+    @abc.abstractmethod
+    def density(self, linear: Float[Array, " n"], dispersion: Array, cuts: Array) -> Any:
+        """The density of each row."""
+
+    @abc.abstractmethod
+    def linked(self, y: Float[np.ndarray, " m"]) -> tuple[float, float]:
+        """Where the linear predictor of a typical response lies, and how far it goes: what a start is made of.
+
+        ValueError for responses that the family cannot give.
+        """
+
+    def start(self, y: Float[np.ndarray, " m"]) -> tuple[list[float], list[float]]:
+        """Starting values of the dispersions and the cut points."""
+        return [1.0] * self.dispersions, []
+
+
+def _refuse(y: np.ndarray, wrong: np.ndarray, family: str, needs: str) -> None:
+    if np.any(wrong):
+        raise ValueError(f"{family} is for {needs}, and the data hold {y[wrong][0]:g}: choose another family.")
+
+
+def _logit(share: float) -> float:
+    return float(np.log(share) - np.log1p(-share))
+
+
+class Gaussian(Family):
+    """y ~ N(linear, dispersion^2)."""
+
+    dispersions: ClassVar[int] = 1
+
+    def density(self, linear, dispersion, cuts):
+        return dist.Normal(linear, dispersion[0])
+
+    def linked(self, y):
+        spread = float(np.std(y))
+        return float(np.mean(y)), spread if spread > 0.0 else 1.0
+
+    def start(self, y):
+        return [self.linked(y)[1] / 2.0], []
+
+
+class Bernoulli(Family):
+    """y = 1 with probability 1 / (1 + exp(-linear)), else 0."""
+
+    def density(self, linear, dispersion, cuts):
+        return dist.BernoulliLogits(linear)
+
+    def linked(self, y):
+        _refuse(y, ~np.isin(y, (0.0, 1.0)), "Bernoulli", "responses of 0 and 1")
+        return _logit((y.sum() + 0.5) / (y.size + 1.0)), 1.0
+
+
+class Poisson(Family):
+    """y ~ Poisson(exp(linear))."""
+
+    def density(self, linear, dispersion, cuts):
+        return dist.Poisson(jnp.exp(linear))
+
+    def linked(self, y):
+        _refuse(y, (y < 0) | (y != np.round(y)), type(self).__name__, "counts")
+        return float(np.log(y.mean() + 0.5 / y.size)), 1.0
+
+
+class NegativeBinomial(Poisson):
+    """y with mean m = exp(linear) and variance m + m^2 / dispersion."""
+
+    dispersions: ClassVar[int] = 1
+
+    def density(self, linear, dispersion, cuts):
+        return dist.NegativeBinomial2(jnp.exp(linear), dispersion[0])
+
+
+class Ordinal(Family):
+    """Grades 0 to `levels` - 1, by proportional odds: P(y <= g) = 1 / (1 + exp(linear - cut_g))."""
+
+    levels: int = eqx.field(static=True)
+
+    @property
+    def cuts(self) -> int:
+        return self.levels - 1
+
+    def density(self, linear, dispersion, cuts):
+        return dist.OrderedLogistic(linear, cuts)
+
+    def linked(self, y):
+        _refuse(y, ~np.isin(y, np.arange(self.levels)), f"Ordinal({self.levels})", f"grades 0 to {self.levels - 1}")
+        return 0.0, 1.0
+
+    def start(self, y):
+        below = [(np.sum(y <= grade) + 0.5 * (grade + 1)) / (y.size + 0.5 * self.levels) for grade in range(self.cuts)]
+        return [], [_logit(float(share)) for share in below]
+
+
+class ScaledBeta(Family):
+    """y = low + (high - low) u, u ~ Beta with mean m = 1 / (1 + exp(-linear)) and precision `dispersion`.
+
+    The two numbers of the Beta are m dispersion and (1 - m) dispersion. Responses at an end itself are refused, for a
+    Beta never gives them: declare ends a little beyond the scale's own, such as `ScaledBeta(0.5, 7.5)` for 1 to 7.
+    Source: Ferrari and Cribari-Neto (2004), J. Appl. Stat. 31, eq. 4.
+    """
+
+    low: float | int = eqx.field(static=True)
+    high: float | int = eqx.field(static=True)
+    dispersions: ClassVar[int] = 1
+
+    def __check_init__(self):
+        if not self.low < self.high:
+            raise ValueError(f"ScaledBeta({self.low:g}, {self.high:g}) is empty: give the lower end first.")
+
+    def density(self, linear, dispersion, cuts):
+        mean = jax.nn.sigmoid(linear)
+        share = dist.Beta(mean * dispersion[0], (1.0 - mean) * dispersion[0])
+        return dist.TransformedDistribution(share, dist.transforms.AffineTransform(self.low, self.high - self.low))
+
+    def linked(self, y):
+        outside = (y <= self.low) | (y >= self.high)
+        name = f"ScaledBeta({self.low:g}, {self.high:g})"
+        _refuse(y, outside, name, f"responses strictly between {self.low:g} and {self.high:g}")
+        return _logit(float(np.mean((y - self.low) / (self.high - self.low)))), 1.0
+
+    def start(self, y):
+        share = (y - self.low) / (self.high - self.low)
+        mean = float(share.mean())
+        return [max(2.0, 2.0 * mean * (1.0 - mean) / max(float(share.var()), 1e-6))], []

@@ -1,0 +1,114 @@
+"""The evidence lower bound by an encoder: one network for everybody in place of a search for each."""
+
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..curves.encoding import AnyEncoder
+from ..curves.networks import encoder_for
+from ..data.population import Population
+from ..data.subject import Subject
+from ..effects.encoded import divergence, log_prior_of, log_q, precision_of
+from ..effects.starts import finite_sd
+from ..model.densities import eta_mean, eta_size, log_conditional
+from ..model.model import Model
+from .objective import Objective, Term
+from .sampled import ImportanceSampling
+
+
+class Chance(NamedTuple):
+    """What is drawn for one subject at one step, and what the divergence counts there."""
+
+    key: PRNGKeyArray
+    weight: Float[Array, ""]
+
+
+class Amortised(Objective):
+    """The evidence lower bound with q(eta | y) from an `encoder`, which is learned together with theta.
+
+        log L_i >= E_q[log p(y_i | theta, eta)] - KL(q || p(eta | theta)),    q = encoder(subject i),
+
+    the first part by `draws` from q, m + C e, new ones at each step; KL in closed form where p(eta) is Gaussian,
+
+        KL = 1/2 (tr(S^-1 C C') + (m - m0)' S^-1 (m - m0) - K + log|S| - log|C C'|),
+
+    else by the same draws. The bound falls short of log L_i by KL(q || p(eta | y)). It is trained by `Adam`:
+
+        method = mf.Adam(mf.Amortised(encoder), steps=3000, learning_rate=5e-3, batch=100)
+        fit = mf.fit(model, population, method, key=key)
+
+    and `mf.fit(model, population, mf.Amortised(encoder), key=key)` is short for that. The log-likelihood of the fit is
+    never the bound but importance sampling with the encoder as proposal, `samples` a subject. `fit.encoder` is the
+    trained encoder, and `fit.amortised` tells the bound, what it lacks, and which random effects sleep.
+
+    `encoder`: left out, `Encoder(population, effects)` where people share planned times, and else `SetEncoder`.
+    `annealing`: steps over which KL counts less than it should, from nothing; it delays a collapse and cures none.
+    `importance`: the tighter bound E log (1/draws) sum p(y, eta) / q(eta), of two or more draws, in place of the above.
+    Sources: Kingma and Welling (2014), ICLR, eq. 3; importance-weighted: Burda, Grosse and Salakhutdinov (2016), ICLR.
+
+    **Raises:** ValueError for an encoder of another number of random effects, or that cannot read the population.
+    """
+
+    encoder: AnyEncoder | None = None
+    draws: int = 1
+    annealing: int = 0
+    importance: bool = False
+    samples: int = 1000
+    label: ClassVar[str] = "Amortised"
+    random: ClassVar[bool] = True
+    looks_for_peaks: ClassVar[bool] = False
+
+    def check(self, model: Model, population: Population) -> None:
+        if self.draws < 1 or self.annealing < 0 or self.samples < 1:
+            raise ValueError("Amortised needs one or more draws and samples, and annealing of 0 or more steps.")
+        if self.importance and (self.draws < 2 or self.annealing):
+            raise ValueError("Amortised with importance=True needs draws of 2 or more, and no annealing.")
+        self.reported.check(model, population)
+
+    def evaluations(self, model: Model) -> int:
+        return self.draws
+
+    def extras(self, model, population, key):
+        count = len(population)
+        return Chance(jax.random.split(key, count), jnp.ones(count))
+
+    def fresh(self, extras: Chance, step: Array) -> Chance:
+        keys = extras.key.reshape(-1)
+        drawn = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys).reshape(extras.key.shape)
+        share = jnp.minimum(1.0, step / self.annealing) if self.annealing else 1.0
+        return Chance(drawn, extras.weight * share)
+
+    @property
+    def guide(self) -> PyTree:
+        return None if self.encoder is None else self.encoder.weights
+
+    def guided(self, guide: PyTree) -> "Amortised":
+        if guide is None or self.encoder is None:
+            return self
+        return dataclasses.replace(self, encoder=self.encoder.with_weights(guide))
+
+    def prepared(self, model: Model, population: Population) -> "Amortised":
+        encoder = self.encoder or encoder_for(population, eta_size(model))
+        return dataclasses.replace(self, encoder=encoder.for_effects(eta_mean(model), finite_sd(model)))
+
+    @property
+    def reported(self) -> ImportanceSampling:
+        return ImportanceSampling(samples=self.samples, proposal=self.encoder)
+
+    def subject(self, model: Model, subject: Subject, extra: Chance) -> Term:
+        assert self.encoder is not None, "training prepares it"
+        q = self.encoder(subject)
+        normal = jax.random.normal(extra.key, (self.draws, q.mean.size))
+        etas = q.mean + normal @ q.lower.T
+        log_p = jax.vmap(lambda eta: log_conditional(model, eta, subject))(etas)
+        log_weight = log_p + log_prior_of(model, etas) - log_q(q, normal)
+        tighter = logsumexp(log_weight) - np.log(self.draws)
+        value = tighter if self.importance else jnp.mean(log_p) - extra.weight * divergence(model, q, normal)
+        # of the draws themselves: never negative, and KL(q || p(eta | y)) as their number grows
+        details = {"shortfall": tighter - jnp.mean(log_weight)}
+        return Term(value, q.mean, precision_of(q), jnp.asarray(True), details)

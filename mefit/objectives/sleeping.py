@@ -1,0 +1,107 @@
+"""What an encoder's fit is worth: the bound, what it lacks, and which random effects sleep."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from ..base.compiling import compiled
+from ..curves.encoding import AnyEncoder, Gaussian
+from ..data.population import Population
+from ..data.subject import Subject
+from ..model.densities import gaussian_law_of
+from ..model.model import Model
+from ..model.normals import GaussianLaw
+from .amortised import Amortised
+from .evaluation import terms_of
+
+_ASLEEP = 0.01  # nats a subject: a direction that says less than this of anybody is its prior
+_DRAWS = 200  # from q, for the gap that is told
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Amortisation:
+    """What training an encoder leaves beside the estimates.
+
+    `bound` is the evidence lower bound of all subjects and `gap` what it lacks of the log-likelihood, per subject: the
+    mean of KL(q || p(eta | y)), by log mean w - mean log w over draws from q with weights w = p(y, eta) / q(eta).
+    `divergence` (K,) are the mean KL(q || p(eta)) per subject, dimension by dimension: of the random effects themselves
+    where q is diagonal, else along the principal axes of the encoder's means, the rows of `directions` in whitened
+    random effects; largest first there, and they add up to the whole. Where p(eta) is not Gaussian they are NaN.
+    """
+
+    encoder: AnyEncoder = dataclasses.field(repr=False)
+    bound: float
+    gap: float
+    divergence: Float[np.ndarray, " K"]
+    directions: Float[np.ndarray, "K K"] = dataclasses.field(repr=False)
+    remarks: tuple[str, ...] = ()
+
+
+def account(
+    trained: Amortised, model: Model, population: Population, key: PRNGKeyArray, log_likelihood: float
+) -> Amortisation:
+    """The account of a trained encoder; the gap by 200 draws per subject."""
+    assert trained.encoder is not None, "training has made one"
+    many = dataclasses.replace(trained, draws=_DRAWS)
+    gap = float(np.mean(np.asarray(terms_of(many, model, population, key).details["shortfall"])))
+    q = jax.tree.map(np.asarray, _encoded(trained.encoder, population.subjects))
+    law = gaussian_law_of(model)
+    k = trained.encoder.effects
+    divergence = np.full(k, np.nan)
+    directions = np.eye(k)
+    if law is not None:
+        divergence, directions = divergence_by_dimension(q, law)
+    return Amortisation(
+        encoder=trained.encoder,
+        bound=log_likelihood - gap * len(population),
+        gap=gap,
+        divergence=divergence,
+        directions=directions,
+        remarks=_sleepers(divergence, directions),
+    )
+
+
+@compiled
+def _encoded(encoder: AnyEncoder, subjects: Subject) -> Gaussian:
+    return jax.vmap(encoder)(subjects)
+
+
+def divergence_by_dimension(q: Gaussian, law: GaussianLaw) -> tuple[np.ndarray, np.ndarray]:
+    """Mean KL from the prior, dimension by dimension, and the directions, in which p(eta) is N(0, I).
+
+    Of q with a diagonal covariance and independent random effects, the dimensions are the random effects; else the
+    principal axes of the means. The sum is the whole KL less what correlations within q add, which is little along
+    these axes.
+    """
+    mean = np.asarray(law.mean, float)
+    lower = np.asarray(law.lower, float)
+    centred = np.linalg.solve(lower, (np.asarray(q.mean) - mean).T).T
+    roots = np.linalg.solve(lower, np.asarray(q.lower))
+    covariances = roots @ np.swapaxes(roots, 1, 2)
+    directions = np.eye(mean.size)
+    if np.any(covariances[:, ~np.eye(mean.size, dtype=bool)] != 0.0):
+        directions = np.linalg.eigh(np.cov(centred, rowvar=False).reshape(mean.size, -1))[1].T[::-1]
+    along = centred @ directions.T
+    variance = np.einsum("ka,nab,kb->nk", directions, covariances, directions)
+    divergence = 0.5 * np.mean(along**2 + variance - 1.0 - np.log(variance), axis=0)
+    order = np.argsort(-divergence) if np.any(directions != np.eye(mean.size)) else np.arange(mean.size)
+    return divergence[order], directions[order]
+
+
+def _sleepers(divergence: np.ndarray, directions: np.ndarray) -> tuple[str, ...]:
+    """A sentence for random effects whose posterior is the prior for everybody."""
+    asleep = np.flatnonzero(divergence < _ASLEEP)
+    if asleep.size == 0:
+        return ()
+    if np.any(directions != np.eye(len(directions))):
+        who = f"{asleep.size} of {divergence.size} directions of the random effects"
+    else:
+        names = ", ".join(str(i + 1) for i in asleep)
+        who = f"random effect{'s' if asleep.size > 1 else ''} {names}"
+    sleep = "sleep" if asleep.size > 1 else "sleeps"
+    return (
+        f"collapsed: {who} {sleep}, the encoder's answer being the prior for everybody. The data may say nothing of "
+        "it; or a diagonal q or an early optimum hides it: try full=True, another seed, or fewer random effects.",
+    )
