@@ -8,7 +8,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "benchmarks" / "lessons.csv"
 COLUMNS = ("lesson", "wall_cold", "wall_warm", "processor_cold", "processor_warm", "memory_cold", "memory_warm")
-LINE = re.compile(r"^(Run the cells from the top with Shift \+ Enter\.) All of them together .*$", re.MULTILINE)
+LINE = re.compile(r"^(Run the cells from the top with Shift \+ Enter\.)(?: All of them together .*)?$", re.MULTILINE)
 TABLE = re.compile(r"^\| lesson \| peak memory .*(\n\|.*)*", re.MULTILINE)
 
 

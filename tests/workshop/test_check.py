@@ -1,7 +1,9 @@
 """The engine of the checks: kinds of exercises, kinds of wrong answers, progress, and stubs made from solutions."""
 
+import itertools
 import json
 import math
+import re
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 
+import mefit as mf
 from workshop.checks.engine import Checker, Function, Judged, Mistake, Parts, StillOpen, Value, Verdict, Wrong
 
 sys.path.insert(0, str(__import__("pathlib").Path(__file__).resolve().parents[2] / "tools"))
@@ -70,28 +73,30 @@ def test_right(check, number, answer):
         ("07.1", 1.6, "twice", 1),
         ("07.1", 0.9, "too large", 1),
         ("07.1", 0.1, "too small", 1),
-        ("07.1", [0.8, 0.8], "an array of 2 numbers", 1),
-        ("07.1", "0.8 or so", "cannot be read as numbers", 1),
+        ("07.1", [0.8, 0.8], "an array of 2 numbers", None),
+        ("07.1", "0.8 or so", "cannot be read as numbers", None),
         ("07.1", float("nan"), "not finite", 1),
-        ("07.1", None, "None", 1),
-        ("07.1", lambda: 0.8, "call it", 1),
+        ("07.1", None, "None", None),
+        ("07.1", lambda: 0.8, "call it", None),
         ("07.2", lambda a, b, x: b + a * x, "exchanged", 3),
         ("07.2", lambda a, b, x: a + b * x + 1, "same amount", 2),
         ("07.2", lambda a, b, x: 3 * (a + b * x), "same factor", 2),
         ("07.2", lambda a, b, x: -(a + b * x), "sign", 1),
         ("07.2", lambda a, b, x: np.ones(3), "whatever goes in", 1),
         ("07.2", lambda a, b, x: a + b * x**2, "not give the right", 1),
-        ("07.2", lambda a, b, x: None, "returns nothing", 1),
+        ("07.2", lambda a, b, x: None, "returns nothing", None),
         ("07.2", lambda a, b, x: 1.0, "an array of 3 numbers", 1),
-        ("07.2", lambda a, b: a + b, "called with 3 arguments, stopped with TypeError", 1),
-        ("07.2", lambda a, b, x: a + b * x + missing, "NameError", 1),  # noqa: F821
-        ("07.2", lambda a, b, x: a + b * x + x[:2], ": arrays of shapes (3,) and (2,) do not go together", 1),
-        ("07.2", lambda a, b, x: a + b * x if x > 0 else a, ": `if`, `and` or `max` is given a whole array", 1),
-        ("07.2", lambda a, b, x: a + b * math.exp(x), "functions of math take numbers, those of np arrays.", 1),
-        ("07.2", lambda a, b, x: np.round(a + b * x, 2), "too few digits", 3),
-        ("07.2", 5.0, "this is a number", 1),
-        ("07.2", np.float64(5.0), "this is a number", 1),
-        ("07.2", jnp.ones(3), "this is an array", 1),
+        ("07.2", lambda a, b: a + b, "called with 3 arguments, stopped with TypeError", None),
+        ("07.2", lambda a, b, x: a + b * x + missing, "NameError", None),  # noqa: F821
+        ("07.2", lambda a, b, x: a + b * x + x[:2], ": arrays of shapes (3,) and (2,) do not go together", None),
+        ("07.2", lambda a, b, x: a + b * x if x > 0 else a, ": `if`, `and` or `max` is given a whole array", None),
+        ("07.2", lambda a, b, x: a + b * math.exp(x), "functions of math take numbers, those of np arrays.", None),
+        ("07.2", lambda a, b, x: np.round(a + b * x, 2), "right, but rounded", None),
+        ("07.2", lambda a, b, x: [float(f"{y:.3g}") for y in a + b * x], "right, but rounded", None),
+        ("07.2", lambda a, b, x: (a + b * x) * (1 + 0.01 * np.sin(x)), "an approximation", 3),
+        ("07.2", 5.0, "this is a number", None),
+        ("07.2", np.float64(5.0), "this is a number", None),
+        ("07.2", jnp.ones(3), "this is an array", None),
         ("07.3", [1, 2, 4], "1 of its 3 entries", 1),
         ("07.4", "no", "Say yes", 3),
     ],
@@ -100,7 +105,8 @@ def test_wrong_and_why(check, number, answer, part, hint):
     verdict = check(number, answer)
     assert not verdict and verdict.state == "wrong"
     assert part in verdict.reason and verdict.hint == hint
-    assert f"Hint {hint}" in verdict.text and "\u2717" in verdict.text
+    assert (f"Hint {hint} below may help" in verdict.text) if hint else ("Hint" not in verdict.text)
+    assert "\u2717" in verdict.text
 
 
 @pytest.mark.parametrize("number, answer", [("07.1", ...), ("07.2", lambda a, b, x: ...), ("07.4", "dots")])
@@ -139,6 +145,64 @@ def test_the_line_that_failed_is_quoted(check):
 def test_no_verdict_tells_the_answer(check):
     for answer in (0.2, 0.1, 3.0, -0.8, ..., None):
         assert "0.8" not in check("07.1", answer).text
+
+
+def test_a_worked_case_where_nobody_knows_the_slip(check):
+    """The case can be worked out by hand from what is printed, and from the third time on says what comes out."""
+
+    def squared(start, slope, x):
+        return start + slope * x**2
+
+    seen = [check("07.2", squared).case for _ in range(3)]
+    for case in seen:
+        start, slope = (float(re.search(rf"{name} = (\S+),", case)[1]) for name in ("start", "slope"))
+        x = np.array([float(number) for number in re.search(r"x = \[(.*?)\]", case)[1].split(",")])
+        gives, place, way = re.search(r"it gives (\S+) at index (\d), which is too (high|low)", case).groups()
+        mine, right = squared(start, slope, x)[int(place)], (start + slope * x)[int(place)]
+        assert float(gives) == pytest.approx(mine, rel=1e-3)
+        assert way == ("high" if mine > right else "low")
+    assert "should be" not in seen[0] + seen[1]
+    assert float(re.search(r"It should be (\S+)\.$", seen[2])[1]) == pytest.approx(right, rel=1e-3)
+    assert seen[2] in check("07.2", squared).text or "It should be" in check("07.2", squared).text
+
+
+def test_no_worked_case_of_what_cannot_be_typed_or_of_a_slip_that_is_known(check):
+    assert check("07.2", lambda a, b, x: b + a * x).case == ""
+    long = Function("A sum", truth=np.sum, inputs=lambda rng: (rng.normal(size=40),))
+    whole = Function("A name", truth=lambda word: len(word.name), inputs=lambda rng: (SimpleNamespace(name="ab"),))
+    for exercise, answer in ((long, lambda x: np.sum(x**3)), (whole, lambda word: 3.7)):
+        with pytest.raises(Wrong) as raised:
+            exercise.judge(answer)
+        assert raised.value.case is None
+
+
+def test_none_where_there_is_no_number_is_told_from_a_forgotten_return():
+    root = Function("A root", truth=lambda x: np.sqrt(x) if x > 0 else np.nan, inputs=lambda rng: (next(signs),))
+    signs = itertools.cycle([2.0, -1.0, 5.0])
+    with pytest.raises(Wrong, match=r"returns None where there is no such number: np\.nan"):
+        root.judge(lambda x: np.sqrt(x) if x > 0 else None)
+
+
+def test_a_rounded_number_is_told_from_a_wrong_one():
+    third = Value("A third of two", truth=2 / 3, rtol=1e-4)
+    for answer, part in ((0.67, "rounded"), (0.667, "rounded"), (0.66, "too small"), (0.7, "too large")):
+        with pytest.raises(Wrong, match=part):
+            third.judge(answer)
+
+
+def test_what_is_asked_for_by_hand_does_not_come_from_the_library():
+    by_hand = Function("f", truth=mf.log_joint, inputs=lambda rng: (1,), by_hand=["log_joint"])
+
+    def inner(model, eta, subject):
+        return [mf.log_joint(model, one, subject) for one in eta]
+
+    def log_joint(model):
+        return model
+
+    for answer in (mf.log_joint, lambda m, e, x: mf.log_joint(m, e, x), inner):
+        with pytest.raises(Wrong, match=r"mf\.log_joint of the library"):
+            by_hand.judge(answer)
+    Function("f", truth=lambda m: m, inputs=lambda rng: (1,), by_hand=["log_joint"]).judge(lambda m: log_joint(m))
 
 
 def test_progress_stays_on_this_computer_in_one_file(check, tmp_path):
@@ -195,6 +259,12 @@ def test_unknown_numbers_are_refused(check):
 def test_a_verdict_in_a_notebook():
     page = Verdict("07.1", "a < b", "wrong", "x > y", 2, "(0 of 4 done)")._repr_html_()
     assert 'role="status"' in page and "a &lt; b" in page and "Hint 2" in page
+    assert "<b " in page and page.index("not yet") < page.index("</b>") < page.index("x &gt; y")
+
+
+def test_a_right_answer_says_where_to_go_on(check):
+    assert check("07.1", 0.8).text.endswith("(1 of 4 done) \u2192 07.2")
+    assert "\u2192" not in check("07.2", 5.0).text
 
 
 # ------------------------------------------------------------------------------------ stubs from solutions

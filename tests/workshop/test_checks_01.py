@@ -211,8 +211,8 @@ def wrong_fits(full, sleep, theophylline):
 
 
 PLANTED_FITS = [
-    ("none", "has the cell", 1),
-    ("fit alone", "3 answers as a list", 1),
+    ("none", "has the cell", None),
+    ("fit alone", "3 answers as a list", None),
     ("model", "is a model", 2),
     ("method", "is a str", 2),
     ("other data", "other data", 2),
@@ -350,8 +350,8 @@ def share_by_axis(model, person, limit, key):
 zeros = jnp.zeros(2)
 PLANTED = [
     # one number instead of four, a wrong count, words
-    ("01.1", 8, "Give 4 answers", 1),
-    ("01.1", None, "None", 1),
+    ("01.1", 8, "Give 4 answers", None),
+    ("01.1", None, "None", None),
     ("01.1", [6, 8, 60, 8], "how far a measurement lies", 1),
     ("01.1", [6, 8, 60, 8], "what sex does", 1),
     ("01.1", [3, 8, 60, 8], "more theta than", 1),
@@ -368,10 +368,10 @@ PLANTED = [
     ("01.1", [7, 8, 90, 8], "only two", 2),
     ("01.1", [7, 8, 60, 80], "once for all", 3),
     ("01.1", [7, 8, 60, 608], "averaged over", 3),
-    ("01.1", ["seven", 8, 60, 8], "cannot be read", 1),
+    ("01.1", ["seven", 8, 60, 8], "cannot be read", None),
     # 01.2
-    ("01.2", [cv], "Give 2 answers", 1),
-    ("01.2", [0.53, ends], "A function is asked for", 1),
+    ("01.2", [cv], "Give 2 answers", None),
+    ("01.2", [0.53, ends], "A function is asked for", None),
     ("01.2", [lambda v: 0.53, ends], "same result whatever goes in", 1),
     ("01.2", [lambda v: v**0.5, ends], "omega, the SD of eta", 1),
     ("01.2", [lambda v: v, ends], "variance of eta", 1),
@@ -392,9 +392,9 @@ PLANTED = [
     ("01.2", [cv, lambda cl, v: np.array(ends(cl, v)) / cl], "multiply by it", 2),
     ("01.2", [cv, lambda cl, v: [-1.645 * sqrt(v), 1.645 * sqrt(v)]], "range of eta", 2),
     ("01.2", [cv, lambda cl, v: [cl * exp(-0.9 * sqrt(v)), cl * exp(0.9 * sqrt(v))]], "share of people", 3),
-    ("01.2", [lambda v: sqrt(1 - exp(v)), ends], "ValueError", 1),
+    ("01.2", [lambda v: sqrt(1 - exp(v)), ends], "ValueError", None),
     ("01.2", [cv, lambda cl, v: cl], "one number", 1),
-    ("01.2", [cv, lambda cl, v: None], "returns nothing", 1),
+    ("01.2", [cv, lambda cl, v: None], "returns nothing", None),
     ("01.2", [cv, lambda cl, v: [cl * exp(-1.645 * v), cl * exp(1.645 * v)]], "variance for the SD", 1),
     ("01.2", [cv, lambda cl, v: [cl / exp(1.96 * v**0.5), cl * exp(1.96 * v**0.5)]], "95%", 3),
     ("01.2", [cv, lambda cl, v: [cl / exp(1.2816 * v**0.5), cl * exp(1.2816 * v**0.5)]], "80%", 3),
@@ -418,7 +418,7 @@ PLANTED = [
     ("01.3", written(effects=lambda m: dist.MultivariateNormal(zeros, m.omega**2)), "omega is squared", 1),
     ("01.3", written(effects=lambda m: dist.Normal(zeros, m.sigma)), "sigma is the SD of a measurement", 1),
     ("01.3", written(effects=lambda m: m.omega), "a distribution is asked for", 1),
-    ("01.3", written(effects=lambda m: print(end="")), "returns nothing", 1),
+    ("01.3", written(effects=lambda m: print(end="")), "returns nothing", None),
     ("01.3", written(effects=lambda m: dist.MultivariateNormal(zeros, 2 * m.omega)), "not the normal", 1),
     # 01.3: curves
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w, v)), "everybody is typical", 1),
@@ -448,7 +448,7 @@ PLANTED = [
     ("01.3", written(no_dose), "Even for a typical person", 2),
     ("01.3", curve(lambda ka, cl, v, w, a, b: (ka, cl * w * a**2, v * b)), "For a typical person", 2),
     ("01.3", written(no_noise), "Even for a typical person", 2),
-    ("01.3", written(raises), "KeyError", 1),
+    ("01.3", written(raises), "KeyError", None),
     # 01.3: noise
     ("01.3", written(observed=lambda m, f: dist.Normal(f, m.sigma**2)), "no variance", 3),
     ("01.3", written(observed=lambda m, f: dist.Normal(f, jnp.sqrt(m.sigma))), "SD already", 3),
@@ -463,7 +463,7 @@ PLANTED = [
     ("01.3", written(observed=lambda m, f: f), "a distribution is asked for", 1),
     ("01.3", written(observed=lambda m, f: dist.Normal(f[:3], m.sigma)), "each sampling time", 3),
     # 01.4
-    ("01.4", None, "None", 1),
+    ("01.4", None, "None", None),
     ("01.4", written(), "lost its method", 3),
     ("01.4", mended(0, 2), "Two of the slips are left. One random effect moves both", 2),
     ("01.4", mended(1, 2, last_sample), "Two of the slips are left. The noise has SD sigma^2", 3),
@@ -527,7 +527,7 @@ PLANTED = [
     ("01.5", [b, lost, lambda x, o, s: floor((s / o) ** 2 * (1 - x) / x)], "variance form below", 3),
     ("01.5", [b, lost, lambda x, o, s: 8], "same result whatever", 1),
     # 01.7
-    ("01.7", 0.06, "A function is asked for", 1),
+    ("01.7", 0.06, "A function is asked for", None),
     ("01.7", lambda *a: 0.3, "same result whatever", 1),
     ("01.7", share_noisy, "highest measurement", 2),
     ("01.7", share_below, "stay below", 3),

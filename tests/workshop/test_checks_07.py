@@ -69,7 +69,7 @@ PLANTED = [
     ("07.1", lambda t, u, c, v, b: b + np.tanh(table(t, u, v)) @ c, "c and v have changed places", 2),
     ("07.1", lambda t, u, c, v, b: b + np.tanh(v * table(t, u, c)).sum(1), "v stands inside", 2),
     ("07.1", lambda t, u, c, v, b: b + jax.nn.sigmoid(table(t, u, c)) @ v, "from 0 to 1", 2),
-    ("07.1", lambda t, u, c, v, b: b + np.tanh(t * u + c) @ v, "stopped on its line", 1),
+    ("07.1", lambda t, u, c, v, b: b + np.tanh(t * u + c) @ v, "stopped on its line", None),
     ("07.2", counted(lambda n: sum(a * b for a, b in zip(n, n[1:], strict=False))), "biases are missing", 1),
     ("07.2", counted(sum), "These are the units", 1),
     ("07.2", counted(lambda n: sum(n[1:])), "biases alone", 1),

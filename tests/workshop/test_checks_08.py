@@ -78,7 +78,7 @@ PLANTED = [
     ("08.1", lambda k, h: count()(k, h) + k, "inputs, not parameters", 1),
     ("08.1", lambda k, h: count()(k, h) + 1, "sigma is a parameter", 1),
     ("08.1", lambda k, h: 1 + k + sum(h) + 1, "These are the units", 2),
-    ("08.1", 73, "A function is asked for", 1),
+    ("08.1", 73, "A function is asked for", None),
     ("08.1", lambda k, h: sum(h) + 1, "biases alone", 2),
     ("08.1", lambda k, h: count(biases=False)(k, h) + len(h), "One bias a layer", 2),
     ("08.1", lambda k, h: count()(k, h) + 1 + k, "Inputs have no biases", 2),
@@ -181,8 +181,15 @@ def variant(**methods):
     return type("Three", (Three,), methods | {"__annotations__": {}})
 
 
+def network(inputs=4, hidden=(6, 6), **changed):
+    """The one that the task spells out, but for what is changed."""
+    others = inputs - 1
+    asked = {"centre": (0.5, *[0.0] * others), "spread": (0.3, *[3.0] * others), "last": 1.0}
+    return mf.networks.MLP(inputs, hidden, **asked | changed)
+
+
 def at(kind=Three, inputs=4, **changed):
-    return kind(**{"net": mf.networks.MLP(inputs, (6, 6)), "sigma": 0.2, "dials": jnp.ones(3)} | changed)
+    return kind(**{"net": network(inputs), "sigma": 0.2, "dials": jnp.ones(3)} | changed)
 
 
 def observed(mean, sd=lambda m: m.sigma):
@@ -201,11 +208,15 @@ MODELS = [
     (NoDials(net=mf.networks.MLP(4), sigma=0.2), "dials is not declared", 1),
     (at(inputs=3), "three inputs", 1),
     (at(inputs=5), "another number of inputs", 1),
+    (at(net=network(centre=0.0)), "not brought to a size near one", 2),
+    (at(net=network(spread=(0.3, 1.0, 1.0, 1.0))), "not brought to a size near one", 2),
+    (at(net=network(last=0.1)), "last=1.0 is left out", 2),
+    (at(net=network(hidden=(6,))), "two hidden layers of six units", 2),
     (at(dials=jnp.ones(2)), "one number for each", 2),
     (at(variant(random_effects=lambda self: dist.Normal(jnp.zeros(2), 1.0))), "of three numbers", 1),
     (at(variant(random_effects=lambda self: dist.Normal(0.0, 1.0))), "of three numbers", 1),
     (at(variant(random_effects=lambda self: dist.Normal(jnp.zeros(3), 2.0))), "mean 0 and SD 1", 1),
-    (at(variant(random_effects=lambda self: None)), "returns nothing", 1),
+    (at(variant(random_effects=lambda self: None)), "returns nothing", None),
     (at(observed(lambda m, e, s: m.net.along(s.time, e))), "dials have no effect", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials))), "the dials instead of eta", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, 0 * e))), "everybody is typical", 2),
@@ -214,11 +225,11 @@ MODELS = [
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials * e), lambda m: m.sigma**2)), "sigma is squared", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials * e), lambda m: 1.0)), "do not have the SD", 2),
     (at(variant(observations=lambda self, eta, s: self.net.along(s.time, eta))), "returns no distribution", 1),
-    (at(variant(observations=lambda self, eta, s: None)), "returns nothing", 1),
+    (at(variant(observations=lambda self, eta, s: None)), "returns nothing", None),
     (at(observed(lambda m, e, s: m.net(s.time, m.dials * e))), "For every time in turn", 2),
     (at(observed(lambda m, e, s: m.net.along(m.dials * e, s.time))), "For every time in turn", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials + e))), "is not the network along", 2),
-    (at(variant(observations=lambda self, eta, s: self.oops)), "observations stopped with AttributeError", 1),
+    (at(variant(observations=lambda self, eta, s: self.oops)), "observations stopped with AttributeError", None),
 ]
 
 
@@ -234,7 +245,7 @@ def test_a_right_model_is_right_however_it_is_written():
     for model in (
         at(),
         at(other),
-        at(net=mf.networks.MLP(4, (6, 6), centre=(0.5, 0.0, 0.0, 0.0), spread=(0.3, 1.0, 1.0, 1.0))),
+        at(net=network(seed=5)),
     ):
         verdict = check("08.3", [model, ..., ...])
         assert verdict.state == "open" and "model right. Next is fit" in verdict.reason, verdict.text

@@ -87,6 +87,14 @@ def test_every_exercise_has_three_hints_each_inside_the_one_before(path):
 
 
 @each
+def test_hints_stand_right_below_the_check_and_before_what_it_reveals(path):
+    every = nbformat.read(path, as_version=4).cells
+    for before, cell in zip(every, every[1:], strict=False):
+        if "<summary>Hint 1 of 3</summary>" in cell.source:
+            assert re.search(r'check\("\d\d\.\d"', before.source), before.source
+
+
+@each
 def test_every_exercise_is_checked_once_and_progress_is_shown(path):
     code = [cell.source for cell in cells(exercises_of(path), "code")]
     assert re.findall(r'check\("(\d\d\.\d)"', "\n".join(code)) == list(lesson(path))

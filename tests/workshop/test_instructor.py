@@ -1,9 +1,11 @@
-"""The teacher's page keeps its word: minutes add up, what it names exists, and the explorers show what it says."""
+"""The teacher's page and cards keep their word: minutes add up, what they name exists, links lead somewhere, and the
+explorers show what is said of them."""
 
 import importlib
 import re
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import numpy as np
@@ -11,10 +13,12 @@ import pytest
 from models import theophylline_model
 
 import mefit as mf
+from workshop import explorers
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "workshop" / "INSTRUCTOR.md").read_text(encoding="utf-8")
 LESSONS = sorted((ROOT / "workshop").glob("*.ipynb"))
+CARDS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "workshop" / "cards").glob("*.md"))}
 lessons = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -24,6 +28,15 @@ def number_of(path: Path) -> str:
 
 def section(head: str) -> str:
     return re.search(rf"^## {head}.*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)[1]
+
+
+def without_links(text: str) -> str:
+    return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text)
+
+
+def card(number: str) -> str:
+    """A card, its links as plain words."""
+    return without_links(CARDS[number])
 
 
 def markdown(path: Path) -> str:
@@ -53,7 +66,9 @@ def named_exercises(text: str) -> list[str]:
 def timetables() -> list[tuple[int, list[tuple[int, int, str]]]]:
     """(minutes promised, rows of (start in minutes after midnight, minutes, what)) for every table."""
     promised = [
-        int(text) for head in re.findall(r"^### .*\((.*) minutes\)$", PAGE, re.M) for text in head.split(" and ")
+        int(text)
+        for head in re.findall(r"^### .*\((.*) minutes\)$", section("Timetables"), re.M)
+        for text in head.split(" and ")
     ]
     rows = [
         [
@@ -91,7 +106,7 @@ def test_the_rows_of_a_timetable_have_the_time_they_need():
 
 
 def minutes_by_part(number: str) -> list[tuple[int, str]]:
-    rows = section(f"Lesson {number}:").split("| min | part | say |")[1].split("\n\n")[0]
+    rows = card(number).split("| min | part | say |")[1].split("\n\n")[0]
     return [(int(m), name) for m, name in re.findall(r"^\| (\d+) \| (.*?) \|", rows, re.M)]
 
 
@@ -108,18 +123,62 @@ def test_the_minutes_of_a_lesson_are_those_of_its_notebook(path):
 @lessons
 def test_every_explorer_of_a_lesson_is_moved_and_no_other(path):
     used = set(re.findall(r"explorers\.(\w+)\(", code(path)))
-    assert set(re.findall(r"^\| `(\w+)`", section(f"Lesson {number_of(path)}:"), re.M)) == used
+    assert set(re.findall(r"^\| `(\w+)`", card(number_of(path)), re.M)) == used
+    picture = re.search(r"\*\*One picture only\?\*\* `(\w+)`", card(number_of(path)))
+    assert picture[1] in used if picture else not used
 
 
-def test_there_is_a_section_for_every_lesson_and_for_nothing_else():
-    assert re.findall(r"^## Lesson (\d\d\w?): ", PAGE, re.M) == [number_of(path) for path in LESSONS]
-    for path in LESSONS:
-        for part in ("The point", "Wrong answers", "Late?"):
-            assert f"**{part}" in section(f"Lesson {number_of(path)}:"), (path.name, part)
+def test_there_is_a_card_for_every_lesson_and_for_nothing_else():
+    assert list(CARDS) == [number_of(path) for path in LESSONS]
+    parts = ("The point.", "One picture only?", "On the board.", "Wrong answers.", "Late?", "To grade.")
+    for number in CARDS:
+        assert [part for part in parts if f"**{part}**" not in CARDS[number]] == []
+
+
+def test_the_table_of_cards_has_the_minutes_of_lessons_and_exercises():
+    rows = re.findall(r"^\| \[(\d\db?) (.*?)\]\(cards/(\d\db?)\.md\) \| (\d+) \|(.*)\|$", section("Cards"), re.M)
+    assert [number for number, *_ in rows] == list(CARDS)
+    for number, title, linked, minutes, exercises in rows:
+        assert linked == number and CARDS[number].startswith(f"# {number} · {title}\n")
+        assert int(minutes) == sum(length for length, _ in minutes_by_part(number))
+        assert f", {minutes} minutes" in CARDS[number]
+        asked = [length for name, length in exercise_minutes().items() if name.startswith(number)]
+        assert int(exercises.strip() or 0) == sum(asked)
+
+
+def places(path: Path) -> set[str]:
+    """The names under which JupyterLab finds the headings of a notebook."""
+    heads = re.findall(r"^#+ (.+)$", markdown(path), re.M)
+    return {re.sub(r"[*`]", "", head).strip().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("number", CARDS)
+def test_the_links_of_a_card_lead_to_headings_that_exist(number):
+    found = re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", CARDS[number])
+    assert len(found) >= 4
+    for file, place in found:
+        path = (ROOT / "workshop" / "cards" / file).resolve()
+        assert path.is_file(), file
+        assert not place or unquote(place) in places(path), place
+
+
+@pytest.mark.parametrize("minutes", [5, 20, 45])
+def test_a_guest_lecture_adds_up_and_shows_what_the_cards_say(minutes):
+    part = re.search(rf"^### In {minutes} minutes\n(.*?)(?=^### |\Z)", section("A guest lecture"), re.M | re.S)[1]
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", part, re.M)
+    assert sum(int(length) for length, _ in rows) == minutes
+    quoted = {name: [quote for _, one, _, quote in SHOWN if one == name] for _, name, _, _ in SHOWN}
+    for _, what in rows:
+        for name in re.findall(r"`(\w+)`", what):
+            assert name in explorers.__all__
+            read = re.sub(r"[τωc](?: =| from) [\d.]+(?: to [\d.]+)?", "", what)  # where to move is no number to be seen
+            numbers = re.findall(r"-?\d+\.\d\d|\d+(?:\.\d)?%", read)
+            assert all(any(number in quote for quote in quoted[name]) for number in numbers), what
 
 
 def test_every_exercise_that_is_named_exists():
-    assert set(named_exercises(PAGE)) <= set(exercise_minutes())
+    for text in (PAGE, *CARDS.values()):
+        assert set(named_exercises(text)) <= set(exercise_minutes())
 
 
 CASE = "subject 5, one at 2 h"
@@ -251,5 +310,5 @@ def test_an_explorer_shows_what_the_page_says(lesson, name, move, quote):
     explorer = importlib.import_module(f"workshop.explorers.{name}")
     first = (PREPARED[name](),) if name in PREPARED else ()
     assert quote in explorer.say(explorer.compute(*first, **START.get(name, {}) | move))
-    rows = [row for row in section(f"Lesson {lesson}:").splitlines() if row.startswith(f"| `{name}`")]
+    rows = [row for row in card(lesson).splitlines() if row.startswith(f"| `{name}`")]
     assert any(quote in row for row in rows)

@@ -65,16 +65,15 @@ def test_a_run_says_what_it_took(kit):
 def test_what_was_measured_stands_in_lessons_and_in_the_page_for_a_class():
     """That they agree is held by test_navigation; here, that there is something to agree with."""
     results = measured.measured()
-    numbers = list(run_lessons.lessons())
-    assert list(results.lesson) == numbers
+    numbers = list(results.lesson)
+    assert len(numbers) > 5 and set(numbers) <= set(run_lessons.lessons())
     assert (results[["processor_cold", "memory_cold"]] > 0).all(axis=None)
     page = (ROOT / "docs" / "class.md").read_text(encoding="utf-8")
     for one in results.itertuples():
         assert f"| {one.lesson} | {one.memory_cold:.0f} | {one.processor_cold:.0f} |" in page
-    told = [
-        path for path in run_lessons.lessons().values() if " of computing the first time" in path.read_text("utf-8")
-    ]
-    assert [path.name[:2] for path in told] == numbers[1:]
+    texts = {number: path.read_text(encoding="utf-8") for number, path in run_lessons.lessons().items()}
+    told = [number for number, text in texts.items() if " of computing the first time" in text]
+    assert told == [number for number in numbers if number != "00"]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ Judged("The fit", judge)     # judge(answer) raises Wrong("why", hint=2), or Sti
 Parts("Three densities", [Function("conditional", ...), Function("joint", ...)])     # several answers in a list
 ```
 
-A function is tried on fresh random inputs, so an answer that was typed in as a number fails. The truth is never shown.
+A function is tried on fresh random inputs, so an answer that was typed in as a number fails. The truth is not shown,
+but for one small case, from the third wrong answer on that nothing explains.
 """
 
 import abc
-import html
 import inspect
 import json
 import os
@@ -29,12 +29,13 @@ from typing import Any
 import numpy as np
 
 from mefit.base.plainly import plainly
+from workshop.checks.cases import Case, calls_library, is_rounded, worked_case
+from workshop.checks.verdicts import DONE, OPEN, WRONG, Overview, Progress, Verdict
 
-OPEN, WRONG, DONE = "open", "wrong", "done"
-_SIGN = {OPEN: "\u25cb", WRONG: "\u2717", DONE: "\u2713"}  # told apart by shape, not by colour alone
 _UNEXPLAINED = "It does not give the right numbers for random arguments."
+_ROUNDED = "It is right, but rounded: keep all digits, and round only what you print."
+_TRIES = 3  # wrong answers that nothing explains, before a worked case tells what is asked for
 _STALE = "The cell that ran last stopped with an error, so this is about the answer that was there before."
-_COLOUR = {OPEN: "#555555", WRONG: "#a34700", DONE: "#00664b"}
 
 
 class StillOpen(Exception):
@@ -42,11 +43,19 @@ class StillOpen(Exception):
 
 
 class Wrong(Exception):
-    """The answer is wrong: one or two sentences that say why, and the hint (1, 2 or 3) that helps most."""
+    """The answer is wrong: one or two sentences that say why, the hint (1, 2 or 3) that helps most, None where none
+    does, as with a misspelt name, and a worked case where nobody knows the slip."""
 
-    def __init__(self, reason: str, hint: int = 1):
+    def __init__(self, reason: str, hint: int | None = 1, case: Case | None = None):
         super().__init__(reason)
-        self.reason, self.hint = reason, hint
+        self.reason = reason
+        self.hint = hint
+        self.case = case
+
+
+def _hint_for(failure: Exception) -> int | None:
+    """Hints are about what is asked for: they help where numbers went wrong, not where a name or a type did."""
+    return 1 if isinstance(failure, ArithmeticError | np.linalg.LinAlgError) else None
 
 
 def _in_words(failure: Exception) -> str:
@@ -63,9 +72,9 @@ def called(what: str, call: Callable[..., Any], *arguments: Any, **named: Any) -
     except Exception as failure:
         said = str(failure)  # mefit has a sentence of its own for a model, which names the model and the line
         known = isinstance(failure, ValueError) and re.match(r"\w+\.(observations|random_effects) ", said)
-        raise Wrong(said if known else f"{what} stopped{_in_words(failure)}") from failure
+        raise Wrong(said if known else f"{what} stopped{_in_words(failure)}", _hint_for(failure)) from failure
     if result is None:
-        raise Wrong(f"{what} returns nothing: end it with `return` and the result.")
+        raise Wrong(f"{what} returns nothing: end it with `return` and the result.", None)
     return result
 
 
@@ -86,36 +95,6 @@ def slip(wrong: Callable, hint: int, reason: str) -> Mistake:
             return wrong(*arguments)
 
     return Mistake(quietly, reason, hint)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found. True in a condition where the exercise is done; shown as one line in a notebook."""
-
-    number: str
-    title: str
-    state: str
-    reason: str
-    hint: int | None = None
-    tally: str = ""
-
-    def __bool__(self) -> bool:
-        return self.state == DONE
-
-    @property
-    def text(self) -> str:
-        """The line in plain words."""
-        word = {OPEN: "still open", WRONG: "not yet", DONE: "right"}[self.state]
-        helps = f" Hint {self.hint} below may help." if self.hint else ""
-        return f"{_SIGN[self.state]} {self.number} {self.title}: {word}. {self.reason}{helps} {self.tally}".strip()
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        style = f"border-left: 6px solid {_COLOUR[self.state]}; padding: 4px 12px; max-width: 760px;"
-        sign = f'<span style="color: {_COLOUR[self.state]}; font: bold 20px sans-serif;">{self.text[0]}</span>'
-        return f'<div role="status" style="{style}">{sign}{html.escape(self.text[1:])}</div>'
 
 
 @dataclass(frozen=True)
@@ -163,7 +142,7 @@ class Value(Exercise):
         given = _numbers(answer, "Your answer")
         truth = self._truth
         if given.shape != truth.shape:
-            raise Wrong(f"Your answer is {_shape(given)}; the question asks for {_shape(truth)}.")
+            raise Wrong(f"Your answer is {_shape(given)}; the question asks for {_shape(truth)}.", None)
         _refuse_not_finite(given, "Your answer")
         if self._close(given, truth):
             return
@@ -174,6 +153,8 @@ class Value(Exercise):
         for reason, wrong in everywhere(truth):
             if self._close(given, wrong):
                 raise Wrong(reason)
+        if is_rounded([given], [truth], least=2):
+            raise Wrong(_ROUNDED, None)
         raise Wrong(_how_far(given, truth))
 
     def _close(self, given: np.ndarray, wanted: np.ndarray) -> bool:
@@ -186,7 +167,8 @@ class Function(Exercise):
 
     `mistakes` hold wrong functions. One is recognised where it agrees with the answer at every argument. Where the
     truth is NaN, NaN is asked for. `otherwise(arguments, given, wanted)`, each a list over the trials, has the last
-    word on an answer that nothing else explains: a reason and a hint, or None.
+    word on an answer that nothing else explains: a reason and a hint, or None. `by_hand` names functions of mefit that
+    the answer may not call.
     """
 
     truth: Callable[..., Any]
@@ -196,12 +178,16 @@ class Function(Exercise):
     atol: float = 1e-9
     trials: int = 4
     otherwise: Callable[[list, list, list], tuple[str, int] | None] | None = None
+    by_hand: Sequence[str] = ()
     rng: np.random.Generator = field(default_factory=np.random.default_rng, repr=False, compare=False)
 
     def judge(self, answer: Any) -> None:
         _refuse_empty(answer)
         if not callable(answer):
-            raise Wrong(f"A function is asked for, and this is {_kind(answer)}: give the function's name, uncalled.")
+            uncalled = "give the function's name, uncalled"
+            raise Wrong(f"A function is asked for, and this is {_kind(answer)}: {uncalled}.", None)
+        if name := calls_library(answer, self.by_hand):
+            raise Wrong(f"This is mf.{name} of the library; write the density yourself, from the model's methods.")
         arguments = [self.inputs(self.rng) for _ in range(self.trials)]
         wanted = [np.asarray(self.truth(*a), float) for a in arguments]
         given = [self._call(answer, a, w) for a, w in zip(arguments, wanted, strict=True)]
@@ -216,7 +202,9 @@ class Function(Exercise):
         reason, hint = self._diagnose(given, wanted)
         if reason == _UNEXPLAINED and self.otherwise:
             reason, hint = self.otherwise(arguments, given, wanted) or (reason, hint)
-        raise Wrong(reason, hint)
+        unknown = reason == _UNEXPLAINED or "random arguments only" in reason
+        case = worked_case(answer, self.truth, arguments, self.rtol, self.atol) if unknown else None
+        raise Wrong(reason, None if reason == _ROUNDED else hint, case)
 
     def _call(self, answer: Callable[..., Any], arguments: tuple, wanted: np.ndarray) -> np.ndarray:
         try:
@@ -226,11 +214,13 @@ class Function(Exercise):
             inside = traceback.extract_tb(failure.__traceback__)[1:2]
             where = f" on its line `{inside[0].line}`" if inside and inside[0].line else ""
             called = f"called with {count} argument{'s' * (count > 1)}"
-            raise Wrong(f"{name}, {called}, stopped{where}{_in_words(failure)}") from failure
+            raise Wrong(f"{name}, {called}, stopped{where}{_in_words(failure)}", _hint_for(failure)) from failure
         if result is ...:
             raise StillOpen
+        if result is None and np.all(np.isnan(wanted)):
+            raise Wrong("It returns None where there is no such number: np.nan is asked for there.", None)
         if result is None:
-            raise Wrong("The function returns nothing: end it with `return` and the result.")
+            raise Wrong("The function returns nothing: end it with `return` and the result.", None)
         given = _numbers(result, "What the function returns")
         if given.shape != wanted.shape:
             raise Wrong(f"The function returns {_shape(given)}; {_shape(wanted)} is asked for.")
@@ -251,6 +241,8 @@ class Function(Exercise):
                 return reason, 1
         if len(given) > 1 and all(np.array_equal(g, given[0]) for g in given[1:]):
             return "It gives the same result whatever goes in: compute it from the arguments.", 1
+        if is_rounded(given, wanted):
+            return _ROUNDED, 3
         with np.errstate(invalid="ignore"):
             apart = [g - w for g, w in zip(given, wanted, strict=True)]
         if self._agree(apart, [np.full_like(a, apart[0].flat[0]) for a in apart]):
@@ -283,7 +275,7 @@ class Parts(Exercise):
         if getattr(answer, "ndim", 0):
             answer = list(np.asarray(answer))
         if not isinstance(answer, list | tuple) or len(answer) != len(names):
-            raise Wrong(f"Give {len(names)} answers as a list: [{', '.join(names)}].")
+            raise Wrong(f"Give {len(names)} answers as a list: [{', '.join(names)}].", None)
         for i, (part, given) in enumerate(zip(self.parts, answer, strict=True)):
             so_far = f"{' and '.join(names[:i])} right. " if i else ""
             try:
@@ -293,7 +285,7 @@ class Parts(Exercise):
                     f"{so_far}Next is {part.title}: replace its dots, run it and this cell." if i else ""
                 ) from None
             except Wrong as wrong:
-                raise Wrong(f"{so_far}{part.title}: {wrong.reason}", wrong.hint) from None
+                raise Wrong(f"{so_far}{part.title}: {wrong.reason}", wrong.hint, wrong.case) from None
 
 
 class Checker:
@@ -308,6 +300,7 @@ class Checker:
     ):
         self._exercises, self._store, self._lessons = exercises, store, tuple(lessons)
         self._memory: dict[str, dict[str, str]] = {}  # what is remembered where there is no file
+        self._tries: dict[str, int] = {}  # wrong answers that nothing explained, by exercise
 
     def __call__(self, number: str, answer: Any) -> Verdict:
         lesson = str(number).partition(".")[0]
@@ -315,6 +308,7 @@ class Checker:
         if number not in known:
             raise ValueError(f"There is no exercise {number!r}; lesson {lesson} has {', '.join(known)}.")
         exercise = known[number]
+        case = ""
         try:
             exercise.judge(answer)
             state, reason, hint = DONE, exercise.praise, None
@@ -322,6 +316,7 @@ class Checker:
             state, reason, hint = OPEN, str(still) or "Replace the dots above, then run this cell again.", None
         except Wrong as wrong:
             state, reason, hint = WRONG, wrong.reason, wrong.hint
+            case = self._worked(number, wrong.case)
         if state != OPEN and _last_cell_failed():
             reason = f"{_STALE} {reason}"
         states = self._remember(lesson, number, state)
@@ -329,8 +324,15 @@ class Checker:
         left = [n for n in known if states.get(n) != DONE]
         if state == DONE and left:
             onwards = [n for n in left if n > number] or left
-            tally += f" Next: {onwards[0]}."
-        return Verdict(number, exercise.title, state, reason, hint, tally)
+            tally += f" \u2192 {onwards[0]}"
+        return Verdict(number, exercise.title, state, reason, hint, tally, case)
+
+    def _worked(self, number: str, case: Case | None) -> str:
+        """A worked case in words: with what is asked for, once it has been tried often enough."""
+        if case is None:
+            return ""
+        self._tries[number] = self._tries.get(number, 0) + 1
+        return f"{case.told} {case.asked}" if self._tries[number] >= _TRIES else case.told
 
     def progress(self, lesson: str | None = None) -> "Progress | Overview":
         """The exercises of a lesson on one line, and which are done; without a lesson, a line for each."""
@@ -376,50 +378,6 @@ class Checker:
             pass  # a folder that cannot be written: the verdict is what matters
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The exercises of a lesson on one line."""
-
-    lesson: str
-    states: dict[str, str]
-
-    @property
-    def finished(self) -> bool:
-        """Is every exercise done?"""
-        return all(state == DONE for state in self.states.values())
-
-    @property
-    def done(self) -> int:
-        """How many are done."""
-        return sum(state == DONE for state in self.states.values())
-
-    def __repr__(self) -> str:
-        done = self.done
-        line = "  ".join(f"{_SIGN[state]} {number}" for number, state in self.states.items())
-        return f"Lesson {self.lesson}: {done} of {len(self.states)} done   {line}"
-
-    def _repr_html_(self) -> str:
-        return f'<div role="status">{html.escape(repr(self))}</div>'
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The exercises of every lesson, a line for each."""
-
-    lessons: tuple[Progress, ...]
-
-    @property
-    def finished(self) -> bool:
-        """Is every exercise of every lesson done?"""
-        return all(lesson.finished for lesson in self.lessons)
-
-    def __repr__(self) -> str:
-        return "\n".join(map(repr, self.lessons))
-
-    def _repr_html_(self) -> str:
-        return f'<pre role="status">{html.escape(repr(self))}</pre>'
-
-
 def _last_cell_failed() -> bool:
     """Whether the cell before this one ended in an error, and so left what an older one had made."""
     module = sys.modules.get("IPython")
@@ -432,7 +390,7 @@ def _refuse_empty(answer: Any) -> None:
     if answer is ...:
         raise StillOpen
     if answer is None:
-        raise Wrong("This is None: has the cell with your answer been run, and does it end with a result?")
+        raise Wrong("This is None: has the cell with your answer been run, and does it end with a result?", None)
 
 
 def _kind(answer: Any) -> str:
@@ -445,13 +403,13 @@ def _kind(answer: Any) -> str:
 
 def _numbers(answer: Any, what: str) -> np.ndarray:
     if inspect.isroutine(answer):
-        raise Wrong(f"{what} is a function; a number is asked for: call it.")
+        raise Wrong(f"{what} is a function; a number is asked for: call it.", None)
     try:
         if isinstance(answer, list | tuple) and any(part is ... for part in answer):
             raise StillOpen
         return np.asarray(answer, float)
     except (TypeError, ValueError):
-        raise Wrong(f"{what} is {_kind(answer)}, which cannot be read as numbers.") from None
+        raise Wrong(f"{what} is {_kind(answer)}, which cannot be read as numbers.", None) from None
 
 
 def _refuse_not_finite(given: np.ndarray, what: str) -> None:

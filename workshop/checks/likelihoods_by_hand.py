@@ -392,11 +392,13 @@ def _patient(rng: np.random.Generator) -> tuple[Decline, Array, mf.Subject]:
 
 
 _MASKED = "A row where no response was seen has been counted, as if y had been 0 there: see subject.mask."
+_BY_LIBRARY = ("log_conditional", "log_joint", "log_likelihood", "log_density")
 LIBRARY = Parts(
     "The same three for a model of the library",
     [
         Function(
             "log_conditional_of",
+            by_hand=_BY_LIBRARY,
             truth=lambda m, e, x: _conditional(m, e, x)[0],
             inputs=_patient,
             mistakes=[
@@ -432,6 +434,7 @@ LIBRARY = Parts(
         ),
         Function(
             "log_joint_of",
+            by_hand=_BY_LIBRARY,
             truth=lambda m, e, x: _conditional(m, e, x)[0] + _prior(m, e),
             inputs=_patient,
             mistakes=[
@@ -485,6 +488,7 @@ LIBRARY = Parts(
         ),
         Function(
             "log_marginal_of",
+            by_hand=_BY_LIBRARY,
             truth=lambda m, x: np.log(_AREA(m, x)),
             inputs=lambda rng: _patient(rng)[::2],
             rtol=1e-4,

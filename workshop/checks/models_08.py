@@ -31,10 +31,23 @@ def judge_model(answer: Any) -> None:
         raise Wrong("The network has three inputs, time and two more. Time and three random effects make four.", 1)
     if inputs != 4:
         raise Wrong("The network has another number of inputs than time and three random effects need.", 1)
+    _judge_scales(model.net)
     if np.shape(model.dials) != (3,):
         raise Wrong("dials holds one number for each of the three random effects.", 2)
     _judge_effects(answer)
     _judge_observations(answer)
+
+
+def _judge_scales(net: Any) -> None:
+    """The sizes that the exercise spells out: with others the network trains to something else."""
+    spelled = "centre=(0.5, 0, 0, 0), spread=(0.3, 3, 3, 3)"
+    if not np.allclose(net.centre, (0.5, 0, 0, 0)) or not np.allclose(net.spread, (0.3, 3, 3, 3)):
+        raise Wrong(f"The inputs are not brought to a size near one: {spelled}, as the task says.", 2)
+    asked = mf.networks.MLP(4, (6, 6), last=1.0)
+    if [w.shape for w in net.weights] != [w.shape for w in asked.weights]:
+        raise Wrong("The network does not have two hidden layers of six units: (6, 6).", 2)
+    if np.sqrt(np.mean(np.square(net.weights[-1]))) < 0.13:  # 0.41 is expected, and 0.041 without last=1.0
+        raise Wrong("The last layer starts ten times smaller than asked for: last=1.0 is left out.", 2)
 
 
 def _judge_effects(model: Any) -> None:
