@@ -5,7 +5,7 @@ The truth, with b ~ N(0, diag(1, 1, 1/2)), e ~ N(0, 1/4), 20 times on [0, 1]:
     nearly linear in b   y = 2 + 1.5 cos(2 pi t) exp(0.3 b2) + (1 + b1) t + sin(3 t) b3 + e
     bent in b            y = 2 + 1.5 cos(2 pi (t - 0.1 b2)) + (1 + b1) t + sin(3 t) b3 + e
 
-Given b2 everything is Gaussian, so the likelihood and the best prediction of a curve are sums over one quadrature.
+Given b2 everything is Gaussian, so the likelihood and the best prediction of a curve are sums over a grid of b2.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,10 @@ import mefit as mf
 
 TIMES = np.linspace(0.0, 1.0, 20)
 SIGMA = 0.5
-_NODES = 60
+MEAN_AT_THE_END = 2 + 1.5 * np.exp(0.3**2 / 2) + 1  # of y at t = 1, in the nearly linear truth
+_NODES = 401  # of a sum that is right to all digits
+_DROPOUT = -7.335
+_TYPICAL = 2.5  # of y, about which `strength` turns
 
 
 class Study(NamedTuple):
@@ -49,6 +52,22 @@ def simulate_curves(count: int, seed: int, bent: bool = False) -> Study:
     return Study(population_of(y), curves)
 
 
+def simulate_dropout(
+    count: int, seed: int, strength: float = 1.0
+) -> tuple[Float[np.ndarray, "N 20"], Float[np.ndarray, "N 20"]]:
+    """Responses of `count` people with nearly linear curves; and the same with NaN from where a person dropped out.
+
+    After visit j - 1 a person is gone from visit j on with logit P = -7.335 + y_{j-1}: missing at random, since the
+    chance hangs on what was seen. `strength` multiplies how far it hangs on y; at 0 it is as large for everybody.
+    """
+    rng = np.random.default_rng(1000 + seed)
+    y = np.asarray(simulate_curves(count, seed).population.subjects.y)
+    logit = _DROPOUT + _TYPICAL + strength * (y[:, :-1] - _TYPICAL)
+    goes = rng.random(logit.shape) < 1.0 / (1.0 + np.exp(-logit))
+    gone = np.column_stack([np.zeros(count, bool), np.logical_or.accumulate(goes, axis=1)])
+    return y, np.where(gone, np.nan, y)
+
+
 def population_of(y: Float[np.ndarray, "N 20"]) -> mf.Population:
     """People with these responses; NaN where one is missing."""
     number, place = np.indices(y.shape)
@@ -64,8 +83,9 @@ class Oracle(NamedTuple):
 
 
 def oracle(population: mf.Population, bent: bool = False) -> Oracle:
-    """The true model's answers, by Gauss-Hermite quadrature over b2."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    """The true model's answers, by a sum over a fine grid of b2."""
+    nodes = np.linspace(-8.0, 8.0, _NODES)
+    weights = np.exp(-0.5 * nodes**2)
     y = np.asarray(population.subjects.y)
     loadings = np.column_stack([TIMES, np.sin(3 * TIMES)]) * np.sqrt([1.0, 0.5])
     spread = loadings @ loadings.T
