@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
+from models import Line
 from scipy import stats
 
 import mefit as mf
@@ -15,22 +16,7 @@ from mefit.base.pareto import pareto_k
 TIMES = np.arange(5.0)
 
 
-class Growth(mf.Model):
-    """y = b0 + b1 t + e: the posterior of b is Gaussian, in closed form."""
-
-    beta: Array = mf.real()
-    omega: Array = mf.covariance()
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(2), self.omega)
-
-    def observations(self, eta, subject):
-        b = self.beta + eta
-        return dist.Normal(b[0] + b[1] * subject.time, self.sigma)
-
-
-MODEL = Growth(beta=jnp.array([2.0, 0.5]), omega=jnp.array([[1.0, 0.2], [0.2, 0.3]]), sigma=jnp.asarray(0.5))
+MODEL = Line(beta=jnp.array([2.0, 0.5]), omega=jnp.array([[1.0, 0.2], [0.2, 0.3]]), sigma=jnp.asarray(0.5))
 FRAME = pd.DataFrame(
     {
         "ID": [1] * 5 + [2] * 5 + [3] * 5,
@@ -156,7 +142,7 @@ def test_a_heavy_tail_is_told():
 
 
 def test_what_cannot_be_asked():
-    class Alike(Growth):
+    class Alike(Line):
         def random_effects(self):
             return None
 

@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
+from models import Line
 from scipy.stats import multivariate_normal
 
 import mefit as mf
@@ -16,21 +17,6 @@ from mefit.curves.encoding import Gaussian
 from mefit.effects.encoded import divergence, gaussian_divergence
 
 TIMES = np.arange(5.0)
-
-
-class Growth(mf.Model):
-    """y = b0 + b1 t + e, with E b = beta: Gaussian throughout, so that all is known in closed form."""
-
-    beta: Array = mf.real()
-    omega: Array = mf.covariance()
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(2), self.omega)
-
-    def observations(self, eta, subject):
-        b = self.beta + eta
-        return dist.Normal(b[0] + b[1] * subject.time, self.sigma)
 
 
 def growth_data(count=200, seed=1, unit=1.0, gaps=0.0):
@@ -54,7 +40,7 @@ def exact(model, population):
 
 
 def start(unit=1.0):
-    return Growth(beta=jnp.array([1.0, 0.0]) * unit, omega=jnp.diag(jnp.array([1.0, 1.0])) * unit**2, sigma=unit)
+    return Line(beta=jnp.array([1.0, 0.0]) * unit, omega=jnp.diag(jnp.array([1.0, 1.0])) * unit**2, sigma=unit)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +78,7 @@ def test_divergence_from_the_prior():
 
 
 def test_divergence_from_a_prior_that_is_not_gaussian_is_drawn():
-    class Laplacian(Growth):
+    class Laplacian(Line):
         def random_effects(self):
             return dist.Laplace(jnp.zeros(2), jnp.ones(2))
 
@@ -148,7 +134,7 @@ def test_an_encoder_needs_the_times_and_outcomes_it_was_made_for(grown):
     elsewhere = mf.Population.from_frame(frame)
     with pytest.raises(ValueError, match="subject 0 was seen at 0.5, which is none of them"):
         mf.fit(start(), elsewhere, mf.Amortised(encoder), key=jax.random.key(0), progress=False)
-    with pytest.raises(ValueError, match="answers for 3 random effects, and Growth has 2"):
+    with pytest.raises(ValueError, match="answers for 3 random effects, and Line has 2"):
         three = mf.networks.Encoder(grown, effects=3)
         mf.fit(start(), grown, mf.Amortised(three), key=jax.random.key(0), progress=False)
     with pytest.raises(ValueError, match="draws of 2 or more"):
