@@ -361,7 +361,7 @@ def networks(repeats: int) -> None:
 
 
 def widgets(repeats: int) -> None:
-    """From a moved control to the new picture: compute, paint and encode. What is fitted once is in the first."""
+    """From a moved control to what is sent to the browser. What is fitted once is in the first."""
     namespace: dict = {}
     exec("import mefit as mf, jax, jax.numpy as jnp, numpyro.distributions as dist\n" + MODEL, namespace)
     mf = namespace["mf"]
@@ -370,7 +370,7 @@ def widgets(repeats: int) -> None:
     import test_explorers_09 as nine
 
     from workshop import explorers as kit
-    from workshop.explorers.panel import Slider
+    from workshop.explorers.controls import Slider
     from workshop.studies import saturation
 
     fit = mf.fit(namespace["start_model"](), mf.datasets.theophylline(), mf.Laplace(), progress=False)
@@ -416,7 +416,7 @@ def widgets(repeats: int) -> None:
             times.append(time.perf_counter() - begin)
         rows.append([name, f"{first:.1f}", f"{1e3 * statistics.median(times):.0f}", f"{1e3 * max(times):.0f}"])
     table(
-        f"Explorers: first picture, then {repeats} moves of the first slider",
+        f"Explorers, up to what is sent to the browser: first picture, then {repeats} moves of the first slider",
         ["explorer", "first picture, s", "median, ms", "slowest, ms"],
         rows,
     )
