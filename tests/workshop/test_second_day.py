@@ -91,17 +91,12 @@ def assert_same_picture(now: str, before: str) -> None:
     assert ours == pytest.approx(theirs, abs=0.11)
 
 
-def day_one(notebook: Path, lab, browser, answer: bool = False) -> tuple[Path, list[str], Seen]:
-    """Run it, move every explorer a little, answer the first prediction if asked, save, close.
-
-    The file, each explorer's sentence before it was moved, and what was seen at last.
-    """
+def day_one(notebook: Path, lab, browser, answer: bool = False) -> tuple[Path, Seen]:
+    """Run it, move every explorer a little, answer the first prediction if asked, save, close."""
     opened = Opened(browser, lab, notebook)
     try:
         opened.run()
-        shown = opened.explorers()
-        at_first = [explorer.says() for explorer in shown]
-        for explorer in shown:
+        for explorer in opened.explorers():
             explorer.nudge()
         if answer:
             prediction = opened.page.locator(".mefit-prediction").first
@@ -111,7 +106,7 @@ def day_one(notebook: Path, lab, browser, answer: bool = False) -> tuple[Path, l
             opened.page.wait_for_selector(".mefit-prediction[data-state=wrong]")
         seen = Seen.of(opened)
         assert opened.complaints == []
-        return opened.save(), at_first, seen
+        return opened.save(), seen
     finally:
         opened.close()
 
@@ -155,7 +150,7 @@ def exported(file: Path, folder: Path) -> Path:
     return folder / f"{file.stem}.html"
 
 
-def read_offline(page_file: Path, sentences: list[str], predictions: int, browser) -> None:
+def read_offline(page_file: Path, saved: list[dict[str, str]], browser) -> None:
     """On an exported page every explorer is a picture with its sentence, as when its cell was run, every prediction is
     told in words, and no place is empty."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 1000})
@@ -163,9 +158,9 @@ def read_offline(page_file: Path, sentences: list[str], predictions: int, browse
         page = context.new_page()
         page.goto(page_file.as_uri(), wait_until="domcontentloaded")
         images = page.locator('.jp-OutputArea-output img[src^="data:image/png"] + p')
-        assert images.all_text_contents() == sentences
+        assert images.all_text_contents() == [data["text/plain"] for data in saved if "image/png" in data]
         asked = page.locator(".jp-OutputArea-output p", has=page.locator("b", has_text="Your prediction."))
-        assert asked.count() == predictions
+        assert asked.count() == sum("image/png" not in data for data in saved)
         widths = "() => [...document.querySelectorAll('.jp-OutputArea-output img')].map(image => image.naturalWidth)"
         assert min(page.evaluate(widths), default=1) > 0
         assert not DEAD.search(page.locator("body").inner_text())
@@ -175,25 +170,32 @@ def read_offline(page_file: Path, sentences: list[str], predictions: int, browse
         context.close()
 
 
+def drawn_in(file: Path) -> list[dict[str, str]]:
+    """What was saved of each explorer and each prediction, in every form."""
+    outputs = [output for cell in nbformat.read(file, 4).cells for output in cell.get("outputs", ())]
+    kinds = [output.get("data", {}) for output in outputs]
+    return [data for data in kinds if "application/vnd.jupyter.widget-view+json" in data]
+
+
 def test_a_short_notebook(tmp_path, lab, browser):
-    file, at_first, seen = day_one(notebook_of(tmp_path / "short.ipynb", CELLS), lab, browser, answer=True)
+    file, seen = day_one(notebook_of(tmp_path / "short.ipynb", CELLS), lab, browser, answer=True)
     assert len(seen.pictures) == 2 and len(seen.predictions) == 1
-    read_offline(exported(file, tmp_path), at_first, len(seen.predictions), browser)
+    saved = drawn_in(file)
+    read_offline(exported(file, tmp_path), saved, browser)
     by_menu = tmp_path / "by_menu.html"  # Save and Export Notebook As → HTML
     by_menu.write_bytes(Opened.server(lab[0], "GET", f"/nbconvert/html/{file.name}"))
-    read_offline(by_menu, at_first, len(seen.predictions), browser)
+    read_offline(by_menu, saved, browser)
     day_two(file, seen, lab, browser, go_on=True)
 
 
 @pytest.mark.parametrize("notebook", LESSONS)
 def test_the_lesson(notebook, tmp_path, lab, browser):
-    file, at_first, seen = day_one(HOME / notebook, lab, browser)
-    saved = nbformat.read(file, 4)
-    kinds = [output.get("data", {}) for cell in saved.cells for output in cell.get("outputs", ())]
-    drawn = len(seen.pictures) + len(seen.predictions)
-    assert sum("application/vnd.jupyter.widget-view+json" in data for data in kinds) == drawn
+    file, seen = day_one(HOME / notebook, lab, browser)
+    saved = drawn_in(file)
+    assert ["image/png" in data for data in saved].count(True) == len(seen.pictures)
+    assert len(saved) == len(seen.pictures) + len(seen.predictions)
     day_two(file, seen, lab, browser, go_on=False)
-    read_offline(exported(file, tmp_path), at_first, len(seen.predictions), browser)
+    read_offline(exported(file, tmp_path), saved, browser)
 
 
 def test_the_settings_are_those_of_the_kit():
