@@ -77,6 +77,11 @@ def lasting(explorer) -> str:
         """panels => {
             const copy = panels.cloneNode(true);
             for (const before of copy.querySelectorAll(".was")) before.remove();
+            for (const part of copy.querySelectorAll("*"))
+                for (const { name, value } of [...part.attributes].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+                    part.removeAttribute(name);  // and put to the end: their order is that of the moves
+                    part.setAttribute(name, value);
+                }
             return copy.innerHTML;
         }"""
     )
