@@ -125,6 +125,15 @@ def browser():
         chromium.close()
 
 
+def all_states_are_in(notebook: dict) -> bool:
+    """Whether a saved notebook has the state of each widget that its outputs show, and of one at least."""
+    kept = notebook["metadata"].get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    views = [output.get("data", {}).get("application/vnd.jupyter.widget-view+json") for output in outputs]
+    names = {view["model_id"] for view in views if view}
+    return bool(names) and names <= set(kept.get("state", {}))
+
+
 class Opened:
     """A notebook open in a browser, and everything that its page asked for or complained of."""
 
@@ -217,7 +226,7 @@ class Opened:
 
         def saved() -> bool:
             try:
-                return "widgets" in json.loads(file.read_text(encoding="utf-8"))["metadata"]
+                return all_states_are_in(json.loads(file.read_text(encoding="utf-8")))
             except ValueError:  # it is being written
                 return False
 
