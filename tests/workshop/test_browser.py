@@ -81,6 +81,7 @@ def lab(tmp_path_factory):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
     own["JUPYTER_CONFIG_PATH"] = str(KIT)
+    own["MEFIT_PROGRESS"] = str(root / "progress.json")  # what is predicted here is nobody's
     files = root / "files"
     files.mkdir()
     with socket.socket() as probe:
@@ -122,6 +123,15 @@ def browser():
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+def all_states_are_in(notebook: dict) -> bool:
+    """Whether a saved notebook has the state of each widget that its outputs show, and of one at least."""
+    kept = notebook["metadata"].get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    views = [output.get("data", {}).get("application/vnd.jupyter.widget-view+json") for output in outputs]
+    names = {view["model_id"] for view in views if view}
+    return bool(names) and names <= set(kept.get("state", {}))
 
 
 class Opened:
@@ -194,9 +204,9 @@ class Opened:
             self.page.get_by_role("menuitem", name="Run", exact=True).click(timeout=60_000)
             self.page.locator('[data-command="runmenu:run-all"]').click(timeout=60_000)
             end = time.monotonic() + 10
-            while not prompts() and time.monotonic() < end:
-                time.sleep(0.2)
-            return bool(prompts())
+            while prompts() == before and time.monotonic() < end:
+                time.sleep(0.1)
+            return prompts() != before
 
         def finished() -> bool:
             errors = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
@@ -204,6 +214,7 @@ class Opened:
             return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
 
         self.has_started()
+        before = prompts()  # of the day before, where it was run and saved
         until(started, f"{self.name} to run", every=1)
         until(finished, f"the last cell of {self.name}", every=0.5)
 
@@ -215,7 +226,7 @@ class Opened:
 
         def saved() -> bool:
             try:
-                return "widgets" in json.loads(file.read_text(encoding="utf-8"))["metadata"]
+                return all_states_are_in(json.loads(file.read_text(encoding="utf-8")))
             except ValueError:  # it is being written
                 return False
 
@@ -223,12 +234,10 @@ class Opened:
         return file
 
     def explorers(self) -> list["Shown"]:
-        """Those painted by matplotlib and those drawn in the browser, in the order of the page."""
-        self.page.wait_for_selector(".mefit-explorer img, .mefit-stage .panels svg")
-        panels = self.page.locator(".mefit-explorer, .mefit-stage").all()
-        return [
-            (Drawn if "mefit-stage" in panel.get_attribute("class") else Shown)(self.page, panel) for panel in panels
-        ]
+        """All of them, in the order of the page, once everything that is drawn in the browser is there."""
+        drawn = "count => document.querySelectorAll('.mefit-stage').length == count"
+        self.page.wait_for_function(f"() => ({drawn})(document.querySelectorAll('.mefit-stage-view').length || -1)")
+        return [Shown(self.page, panel) for panel in self.page.locator(".mefit-stage:not(.mefit-prediction)").all()]
 
     def close(self) -> None:
         """Keep a screenshot where one is asked for, close the page, and end its kernel."""
@@ -247,39 +256,40 @@ class Opened:
 
 
 class Shown:
-    """One explorer on a page."""
-
-    picture_is = "img"
+    """One explorer on a page: its picture is what the page holds, after an answer from Python."""
 
     def __init__(self, page, panel):
-        self.page, self.panel, self.image = page, panel, panel.locator(self.picture_is)
+        self.page, self.panel, self.image = page, panel, panel.locator(".panels")
         self.image.scroll_into_view_if_needed()
 
     def words(self) -> str:
         """What a screen reader calls the picture."""
-        return self.image.get_attribute("title") or ""
+        return self.image.get_attribute("aria-label") or ""
+
+    def says(self) -> str:
+        """The sentence, and what waits behind *Numbers*."""
+        return " ".join(self.panel.locator(".says, details p").all_text_contents()).strip()
 
     def handle(self):
         """The first thing that arrow keys move."""
-        return self.panel.locator(".noUi-handle").first
+        return self.panel.locator(".handle").first
 
     def picture(self) -> str:
-        """A digest of the bytes of the picture as the browser has it."""
-        return self.image.evaluate(
-            """async image => {
-                const bytes = await (await fetch(image.src)).arrayBuffer();
-                return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).join();
-            }"""
-        )
+        return self.image.inner_html()
 
     def size(self) -> dict[str, float]:
         return {side: round(self.image.bounding_box()[side]) for side in ("width", "height")}
 
+    def answers(self) -> int:
+        """How many times Python has answered."""
+        return int(self.panel.get_attribute("data-seq"))
+
     def changes(self, move: Callable[[], object]) -> float:
-        """Seconds from the move to a picture with other bytes, at the same size and without a word of error."""
-        before, size = self.picture(), self.size()
+        """Seconds from the move to an answer and another picture, at the same size and without a word of error."""
+        before, size, answered = self.picture(), self.size(), self.answers()
         start = time.perf_counter()
         move()
+        until(lambda: self.answers() > answered, "an answer from Python", seconds=30, every=0.005)
         until(lambda: self.picture() != before, "the picture to change", seconds=30, every=0.01)
         taken = time.perf_counter() - start
         assert self.size() == size
@@ -296,56 +306,14 @@ class Shown:
 
         self.changes(pressed)
 
+    def nudge(self, handle=None) -> None:
+        """Move a handle by one press of an arrow, the first one if none is given."""
+        held = handle or self.handle()
+        at, most = (float(held.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
+        self.press(held, "ArrowLeft" if at >= most else "ArrowRight")
+
     def work_every_control(self) -> int:
         """Move every control by the keyboard; how many there are."""
-        count = 0
-        for handle in self.panel.locator(".noUi-handle").all():
-            at, most = (float(handle.get_attribute(f"aria-value{name}") or "nan") for name in ("now", "max"))
-            self.press(handle, "ArrowLeft" if at >= most else "ArrowRight")
-            count += 1
-        for group in self.panel.locator(".widget-toggle-buttons").all():
-            self.press(group.locator("button:not(.mod-active)").first, "Enter")
-            count += 1
-        for box in self.panel.locator("input[type=checkbox]").all():
-            self.press(box, "Space")
-            count += 1
-        return count
-
-    def keep(self, name: str) -> None:
-        """Keep a screenshot where one is asked for."""
-        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.panel.screenshot(path=str(Path(folder, f"explorer_{name}.png")))
-
-
-class Drawn(Shown):
-    """One explorer drawn in the browser: its picture is what the page holds, after an answer from Python."""
-
-    picture_is = ".panels"
-
-    def picture(self) -> str:
-        return self.image.inner_html()
-
-    def words(self) -> str:
-        return self.image.get_attribute("aria-label") or ""
-
-    def handle(self):
-        return self.panel.locator(".handle").first
-
-    def answers(self) -> int:
-        """How many times Python has answered."""
-        return int(self.panel.get_attribute("data-seq"))
-
-    def changes(self, move: Callable[[], object]) -> float:
-        answered = self.answers()
-
-        def moved_and_answered() -> None:
-            move()
-            until(lambda: self.answers() > answered, "an answer from Python", seconds=30, every=0.005)
-
-        return super().changes(moved_and_answered)
-
-    def work_every_control(self) -> int:
         count = 0
         # First, because some controls show in the picture once the answer is asked for.
         for box in self.panel.locator("input[type=checkbox]").all():
@@ -359,10 +327,15 @@ class Drawn(Shown):
             self.press(group.locator("button[aria-pressed=false]").first, "Enter")
             count += 1
         for handle in self.panel.locator(".handle").all():
-            at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
-            self.press(handle, "ArrowLeft" if at >= most else "ArrowRight")
+            self.nudge(handle)
             count += 1
         return count
+
+    def keep(self, name: str) -> None:
+        """Keep a screenshot where one is asked for."""
+        if folder := os.environ.get("MEFIT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.panel.screenshot(path=str(Path(folder, f"explorer_{name}.png")))
 
 
 def notebook_of(file: Path, cells: list[str]) -> Path:

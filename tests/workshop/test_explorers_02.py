@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 import test_stage
-import test_widgets
 from models import Schools
+from scipy.integrate import quad
 
 import mefit as mf
 from workshop import explorers
@@ -23,6 +23,49 @@ def bisect(holds, low: float, high: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
+
+
+# Three patients
+
+
+def test_three_patients_at_the_prior_of_the_lecture():
+    found = patients.compute(1.1)
+    np.testing.assert_allclose(found.mode, [0.279, -1.488, 0.599], atol=5e-4)
+    np.testing.assert_allclose(found.peak, [0.245, 0.130, 0.113], atol=5e-4)
+    np.testing.assert_allclose(found.area, [0.178, 0.032, 0.198], atol=5e-4)
+    np.testing.assert_allclose(found.shrinkage, [0.07, 0.01, 0.40], atol=5e-3)
+    assert patients.rank(found.peak) == ["1st", "2nd", "3rd"]
+    assert patients.rank(found.area) == ["2nd", "3rd", "1st"]
+
+
+@pytest.mark.parametrize("omega", [0.2, 1.1, 4.0])
+def test_three_patients_closed_forms_against_quadrature(omega):
+    found = patients.compute(omega)
+    for i in range(3):
+
+        def product(eta, i=i):
+            likelihood = patients.HEIGHT[i] * np.exp(-0.5 * ((eta - patients.BEST[i]) / patients.WIDTH[i]) ** 2)
+            return likelihood * np.exp(-0.5 * (eta / omega) ** 2) / np.sqrt(2 * np.pi) / omega
+
+        assert found.peak[i] == pytest.approx(product(found.mode[i]), rel=1e-12)
+        assert product(found.mode[i]) > max(product(found.mode[i] + 1e-3), product(found.mode[i] - 1e-3))
+        # A range around the mode: quad alone would step over a spike.
+        near = (found.mode[i] - 12 * min(omega, patients.WIDTH[i]), found.mode[i] + 12 * min(omega, patients.WIDTH[i]))
+        assert found.area[i] == pytest.approx(quad(product, *near, epsabs=0, epsrel=1e-11)[0], rel=1e-9)
+        np.testing.assert_allclose(found.product[i], [product(eta) for eta in found.eta], rtol=1e-9, atol=1e-300)
+
+
+def test_three_patients_says_who_ranks_first():
+    text = patients.say(patients.compute(1.1))
+    assert (
+        "Patient 1 ranks first by the peak (joint: 1, 2, 3), patient 3 by the area (marginal: 3, 1, 2): an area" in text
+    )
+    assert "patient 1 by the area (marginal: 1, 3, 2): here the two agree" in patients.say(patients.compute(0.2))
+
+
+def test_three_patients_refuse_a_flat_prior():
+    with pytest.raises(explorers.Refused, match="must be positive, not 0"):
+        patients.compute(0.0)
 
 
 # Eight Schools
@@ -196,7 +239,7 @@ def test_as_every_stage(check, make):
 
 @pytest.mark.parametrize("make", MORE)
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)
 
 
 @pytest.mark.parametrize("omega", [0.2, 0.5, 5.0])

@@ -8,7 +8,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 from models import Logistic
 from scipy.integrate import quad
@@ -353,4 +352,4 @@ def test_as_every_stage(check, make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)

@@ -9,7 +9,6 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 from scipy import stats
 
@@ -250,4 +249,4 @@ def test_as_every_stage(check, make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)

@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 import test_stage
-import test_widgets
 from scipy.integrate import quad, solve_ivp
 from scipy.optimize import minimize_scalar
 
@@ -219,7 +218,7 @@ def test_as_every_stage(check, make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)
 
 
 def test_the_doses_of_a_regimen_are_taken_hold_of():

@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 import test_stage
-import test_widgets
 
 from workshop import explorers
 from workshop.studies import indirect_response as study
@@ -117,7 +116,7 @@ def test_as_every_stage(check, make):
 
 @pytest.mark.parametrize("make", ALL)
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 from scipy.stats import norm
 
@@ -218,4 +217,4 @@ def test_truth_and_what_is_not_yet_measured_are_hidden_until_they_are_asked_for(
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_edges_of_every_control(name, makers):
-    test_widgets.assert_the_edges_hold(makers[name])
+    test_stage.assert_the_edges_hold(makers[name])

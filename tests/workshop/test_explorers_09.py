@@ -9,7 +9,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
 
@@ -201,7 +200,7 @@ def test_the_surface_is_shaded_where_it_rises_and_where_it_falls():
 
 @pytest.mark.parametrize("make", ALL, ids=["inside_the_ode", "virtual_trial"])
 def test_the_edges_of_every_control(make):
-    test_widgets.assert_the_edges_hold(make)
+    test_stage.assert_the_edges_hold(make)
 
 
 def test_a_trial_says_whether_it_can_tell_the_doses_apart():

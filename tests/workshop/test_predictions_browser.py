@@ -25,18 +25,6 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_file(tmp_path_factory):
-    """What is predicted here is nobody's."""
-    before = os.environ.get("MEFIT_PROGRESS")
-    os.environ["MEFIT_PROGRESS"] = str(tmp_path_factory.mktemp("kept") / "progress.json")
-    yield
-    if before is None:
-        del os.environ["MEFIT_PROGRESS"]
-    else:
-        os.environ["MEFIT_PROGRESS"] = before
-
-
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory):
     return notebook_of(tmp_path_factory.mktemp("notebooks") / "predictions.ipynb", CELLS)

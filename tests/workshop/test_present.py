@@ -294,14 +294,14 @@ def test_the_gallery_shows_explorers_without_code_each_full_screen(tmp_path, chr
         shown = Projected(chromium.new_page(viewport={"width": 1366, "height": 768}), address)
         page = shown.page
         assert shown.section == "whole"
-        assert page.locator(".mefit-stage, .mefit-explorer").count() >= len(SHORT)
+        assert page.locator(".mefit-stage").count() >= len(SHORT)
         assert not page.locator(".jp-CodeCell .jp-Cell-inputWrapper").first.is_visible()
         shown.keep("gallery")
         doors = page.locator("button.door")
         assert doors.count() == len(SHORT)
         doors.nth(1).click()
         until(lambda: shown.section == "3", "the second explorer alone", seconds=10)
-        assert page.locator(".mefit-stage:visible, .mefit-explorer:visible").count() == 1
+        assert page.locator(".mefit-stage:visible").count() == 1
         until(lambda: page.evaluate("!!document.fullscreenElement"), "full screen", seconds=10)
         page.wait_for_timeout(500)
         shown.keep("gallery_one")
@@ -317,4 +317,4 @@ def test_the_whole_gallery_runs(tmp_path, chromium):
         page.set_default_timeout(1_800_000)
         shown = Projected(page, address)
         made_of = len([cell for cell in gallery.gallery(lessons()).cells if cell.cell_type == "code"])
-        assert shown.page.locator(".mefit-stage, .mefit-explorer").count() == made_of
+        assert shown.page.locator(".mefit-stage").count() == made_of

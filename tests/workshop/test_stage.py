@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_widgets import elsewhere
 
 from mefit import style
 from workshop import explorers
@@ -72,16 +71,32 @@ def by_hand(explorer, turn=1, **values):
     explorer._heard(explorer.view, message, [])
 
 
-# What every explorer on the stage keeps to
+# What every explorer keeps to
 
 
-def test_every_explorer_has_a_paint_or_a_scene():
+def elsewhere(control):
+    """A value the control is not at."""
+    if isinstance(control, Slider):
+        return [end for end in (control.low, control.high) if end != control.value]
+    if isinstance(control, Switch):
+        return [not control.value]
+    return [option for option in control.options if option != control.value]
+
+
+def test_every_explorer_has_its_three_functions():
     folder = Path(explorers.__file__).parent
     for name in set(explorers.__all__) - {"Refused"}:
         tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        assert {"compute", "say"} <= functions, name
-        assert len(functions & {"paint", "scene"}) == 1, f"{name} has both a paint and a scene, or neither"
+        assert {"compute", "scene", "say"} <= functions, name
+
+
+def test_explorers_refuse_by_the_name_of_it():
+    for file in Path(explorers.__file__).parent.glob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and function.name == "compute":
+                raised = [ast.unparse(node.exc) for node in ast.walk(function) if isinstance(node, ast.Raise)]
+                assert all(text.startswith("Refused(") for text in raised), file.name
 
 
 def test_the_switch_that_shows_the_answer_is_one_for_all():
@@ -133,6 +148,14 @@ def check_a_sentence_has_three_numbers_at_most(make):
             told = re.sub(r"[Ss]ubject \w+", "", shown(explorer.set(**{name: value}))["say"])
             assert len(re.findall(r"(?<![\w.])\d[\d.,/]*", told)) <= 3, told
         explorer.set(**begin)
+
+
+def assert_the_edges_hold(make):
+    """Every control at its lowest, then at its highest value, together: there is a sentence, about numbers."""
+    explorer = make()
+    for end in ("low", "high"):
+        explorer.set(**{name: getattr(c, end) for name, c in explorer.controls.items() if hasattr(c, end)})
+        assert explorer.text and "nan" not in explorer.text and "inf" not in explorer.text
 
 
 OF_EVERY_STAGE = (  # what each lesson's tests ask of its own explorers
@@ -335,7 +358,10 @@ def test_a_grid_says_where_it_is_refused():
     ("values", "sentence"),
     [
         ({"x": 11.0}, "'Width' takes a number from 0.1 to 10, not 11.0."),
+        ({"x": "1"}, "takes a number"),
         ({"n": 2.5}, "whole number"),
+        ({"n": True}, "takes a number"),
+        ({"on": 1}, "True or False"),
         ({"how": "odd"}, "is one of 'plain', 'fancy', not 'odd'"),
         ({"y": 1.0}, "no control 'y'; there are 'x', 'n', 'how', 'on'"),
     ],
@@ -346,6 +372,26 @@ def test_set_refuses_what_a_hand_could_not_do(values, sentence):
     with pytest.raises(ValueError, match=sentence):
         explorer.set(**values)
     assert explorer.values == before
+
+
+def test_set_moves_together_so_that_no_forbidden_state_lies_between():
+    def compute(x, n, **_):
+        if x >= n:
+            raise Refused("x must be below n.")
+        return n - x
+
+    assert small(compute).set(x=5.0, n=7).result == 2.0
+
+
+def test_a_slip_in_the_code_is_a_fault_and_no_refusal():
+    def compute(n, **_):
+        return (np.ones(2) * np.ones(n)).sum()  # NumPy's ValueError unless n is 1 or 2
+
+    explorer = small(compute)
+    with pytest.raises(ValueError, match="could not be broadcast") as raised:
+        by_hand(explorer, n=3)
+    assert not isinstance(raised.value, Refused)
+    assert "This explorer has a fault (ValueError): operands could not be" in shown(explorer)["error"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 
 import mefit as mf
@@ -148,7 +147,7 @@ def test_as_every_stage(check):
 
 
 def test_the_edges_of_every_control():
-    test_widgets.assert_the_edges_hold(explorers.vpc_by_hand)
+    test_stage.assert_the_edges_hold(explorers.vpc_by_hand)
 
 
 def test_who_is_looked_at_is_shown_beside_the_check():

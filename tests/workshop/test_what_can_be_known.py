@@ -9,7 +9,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 import test_stage
-import test_widgets
 from jaxtyping import Array
 from scipy.optimize import approx_fprime
 from test_explorers_06 import oral
@@ -139,7 +138,7 @@ def test_as_every_stage(check):
 
 
 def test_the_edges_of_every_control():
-    test_widgets.assert_the_edges_hold(explorers.what_can_be_known)
+    test_stage.assert_the_edges_hold(explorers.what_can_be_known)
 
 
 def test_every_sample_is_taken_hold_of_on_the_curve():

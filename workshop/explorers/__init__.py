@@ -1,7 +1,6 @@
 """Explorers of the lessons: small interactive pictures, one a file.
 
-Each comes from a function that takes what it needs and returns a `Stage`, drawn in the browser (`stage`), or, until it
-is moved there, an `Explorer` painted by matplotlib (`panel`): the one has a `scene`, the other a `paint`.
+Each comes from a function that takes what it needs and returns a `Stage`, drawn in the browser (`stage.py`).
 `Refused` is what an explorer raises where it will not compute.
 """
 

@@ -96,8 +96,7 @@ ANSWER = Switch("show the answer", False)
 class Controlled:
     """An explorer as code sees it: named controls with values, that are moved all at once.
 
-    What shows it adds `_redraw(by_hand)`, which computes and shows the present values, and may add `_show_value(name)`
-    where each control has a widget of its own.
+    What shows it adds `_redraw(by_hand)`, which computes and shows the present values.
     """
 
     def __init__(
@@ -122,17 +121,12 @@ class Controlled:
         if unknown:
             raise ValueError(f"There is no control {unknown[0]!r}; there are {', '.join(map(repr, self.controls))}.")
         self._values |= {name: self.controls[name].check(value) for name, value in values.items()}
-        for name in values:
-            self._show_value(name)
         self._redraw()
         return self
 
     def reset(self) -> None:
         """Move every control to where it was at first."""
         self.set(**{name: control.value for name, control in self.controls.items()})
-
-    def _show_value(self, name: str) -> None:
-        """Put the value into every widget that shows it."""
 
     def _redraw(self, by_hand: bool = False) -> None:
         raise NotImplementedError

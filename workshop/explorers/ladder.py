@@ -91,7 +91,7 @@ def scene(seen: Seen) -> Scene:
     error = Axis(0.004, 3.0, "error (root mean square)", log=True, ticks=[0.01, 0.1, 1.0])
     marks: list[Mark] = [
         Rule("errors", "trained", "guide", "x", rungs.trained),
-        Text("errors", "trained on", "guide", rungs.trained / 1.06, 2.1, "trained on", "end"),
+        Text("errors", "trained on", "guide", rungs.trained / 1.06, 1.2, "trained on", "end"),
         Line("curves", "truth", "truth", rungs.time, rungs.truth[seen.place], "truth", ghost=True, weight="strong"),
     ]
     for meaning, (name, missed) in zip(style.SERIES, rungs.missed.items(), strict=False):

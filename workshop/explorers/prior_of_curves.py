@@ -72,7 +72,7 @@ def scene(found: Prior) -> Scene:
     drawn = Panel(time, Axis(*Y, "response", ticks=(0, 1, 2)), f"{DRAWS} curves from the prior")
     fit = Panel(time, Axis(*Y, ticks=(0, 1, 2)), "The most probable curve")
     strength = Axis(LOW, HIGH, "L2 strength", log=True, ticks=(0.001, 0.1, 10.0))
-    errors = Panel(strength, Axis(0, MOST_ERROR, ticks=(0, 0.2, 0.4, 0.6)), "Its errors: drag the line")
+    errors = Panel(strength, Axis(0, MOST_ERROR, ticks=(0, 0.2, 0.4, 0.6)), "Errors: drag the line")
     given = found.given
     marks: list[Mark] = [
         *_nothing("drawn"),

@@ -206,7 +206,7 @@ def scene(found: Regimen) -> Scene:
     marks: list[Mark] = [
         *_doses(found),
         Rule("response", "most", "guide", "y", most, weight="thin"),
-        Text("response", "most, in words", "guide", week.high, most + 3, "the most that is possible", "end"),
+        Text("response", "most, in words", "guide", week.high, most + 6, "the most that is possible", "end"),
         *_people("response", TIME[::8] / 24, 100 * found.response[:, ::4]),
         *_window("week", week.high, "therapeutic window"),
         *_people("week", TIME[::2] / 24, found.concentration[:, ::2], ("9 of 10 virtual subjects", "typical subject")),

@@ -101,6 +101,15 @@ function shape(kind, x, y, r) {
   return `M${POLYGONS[kind].map(([a, b]) => `${digits(x + a * r)} ${digits(y + b * r)}`).join("L")}z`;
 }
 
+/** Words that would stick out of their panel are moved back into it: in a narrow window they would be cut off. */
+function keepInside(text, width) {
+  const { x, width: long } = text.getBBox();
+  const least = 2 - x;
+  const most = width - 2 - long - x;
+  const shift = Math.max(Math.min(0, most), least);
+  if (shift < 0 || least > 0) text.setAttribute("x", digits(Number(text.getAttribute("x")) + shift));
+}
+
 /** A path through points in pixels that is broken where there is none. */
 function path(xs, ys) {
   let text = "";
@@ -209,6 +218,9 @@ class Mark {
       one.setAttribute("text-anchor", anchor);
       one.setAttribute("x", digits(xs[k] || 0));
       one.setAttribute("y", digits(ys[k] || 0));
+      // Measured only where it may be needed, because measuring is slow.
+      const [reach, width] = [9 * words.length, this.panel.size[0]];
+      if (xs[k] > 0 && xs[k] < width && (xs[k] < reach || xs[k] > width - reach)) keepInside(one, width);
     });
   }
 
@@ -389,12 +401,14 @@ class Panel {
       lines.append(svg("path", { d: `M${l} ${place}h-5` }));
       lines.append(svg("text", { x: l - 9, y: place + 4.5, "text-anchor": "end" }, words));
     }
-    if (x.label) lines.append(svg("text", { x: (l + r) / 2, y: height - 7, "text-anchor": "middle", class: "label" }, x.label));
+    const along = svg("text", { x: (l + r) / 2, y: height - 7, "text-anchor": "middle", class: "label" }, x.label);
+    if (x.label) lines.append(along);
     const turn = `translate(13 ${(t + b) / 2}) rotate(-90)`;
     if (y.label) lines.append(svg("text", { transform: turn, "text-anchor": "middle", class: "label" }, y.label));
-    const title = { x: l, y: 17, class: `title ${this.spec.cls}` };
-    if (this.spec.title) lines.append(svg("text", title, this.spec.title));
+    const title = svg("text", { x: l, y: 17, class: `title ${this.spec.cls}` }, this.spec.title);
+    if (this.spec.title) lines.append(title);
     this.axes.replaceChildren(...lines.children);
+    for (const words of [along, title]) if (words.isConnected) keepInside(words, width);
   }
 
   /** The values under a pointer, in the data of this panel. */
@@ -625,7 +639,10 @@ class Stage {
     const rows = (narrow ? names : layout).map((row) => `"${row}"`).join(" ");
     this.grid.style.gridTemplateAreas = rows;
     this.grid.style.gridTemplateColumns = narrow ? "100%" : widths.map((w) => `minmax(0, ${w}fr)`).join(" ");
-    const tall = narrow ? names.map(() => (names.length > 4 ? "180px" : "260px")) : heights.map((h) => `minmax(0, ${h}fr)`);
+    // One below the other, a panel that is as high as several others side by side stays higher than they are.
+    const rowsOf = (name) => layout.filter((row) => row.split(" ").includes(name)).length;
+    const alone = (name) => `${Math.min((names.length > 4 ? 180 : 260) * rowsOf(name), 300)}px`;
+    const tall = narrow ? names.map(alone) : heights.map((h) => `minmax(0, ${h}fr)`);
     this.grid.style.gridTemplateRows = tall.join(" ");
     this.grid.style.height = narrow ? "auto" : `${height}px`;
     for (const panel of this.panels.values()) panel.resize();

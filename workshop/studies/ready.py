@@ -20,7 +20,7 @@ from mefit.base.known_answers import Verdict, examine
 
 EXPECTED = 360.3066  # -2 log-likelihood of the fit below, the same on every computer
 PACKAGES: tuple[str, ...] = ("jax", "equinox", "numpyro", "diffrax", "numpy", "scipy", "pandas")
-PACKAGES += ("matplotlib", "ipywidgets", "jupyterlab")  # what the workshop needs beyond the library
+PACKAGES += ("matplotlib", "anywidget", "jupyterlab")  # what the workshop needs beyond the library
 NOT_ASKED = Verdict(0, ())
 SLOW = 30.0  # seconds for a first fit that make a lesson tiresome
 

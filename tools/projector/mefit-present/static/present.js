@@ -162,7 +162,7 @@
       const floor = document.querySelector(".mefit-present-bar").getBoundingClientRect().top;
       const places = this.notebook.widgets
         .filter((cell) => cell.node.offsetParent !== null)
-        .map((cell) => (cell.node.querySelector(".mefit-stage, .mefit-explorer") ?? cell.node).getBoundingClientRect());
+        .map((cell) => (cell.node.querySelector(".mefit-stage") ?? cell.node).getBoundingClientRect());
       const beyond = places.find((place) => place.bottom > floor + 4 && place.height > 4);
       const before = places.some((place) => place.top < box.top - 4);
       const most = 0.85 * (floor - box.top);

@@ -1,0 +1,60 @@
+"""In a narrow window, and in one that is enlarged to 150%, every word of an explorer is seen whole, and on no other.
+
+Needs a Chromium, as `test_browser.py` says, but no notebook: the pictures are drawn from what Python would send.
+"""
+
+import pytest
+from test_browser import CHROMIUM, GIVEN
+from test_browser import browser as browser
+from test_stage_browser import ALONE, SCRIPT
+
+from workshop import explorers
+from workshop.explorers.stage import look
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
+
+NAMES = sorted(set(explorers.__all__) - {"Refused", "sparse_theophylline", *GIVEN})  # those that need no fit
+WHAT_IS_WRONG = """() => {
+    const found = [];
+    const root = document.querySelector(".mefit-stage");
+    if (root.scrollWidth > root.clientWidth + 1) found.push("it is wider than the page");
+    for (const panel of root.querySelectorAll(".panel")) {
+        const frame = panel.getBoundingClientRect();
+        const words = [...panel.querySelectorAll("text")].filter((text) => text.textContent.trim());
+        const boxes = words.map((text) => text.getBoundingClientRect());
+        boxes.forEach((a, i) => {
+            const out = [frame.left - a.left, a.right - frame.right, frame.top - a.top, a.bottom - frame.bottom];
+            if (Math.max(...out) > 2) found.push(`cut off: ${words[i].textContent}`);
+            boxes.slice(0, i).forEach((b, j) => {
+                const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+                const up = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+                if (across > 2 && up > 4) found.push(`on each other: ${words[j].textContent}, ${words[i].textContent}`);
+            });
+        });
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("width", "window"),
+    [
+        (545, {"viewport": {"width": 911, "height": 512}, "device_scale_factor": 1.5}),  # 1366 by 768 at 150%
+        (770, {"viewport": {"width": 911, "height": 512}, "device_scale_factor": 1.5}),  # the same, no list of files
+        (990, {"viewport": {"width": 1366, "height": 768}, "device_scale_factor": 2}),
+    ],
+)
+def test_no_word_is_cut_off_or_covered(width, window, browser):
+    wrong = []
+    for name in NAMES:
+        explorer = getattr(explorers, name)()
+        page = browser.new_page(**window)
+        page.set_content(f"<style>{look()}</style><div id='here' style='width: {width}px'></div>")
+        page.evaluate(ALONE, [SCRIPT.read_text(encoding="utf-8"), explorer.view.setup, explorer.view.shown])
+        for words, values in explorer.view.setup["tries"]:
+            explorer.set(**values)
+            page.evaluate("(told) => window.answer(told)", explorer.view.shown)
+            page.wait_for_timeout(150)  # it glides
+            wrong += [f"{name}, {words}: {each}" for each in page.evaluate(WHAT_IS_WRONG)]
+        page.close()
+    assert wrong == []
