@@ -55,6 +55,8 @@ class Question:
 
     def told(self, verdict: Verdict) -> str:
         """The verdict in a sentence."""
+        if verdict.said == verdict.truth:
+            return f"It is: {verdict.truth}."
         return f"You said: {verdict.said}. It is: {verdict.truth}."
 
     def details(self) -> Any:
