@@ -55,8 +55,6 @@ class Question:
 
     def told(self, verdict: Verdict) -> str:
         """The verdict in a sentence."""
-        if verdict.said == verdict.truth:
-            return f"It is: {verdict.truth}."
         return f"You said: {verdict.said}. It is: {verdict.truth}."
 
     def details(self) -> Any:
@@ -139,6 +137,11 @@ class Choice(Question):
     def judge(self, given: str) -> Verdict:
         """Right where it is the true one."""
         return Verdict(given == self.truth, given, self.truth)
+
+    def told(self, verdict: Verdict) -> str:
+        """What was chosen, and the answer where it is another."""
+        said = f"You said: {verdict.said}."
+        return said if verdict.right else f"{said} The answer: {verdict.truth}."
 
     def details(self) -> str:
         """The true option."""
