@@ -888,9 +888,24 @@ class Stage {
   }
 }
 
+/** A view, made once there is something to show: on a busy computer its place on the page can come before its state. */
+function whenShown(model, make) {
+  let view = null;
+  const begin = () => {
+    if (view || !model.get("shown")) return;
+    model.off("change:shown", begin);
+    view = make();
+  };
+  model.on("change:shown", begin);
+  begin();
+  return () => {
+    model.off("change:shown", begin);
+    view?.close();
+  };
+}
+
 export default {
   render({ model, el }) {
-    const stage = new Stage(model, el);
-    return () => stage.close();
+    return whenShown(model, () => new Stage(model, el));
   },
 };

@@ -363,7 +363,6 @@ class Prediction {
 
 export default {
   render({ model, el }) {
-    const prediction = new Prediction(model, el);
-    return () => prediction.close();
+    return whenShown(model, () => new Prediction(model, el));
   },
 };
