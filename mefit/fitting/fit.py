@@ -13,6 +13,7 @@ from ..base.derivatives import first_derivatives_only
 from ..base.stopping import Bar
 from ..data.population import Population
 from ..methods.choice import as_method
+from ..methods.maximise import Maximise
 from ..methods.method import Method, Problem, State
 from ..methods.refusals import refuse_values
 from ..model.free import log_prior
@@ -129,8 +130,8 @@ class _History:
             self.steps = [step for step in self.steps if step.iteration % self._stride == 0]
 
 
-def _show(bar: Bar, method: Objective | Method, state: State) -> None:
-    name = "-2LL" if isinstance(method, Objective) else "-2 x objective"
+def _show(bar: Bar, method: Method, state: State) -> None:
+    name = "-2LL" if isinstance(method, Maximise) else "-2 x objective"
     bar.say(method.label, state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
     bar.move_to(state.iteration)
 

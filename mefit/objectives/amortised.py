@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..curves.encoding import AnyEncoder
+from ..curves.encoding import AnyEncoder, Gaussian
 from ..curves.networks import encoder_for
 from ..data.population import Population
 from ..data.subject import Subject
@@ -48,6 +48,8 @@ class Amortised(Objective):
 
     `encoder`: left out, `Encoder(population, effects)` where people share planned times, and else `SetEncoder`.
     `annealing`: steps over which KL counts less than it should, from nothing; it delays a collapse and cures none.
+    `cut_records`: each step also shows the encoder the subject's record up to a row drawn at random, and theta is held
+    there: for predictions while the data come in. It changes what the encoder learns and no likelihood.
     `importance`: the tighter bound E log (1/draws) sum p(y, eta) / q(eta), of two or more draws, in place of the above.
     Sources: Kingma and Welling (2014), ICLR, eq. 3; importance-weighted: Burda, Grosse and Salakhutdinov (2016), ICLR.
 
@@ -58,6 +60,7 @@ class Amortised(Objective):
     draws: int = 1
     annealing: int = 0
     importance: bool = False
+    cut_records: bool = False
     samples: int = 1000
     label: ClassVar[str] = "Amortised"
     random: ClassVar[bool] = True
@@ -104,11 +107,34 @@ class Amortised(Objective):
         assert self.encoder is not None, "training prepares it"
         q = self.encoder(subject)
         normal = jax.random.normal(extra.key, (self.draws, q.mean.size))
+        value, shortfall = self._bound(model, subject, q, normal, extra.weight)
+        if self.cut_records:
+            value = value + self._lesson_of_a_cut(model, subject, extra)
+        return Term(value, q.mean, precision_of(q), jnp.asarray(True), {"shortfall": shortfall})
+
+    def _bound(
+        self, model: Model, subject: Subject, q: Gaussian, normal: Float[Array, "M K"], weight: Array
+    ) -> tuple[Array, Array]:
+        """The bound, and by how much the mean of the draws' log weights falls short of the log of their mean."""
         etas = q.mean + normal @ q.lower.T
         log_p = jax.vmap(lambda eta: log_conditional(model, eta, subject))(etas)
         log_weight = log_p + log_prior_of(model, etas) - log_q(q, normal)
         tighter = logsumexp(log_weight) - np.log(self.draws)
-        value = tighter if self.importance else jnp.mean(log_p) - extra.weight * divergence(model, q, normal)
         # of the draws themselves: never negative, and KL(q || p(eta | y)) as their number grows
-        details = {"shortfall": tighter - jnp.mean(log_weight)}
-        return Term(value, q.mean, precision_of(q), jnp.asarray(True), details)
+        shortfall = tighter - jnp.mean(log_weight)
+        value = tighter if self.importance else jnp.mean(log_p) - weight * divergence(model, q, normal)
+        return value, shortfall
+
+    def _lesson_of_a_cut(self, model: Model, subject: Subject, extra: Chance) -> Array:
+        """Nothing, with the gradient that the bound of a shorter record has for the encoder."""
+        assert self.encoder is not None
+        key_cut, key_normal = jax.random.split(jax.random.fold_in(extra.key, 1))
+        count = jnp.sum(subject.real)
+        last = jnp.sort(jnp.where(subject.real, subject.time, jnp.inf))[jax.random.randint(key_cut, (), 0, count)]
+        early = subject.time <= last
+        cut = dataclasses.replace(subject, mask=jax.tree.map(lambda mask: mask & early, subject.mask))
+        q = self.encoder(cut)
+        normal = jax.random.normal(key_normal, (self.draws, q.mean.size))
+        held = jax.lax.stop_gradient(model)
+        value, _ = self._bound(held, cut, q, normal, extra.weight)
+        return value - jax.lax.stop_gradient(value)

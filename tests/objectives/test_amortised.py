@@ -286,3 +286,26 @@ def test_left_out_an_encoder_is_made_for_the_population(grown):
     fit = mf.fit(start(), everywhere, short, key=jax.random.key(0), progress=False)
     assert isinstance(fit.encoder, mf.networks.SetEncoder)
     assert np.isfinite(fit.log_likelihood)
+
+
+def test_an_encoder_that_has_seen_cut_records_knows_them(grown):
+    """After the first two of five measurements the posterior is known in closed form. An encoder for planned times
+    that was only shown whole records errs there; one that was shown cut ones does not, and theta is the same."""
+    design = np.column_stack([np.ones(2), TIMES[:2]])
+    short = grown.until(1.0)
+    distance = {}
+    for cut in (False, True):
+        encoder = mf.networks.Encoder(grown, effects=2, hidden=(16,))
+        amortised = mf.Amortised(encoder, cut_records=cut, samples=50)
+        method = mf.Adam(amortised, steps=1500, learning_rate=0.02, batch=50)
+        fit = mf.fit(start(), grown, method, key=jax.random.key(3), progress=False)
+        omega, sigma = np.asarray(fit.model.omega), float(fit.model.sigma)
+        covariance = np.linalg.inv(np.linalg.inv(omega) + design.T @ design / sigma**2)
+        residual = np.asarray(short.subjects.y)[:, :2] - design @ np.asarray(fit.model.beta)
+        exact_mean = residual @ design @ covariance / sigma**2
+        mean = jax.vmap(lambda subject, encoder=fit.encoder: encoder(subject).mean)(short.subjects)
+        away = (np.asarray(mean) - exact_mean) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+        distance[cut] = float(np.sqrt(np.mean(away**2)))
+        assert float(fit.model.sigma) == pytest.approx(0.51, abs=0.02)
+    assert distance[True] < 0.3
+    assert distance[False] > 2 * distance[True]

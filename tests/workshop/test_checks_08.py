@@ -224,7 +224,7 @@ MODELS = [
     (at(observed(lambda m, e, s: m.net(s.time[1], m.dials * e))), "A mean for each time", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials * e), lambda m: m.sigma**2)), "sigma is squared", 2),
     (at(observed(lambda m, e, s: m.net.along(s.time, m.dials * e), lambda m: 1.0)), "do not have the SD", 2),
-    (at(variant(observations=lambda self, eta, s: self.net.along(s.time, eta))), "returns no distribution", 1),
+    (at(variant(observations=lambda self, eta, s: self.net.along(s.time, eta))), "returns no distribution", None),
     (at(variant(observations=lambda self, eta, s: None)), "returns nothing", None),
     (at(observed(lambda m, e, s: m.net(s.time, m.dials * e))), "For every time in turn", 2),
     (at(observed(lambda m, e, s: m.net.along(m.dials * e, s.time))), "For every time in turn", 2),
