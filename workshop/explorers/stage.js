@@ -558,6 +558,14 @@ class Handle {
 
 // ------------------------------------------------------------------------------------------------ the stage
 
+/** JupyterLab takes plain letters and arrows for commands: those stay here. Ctrl + S, and what runs a cell, go to it. */
+function keepKeys(root) {
+  root.addEventListener("keydown", (event) => {
+    const runs = event.key === "Enter" && (event.shiftKey || event.altKey);
+    if (!event.ctrlKey && !event.metaKey && !runs) event.stopPropagation();
+  });
+}
+
 const GLIDE = 70; // milliseconds from one state to the next
 const WALK = 1200; // milliseconds of a move to try
 const REST = 800; // milliseconds without a change, after which the picture is a state to look back at
@@ -594,10 +602,7 @@ class Stage {
     const names = [...new Set(this.setup.layout.flatMap((row) => row.split(" ")))].filter((name) => name !== ".");
     this.panels = new Map(names.map((name) => [name, new Panel(this, name)]));
     this.grid.append(...[...this.panels.values()].map((panel) => panel.element));
-    // JupyterLab takes plain letters and arrows for commands; Ctrl + S still is its own.
-    this.root.addEventListener("keydown", (event) => {
-      if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
-    });
+    keepKeys(this.root);
     this.answer = () => this.show(JSON.parse(model.get("shown")));
     this.hear = (message) => message.kind === "here" && this.wake();
     model.on("change:shown", this.answer);
@@ -900,9 +905,24 @@ class Stage {
   }
 }
 
+/** A view, made once there is something to show: on a busy computer its place on the page can come before its state. */
+function whenShown(model, make) {
+  let view = null;
+  const begin = () => {
+    if (view || !model.get("shown")) return;
+    model.off("change:shown", begin);
+    view = make();
+  };
+  model.on("change:shown", begin);
+  begin();
+  return () => {
+    model.off("change:shown", begin);
+    view?.close();
+  };
+}
+
 export default {
   render({ model, el }) {
-    const stage = new Stage(model, el);
-    return () => stage.close();
+    return whenShown(model, () => new Stage(model, el));
   },
 };

@@ -70,7 +70,7 @@ def say(found: Patients) -> str:
 
     by_peak, by_area = order(found.peak), order(found.area)
     pulls = ", ".join(f"{part:.0%}" for part in found.shrinkage)
-    why = "here the two agree" if by_peak == by_area else "an area counts the width too, a peak forgets it"
+    why = "here the two agree" if by_peak == by_area else "an area counts the width too, and a peak forgets it"
     return (
         f"Patient {by_peak[0]} ranks first by the peak (joint: {by_peak}), "
         f"patient {by_area[0]} by the area (marginal: {by_area}): {why}.\n"

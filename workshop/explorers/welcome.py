@@ -66,7 +66,7 @@ def say(found: Curves) -> str:
     if np.isnan(found.between):
         return f"Everyone is the typical subject, measured without error: nothing varies.\n{shown}"
     return (
-        f"Of the variance of a measurement at a given time {found.between:.0%} is between subjects; the rest is "
+        f"Of the variance of a measurement at a given time, {found.between:.0%} is between subjects; the rest is "
         f"residual.\nThat is of the whole population, averaged over the {SAMPLES.size} sampling times. {shown}"
     )
 
@@ -107,10 +107,11 @@ def welcome() -> Stage:
         "Left, concentration against time for each subject of a population. "
         "Right, a point to drag: the SD between subjects across, the residual SD upwards."
     )
+    # Each says where both SDs go, so that none shows an empty picture after another.
     tries: Sequence[Move] = [
-        ("measure without error", {"sigma": 0.0}),
-        ("make everyone alike", {"omega": 0.0}),
-        ("ask forty people", {"subjects": MOST}),
+        ("measure without error", {"omega": 0.3, "sigma": 0.0}),
+        ("make everyone alike", {"omega": 0.0, "sigma": 1.0}),
+        ("ask forty people", {"omega": 0.3, "sigma": 0.4, "subjects": MOST}),
     ]
     return Stage(
         compute, scene, say, controls, alt=alt, layout=["curves spreads"], widths=[2, 1], size=(860, 380), tries=tries

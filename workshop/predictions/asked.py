@@ -56,6 +56,7 @@ class Asked:
         self.given = question.nothing()
         self.revealed = False
         self._error = ""
+        self._refused = 0
         before = kept.of(lesson).get(name)
         if before is not None:
             self.given = question.read(before)
@@ -105,6 +106,7 @@ class Asked:
                 self.reveal()
             except ValueError as refusal:
                 self._error = str(refusal)
+                self._refused += 1
         if message.get("kind") in ("give", "reveal"):
             self._show()
 
@@ -122,6 +124,7 @@ class Asked:
             "scene": self._scene(),
             "say": self.text,
             "error": self._error,
+            "refused": self._refused,  # the same refusal twice has to reach the page twice: its button waits
         }
         self.view.shown = json.dumps(told, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

@@ -18,7 +18,8 @@ QUESTIONS: dict[str, Question] = {
         "an area is height times width, and her likelihood is very thin",
     ),
     "pairs": Number(
-        "True σ² = 1, 2,000 measurements in pairs, the right model. What will joint maximum likelihood say σ² is?",
+        "The true σ² is 1, and the model is right. From 1,000 pairs of measurements, what will joint maximum "
+        "likelihood say σ² is?",
         0.5,
         0.05,
         0,

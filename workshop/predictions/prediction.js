@@ -165,7 +165,7 @@ class Prediction {
     this.setup = model.get("setup");
     this.told = JSON.parse(model.get("shown"));
     this.given = copy(this.told.given);
-    this.root = html("div", { class: "mefit-stage mefit-prediction" });
+    this.root = html("div", { class: "mefit-stage mefit-prediction", tabindex: -1 });
     this.fields = html("div", { class: "fields" });
     this.button = html("button", { type: "button", class: "reveal" }, "Reveal");
     this.says = html("p", { class: "says", "aria-live": "polite" });
@@ -177,9 +177,7 @@ class Prediction {
     element.append(this.root);
     this[`${this.setup.kind}Fields`]();
     this.button.addEventListener("click", () => this.reveal());
-    this.root.addEventListener("keydown", (event) => {
-      if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
-    });
+    keepKeys(this.root);
     this.answer = () => this.show(JSON.parse(model.get("shown")));
     this.hear = (message) => message.kind === "here" && this.wake();
     model.on("change:shown", this.answer);
@@ -223,6 +221,8 @@ class Prediction {
   reveal() {
     this.button.disabled = true;
     this.button.textContent = "Asking\u2026";
+    // What had the focus is about to go, and JupyterLab hears Shift + Enter from inside the notebook only.
+    this.root.focus({ preventScroll: true });
     this.send("reveal");
   }
 
@@ -363,7 +363,6 @@ class Prediction {
 
 export default {
   render({ model, el }) {
-    const prediction = new Prediction(model, el);
-    return () => prediction.close();
+    return whenShown(model, () => new Prediction(model, el));
   },
 };

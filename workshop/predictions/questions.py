@@ -138,6 +138,11 @@ class Choice(Question):
         """Right where it is the true one."""
         return Verdict(given == self.truth, given, self.truth)
 
+    def told(self, verdict: Verdict) -> str:
+        """What was chosen, and the answer where it is another."""
+        said = f"You said: {verdict.said}."
+        return said if verdict.right else f"{said} The answer: {verdict.truth}."
+
     def details(self) -> str:
         """The true option."""
         return self.truth
