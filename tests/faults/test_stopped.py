@@ -15,7 +15,7 @@ import mefit as mf
 from mefit.base import stopping
 from mefit.inference import profile as profiles
 from mefit.inference import resampling
-from mefit.methods.maximise import as_method
+from mefit.methods.choice import as_method
 
 INTERRUPTED = mf.Ending.INTERRUPTED
 FAILED = mf.Ending.FAILED
@@ -82,7 +82,7 @@ def fit():
 def test_an_interrupt_of_any_method_at_any_stage(name, monkeypatch):
     """While it begins, nothing is known; in its steps or at its end the last step's model comes back."""
     method = METHODS[name]
-    kind = type(as_method(method))
+    kind = type(as_method(method, PEOPLE))
     with monkeypatch.context() as patch:
         stopped_at(patch, kind, "init", 1)
         with pytest.raises(KeyboardInterrupt, match="there is no result yet"):

@@ -352,6 +352,7 @@ def test_tests_share_what_is_compiled_in_venv_or_where_the_user_says(start, reco
 
 def test_the_workshop_s_kernels_keep_what_they_compile(start, monkeypatch):
     monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+    monkeypatch.delenv("MEFIT_PROGRESS", raising=False)
     seen = []
     monkeypatch.setattr(start, "in_foreground", lambda command, env, announce: seen.append(env) or 0)
     start.open_lab(8888, browser=False)

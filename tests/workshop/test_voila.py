@@ -15,7 +15,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from test_browser import CHROMIUM, FLAGS, HOME, PATIENCE, Drawn, notebook_of, playwright, until
+from test_browser import CHROMIUM, FLAGS, HOME, PATIENCE, Shown, notebook_of, playwright, until
 
 pytestmark = [
     pytest.mark.browser,
@@ -94,7 +94,7 @@ def test_a_lesson_in_front_of_a_class(address):
         page.goto(address)
         page.wait_for_selector(".mefit-stage[data-seq] .handle")
         (panel,) = page.locator(".mefit-stage").all()
-        shown = Drawn(page, panel)
+        shown = Shown(page, panel)
         shown.press(shown.handle(), "ArrowRight")
         shown.press(shown.handle(), "ArrowLeft")
         assert "model not found" not in page.locator("body").inner_text()
