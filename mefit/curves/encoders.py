@@ -21,14 +21,13 @@ from ..data.subject import Subject
 from .encoding import (
     AnyEncoder,
     Gaussian,
-    covariates_of,
     lower_of,
     outcome_names,
     outputs_for,
+    refuse_no_effects,
     refuse_other_outcomes,
     sizes_of,
     sizes_of_covariates,
-    standard_effects,
 )
 from .mlp import MLP
 
@@ -76,13 +75,14 @@ class Encoder(AnyEncoder):
         covariates: Sequence[str] = (),
         seed: int = 0,
     ):
+        refuse_no_effects(effects)
         grid = _planned(population)
         self.outcomes = outcome_names(population)
         self.covariates = tuple(covariates)
         places = _place_in(grid, np.asarray(population.subjects.time, float))
         read = [_on_grid(population, name, places, grid.size) for name in self.outcomes]
         self.constants = {
-            "effects": standard_effects(effects),
+            "effects": None,  # a fit sets it
             "grid": jnp.asarray(grid),
             "values": {name: sizes_of(*table) for name, table in zip(self.outcomes, read, strict=True)},
             "covariates": sizes_of_covariates(population, self.covariates),
@@ -98,8 +98,7 @@ class Encoder(AnyEncoder):
 
     def __call__(self, subject: Subject) -> Gaussian:
         values, seen = self.read(subject)
-        sizes = self.constants["covariates"]
-        covariates = (covariates_of(subject, self.covariates) - sizes.centre) / sizes.spread
+        covariates = self.covariates_read(subject)
         out = jnp.reshape(self.net(values, seen, covariates), -1)
         mean = self.line @ values + out[: self.effects]
         return self.in_its_unit(mean, lower_of(out[self.effects :], self.effects))

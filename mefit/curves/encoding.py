@@ -39,6 +39,7 @@ class AnyEncoder(eqx.Module):
     """
 
     constants: eqx.AbstractVar[dict[str, Any]]
+    covariates: eqx.AbstractVar[tuple[str, ...]]  # names of those that it reads
 
     @property
     @abc.abstractmethod
@@ -64,21 +65,29 @@ class AnyEncoder(eqx.Module):
         return eqx.combine(weights, self)
 
     def for_effects(self: EncoderT, mean: Float[ArrayLike, " K"], sd: Float[ArrayLike, " K"]) -> EncoderT:
-        """The encoder whose first answer is N(mean, sd^2) for everybody."""
+        """The encoder whose first answer is N(mean, sd^2) for everybody; one that was set before stays as it is."""
+        if self.constants["effects"] is not None:
+            return self
         scale = EffectScale(jnp.asarray(mean, float), jnp.asarray(sd, float))
-        return eqx.tree_at(lambda encoder: encoder.constants["effects"], self, scale)
+        return eqx.tree_at(lambda encoder: encoder.constants["effects"], self, scale, is_leaf=lambda leaf: leaf is None)
+
+    def covariates_read(self, subject: Subject) -> Float[Array, " C"]:
+        """The subject's covariates, standardised."""
+        sizes: Sizes = self.constants["covariates"]
+        return sizes.of(covariates_of(subject, self.covariates))
 
     def in_its_unit(self, mean: Float[Array, " K"], lower: Float[Array, "K K"]) -> Gaussian:
-        """An answer in SDs of the random effects, in the unit of the random effects."""
-        scale: EffectScale = self.constants["effects"]
+        """An answer in SDs of the random effects, in the unit of the random effects: SDs of one until a fit sets it."""
+        scale: EffectScale | None = self.constants["effects"]
+        if scale is None:
+            return Gaussian(mean, lower)
         return Gaussian(scale.mean + scale.sd * mean, scale.sd[:, None] * lower)
 
 
-def standard_effects(effects: int) -> EffectScale:
-    """Mean 0 and SD 1; ValueError for fewer than one effect."""
+def refuse_no_effects(effects: int) -> None:
+    """ValueError for fewer than one random effect."""
     if effects < 1:
         raise ValueError(f"an encoder for {effects} random effects: there must be one or more.")
-    return EffectScale(jnp.zeros(effects), jnp.ones(effects))
 
 
 def outputs_for(effects: int, full: bool) -> int:
@@ -100,6 +109,10 @@ class Sizes(NamedTuple):
     centre: Array
     spread: Array
 
+    def of(self, values: Array) -> Array:
+        """The values in this centre and spread."""
+        return (values - self.centre) / self.spread
+
 
 def sizes_of(values: np.ndarray, seen: np.ndarray) -> Sizes:
     """For each column (J,) the mean of what was seen; one SD for all columns about these means."""
@@ -112,8 +125,14 @@ def sizes_of(values: np.ndarray, seen: np.ndarray) -> Sizes:
     return Sizes(jnp.asarray(centre), jnp.asarray(spread if spread > 0.0 else 1.0))
 
 
+def responses_of(population: Population, outcome: str) -> np.ndarray:
+    """All responses of an outcome that were seen."""
+    mask = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
+    return np.asarray(as_dict(population.subjects.y)[outcome], float)[mask]
+
+
 def covariates_of(subject: Subject, names: Sequence[str]) -> Float[Array, " C"]:
-    """The covariates named, one number each; those of a subject that changes in time, at its first row."""
+    """The covariates named, one number each; of one that changes in time, the subject's first row."""
     values = [jnp.ravel(jnp.asarray(subject.covariates[name], float))[0] for name in names]
     return jnp.stack(values) if values else jnp.zeros(0)
 
@@ -124,8 +143,8 @@ def sizes_of_covariates(population: Population, names: Sequence[str]) -> Sizes:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"the encoder is to read the covariate {name!r}, and the population has "
-                f"{', '.join(known) or 'none'}: name it in covariates= when the data are read."
+                f"the covariate {name!r} is asked for, and the population has {', '.join(known) or 'none'}: "
+                "name it in covariates= when the data are read."
             )
     columns = [np.asarray(known[name], float).reshape(len(population), -1)[:, 0] for name in names]
     table = np.stack(columns, axis=1) if columns else np.zeros((len(population), 0))

@@ -17,13 +17,13 @@ from .encoding import (
     AnyEncoder,
     Gaussian,
     Sizes,
-    covariates_of,
     lower_of,
     outcome_names,
     outputs_for,
+    refuse_no_effects,
     refuse_other_outcomes,
+    responses_of,
     sizes_of_covariates,
-    standard_effects,
 )
 from .mlp import MLP
 
@@ -62,15 +62,16 @@ class SetEncoder(AnyEncoder):
         covariates: Sequence[str] = (),
         seed: int = 0,
     ):
+        refuse_no_effects(effects)
         self.size = effects
         self.covariates = tuple(covariates)
         outcomes = outcome_names(population)
         real = np.asarray(population.subjects.real, bool)
         time = np.asarray(population.subjects.time, float)[real]
         self.constants = {
-            "effects": standard_effects(effects),
+            "effects": None,  # a fit sets it
             "time": _size(time),
-            "values": {name: _size(_responses(population, name)) for name in outcomes},
+            "values": {name: _size(responses_of(population, name)) for name in outcomes},
             "covariates": sizes_of_covariates(population, self.covariates),
         }
         inputs = 1 + len(self.covariates)
@@ -86,8 +87,7 @@ class SetEncoder(AnyEncoder):
         return self.size
 
     def __call__(self, subject: Subject) -> Gaussian:
-        sizes = self.constants["covariates"]
-        covariates = (covariates_of(subject, self.covariates) - sizes.centre) / sizes.spread
+        covariates = self.covariates_read(subject)
         precision = jnp.eye(self.size)
         pull = jnp.zeros(self.size)
         for name in self.loadings:
@@ -102,21 +102,13 @@ class SetEncoder(AnyEncoder):
 
     def _rows(self, name: str, subject: Subject, covariates: Float[Array, " C"]) -> tuple[Array, Array, Array]:
         """Loading (n, K), weight (n,) and response less its offset (n,) of each row of one outcome."""
-        scale: Sizes = self.constants["values"][name]
-        when: Sizes = self.constants["time"]
-        time = (subject.time - when.centre) / when.spread
-        out = jax.vmap(lambda t: self.loadings[name](t, covariates))(time)
+        out = jax.vmap(lambda t: self.loadings[name](t, covariates))(self.constants["time"].of(subject.time))
         seen = as_dict(subject.mask)[name]
-        z = jnp.where(seen, (as_dict(subject.y)[name] - scale.centre) / scale.spread - out[:, -2], 0.0)
+        z = jnp.where(seen, self.constants["values"][name].of(as_dict(subject.y)[name]) - out[:, -2], 0.0)
         return out[:, : self.size], jnp.where(seen, jnp.exp(out[:, -1]), 0.0), z
 
     def check(self, population: Population) -> None:
         refuse_other_outcomes(tuple(self.loadings), population)
-
-
-def _responses(population: Population, outcome: str) -> np.ndarray:
-    mask = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
-    return np.asarray(as_dict(population.subjects.y)[outcome], float)[mask]
 
 
 def _size(values: np.ndarray) -> Sizes:

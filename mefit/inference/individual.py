@@ -26,6 +26,7 @@ from ..model.simulate import responses
 from ..objectives.sampled import ImportanceSampling
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
+_AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
 _PROPOSED = 4000  # draws from the proposal, or more: of fewer the tail of the weights is not seen
 
 
@@ -148,13 +149,14 @@ def individual(
         raise ValueError(f"individual needs one draw or more, and got {draws}.")
     sampling = ImportanceSampling(samples=max(_PROPOSED, 2 * draws), proposal=proposal)
     sampling.check(model, population)
-    keys = jax.random.split(key, len(population) + 1)
-    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, population.subjects, keys[1:]))
+    key_pick, key_error, key_draws = jax.random.split(key, 3)
+    keys = jax.random.split(key_draws, len(population))
+    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, population.subjects, keys))
     log_weight = weighted.log_weight
     shares = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     shape = np.array([pareto_k(one) for one in log_weight])
-    start = np.asarray(jax.random.uniform(keys[0], (len(population),)))
+    start = np.asarray(jax.random.uniform(key_pick, (len(population),)))
     chosen = np.stack([_systematic(one, draws, u) for one, u in zip(shares, start, strict=True)])
     return Individuals(
         model=model,
@@ -163,7 +165,7 @@ def individual(
         effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), draws),
         pareto_k=shape,
         remarks=_remarks(population, shape, weighted.place.converged),
-        key=keys[0],
+        key=key_error,
     )
 
 
@@ -186,7 +188,10 @@ def _remarks(population: Population, shape: np.ndarray, found: np.ndarray) -> tu
 
 @compiled
 def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, keys: Array) -> Any:
-    return jax.vmap(lambda subject, key: sampling.weighted(model, subject, key))(subjects, keys)
+    def of_person(one):
+        return sampling.weighted(model, *one)
+
+    return jax.lax.map(of_person, (subjects, keys), batch_size=_AT_ONCE)
 
 
 @compiled

@@ -46,6 +46,7 @@ class Memory(NamedTuple):
     """What a training keeps."""
 
     progress: Progress
+    objective: Objective  # made ready for the model, with what it learns besides at its start
     best: np.ndarray  # the coordinates that were best on held-out subjects, or else the last
     scale: np.ndarray  # of each coordinate: the unit of its steps
     best_score: float = -np.inf
@@ -126,7 +127,8 @@ class Adam(Method):
         if self.batch is not None and not 1 <= self.batch <= count:
             raise ValueError(f"Adam's batch of {self.batch} subjects must be between 1 and {count}, which is all.")
         self.objective.check(problem.model, problem.population)
-        space = self._space(problem)
+        objective = self.objective.prepared(problem.model, problem.population)
+        space = _space(problem, objective)
         x = jnp.asarray(space.vector())
         starts = jnp.tile(eta_mean(problem.model), (count, 1))
         progress = Progress(
@@ -136,9 +138,10 @@ class Adam(Method):
             starts=starts,
             done=jnp.zeros((), int),
         )
-        memory = Memory(progress, best=np.asarray(x), scale=training_scale(space, problem.population))
+        scale = training_scale(space, problem.population)
+        memory = Memory(progress, objective, best=np.asarray(x), scale=scale)
         if self.resume is not None:
-            memory = self.resume.training.memory
+            memory = self.resume.training.memory._replace(objective=objective)
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
         return self._state(problem, memory)
@@ -153,7 +156,7 @@ class Adam(Method):
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
             return dataclasses.replace(state, ending=Ending.FAILED, message=message)
-        score = self._held_out_score(problem, progress)
+        score = self._held_out_score(problem, memory.objective, progress)
         if self.held_out is None or score > memory.best_score:
             memory = memory._replace(best=np.asarray(progress.sound), best_score=score, best_step=int(progress.done))
         objective = float(np.nanmean(values) if self.batch else values[-1])
@@ -166,7 +169,7 @@ class Adam(Method):
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
-        trained = self._at(problem, memory.best)
+        trained = _learned(problem, memory.objective, memory.best)
         terms = terms_of(trained.reported, state.model, problem.population, problem.key)
         prior = float(prior_of(state.model, problem.fixed))
         outcome = outcome_of(trained.reported, problem, state, terms, prior)
@@ -204,36 +207,25 @@ class Adam(Method):
     def unfinished(self, problem: Problem, state: State) -> Outcome:
         return dataclasses.replace(super().unfinished(problem, state), training=_training(state.memory))
 
-    def _objective(self, problem: Problem) -> Objective:
-        return self.objective.prepared(problem.model, problem.population)
-
-    def _space(self, problem: Problem) -> Space:
-        """What moves: the parameters, and what is learned beside them."""
-        return Space(problem.model, problem.fixed, self._objective(problem).guide)
-
-    def _at(self, problem: Problem, x: Float[np.ndarray, " P"]) -> Objective:
-        """The objective with what was learned at x."""
-        return self._objective(problem).guided(self._space(problem).guide_at(x))
-
     def _setting(self, problem: Problem, memory: Memory) -> "Setting":
         gauss = isinstance(self.objective, FOCE) and self.objective.interaction
         newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
         return Setting(
-            objective=_Warm(inner=self._objective(problem), newton=newton),
-            space=self._space(problem),
+            objective=_Warm(inner=memory.objective, newton=newton),
+            space=_space(problem, memory.objective),
             subjects=problem.population.subjects,
             extras=self.objective.extras(problem.model, problem.population, problem.key),
             scale=memory.scale,
         )
 
-    def _held_out_score(self, problem: Problem, progress: Progress) -> float:
+    def _held_out_score(self, problem: Problem, objective: Objective, progress: Progress) -> float:
         """The mean log-likelihood of a held-out subject."""
         if self.held_out is None:
             return np.nan
         x = np.asarray(progress.sound)
-        model = self._space(problem).model_at(x)
-        objective = self._at(problem, x).reported
-        return float(np.mean(terms_of(objective, model, self.held_out, problem.key).value))
+        model = _space(problem, objective).model_at(x)
+        learned = _learned(problem, objective, x).reported
+        return float(np.mean(terms_of(learned, model, self.held_out, problem.key).value))
 
     def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
@@ -275,12 +267,22 @@ class Adam(Method):
         )
         return State(
             iteration=done,
-            model=self._space(problem).model_at(memory.best),
+            model=_space(problem, memory.objective).model_at(memory.best),
             info=info,
             memory=memory,
             ending=Ending.CONVERGED if over else None,
             message=message if over else "",
         )
+
+
+def _space(problem: Problem, objective: Objective) -> Space:
+    """What moves: the parameters, and what is learned beside them."""
+    return Space(problem.model, problem.fixed, objective.guide)
+
+
+def _learned(problem: Problem, objective: Objective, x: Float[np.ndarray, " P"]) -> Objective:
+    """The objective with what was learned at x."""
+    return objective.guided(_space(problem, objective).guide_at(x))
 
 
 def _training(memory: Memory) -> Training:

@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from ..curves.bases import NaturalSpline
+from ..curves.encoding import covariates_of, responses_of, sizes_of_covariates
 from ..curves.mlp import MLP
 from ..curves.networks import L2
 from ..data.by_outcome import as_dict, as_given
@@ -59,8 +60,8 @@ class DeepMixedModel(Model):
         if self.net is not None:
             coefficients = coefficients + jnp.reshape(self.net(eta), self.mean.shape)
         if self.covariate_net is not None:
-            values = [jnp.ravel(jnp.asarray(subject.covariates[name], float))[0] for name in self.covariates]
-            coefficients = coefficients + jnp.reshape(self.covariate_net(jnp.stack(values)), self.mean.shape)
+            values = covariates_of(subject, self.covariates)
+            coefficients = coefficients + jnp.reshape(self.covariate_net(values), self.mean.shape)
         curves = coefficients @ self.basis(subject.time).T
         return jnp.asarray(self.centre)[:, None] + jnp.asarray(self.scale)[:, None] * curves
 
@@ -105,6 +106,7 @@ def deep_mixed_model(
       is the df of natural splines over the population's times.
     - `hidden`: layers of the network of the random effects; None for none: a linear mixed model.
     - `covariates`, `covariates_hidden`: names of those that move the mean, by a network of these layers; () is linear.
+      One that changes in time counts as it is in the first row.
     - `seed`: of all starting weights.
 
     **Raises:** ValueError for outcomes or covariates that the population has not, and for responses that a family
@@ -152,8 +154,7 @@ def _families_of(population: Population, outcomes: Any) -> dict[str, Family]:
 
 def _seen(population: Population, outcome: str) -> np.ndarray:
     """All responses of an outcome; ValueError where there are none."""
-    mask = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
-    values = np.asarray(as_dict(population.subjects.y)[outcome], float)[mask]
+    values = responses_of(population, outcome)
     if values.size == 0:
         raise ValueError(f"nothing was observed of {outcome or 'the outcome'}, so no model can be made for it.")
     return values
@@ -164,12 +165,5 @@ def _covariate_net(
 ) -> MLP | None:
     if not names:
         return None
-    known = population.subjects.covariates
-    columns = []
-    for name in names:
-        if name not in known:
-            raise ValueError(f"the covariate {name!r} is not in the population: name it in covariates= on reading.")
-        columns.append(np.asarray(known[name], float).reshape(len(population), -1)[:, 0])
-    spread = [float(np.std(column)) or 1.0 for column in columns]
-    centre = [float(np.mean(column)) for column in columns]
-    return MLP(len(columns), hidden, outputs, centre=centre, spread=spread, seed=seed + 1)
+    centre, spread = sizes_of_covariates(population, names)
+    return MLP(len(names), hidden, outputs, centre=np.asarray(centre), spread=np.asarray(spread), seed=seed + 1)

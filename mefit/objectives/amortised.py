@@ -9,6 +9,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..base.newton import hold_constant
 from ..curves.encoding import AnyEncoder, Gaussian
 from ..curves.networks import encoder_for
 from ..data.population import Population
@@ -104,13 +105,19 @@ class Amortised(Objective):
         return ImportanceSampling(samples=self.samples, proposal=self.encoder)
 
     def subject(self, model: Model, subject: Subject, extra: Chance) -> Term:
-        assert self.encoder is not None, "training prepares it"
-        q = self.encoder(subject)
+        q = self._answer(subject)
         normal = jax.random.normal(extra.key, (self.draws, q.mean.size))
         value, shortfall = self._bound(model, subject, q, normal, extra.weight)
         if self.cut_records:
             value = value + self._lesson_of_a_cut(model, subject, extra)
         return Term(value, q.mean, precision_of(q), jnp.asarray(True), {"shortfall": shortfall})
+
+    def _answer(self, subject: Subject) -> Gaussian:
+        if self.encoder is None:
+            raise ValueError(
+                "Amortised has no encoder before it is trained: fit by it, or give it one, as fit.encoder."
+            )
+        return self.encoder(subject)
 
     def _bound(
         self, model: Model, subject: Subject, q: Gaussian, normal: Float[Array, "M K"], weight: Array
@@ -127,14 +134,12 @@ class Amortised(Objective):
 
     def _lesson_of_a_cut(self, model: Model, subject: Subject, extra: Chance) -> Array:
         """Nothing, with the gradient that the bound of a shorter record has for the encoder."""
-        assert self.encoder is not None
         key_cut, key_normal = jax.random.split(jax.random.fold_in(extra.key, 1))
         count = jnp.sum(subject.real)
         last = jnp.sort(jnp.where(subject.real, subject.time, jnp.inf))[jax.random.randint(key_cut, (), 0, count)]
         early = subject.time <= last
         cut = dataclasses.replace(subject, mask=jax.tree.map(lambda mask: mask & early, subject.mask))
-        q = self.encoder(cut)
+        q = self._answer(cut)
         normal = jax.random.normal(key_normal, (self.draws, q.mean.size))
-        held = jax.lax.stop_gradient(model)
-        value, _ = self._bound(held, cut, q, normal, extra.weight)
+        value, _ = self._bound(hold_constant(model), cut, q, normal, extra.weight)
         return value - jax.lax.stop_gradient(value)

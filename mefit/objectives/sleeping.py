@@ -28,7 +28,8 @@ class Amortisation:
     mean of KL(q || p(eta | y)), by log mean w - mean log w over draws from q with weights w = p(y, eta) / q(eta).
     `divergence` (K,) are the mean KL(q || p(eta)) per subject, dimension by dimension: of the random effects themselves
     where q is diagonal, else along the principal axes of the encoder's means, the rows of `directions` in whitened
-    random effects; largest first there, and they add up to the whole. Where p(eta) is not Gaussian they are NaN.
+    random effects; largest first there. They add up to the whole less what correlations within q add. Where p(eta) is
+    not Gaussian they are NaN.
     """
 
     encoder: AnyEncoder = dataclasses.field(repr=False)

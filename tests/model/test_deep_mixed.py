@@ -149,3 +149,15 @@ def test_units_do_not_matter(unit):
     value = mf.log_likelihood(model, sleep, mf.Laplace())
     constant = sleep.n_observations * np.log(unit)
     assert mf.log_likelihood(scaled, other, mf.Laplace()) + constant == pytest.approx(value, rel=1e-10)
+
+
+def test_a_basis_of_ones_own():
+    sleep = mf.datasets.sleepstudy()
+
+    def quadratic(time):
+        return jnp.stack([jnp.ones_like(time), time / 9.0, (time / 9.0) ** 2], axis=1)
+
+    model = mf.deep_mixed_model(sleep, families.Gaussian(), effects=2, basis=quadratic, hidden=(4,))
+    method = mf.Adam(mf.Amortised(cut_records=True, samples=20), steps=20, block=20)
+    fit = mf.fit(model, sleep, method, key=jax.random.key(0), progress=False)
+    assert np.isfinite(fit.log_likelihood)

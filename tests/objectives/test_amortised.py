@@ -295,3 +295,17 @@ def test_an_encoder_that_has_seen_cut_records_knows_them(grown):
         assert float(fit.model.sigma) == pytest.approx(0.51, abs=0.02)
     assert distance[True] < 0.3
     assert distance[False] > 2 * distance[True]
+
+
+def test_a_trained_encoder_answers_as_before_when_it_is_trained_on(fitted, grown):
+    """Its answers are in the unit of the random effects that it began with, wherever theta has gone meanwhile."""
+    fit = fitted["planned"]
+    method = mf.Adam(mf.Amortised(fit.encoder, samples=20), steps=1, learning_rate=1e-12, block=1)
+    again = mf.fit(fit.model, grown, method, key=jax.random.key(0), progress=False)
+    for before, after in zip(fit.encoder(grown[0]), again.encoder(grown[0]), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-6)
+
+
+def test_without_an_encoder_there_is_no_bound(grown):
+    with pytest.raises(ValueError, match="no encoder before it is trained"):
+        mf.log_density(start(), grown, mf.Amortised(), key=jax.random.key(0))

@@ -8,9 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from servers import PATIENCE, free_port, serving, until
 
 from workshop import explorers
 
@@ -34,7 +32,6 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 TOKEN = "browser-test"
-PATIENCE = 240  # seconds for what compiles or waits for a busy computer; a good run takes a tenth of it
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
 
@@ -56,15 +53,6 @@ NOTEBOOKS = [
 KIT = HOME / ".jupyter"  # the settings that learners have
 
 
-def until(question: Callable[[], object], what: str, seconds: float = PATIENCE, every: float = 0.1):
-    """The first answer that is not false or None; fails with `what` when it does not come in time."""
-    end = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < end, f"Waited {seconds:g} s for {what}."
-        time.sleep(every)
-    return answer
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """The address and the folder of a JupyterLab of this interpreter, with settings and workspace of its own."""
@@ -84,37 +72,14 @@ def lab(tmp_path_factory):
     own["MEFIT_PROGRESS"] = str(root / "progress.json")  # what is predicted here is nobody's
     files = root / "files"
     files.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={files}"]
     command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
-    path = os.pathsep.join(filter(None, (str(HOME), inherited.get("PYTHONPATH"))))
-    address, log = f"http://127.0.0.1:{port}", root / "lab.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            command, env=inherited | own | {"PYTHONPATH": path}, stdout=stream, stderr=stream, start_new_session=True
-        )
-    try:
-
-        def answers():
-            assert server.poll() is None, f"JupyterLab stopped: {log.read_text()[-2000:]}"
-            try:
-                return urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).status == 200
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                return False
-
-        until(answers, "JupyterLab to answer")
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, own, root / "lab.log", f"{address}/api?token={TOKEN}"):
         yield address, files
-    finally:
-        server.terminate()  # it ends its kernels itself
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -230,7 +230,7 @@ def test_a_damaged_or_forbidden_file_of_progress_does_not_matter(tmp_path):
 
 
 def test_progress_over_all_lessons(check):
-    every = Checker(check._exercises, check._store, ["07"])
+    every = Checker(check._exercises, check._done.file, ["07"])
     every("07.1", 0.8)
     overview = every.progress()
     assert repr(overview) == repr(every.progress("07"))

@@ -124,7 +124,7 @@ for path in sys.argv[1:]:
     failure = failed(path)
     lesson = path.replace("\\\\", "/").rsplit("/", 1)[-1][:2]
     states = check.progress(lesson).states
-    print("\\nRAN", json.dumps([lesson, failure, states, check._recall().get(lesson)]), flush=True)
+    print("\\nRAN", json.dumps([lesson, failure, states, check._done.read().get(lesson)]), flush=True)
 """
 
 

@@ -129,10 +129,10 @@ def test_where_predictions_are_kept(monkeypatch, tmp_path):
 
 def test_a_hand_on_the_page_is_answered(kept):
     asked = Asked("99", "half", HALF, kept)
-    asked._heard(None, {"kind": "reveal", "value": 7.0}, None)
+    asked.view._answer(None, {"kind": "reveal", "value": 7.0}, None)
     told = json.loads(asked.view.shown)
     assert not told["revealed"] and "from 0 to 2" in told["error"]
-    asked._heard(None, {"kind": "reveal", "value": 0.52}, None)
+    asked.view._answer(None, {"kind": "reveal", "value": 0.52}, None)
     told = json.loads(asked.view.shown)
     assert told["revealed"] and told["right"] and not told["error"]
     assert {mark["id"] for mark in told["scene"]["marks"]} == {"you", "truth"}

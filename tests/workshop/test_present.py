@@ -7,18 +7,15 @@ import contextlib
 import importlib.util
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from test_browser import CHROMIUM, FLAGS, HOME, KIT, PATIENCE, playwright, until
+from servers import PATIENCE, free_port, serving, until
+from test_browser import CHROMIUM, FLAGS, HOME, KIT, playwright
 
 from workshop import explorers
 
@@ -141,34 +138,13 @@ def shown_by_lab(what: str, root: Path, notebook: nbformat.NotebookNode | None =
     own = {name: str(root / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
     own |= {"IPYTHONDIR": str(root / "ipython"), "MPLCONFIGDIR": str(root / "mpl"), "JUPYTER_TOKEN": "t"}
     own |= {"JUPYTER_CONFIG_PATH": str(KIT), "PYTHONPATH": str(HOME)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--port-retries=0", *start().options_of_projector(str(root / "copy"))]
     command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
-    with (root / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=inherited | own, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert server.poll() is None, (root / "lab.log").read_text()[-2000:]
-        try:
-            return urllib.request.urlopen(f"{address}/api?token=t", timeout=5).status == 200
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            return False
-
-    try:
-        until(answers, "JupyterLab to answer")
+    with serving(command, own, root / "lab.log", f"{address}/api?token=t"):
         yield f"{address}/doc/tree/{done.stdout.strip()}?token=t"
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def shown(explorer):
 def by_hand(explorer, turn=1, **values):
     """What the browser sends when a hand moves controls."""
     message = {"kind": "move", "who": "a view", "turn": turn, "values": explorer.values | values}
-    explorer._heard(explorer.view, message, [])
+    explorer.view._answer(explorer.view, message, [])
 
 
 # What every explorer keeps to

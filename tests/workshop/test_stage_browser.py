@@ -117,7 +117,7 @@ def test_a_handle_moves_a_multiple_of_its_slider(browser):  # noqa: F811
         """Two moves are on their way at most; the newest of the others comes after an answer."""
         while True:
             message = last()
-            explorer._heard(explorer.view, message, [])
+            explorer.view._answer(explorer.view, message, [])
             page.evaluate("(told) => window.answer(told)", explorer.view.shown)
             page.wait_for_timeout(150)
             if last()["turn"] == message["turn"]:

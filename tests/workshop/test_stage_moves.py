@@ -52,7 +52,7 @@ class OnAPage:
     def answer(self, text: str) -> str:
         message = json.loads(text)
         self.moves.append(message["values"])
-        self.explorer._heard(self.explorer.view, message, [])
+        self.explorer.view._answer(self.explorer.view, message, [])
         return self.explorer.view.shown
 
     def press(self, name: str) -> None:

@@ -4,18 +4,13 @@ Needs Voila, Playwright and an installed Chromium; skipped without. What `test_b
 """
 
 import importlib.util
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from test_browser import CHROMIUM, FLAGS, HOME, PATIENCE, Shown, notebook_of, playwright, until
+from servers import PATIENCE, free_port, serving
+from test_browser import CHROMIUM, FLAGS, HOME, Shown, notebook_of, playwright
 
 pytestmark = [
     pytest.mark.browser,
@@ -38,40 +33,12 @@ def address(tmp_path):
     own = {name: str(tmp_path / name.lower()) for name in names} | {"PYTHONPATH": str(HOME)}
     shutil.copytree(TEMPLATE, tmp_path / "jupyter_data_dir" / "voila" / "templates" / "mefit")
     notebook = notebook_of(tmp_path / "demo.ipynb", CELLS)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "voila", str(notebook), "--template=mefit", "--no-browser", f"--port={port}"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "PYTEST"))}
-    log = tmp_path / "voila.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [*command, "--Voila.ip=127.0.0.1"],
-            env=inherited | own,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-    try:
-
-        def answers():
-            assert server.poll() is None, f"Voila stopped: {log.read_text()[-2000:]}"
-            try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{port}/voila/static/", timeout=5).status
-            except urllib.error.HTTPError as error:
-                return error.code  # any answer will do: asking for the page itself would run the notebook
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                return False
-
-        until(answers, "Voila to answer")
+    # Any answer will do: asking for the page itself would run the notebook.
+    asked = f"http://127.0.0.1:{port}/voila/static/"
+    with serving([*command, "--Voila.ip=127.0.0.1"], own, tmp_path / "voila.log", asked, any_answer=True):
         yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
 
 
 def test_a_lesson_in_front_of_a_class(address):

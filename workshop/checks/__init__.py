@@ -4,11 +4,11 @@ One file a lesson holds what is right, and what people take for right.
 """
 
 import importlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from workshop.checks.engine import Checker, Exercise
+from workshop.checks.remembered import progress_file
 
 __all__ = ["check"]
 
@@ -23,14 +23,8 @@ def _exercises(lesson: str) -> Mapping[str, Exercise]:
 
 
 def _store() -> Path | None:
-    """Where progress is kept; nowhere for the worked solutions, which are nobody's progress.
-
-    MEFIT_PROGRESS names another file, for a class whose copy of the kit cannot be written; empty, it means none.
-    """
-    named = os.environ.get("MEFIT_PROGRESS")
-    if named == "" or Path.cwd() == _ROOT / "solutions":
-        return None
-    return Path(named) if named else _ROOT / ".progress.json"
+    """Where progress is kept; nowhere for the worked solutions, which are nobody's progress."""
+    return None if Path.cwd() == _ROOT / "solutions" else progress_file()
 
 
 _LESSONS = sorted(path.stem.removeprefix("lesson_") for path in Path(__file__).parent.glob("lesson_*.py"))

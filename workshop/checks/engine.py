@@ -15,8 +15,6 @@ but for one small case, from the third wrong answer on that nothing explains.
 
 import abc
 import inspect
-import json
-import os
 import re
 import sys
 import traceback
@@ -30,6 +28,7 @@ import numpy as np
 
 from mefit.base.plainly import plainly
 from workshop.checks.cases import Case, calls_library, is_rounded, worked_case
+from workshop.checks.remembered import Remembered
 from workshop.checks.verdicts import DONE, OPEN, WRONG, Overview, Progress, Verdict
 
 _UNEXPLAINED = "It does not give the right numbers for random arguments."
@@ -298,8 +297,9 @@ class Checker:
     def __init__(
         self, exercises: Callable[[str], Mapping[str, Exercise]], store: Path | None, lessons: Sequence[str] = ()
     ):
-        self._exercises, self._store, self._lessons = exercises, store, tuple(lessons)
-        self._memory: dict[str, dict[str, str]] = {}  # what is remembered where there is no file
+        self._exercises = exercises
+        self._done = Remembered(store)
+        self._lessons = tuple(lessons)
         self._tries: dict[str, int] = {}  # wrong answers that nothing explained, by exercise
 
     def __call__(self, number: str, answer: Any) -> Verdict:
@@ -342,40 +342,21 @@ class Checker:
 
     def _of(self, lesson: str) -> "Progress":
         known = self._exercises(lesson)
-        states = self._recall().get(lesson, {})
+        states = self._done.read().get(lesson, {})
         return Progress(lesson, {number: states.get(number, OPEN) for number in known})
 
     def forget(self, lesson: str) -> None:
         """Start a lesson's progress anew."""
-        self._write({key: value for key, value in self._recall().items() if key != lesson})
-
-    def _recall(self) -> dict[str, dict[str, str]]:
-        if self._store is None:
-            return self._memory
-        try:
-            return json.loads(self._store.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # none yet, or damaged: progress starts anew
-            return {}
+        self._done.forget(lesson)
 
     def _remember(self, lesson: str, number: str, state: str) -> dict[str, str]:
-        everything = self._recall()
+        everything = self._done.read()
         states = everything.setdefault(lesson, {})
         # Done stays done, so that one may break what is right; and what is untouched takes nothing away.
         if states.get(number) != DONE and not (state == OPEN and number in states):
             states[number] = state
-            self._write(everything)
+            self._done.write(everything)
         return states
-
-    def _write(self, everything: dict) -> None:
-        if self._store is None:
-            self._memory = everything
-            return
-        try:
-            draft = self._store.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(everything, indent=1, sort_keys=True), encoding="utf-8")
-            draft.replace(self._store)
-        except OSError:
-            pass  # a folder that cannot be written: the verdict is what matters
 
 
 def _last_cell_failed() -> bool:

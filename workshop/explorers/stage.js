@@ -571,10 +571,51 @@ const WALK = 1200; // milliseconds of a move to try
 const REST = 800; // milliseconds without a change, after which the picture is a state to look back at
 const IN_FLIGHT = 2; // moves on their way to Python; the newest of the others waits
 
-class Stage {
-  constructor(model, element) {
+/** What the page shows of a view of Python: it hears of new states, follows its width, and says if no kernel answers. */
+class View {
+  constructor(model) {
     this.model = model;
     this.setup = model.get("setup");
+    this.rest = html("p", { class: "rest" }, "At rest. Run this cell to bring it to life.");
+    this.rest.hidden = true;
+  }
+
+  /** Show the state, and begin to hear of others; without a word from Python for so many milliseconds it is at rest. */
+  listen(patience) {
+    keepKeys(this.root);
+    this.answer = () => this.show(JSON.parse(this.model.get("shown")));
+    this.hear = (message) => message.kind === "here" && this.wake();
+    this.model.on("change:shown", this.answer);
+    this.model.on("msg:custom", this.hear);
+    this.watch = new ResizeObserver(() => this.resize());
+    this.watch.observe(this.root);
+    this.resize();
+    this.answer();
+    this.model.send({ kind: "hello" });
+    this.asked = setTimeout(() => this.atRest(), patience);
+  }
+
+  atRest() {
+    this.rest.hidden = false;
+  }
+
+  wake() {
+    clearTimeout(this.asked);
+    this.rest.hidden = true;
+    this.root.dataset.awake = "yes";
+  }
+
+  close() {
+    this.model.off("change:shown", this.answer);
+    this.model.off("msg:custom", this.hear);
+    this.watch.disconnect();
+    clearTimeout(this.asked);
+  }
+}
+
+class Stage extends View {
+  constructor(model, element) {
+    super(model);
     this.controls = new Map(this.setup.controls);
     this.values = {};
     this.who = Math.random().toString(36).slice(2);
@@ -593,8 +634,6 @@ class Stage {
     this.says = html("p", { class: "says", "aria-live": "polite" });
     this.more = html("details", {}, html("summary", {}, "Numbers"), html("p"));
     this.alert = html("p", { class: "alert" });
-    this.rest = html("p", { class: "rest" }, "At rest. Run this cell to bring it to life.");
-    this.rest.hidden = true;
     this.root.append(this.bar, this.legend, this.grid, this.says, this.more, this.alert, this.rest);
     element.append(this.root);
     for (const [name, control] of this.setup.controls) this.bar.append(this.row(name, control));
@@ -602,32 +641,11 @@ class Stage {
     const names = [...new Set(this.setup.layout.flatMap((row) => row.split(" ")))].filter((name) => name !== ".");
     this.panels = new Map(names.map((name) => [name, new Panel(this, name)]));
     this.grid.append(...[...this.panels.values()].map((panel) => panel.element));
-    keepKeys(this.root);
-    this.answer = () => this.show(JSON.parse(model.get("shown")));
-    this.hear = (message) => message.kind === "here" && this.wake();
-    model.on("change:shown", this.answer);
-    model.on("msg:custom", this.hear);
-    this.watch = new ResizeObserver(() => this.resize());
-    this.watch.observe(this.root);
-    this.resize();
-    this.answer();
-    model.send({ kind: "hello" });
-    this.asked = setTimeout(() => {
-      this.rest.hidden = false;
-    }, 2000);
-  }
-
-  wake() {
-    clearTimeout(this.asked);
-    this.rest.hidden = true;
-    this.root.dataset.awake = "yes";
+    this.listen(2000);
   }
 
   close() {
-    this.model.off("change:shown", this.answer);
-    this.model.off("msg:custom", this.hear);
-    this.watch.disconnect();
-    clearTimeout(this.asked);
+    super.close();
     cancelAnimationFrame(this.frame);
     this.halt();
   }

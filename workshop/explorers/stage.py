@@ -71,17 +71,35 @@ def look() -> str:
     return "\n".join(rules) + "\n" + (_HERE / "stage.css").read_text(encoding="utf-8")
 
 
-class _View(anywidget.AnyWidget):
+class View(anywidget.AnyWidget):
     """What the browser knows: `setup`, which never changes, and `shown`, the present state as one text of JSON.
 
     One text, so that picture and words never disagree, and because a saved notebook sorts the names of what is a
-    dictionary and writes each number on a line of its own.
+    dictionary and writes each number on a line of its own. `heard` gets each message; a first one is answered here.
     """
 
-    _esm = (_HERE / "stage.js").read_text(encoding="utf-8")
-    _css = look()
     setup = traitlets.Dict().tag(sync=True)
     shown = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, setup: Mapping[str, Any], heard: Callable[[Mapping[str, Any]], None]):
+        super().__init__(setup=setup)
+        self._heard = heard
+        self.add_class("mefit-stage-view")
+        self.on_msg(self._answer)
+
+    def show(self, told: Mapping[str, Any]) -> None:
+        """Tell the browser the present state."""
+        self.shown = json.dumps(told, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    def _answer(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        if message.get("kind") == "hello":
+            self.send({"kind": "here"})
+        self._heard(message)
+
+
+class _StageView(View):
+    _esm = (_HERE / "stage.js").read_text(encoding="utf-8")
+    _css = look()
 
 
 class Stage(Controlled):
@@ -142,9 +160,7 @@ class Stage(Controlled):
             "aspect": size[1] / size[0],
             "live": live,
         }
-        self.view = _View(setup=setup)
-        self.view.add_class("mefit-stage-view")
-        self.view.on_msg(self._heard)
+        self.view = _StageView(setup, self._heard)
         self._redraw()
 
     @property
@@ -196,10 +212,8 @@ class Stage(Controlled):
 
     # A move
 
-    def _heard(self, _widget: Any, message: Any, _buffers: Any) -> None:
-        """Answer the browser: that there is a kernel, and its moves."""
-        if message.get("kind") == "hello":
-            self.view.send({"kind": "here"})
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        """Answer the browser's moves."""
         if message.get("kind") == "move":
             self._asked = (message["who"], message["turn"])
             self._values |= {name: self.controls[name].check(value) for name, value in message["values"].items()}
@@ -234,7 +248,7 @@ class Stage(Controlled):
         who, turn = self._asked
         told = {"seq": self._turn, "who": who, "turn": turn, "values": self._values, "scene": self._drawn}
         told |= {"say": self._sentences[0], "more": self._sentences[1], "error": error}
-        self.view.shown = json.dumps(told, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        self.view.show(told)
 
     def _check_layout(self, tries: Sequence[Move]) -> None:
         columns = {len(row.split()) for row in self._layout}

@@ -5,18 +5,15 @@ is nowhere in an open page.
 """
 
 import html
-import json
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
 from mefit import style
 from workshop import explorers
-from workshop.explorers.stage import look
+from workshop.explorers.stage import View, look
 from workshop.explorers.still import still
 from workshop.predictions.kept import Kept
 from workshop.predictions.questions import PANEL, Question, Verdict
@@ -35,13 +32,9 @@ def _script() -> str:
     return shared + (_HERE / "prediction.js").read_text(encoding="utf-8")
 
 
-class _View(anywidget.AnyWidget):
-    """What the browser knows: `setup`, which never changes, and `shown`, the present state as one text of JSON."""
-
+class _AskedView(View):
     _esm = _script()
     _css = look() + (_HERE / "prediction.css").read_text(encoding="utf-8")
-    setup = traitlets.Dict().tag(sync=True)
-    shown = traitlets.Unicode("").tag(sync=True)
 
 
 class Asked:
@@ -62,9 +55,7 @@ class Asked:
             self.given = question.read(before)
             self.revealed = True
         setup = question.setup() | {"lesson": lesson, "name": name}
-        self.view = _View(setup=setup)
-        self.view.add_class("mefit-stage-view")
-        self.view.on_msg(self._heard)
+        self.view = _AskedView(setup, self._heard)
         self._show()
 
     @property
@@ -96,9 +87,7 @@ class Asked:
         self._kept.keep(self.lesson, self.name, self.given)
         self._show()
 
-    def _heard(self, _widget: Any, message: Any, _buffers: Any) -> None:
-        if message.get("kind") == "hello":
-            self.view.send({"kind": "here"})
+    def _heard(self, message: Mapping[str, Any]) -> None:
         if message.get("kind") in ("give", "reveal"):
             self.give(message["value"])
         if message.get("kind") == "reveal":
@@ -126,7 +115,7 @@ class Asked:
             "error": self._error,
             "refused": self._refused,  # the same refusal twice has to reach the page twice: its button waits
         }
-        self.view.shown = json.dumps(told, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        self.view.show(told)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The living view, and at rest: the question, and what came of it."""

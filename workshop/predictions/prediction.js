@@ -159,10 +159,9 @@ class NumberLine {
   }
 }
 
-class Prediction {
+class Prediction extends View {
   constructor(model, element) {
-    this.model = model;
-    this.setup = model.get("setup");
+    super(model);
     this.told = JSON.parse(model.get("shown"));
     this.given = copy(this.told.given);
     this.root = html("div", { class: "mefit-stage mefit-prediction", tabindex: -1 });
@@ -170,39 +169,16 @@ class Prediction {
     this.button = html("button", { type: "button", class: "reveal" }, "Reveal");
     this.says = html("p", { class: "says", "aria-live": "polite" });
     this.alert = html("p", { class: "alert" });
-    this.rest = html("p", { class: "rest" }, "At rest. Run this cell to bring it to life.");
-    this.rest.hidden = true;
     const asks = html("p", { class: "asks" }, html("b", {}, "Your prediction. "), this.setup.asks);
     this.root.append(asks, this.fields, this.button, this.says, this.alert, this.rest);
     element.append(this.root);
     this[`${this.setup.kind}Fields`]();
     this.button.addEventListener("click", () => this.reveal());
-    keepKeys(this.root);
-    this.answer = () => this.show(JSON.parse(model.get("shown")));
-    this.hear = (message) => message.kind === "here" && this.wake();
-    model.on("change:shown", this.answer);
-    model.on("msg:custom", this.hear);
-    this.watch = new ResizeObserver(() => this.resize());
-    this.watch.observe(this.root);
-    this.resize();
-    this.answer();
-    model.send({ kind: "hello" });
-    this.asked = setTimeout(() => {
-      this.rest.hidden = this.told.revealed;
-    }, 4000);
+    this.listen(4000);
   }
 
-  wake() {
-    clearTimeout(this.asked);
-    this.rest.hidden = true;
-    this.root.dataset.awake = "yes";
-  }
-
-  close() {
-    this.model.off("change:shown", this.answer);
-    this.model.off("msg:custom", this.hear);
-    this.watch.disconnect();
-    clearTimeout(this.asked);
+  atRest() {
+    this.rest.hidden = this.told.revealed;
   }
 
   resize() {
