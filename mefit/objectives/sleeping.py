@@ -83,7 +83,7 @@ def divergence_by_dimension(q: Gaussian, law: GaussianLaw) -> tuple[np.ndarray, 
     covariances = roots @ np.swapaxes(roots, 1, 2)
     directions = np.eye(mean.size)
     if np.any(covariances[:, ~np.eye(mean.size, dtype=bool)] != 0.0):
-        directions = np.linalg.eigh(np.cov(centred, rowvar=False).reshape(mean.size, -1))[1].T[::-1]
+        directions = np.linalg.eigh(np.cov(centred, rowvar=False, bias=True).reshape(mean.size, -1))[1].T[::-1]
     along = centred @ directions.T
     variance = np.einsum("ka,nab,kb->nk", directions, covariances, directions)
     divergence = 0.5 * np.mean(along**2 + variance - 1.0 - np.log(variance), axis=0)

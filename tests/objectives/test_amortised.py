@@ -309,3 +309,13 @@ def test_a_trained_encoder_answers_as_before_when_it_is_trained_on(fitted, grown
 def test_without_an_encoder_there_is_no_bound(grown):
     with pytest.raises(ValueError, match="no encoder before it is trained"):
         mf.log_density(start(), grown, mf.Amortised(), key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("kind", [mf.networks.Encoder, mf.networks.SetEncoder])
+def test_one_subject_alone(kind):
+    alone = growth_data(1)
+    method = mf.Adam(mf.Amortised(kind(alone, effects=2, hidden=(4,))), steps=20, block=20)
+    fit = mf.fit(start(), alone, method, key=jax.random.key(0), progress=False, fixed="omega")
+    assert fit.converged
+    assert fit.log_likelihood == pytest.approx(exact(fit.model, alone), abs=0.2)
+    assert np.all(np.isfinite(fit.amortised.divergence))
