@@ -239,12 +239,20 @@ def test_progress_over_all_lessons(check):
 
 
 @pytest.mark.parametrize(("success", "said"), [(True, False), (False, True)])
-def test_a_verdict_after_a_cell_that_failed_says_so(success, said, check, monkeypatch):
+def test_there_is_no_verdict_after_a_cell_that_failed(success, said, check, monkeypatch):
     shell = SimpleNamespace(last_execution_result=SimpleNamespace(success=success))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    assert ("stopped with an error" in check("07.1", 0.8).reason) == said
-    assert ("stopped with an error" in check("07.1", 0.2).reason) == said
+    right = check("07.1", 0.8)
+    wrong = check("07.1", 0.2)
+    assert (right.state == "open", "stopped with an error" in right.reason) == (said, said)
+    assert (wrong.state == "open", "stopped with an error" in wrong.reason) == (said, said)
     assert "stopped with an error" not in check("07.1", ...).reason
+    assert (check.progress("07").done == 0) == said
+
+
+def test_a_title_that_asks_has_one_mark_at_its_end():
+    text = Verdict("02.6", "When is there a joint mode at all?", "done", "").text
+    assert "at all? Right." in text and "?:" not in text
 
 
 def test_unknown_numbers_are_refused(check):

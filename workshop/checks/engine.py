@@ -34,7 +34,10 @@ from workshop.checks.verdicts import DONE, OPEN, WRONG, Overview, Progress, Verd
 _UNEXPLAINED = "It does not give the right numbers for random arguments."
 _ROUNDED = "It is right, but rounded: keep all digits, and round only what you print."
 _TRIES = 3  # wrong answers that nothing explains, before a worked case tells what is asked for
-_STALE = "The cell that ran last stopped with an error, so this is about the answer that was there before."
+_STALE = (
+    "The cell that ran last stopped with an error, so the answer here may be the one from before it. "
+    "Mend that cell and run it, then this one again."
+)
 
 
 class StillOpen(Exception):
@@ -308,7 +311,7 @@ class Checker:
         if number not in known:
             raise ValueError(f"There is no exercise {number!r}; lesson {lesson} has {', '.join(known)}.")
         exercise = known[number]
-        case = ""
+        case: Case | None = None
         try:
             exercise.judge(answer)
             state, reason, hint = DONE, exercise.praise, None
@@ -316,16 +319,17 @@ class Checker:
             state, reason, hint = OPEN, str(still) or "Replace the dots above, then run this cell again.", None
         except Wrong as wrong:
             state, reason, hint = WRONG, wrong.reason, wrong.hint
-            case = self._worked(number, wrong.case)
+            case = wrong.case
         if state != OPEN and _last_cell_failed():
-            reason = f"{_STALE} {reason}"
+            # neither praise nor blame for what may not be the answer any more
+            state, reason, hint, case = OPEN, _STALE, None, None
         states = self._remember(lesson, number, state)
         tally = f"({sum(states.get(n) == DONE for n in known)} of {len(known)} done)"
         left = [n for n in known if states.get(n) != DONE]
         if state == DONE and left:
             onwards = [n for n in left if n > number] or left
             tally += f" \u2192 {onwards[0]}"
-        return Verdict(number, exercise.title, state, reason, hint, tally, case)
+        return Verdict(number, exercise.title, state, reason, hint, tally, self._worked(number, case))
 
     def _worked(self, number: str, case: Case | None) -> str:
         """A worked case in words: with what is asked for, once it has been tried often enough."""

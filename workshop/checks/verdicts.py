@@ -36,6 +36,8 @@ class Verdict:
     def headline(self) -> str:
         """The sign, the exercise and one word or two."""
         word = {OPEN: "still open", WRONG: "not yet", DONE: "right"}[self.state]
+        if self.title.endswith("?"):
+            return f"{_SIGN[self.state]} {self.number} {self.title} {word.capitalize()}."
         return f"{_SIGN[self.state]} {self.number} {self.title}: {word}."
 
     @property
