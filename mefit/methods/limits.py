@@ -14,6 +14,7 @@ _BEYOND = 1e3  # a factor: so far beyond a limit it is looked whether the object
 _STILL = 0.5  # of the slope at the limit: what is left of it there, where it rises without end
 _LOWER = 0.01  # log-likelihood: a larger loss beyond the limit says that the maximum is not out there
 _SETTLED = 1.0  # log-likelihood of a subject over one scale: with more to climb, a search is still on its way
+_SAME = 1e-5  # log-likelihood: so far apart modes that are found to a tolerance may put what is the same
 _LEVEL = 1e-3  # log-likelihood for each unit of a logarithm: with less, the objective levels off
 
 
@@ -132,7 +133,7 @@ class Limits:
             # Far from there the modes are hard to find, so this looks only where the objective is flat close by.
             falls = (loss(_smaller(point, i, 2.0))[0] - point.value) * self.subjects
             lower = _smaller(point, i, 1e3)
-            if falls < 0.1 and loss(lower)[0] <= point.value:
+            if falls < 0.1 and (loss(lower)[0] - point.value) * self.subjects <= _SAME:
                 boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
                 point = _again(optimiser, point, lower, loss)
         return point, dataclasses.replace(self, boundary=boundary)
