@@ -11,6 +11,7 @@ from ..base.scales import ValueAndGradient
 from ..model.space import Coordinate
 
 _BEYOND = 1e3  # a factor: so far beyond a limit it is looked whether the objective still rises
+_LEAP = 10.0  # a factor: a step so far beyond a limit is a leap
 _STILL = 0.5  # of the slope at the limit: what is left of it there, where it rises without end
 _LOWER = 0.01  # log-likelihood: a larger loss beyond the limit says that the maximum is not out there
 _SETTLED = 1.0  # log-likelihood of a subject over one scale: with more to climb, a search is still on its way
@@ -40,6 +41,26 @@ class Limits:
         limit = min(self.factor, 1e3) if near else 0.99 * self.factor
         far = np.abs(point.x - self.start) > math.log(limit)
         return [i for i, c in enumerate(self.coordinates) if c.log_scale and i not in self.boundary and far[i]]
+
+    def first_beyond(self, before: Point, after: Point, loss: ValueAndGradient) -> Point:
+        """Where a step reaches the limits, if it leads far beyond them; else its end.
+
+        On a slope without end a search leaps, and from where it lands the other coordinates do not find back.
+        """
+        bounds = self.bounds
+        beyond = np.maximum(after.x - bounds.ub, bounds.lb - after.x)
+        beyond[list(self.boundary)] = -np.inf
+        if np.max(beyond, initial=-np.inf) <= math.log(_LEAP):
+            return after
+        move = after.x - before.x
+        room = np.where(move > 0.0, bounds.ub, bounds.lb) - before.x
+        shares = room[beyond > 0.0] / move[beyond > 0.0]
+        x = before.x + float(np.clip(np.min(shares), 0.0, 1.0)) * move
+        value, gradient = loss(x)
+        if not value < before.value:
+            return after
+        there = dataclasses.replace(after, x=x, value=value, gradient=gradient, done=False, converged=False, message="")
+        return dataclasses.replace(there, evaluations=after.evaluations + 1)
 
     def stop(self, optimiser: BFGS, point: Point, loss: ValueAndGradient, near: bool) -> tuple[Point, "Limits"]:
         """What a scale at its limit means, found by looking on from the best point within the limits.

@@ -100,7 +100,7 @@ class Maximise(Method):
         optimiser = objective.optimiser
         limits = memory.limits
         loss = mean_loss(objective, problem.space, memory.batches, len(problem.population))
-        point = optimiser.step(loss, memory.point, limits.bounds)
+        point = limits.first_beyond(memory.point, optimiser.step(loss, memory.point, limits.bounds), loss)
         at_maximum = point.converged and objective.likelihood
         near = point.done and not at_maximum  # then it may have broken down, or levelled off, on the way to a limit
         if limits.reached(point, near):

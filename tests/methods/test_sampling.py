@@ -40,7 +40,7 @@ class Known(Line):
 
 @pytest.fixture(scope="module")
 def schools():
-    method = mf.NUTS(target_accept=0.95, samples=2500, chains=4, block=500, likelihood_by=mf.FO())
+    method = mf.NUTS(target_accept=0.99, samples=2500, chains=4, block=500, likelihood_by=mf.FO())
     start = Schools(mu=7.0, tau=5.0)
     return mf.fit(start, mf.datasets.eight_schools(), method, key=jax.random.key(2), progress=False)
 
