@@ -59,8 +59,8 @@ class Goal:
         for name in self._named:
             if name not in _QUANTITIES or (name == "time_above" and self.above is None):
                 raise ValueError(
-                    f"there is no quantity {name!r}: choose one of {', '.join(_QUANTITIES)} (this with above=), or give "
-                    "a function of times and curves."
+                    f"there is no quantity {name!r}: choose one of {', '.join(_QUANTITIES)} (this with above=), or "
+                    "give a function of times and curves."
                 )
 
     @property

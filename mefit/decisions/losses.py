@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy.stats import norm
 
-
 # The cost of each exposure, given both ends of the target
 Loss = Callable[[np.ndarray, float, float], ArrayLike]
 

@@ -64,8 +64,8 @@ def next_time(
     """The best time of the next sample of each of `people`, by what would be known of the goal's quantity after it.
 
     A sample y at time t is simulated from `outcomes` of a person's draws eta_r, and all M draws are weighed by it,
-    w_rm = p(y_r | eta_m, t) / sum_m p(y_r | eta_m, t). Expected are, over r, the SD of the quantity's logarithm by these
-    weights; and with `regimens` the loss of the regimen that is then best, min_d sum_m w_rm loss(q_m(d)), plus `cost`
+    w_rm = p(y_r | eta_m, t) / sum_m p(y_r | eta_m, t). Expected are, over r, the SD of the quantity's logarithm by
+    these weights; and with `regimens` the loss of the regimen that is then best, min_d sum_m w_rm loss(q_m(d)), plus `cost`
     for each sample. No fit is repeated, so this serves every model; the new responses are taken to be independent of
     the old ones given eta.
 
@@ -138,8 +138,8 @@ def _remarks(people: Individuals, table: pd.DataFrame) -> tuple[str, ...]:
     few = table.loc[table.draws < _FEWEST, "ID"].unique()
     if few.size:
         remarks.append(
-            f"a sample would tell more of {', '.join(map(str, few[:5]))} than {people.eta.shape[1]} draws can show: take "
-            "more draws in mf.individual."
+            f"a sample would tell more of {', '.join(map(str, few[:5]))} than {people.eta.shape[1]} draws can show: "
+            "take more draws in mf.individual."
         )
     if np.any(table.beyond != ""):
         remarks.append("times beyond those of the fit are guesses: there a model is surer than it has reason to be.")

@@ -1,4 +1,4 @@
-"""Doses for one person against closed forms: log exposure is normal, so hits, losses and the worth of a sample are known.
+"""Doses for one person against closed forms: log exposure is normal, so hits, losses and a sample's worth are known.
 
 The curve is flat, c = amount exp(-eta), so that cmax and the area over one unit of time are amount exp(-eta); the draws
 of eta are the quantiles of N(m, s^2), which stand for it to three digits.
