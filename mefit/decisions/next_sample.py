@@ -65,9 +65,9 @@ def next_time(
 
     A sample y at time t is simulated from `outcomes` of a person's draws eta_r, and all M draws are weighed by it,
     w_rm = p(y_r | eta_m, t) / sum_m p(y_r | eta_m, t). Expected are, over r, the SD of the quantity's logarithm by
-    these weights; and with `regimens` the loss of the regimen that is then best, min_d sum_m w_rm loss(q_m(d)), plus `cost`
-    for each sample. No fit is repeated, so this serves every model; the new responses are taken to be independent of
-    the old ones given eta.
+    these weights; and with `regimens` the loss of the regimen that is then best, min_d sum_m w_rm loss(q_m(d)), plus
+    `cost` for each sample. No fit is repeated, so this serves every model; the new responses are taken to be
+    independent of the old ones given eta.
 
     **Arguments**
 
