@@ -30,6 +30,7 @@ from .curves import dynamics, networks, pk
 from .data.doses import Doses, PerDose
 from .data.population import Population
 from .data.subject import Subject
+from .decisions import dosing
 from .decisions.covariates import learn_effects, permutation_importance
 from .decisions.exposure import exposure, exposure_table
 from .decisions.regimens import Regimens, regimen, simulate_regimens

@@ -140,6 +140,23 @@ def dose_field(doses: Doses, name: str) -> np.ndarray:
     return np.asarray(value)
 
 
+def of_each(doses: Doses) -> list[Doses]:
+    """The doses of each subject of a population, padding included."""
+    fields = {name: getattr(doses, name) for name in DOSE if getattr(doses, name) is not None}
+    return [Doses(**{name: x[i] for name, x in fields.items()}) for i in range(len(doses.time))]
+
+
+def joined(first: Doses, second: Doses) -> Doses:
+    """The records of both, in the order of time; padding is left out."""
+    fields = {name: np.concatenate([dose_field(first, name), dose_field(second, name)]) for name in DOSE}
+    kept = np.concatenate([np.asarray(first.real), np.asarray(second.real)])
+    if not np.any(kept):
+        return Doses.none()
+    order = np.argsort(np.where(kept, fields["time"], np.inf), kind="stable")[: kept.sum()]
+    together = Doses.padded(1, np.zeros(order.size, int), **{name: x[order] for name, x in fields.items()})
+    return of_each(together)[0]
+
+
 class PerDose(eqx.Module):
     """A number for each of d doses, in the order of `subject.doses`: such as a bioavailability that
     differs between two formulations.

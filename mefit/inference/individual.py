@@ -27,6 +27,7 @@ from ..objectives.sampled import ImportanceSampling
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
+_CURVES_AT_ONCE = 256  # curves of draws that are made together
 _PROPOSED = 4000  # draws from the proposal, or more: of fewer the tail of the weights is not seen
 
 
@@ -36,7 +37,8 @@ class Individuals:
 
     `eta` is (N, M, K). `effective_sample_size` (N,) says how many independent draws they are worth, `pareto_k` (N,)
     whether they can be trusted (below 0.7), and `remarks` names those who cannot. `model` and `population` are those
-    that were asked for.
+    that were asked for, and `fitted_on` is the population of the fit, None where a model was given. `people[i]` is one
+    of them alone.
     """
 
     model: Model
@@ -46,6 +48,21 @@ class Individuals:
     pareto_k: Float[np.ndarray, " N"]
     remarks: tuple[str, ...] = ()
     key: Any = dataclasses.field(default=None, repr=False)
+    fitted_on: Population | None = dataclasses.field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.population)
+
+    def __getitem__(self, person: int) -> "Individuals":
+        place = range(len(self))[person]
+        alone = slice(place, place + 1)
+        return dataclasses.replace(
+            self,
+            population=self.population[[place]],
+            eta=self.eta[alone],
+            effective_sample_size=self.effective_sample_size[alone],
+            pareto_k=self.pareto_k[alone],
+        )
 
     @property
     def mean(self) -> Float[np.ndarray, "N K"]:
@@ -166,6 +183,7 @@ def individual(
         pareto_k=shape,
         remarks=_remarks(population, shape, weighted.place.converged),
         key=key_error,
+        fitted_on=None if isinstance(fit, Model) else fit.population,
     )
 
 
@@ -196,14 +214,15 @@ def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, key
 
 @compiled
 def _curves(model: Model, eta: Float[Array, "N M K"], subjects: Subject, keys: Any) -> Any:
-    """Means (N, M, m), or with keys (N, M) responses; one draw of everybody after the other."""
+    """Means (N, M, m), or with keys (N, M) responses; some draws of everybody after the others."""
 
     def of_draw(one):
         etas, drawn = one
         return means(model, etas, subjects) if drawn is None else responses(model, etas, subjects, drawn)
 
     by_draw = jnp.swapaxes(eta, 0, 1), None if keys is None else jnp.swapaxes(keys, 0, 1)
-    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw))
+    draws = max(1, _CURVES_AT_ONCE // eta.shape[0])
+    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw, batch_size=draws))
 
 
 @compiled

@@ -1,6 +1,7 @@
 """Pictures of a population and of a fit: axes in, axes out. The core of the library does not import
 them."""
 
+from .decisions import doses, next_sample
 from .diagnoses import (
     convergence,
     correlation,
@@ -26,11 +27,13 @@ __all__ = [
     "compare_fits",
     "convergence",
     "correlation",
+    "doses",
     "effects_against_covariates",
     "goodness_of_fit",
     "histogram",
     "history",
     "individual_fits",
+    "next_sample",
     "observed",
     "population_curves",
     "posterior",
