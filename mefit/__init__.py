@@ -36,8 +36,9 @@ from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
 from .diagnosis.vpc import VPC, energy_distance, vpc
-from .effects.kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
+from .effects.kernels import ComponentWise, PriorProposal, RandomWalk
 from .effects.modes import empirical_bayes
+from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test

@@ -72,9 +72,9 @@ def available_case_means(population: mf.Population) -> Float[np.ndarray, " n"]:
 def completers(population: mf.Population) -> mf.Population:
     """The people without a gap.
 
-    **Why it is wrong.** Who stays to the end is not like who leaves: they are a selection by the response itself, and so
-    no answer is one about the people who began, not even at the first visit, where everybody was seen. Besides, all that
-    the others showed is thrown away. ValueError where nobody was seen throughout.
+    **Why it is wrong.** Who stays to the end is not like who leaves: they are a selection by the response itself, and
+    so no answer is one about the people who began, not even at the first visit, where everybody was seen. Besides, all
+    that the others showed is thrown away. ValueError where nobody was seen throughout.
     """
     whole = ~np.isnan(responses_with_gaps(population)).any(axis=1)
     if not whole.any():
@@ -99,9 +99,9 @@ def last_value_carried_forward(population: mf.Population) -> mf.Population:
 def mean_imputed(population: mf.Population) -> mf.Population:
     """Each gap filled by the mean of those who were seen at that time.
 
-    **Why it is wrong.** The means stay those of the available cases, as wrong as they were. On top of that everybody who
-    left becomes average: people differ less, their values hang together less from visit to visit, and the error looks
-    smaller than it is, so that the wrong answer comes with the narrowest interval of all.
+    **Why it is wrong.** The means stay those of the available cases, as wrong as they were. On top of that everybody
+    who left becomes average: people differ less, their values hang together less from visit to visit, and the error
+    looks smaller than it is, so that the wrong answer comes with the narrowest interval of all.
     """
     y = responses_with_gaps(population)
     return _with_responses(population, np.where(np.isnan(y), available_case_means(population), y))
