@@ -17,10 +17,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
 from ..curves.encoding import AnyEncoder, Gaussian
+from ..data.by_outcome import as_dict
 from ..data.missing import filled, gaps
+from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import eta_size, log_joint, sample_random_effects
+from ..model.densities import eta_mean, eta_size, log_joint, observation_density, sample_random_effects
 from ..model.model import Model
+from ..model.normals import correlated_rows
 from ..model.simulate import respond
 from .gaussian import half_log_det
 from .proposals import log_standard, standard_draws
@@ -45,18 +48,32 @@ class _Place(NamedTuple):
     q: Gaussian  # the encoder's answer to the record with these missing responses
 
 
+def refuse_dependent_rows(model: Model, population: Population, who: str) -> None:
+    """ValueError, in the name of `who`, for rows that depend on each other given the random effects."""
+    densities = observation_density(model, eta_mean(model), population[0])
+    if any(correlated_rows(density) is not None for density in as_dict(densities).values()):
+        raise ValueError(
+            f"{who} draws each missing response by itself given the random effects, and rows of this model depend on "
+            "each other: leave the missing ones out, as Laplace, FOCE and Amortised do."
+        )
+
+
 @compiled
 def first_completion(model: Model, subjects: Subject, key: PRNGKeyArray) -> Completion:
     """eta from p(eta | theta), and the missing responses from the model."""
     count = subjects.time.shape[0]
     key_eta, key_y = jax.random.split(key)
     etas = sample_random_effects(model, count, key_eta)
-    drawn = jax.vmap(lambda eta, subject, key: _missing(model, eta, subject, key))
-    return Completion(etas, drawn(etas, subjects, jax.random.split(key_y, count)))
+    return Completion(etas, missing_responses(model, etas, subjects, jax.random.split(key_y, count)))
+
+
+def missing_responses(model: Model, etas: Float[Array, "N K"], subjects: Subject, keys: Any) -> Any:
+    """u ~ p(u | theta, eta_i) of every subject: (N, n) by outcome, 0 where a response was seen."""
+    return jax.vmap(lambda eta, subject, key: _missing(model, eta, subject, key))(etas, subjects, keys)
 
 
 def _missing(model: Model, eta: Float[Array, " K"], subject: Subject, key: PRNGKeyArray) -> Any:
-    """u ~ p(u | theta, eta) of one subject."""
+    """The same of one subject."""
     return respond(model, eta, gaps(subject), key)
 
 
