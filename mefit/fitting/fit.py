@@ -80,8 +80,8 @@ def fit(
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
       `Variational()`, `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of
-      these, or `Amortised(encoder)`. Where a parameter declares a prior, its log density is added and the estimate is a
-      maximum a posteriori. `NUTS()` draws from the posterior.
+      these, `Amortised(encoder)`, or `Augmented(encoder)`, which draws what is missing. Where a parameter declares a
+      prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.

@@ -54,7 +54,7 @@ def test_the_posterior_stays_what_it_is(trained, people, freedom):
         target = Target(model, subjects)
 
         def one(carry, key):
-            eta, _, tuning, taken = sweep((kernel,), key, target, *carry, 0.0)
+            eta, _, tuning, taken = sweep((kernel,), key, target, *carry, jnp.zeros(()))
             return (eta, tuning), (jnp.mean(eta, 0), jnp.einsum("cna,cnb->nab", eta, eta) / 40, taken)
 
         begin = (jnp.zeros((40, 10, 2)), (kernel.init(model, 10),))

@@ -13,19 +13,19 @@ import mefit as mf
 TIMES = np.arange(5.0)
 
 
-def growth_with_dropout(count, seed=1):
+def growth_with_dropout(count, seed=1, unit=1.0):
     """Random intercepts and slopes; a person leaves after a visit with a chance that hangs on the value there."""
     rng = np.random.default_rng(seed)
     b = np.array([2.0, 0.5]) + rng.multivariate_normal([0, 0], [[1.0, 0.2], [0.2, 0.3]], count)
     y = b[:, :1] + b[:, 1:] * TIMES + 0.5 * rng.standard_normal((count, 5))
     goes = rng.random((count, 4)) < 1.0 / (1.0 + np.exp(4.5 - y[:, :-1]))
     gone = np.column_stack([np.zeros(count, bool), np.logical_or.accumulate(goes, axis=1)])
-    rows = [(i, t, np.nan if gone[i, j] else y[i, j]) for i in range(count) for j, t in enumerate(TIMES)]
+    rows = [(i, t, np.nan if gone[i, j] else unit * y[i, j]) for i in range(count) for j, t in enumerate(TIMES)]
     return mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV"]))
 
 
-def start():
-    return Line(beta=jnp.array([1.0, 0.0]), omega=jnp.eye(2), sigma=1.0)
+def start(unit=1.0):
+    return Line(beta=jnp.array([1.0, 0.5]) * unit, omega=jnp.eye(2) * unit**2, sigma=unit)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,18 @@ def test_interrupted_it_keeps_what_it_has(people, monkeypatch):
     half = mf.fit(start(), people, method, key=jax.random.key(3), progress=False)
     assert half.ending is mf.Ending.INTERRUPTED and "after 3 iterations" in half.message
     assert np.isfinite(half.log_likelihood) and len(half.augmentation.trajectory) == 4
+
+
+def test_units_do_not_matter(people):
+    """The same draws in another unit: so the same numbers but for rounding, while no acceptance hangs on that."""
+    trajectories = []
+    for unit in (1.0, 1e6):
+        there = growth_with_dropout(400, unit=unit)
+        method = mf.Augmented(mf.networks.Encoder(there, effects=2, hidden=(8,)), rounds=5, learning_rate=0.02)
+        fit = mf.fit(start(unit), there, method, key=jax.random.key(3), progress=False)
+        scale = np.array([unit, unit, unit, unit, 1.0, unit])  # the fifth is a correlation
+        trajectories.append(fit.augmentation.trajectory.to_numpy() / scale)
+    np.testing.assert_allclose(trajectories[1], trajectories[0], rtol=1e-5, atol=1e-5)
 
 
 class Autoregressive(Line):

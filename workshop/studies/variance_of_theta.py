@@ -73,8 +73,8 @@ def by_the_bound(fit: mf.Fit, draws: int = 300, level: float = 0.95) -> mf.Uncer
 
     **Why it is wrong.** The bound follows the likelihood only if the encoder follows theta. Held still, its draws count
     as random effects that were seen, so that all doubt about them is left out: minus the Hessian of
-    sum_i E_q log p(y_i, eta | theta) is the information of complete data. It would be right only if every random effect were
-    known.
+    sum_i E_q log p(y_i, eta | theta) is the information of complete data. It would be right only if every random effect
+    were known.
     """
     curvature = np.asarray(_curvature_of_bound(fit.space, fit.encoder, fit.population.subjects, fit.key, draws))
     return wald(fit, "Curvature of the bound", inverse_information(-curvature, fit.space.labels), level)
