@@ -51,7 +51,7 @@ def test_standard_errors_are_those_of_the_exact_likelihood():
 
 
 def test_the_curvature_of_the_bound_is_refused():
-    population = study.simulate_growth(1, count=40)
+    population = study.simulate_growth(1, count=100)
     fit = study.fit_by_encoder(population, 1, samples=50)
     bound = mf.Amortised(fit.encoder)
     for ask in (mf.observed_information, mf.sandwich):
