@@ -54,8 +54,8 @@ class Augmented(Method):
     was seen, nothing is drawn, and its encoder reads records with gaps, which takes far less time. `Augmented` is for
     encoders that cannot read gaps, and to watch the two agree.
 
-    A step of 2 proposes eta and u together, and the encoder answers to the new u on the way back, which keeps their
-    distribution; with the old u on both ways, as the source has it, the draws go wrong as far as the encoder does.
+    A proposal is one of eta and u together, and the encoder answers to the new u on the way back, which keeps their
+    distribution; with the old u on both ways the draws would go wrong as far as the encoder does.
 
     `encoder`: left out, one that suits the population, as for `Amortised`; `draws` of it make the bound. The learning
     rate falls from `learning_rate` to zero as half a cosine over all rounds. `likelihood_by` gives the log-likelihood
