@@ -79,7 +79,7 @@ _DIVERGENCE = Function(
     "KL of two Gaussians",
     truth=divergence,
     inputs=_two_gaussians,
-    praise="It is zero only where q is the prior: what a person's data cost in nats, before they explain anything.",
+    praise="It is zero only where q is the prior, and never negative: the price, in nats, of saying more of a person.",
     mistakes=[
         slip(
             _backwards,
@@ -256,7 +256,7 @@ _BOUND = Function(
         slip(
             _other_bound(sign=1.0),
             1,
-            "The KL is added, the slip of a slide that the lesson shows: in a loss −(…) both signs turn, so there it "
+            "The KL is added, the slip of a slide in the talk: in a loss −(…) both signs turn, so there it "
             "is −E log p + KL. The bound itself has the KL with a minus.",
         ),
         slip(
@@ -1217,7 +1217,7 @@ EXERCISES: dict[str, Exercise] = {
     "10.5": Parts(
         "A random effect that sleeps",
         [_NATS, _LOST, Judged("cured", models_10.judge_cured)],
-        praise="The gap did not warn, for at the collapsed end it was zero. The KL of a dimension does, and so does "
+        praise="The gap did not warn, for at the collapsed end it is nearly zero. The KL of a dimension does, and so does "
         "the likelihood.",
     ),
     "10.6": Parts(
@@ -1229,6 +1229,6 @@ EXERCISES: dict[str, Exercise] = {
     "10.7": Parts(
         "Weigh the guesses",
         [_WEIGHTS, _FORECAST, _ERRORS],
-        praise="One set of weights serves a new person's future and the errors of theta, whatever the encoder guessed.",
+        praise="One set of weights serves a new person's future and the errors of theta, as long as enough draws count.",
     ),
 }
