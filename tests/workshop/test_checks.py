@@ -11,6 +11,7 @@ import test_checks_06
 import test_checks_07
 import test_checks_08
 import test_checks_09
+import test_checks_10
 
 from workshop.checks.engine import Checker
 
@@ -22,6 +23,7 @@ LESSONS = (
     test_checks_07,
     test_checks_08,
     test_checks_09,
+    test_checks_10,
 )
 TABLES = [lesson.TABLE for lesson in LESSONS]
 PLANTED = [
