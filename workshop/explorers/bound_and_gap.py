@@ -163,9 +163,7 @@ def scene(found: Split) -> Scene:
         "bound": Panel(
             Axis(LOW, HIGH, "ω (ms)"), Axis(_DEEP, 0.8, "less its maximum"), "log L, and the bound", "marginal"
         ),
-        "person": Panel(
-            Axis(-60, 100, "η of one person (ms)"), Axis(0, 0.045, ticks=[]), "q, and the posterior"
-        ),
+        "person": Panel(Axis(-60, 100, "η of one person (ms)"), Axis(0, 0.045, ticks=[]), "q, and the posterior"),
         "area": Panel(
             Axis(-60, 100, "η of one person (ms)"), Axis(-0.012, 0.05, ticks=[0]), "The area of q log(q / posterior)"
         ),
@@ -254,8 +252,8 @@ def bound_and_gap() -> Stage:
         "answer": ANSWER,
     }
     alt = (
-        "Above left: the encoder, a line from a person's mean to the mean of q, with a band of one SD. Above right: the "
-        "log-likelihood against omega, and the bound below it. Below: q and the posterior of one person, and their gap."
+        "Above left: the encoder, a line from a person's mean to the mean of q, with a band of one SD. Above right: "
+        "the log-likelihood against omega, and the bound below it. Below: q and the posterior of one person, and their gap."
     )
     tries: Sequence[Move] = [
         *steps_of_em(START["omega"], 2),

@@ -93,8 +93,8 @@ def say(found: Asleep) -> str:
         first = f"Both random effects are awake; the SD of intercepts comes out as {end.om1:.2f} for {found.sd1:.2f}"
     return (
         f"{first}.\nDiagonal q: SDs {end.om1:.3f} and {end.om2:.3f}, noise {end.s:.3f} for {found.noise:.2f}; KL "
-        f"{end.divergence[0]:.2f} and {end.divergence[1]:.2f} nats; {found.full.value - end.value:.3f} nats per person "
-        f"below log L. The data tell {found.told_here[0]:.2f} and {found.told_here[1]:.2f} nats of their two directions."
+        f"{end.divergence[0]:.2f} and {end.divergence[1]:.2f} nats; {found.full.value - end.value:.3f} nats "
+        f"per person below log L. The data tell {found.told_here[0]:.2f} and {found.told_here[1]:.2f} of two directions."
     )
 
 
@@ -166,7 +166,7 @@ def collapse() -> Stage:
         "zero": Choice("Time is counted from", ZEROS, FIRST),
     }
     alt = (
-        "Left above: the divergence of each random effect from its prior, against the noise, beside what the data tell. "
+        "Left above: the divergence of each random effect from its prior, against the noise, beside what data tell. "
         "Left below: the SDs found. Right: the bound and the log-likelihood against the SD of the intercepts."
     )
     tries: Sequence[Move] = [

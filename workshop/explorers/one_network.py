@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import mefit as mf
@@ -114,9 +113,7 @@ def compute(answers: Answers, stage: int, person: int) -> Stand:
     if not (0 <= stage < len(answers.steps) and 1 <= person <= _WATCHED):
         raise Refused(f"There are stages 0 to {len(answers.steps) - 1} and people 1 to {_WATCHED}.")
     apart = answers.distance[stage]
-    return Stand(
-        stage, answers.steps[stage], person - 1, str(person), float(apart.mean()), float(apart[person - 1])
-    )
+    return Stand(stage, answers.steps[stage], person - 1, str(person), float(apart.mean()), float(apart[person - 1]))
 
 
 def say(found: Stand) -> str:

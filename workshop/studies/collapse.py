@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize
 
 TIMES = np.arange(5.0)  # of the visits
 DIAGONAL, FULL = "diagonal", "full"
@@ -120,8 +119,11 @@ def best(noise: float, sds: tuple[float, float] = (1.0, 1.0), zero: float = 0.0,
 
 
 def profile(
-    r1: Float[np.ndarray, " m"], noise: float, sds: tuple[float, float] = (1.0, 1.0), zero: float = 0.0,
-    kind: str = DIAGONAL
+    r1: Float[np.ndarray, " m"],
+    noise: float,
+    sds: tuple[float, float] = (1.0, 1.0),
+    zero: float = 0.0,
+    kind: str = DIAGONAL,
 ) -> Float[np.ndarray, " m"]:
     """The bound for each SD of the intercepts in units of the noise, at the best slopes and noise."""
     r2 = np.linspace(0.0, 2.0 * sds[1] / noise + 1.0, 401)
