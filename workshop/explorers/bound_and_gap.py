@@ -253,7 +253,7 @@ def bound_and_gap() -> Stage:
     }
     alt = (
         "Above left: the encoder, a line from a person's mean to the mean of q, with a band of one SD. Above right: "
-        "the log-likelihood against omega, and the bound below it. Below: q and the posterior of one person, and their gap."
+        "the log-likelihood against omega, and the bound below it. Below: q and the posterior of one person."
     )
     tries: Sequence[Move] = [
         *steps_of_em(START["omega"], 2),

@@ -94,7 +94,7 @@ def say(found: Asleep) -> str:
     return (
         f"{first}.\nDiagonal q: SDs {end.om1:.3f} and {end.om2:.3f}, noise {end.s:.3f} for {found.noise:.2f}; KL "
         f"{end.divergence[0]:.2f} and {end.divergence[1]:.2f} nats; {found.full.value - end.value:.3f} nats "
-        f"per person below log L. The data tell {found.told_here[0]:.2f} and {found.told_here[1]:.2f} of two directions."
+        f"per person below log L. Data tell {found.told_here[0]:.2f} and {found.told_here[1]:.2f} of two directions."
     )
 
 

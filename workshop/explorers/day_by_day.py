@@ -72,8 +72,8 @@ def prepare(fit: Fit, people: study.Study, key: jax.Array) -> Records:
 
 @dataclass(frozen=True)
 class Today:
-    """A person's place in the table, from 0, after `count` visits; `missed` is by how much the middle of the band misses
-    the true curve from today on, root mean square, NaN at the end."""
+    """A person's place in the table, from 0, after `count` visits; `missed` is by how much the middle of the band
+    misses the true curve from today on, root mean square, NaN at the end."""
 
     person: int
     count: int
@@ -131,9 +131,7 @@ def scene(records: Records, found: Today) -> Scene:
     today = c / VISITS  # after visit c, and before the next: visits are 1/19 apart
     hold = Drag(x="visits", scale_x=1 / VISITS)
     marks: list[Mark] = [
-        Band(
-            "curve", "prior", "prior", _SMOOTH, records.band[k, 0, 0], records.band[k, 0, 2], "before the first visit"
-        ),
+        Band("curve", "prior", "prior", _SMOOTH, records.band[k, 0, 0], records.band[k, 0, 2], "before any visit"),
         Band("curve", "band", "posterior", _SMOOTH, low, high, "nine in ten curves"),
         Line("curve", "middle", "posterior", _SMOOTH, middle),
         Line("curve", "line", "guide", [0.0, 1.0], [ABOVE, ABOVE], weight="thin"),
@@ -183,8 +181,8 @@ def day_by_day(fit: Fit, people: study.Study, key: jax.Array) -> Stage:
         "answer": ANSWER,
     }
     alt = (
-        "Left: a person's responses until today, and the band that holds nine in ten curves given them. Right: the width "
-        "of the band at the end, and the chance to end above a line, against the number of visits."
+        "Left: a person's responses until today, and the band that holds nine in ten curves given them. Right: the "
+        "width of the band at the end, and the chance to end above a line, against the number of visits."
     )
     tries: Sequence[Move] = [
         ("know nothing", {"visits": 0}),

@@ -181,8 +181,8 @@ def diagonal_or_full() -> Stage:
         "answer": ANSWER,
     }
     alt = (
-        "Left: the ellipse of a person's posterior of intercept and slope, and the ellipse of q. Right: the gap that the "
-        "best diagonal q leaves, against the time that counts as zero."
+        "Left: the ellipse of a person's posterior of intercept and slope, and the ellipse of q. Right: the gap that "
+        "the best diagonal q leaves, against the time that counts as zero."
     )
     tries: Sequence[Move] = [
         ("count from the middle", {"zero": 2.0}),

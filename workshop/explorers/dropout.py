@@ -121,8 +121,8 @@ def say(found: Ways) -> str:
     errors = ", ".join(f"{way} {here.error(way):+.2f}" for way in WAYS)
     spreads = ", ".join(f"{way} {here.spreads[way]:.2f}" for way in (RIGHT, *WAYS))
     return (
-        f"{first}; {second}.\nErrors of the mean at the end: {errors}. SD of the responses there, {here.truth[1]:.2f} in "
-        f"truth: {spreads}."
+        f"{first}; {second}.\nErrors of the mean at the end: {errors}. SD of the responses there, {here.truth[1]:.2f} "
+        f"in truth: {spreads}."
     )
 
 
@@ -164,8 +164,8 @@ def dropout() -> Stage:
         "wrong": Switch("show the wrong ways", True),
     }
     alt = (
-        "Left: the mean response over time, if nobody were lost, and by five ways with those who left. Right: the error "
-        "of the mean at the end, and the SD between people there, against how far leaving hangs on the response."
+        "Left: the mean response over time, if nobody were lost, and by five ways with those who left. Right: the "
+        "error of the mean at the end, and the SD between people there, against how far leaving hangs on the response."
     )
     for reason in REASONS:
         compute(1.0, reason)  # kept, so that no move has to wait for it

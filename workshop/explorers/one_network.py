@@ -34,8 +34,8 @@ _LEAST = 1e-3
 @dataclasses.dataclass(frozen=True)
 class Answers:
     """Of S stages of training and N people: `mean` (S, N, 2) and `covariance` (S, N, 2, 2) of q in the plane,
-    `distance` (S, N) from the own best Gaussian, whose `own_mean` (N, 2) and `own_covariance` (N, 2, 2) are in the plane
-    too; the curves (S, 12, m) and (12, m) at the means, along `time` (m,); and what was `measured` of the 12."""
+    `distance` (S, N) from the own best Gaussian, whose `own_mean` (N, 2) and `own_covariance` (N, 2, 2) are in the
+    plane too; the curves (S, 12, m) and (12, m) at the means, along `time` (m,); and what was `measured` of the 12."""
 
     steps: tuple[int, ...]
     mean: np.ndarray

@@ -1,7 +1,7 @@
 """Posterior collapse without chance: random intercepts and slopes, endless people, everything in closed form.
 
-The data, for n times t_j and rows z_j = (1, t_j - zero): y_j = b_1 + b_2 (t_j - zero) + e_j, b ~ N(0, D0), e ~ N(0, s0^2),
-so that V0 = Z D0 Z' + s0^2 I. The decoder is of the same form, with D = diag(d_1, d_2) and s^2 to be found; its random
+The data, for n times t_j and rows z_j = (1, t_j - zero): y_j = b_1 + b_2 (t_j - zero) + e_j, b ~ N(0, D0) and
+e ~ N(0, s0^2), so that V0 = Z D0 Z' + s0^2 I. The decoder is of the same form, with D = diag(d_1, d_2) and s^2 to be found; its random
 effects are eta = D^-1/2 b ~ N(0, I), whose posterior has the precision
 
     P = D^1/2 Z'Z D^1/2 / s^2 + I.
@@ -37,7 +37,7 @@ DIAGONAL, FULL = "diagonal", "full"
 def elbow(
     eigenvalues: Float[np.ndarray, "..."], noise: Float[np.ndarray, "..."] | float, beta: float = 1.0
 ) -> Float[np.ndarray, "..."]:
-    """KL of a dimension, in nats, for a decoder that may rotate and holds its noise SD: 1/2 log(l / (beta s^2)), or 0."""
+    """KL of a dimension, in nats, of a decoder that may rotate, its noise SD held: 1/2 log(l / (beta s^2)) or 0."""
     return np.maximum(0.0, 0.5 * np.log(eigenvalues / (beta * np.square(noise))))
 
 
