@@ -158,7 +158,10 @@ def say(found: Split) -> str:
 def scene(found: Split) -> Scene:
     panels = {
         "encoder": Panel(
-            Axis(*_D, "mean above the line, d (ms)"), Axis(-60, 60, "η (ms)"), "The encoder: from d to q", "Variational"
+            Axis(-60, 60, "mean above the line, d (ms)"),
+            Axis(-60, 60, "η (ms)"),
+            "The encoder: from d to q",
+            "Variational",
         ),
         "bound": Panel(
             Axis(LOW, HIGH, "ω (ms)"), Axis(_DEEP, 0.8, "less its maximum"), "log L, and the bound", "marginal"

@@ -8,6 +8,7 @@ every visit, are asked at once, so that a move is a look into a table.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,10 +58,11 @@ def cut(people: mf.Population) -> mf.Population:
 def prepare(fit: Fit, people: study.Study, key: jax.Array) -> Records:
     """What the records of the first 8 people say, cut after every visit."""
     some = people.population[np.arange(WATCHED)]
-    who = mf.individual(fit, cut(some), draws=_DRAWS, proposal=fit.encoder, key=key)
+    model: Any = fit.model
+    who = mf.individual(model, cut(some), draws=_DRAWS, proposal=fit.encoder, key=key)
     curves = who.curves(_SMOOTH)
     band = np.moveaxis(np.quantile(curves, LEVELS, axis=1), 0, 1)
-    chance = norm.sf(ABOVE, curves[:, :, -1], float(fit.model.sigma)).mean(axis=1)
+    chance = norm.sf(ABOVE, curves[:, :, -1], float(model.sigma)).mean(axis=1)
     shape = (WATCHED, VISITS + 1)
     return Records(
         band=band.reshape(*shape, len(LEVELS), _SMOOTH.size),

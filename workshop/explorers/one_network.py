@@ -160,9 +160,9 @@ def _plane(answers: Answers, found: Stand) -> list[Mark]:
     there = answers.own_mean
     k = found.person
     return [
-        Span("plane", "arrows", "guide", *here.T, *there.T, weight="thin"),
-        Dots("plane", "own", "posterior", *there.T, "own best Gaussian", size=5),
-        Dots("plane", "answers", "Variational", *here.T, "the encoder's answer", size=6),
+        Span("plane", "arrows", "guide", here[:, 0], here[:, 1], there[:, 0], there[:, 1], weight="thin"),
+        Dots("plane", "own", "posterior", there[:, 0], there[:, 1], "own best Gaussian", size=5),
+        Dots("plane", "answers", "Variational", here[:, 0], here[:, 1], "the encoder's answer", size=6),
         Line("plane", "own ellipse", "posterior", *_ellipse(there[k], answers.own_covariance[k])),
         Line("plane", "ellipse", "Variational", *_ellipse(here[k], answers.covariance[found.stage, k])),
     ]

@@ -1,8 +1,8 @@
 """Posterior collapse without chance: random intercepts and slopes, endless people, everything in closed form.
 
 The data, for n times t_j and rows z_j = (1, t_j - zero): y_j = b_1 + b_2 (t_j - zero) + e_j, b ~ N(0, D0) and
-e ~ N(0, s0^2), so that V0 = Z D0 Z' + s0^2 I. The decoder is of the same form, with D = diag(d_1, d_2) and s^2 to be found; its random
-effects are eta = D^-1/2 b ~ N(0, I), whose posterior has the precision
+e ~ N(0, s0^2), so that V0 = Z D0 Z' + s0^2 I. The decoder is of the same form, with D = diag(d_1, d_2) and s^2 to be
+found; its random effects are eta = D^-1/2 b ~ N(0, I), whose posterior has the precision
 
     P = D^1/2 Z'Z D^1/2 / s^2 + I.
 
@@ -61,7 +61,11 @@ class Fitted(NamedTuple):
 
 
 def fitted(
-    r1: np.ndarray, r2: np.ndarray, v0: Float[np.ndarray, "n n"], zero: float = 0.0, kind: str = DIAGONAL
+    r1: np.ndarray | float,
+    r2: np.ndarray | float,
+    v0: Float[np.ndarray, "n n"],
+    zero: float = 0.0,
+    kind: str = DIAGONAL,
 ) -> Fitted:
     """The bound per person, at its best noise."""
     z = _rows(zero)
@@ -107,13 +111,14 @@ def best(noise: float, sds: tuple[float, float] = (1.0, 1.0), zero: float = 0.0,
         reach = 3.0 * (high - low) / (_CELLS - 1)
         low = np.maximum(centre - reach, 0.0)
         high = centre + reach
-    found = fitted(*centre, v0, zero, kind)
-    for r in (np.array([0.0, centre[1]]), np.array([centre[0], 0.0])):  # a grid comes near to nothing, not quite there
-        there = fitted(*r, v0, zero, kind)
-        if there.bound >= found.bound - 1e-12:
-            centre = r
-            found = there
     r1, r2 = centre
+    found = fitted(r1, r2, v0, zero, kind)
+    for one, other in ((0.0, r2), (r1, 0.0)):  # a grid comes near to nothing, and not quite there
+        there = fitted(one, other, v0, zero, kind)
+        if there.bound >= found.bound - 1e-12:
+            r1 = one
+            r2 = other
+            found = there
     nats = 0.5 * float(np.log(found.p11)), 0.5 * float(np.log(found.p22))
     return Best(float(r1 * found.s), float(r2 * found.s), float(found.s), float(found.bound), nats)
 
