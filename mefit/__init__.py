@@ -36,16 +36,19 @@ from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
 from .diagnosis.vpc import VPC, energy_distance, vpc
-from .effects.kernels import ComponentWise, LaplaceProposal, PriorProposal, RandomWalk
+from .effects.kernels import ComponentWise, PriorProposal, RandomWalk
 from .effects.modes import empirical_bayes
+from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
+from .inference.completion import completed, delta_adjusted
 from .inference.individual import Individuals, individual
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
 from .methods.adam import Adam
+from .methods.augmented import Augmented
 from .methods.method import Ending
 from .methods.nuts.draws import Draws
 from .methods.nuts.nuts import NUTS

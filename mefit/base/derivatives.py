@@ -11,15 +11,8 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 
-def first_derivatives_only(function: Callable[[PyTree], Array], name: str) -> Callable[[PyTree], Array]:
-    """The function, which raises ValueError where somebody derives it twice.
-
-    `name` begins the sentence: what is not to be had.
-    """
-    sentence = (
-        f"{name} is not to be had by automatic derivatives, which would give a wrong number: "
-        "take differences of the first derivative, or use mf.observed_information(fit)."
-    )
+def first_derivatives_only(function: Callable[[PyTree], Array], sentence: str) -> Callable[[PyTree], Array]:
+    """The function, which raises ValueError with this sentence where somebody derives it twice."""
 
     @jax.custom_jvp
     def once(arrays: PyTree) -> PyTree:

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.kernels import LaplaceProposal, RandomWalk, Target, sweep
+from ..effects.kernels import Kernel, RandomWalk, Target, sweep
+from ..effects.proposals import LaplaceProposal
 from ..fitting.about import check
 from ..fitting.result import Fit
 from ..model.densities import sample_random_effects
@@ -29,11 +30,13 @@ def conditional_draws(
     key: PRNGKeyArray | None = None,
     chains: int = 10,
     thin: int = 5,
+    kernels: tuple[Kernel, ...] = _KERNELS,
 ) -> Float[np.ndarray, "N {draws} K"]:
     """Draws from p(eta_i | y_i, theta) of every subject at the fit's theta: the whole distribution,
     not its mode.
 
-    Metropolis-Hastings by the default kernels of SAEM, in `chains` that start from p(eta | theta).
+    Metropolis-Hastings by `kernels`, those of SAEM unless given, in `chains` that start from
+    p(eta | theta).
     Every `thin`-th state is kept, after a warm-up as long as what follows, 50 iterations or more,
     in which the kernels adapt. Where the modes shrink, the draws of all subjects together have the
     variance omega^2: a shrinkage of 0.
@@ -45,10 +48,12 @@ def conditional_draws(
     check(fit, True, key, population)
     if min(draws, chains, thin) < 1:
         raise ValueError("conditional_draws needs draws, chains and thin of one or more.")
-    subjects = (fit.population if population is None else population).subjects
+    people = fit.population if population is None else population
+    for kernel in kernels:
+        kernel.check(fit.model, people)
     kept = max(math.ceil(draws / chains), math.ceil(_WARM_UP / thin))
     gains = np.append(1.0 / np.sqrt(1.0 + np.arange(kept)), np.zeros(kept))
-    eta = np.asarray(_walk(fit.model, subjects, key, gains, chains, thin))
+    eta = np.asarray(_walk(fit.model, people.subjects, kernels, key, gains, chains, thin))
     last = eta.reshape(-1, *eta.shape[2:])[-draws:]
     return np.moveaxis(last, 1, 0)
 
@@ -59,7 +64,9 @@ class _Chains(NamedTuple):
 
 
 @compiled
-def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, thin: int) -> Array:
+def _walk(
+    model: Model, subjects: Subject, kernels: tuple[Kernel, ...], key: Any, gains: Array, chains: int, thin: int
+) -> Array:
     """eta (kept, C, N, K) after each `thin` iterations, as often as there are gains; the second
     half is kept."""
     count = subjects.time.shape[0]
@@ -69,7 +76,7 @@ def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, 
 
     def iteration(state, inputs):
         key, gain = inputs
-        eta, _, tuning, _ = sweep(_KERNELS, key, target, state.eta, state.tuning, gain)
+        eta, _, tuning, _ = sweep(kernels, key, target, state.eta, state.tuning, gain)
         return _Chains(eta, tuning), None
 
     def keep(state, inputs):
@@ -77,7 +84,7 @@ def _walk(model: Model, subjects: Subject, key: Any, gains: Array, chains: int, 
         state, _ = jax.lax.scan(iteration, state, (jax.random.split(key, thin), jnp.full(thin, gain)))
         return state, state.eta
 
-    begin = _Chains(start, tuple(kernel.init(model, count) for kernel in _KERNELS))
+    begin = _Chains(start, tuple(kernel.init(model, count) for kernel in kernels))
     keys = jax.random.split(key_walk, len(gains))
     _, eta = jax.lax.scan(keep, begin, (keys, jnp.asarray(gains)))
     return eta[len(gains) // 2 :]

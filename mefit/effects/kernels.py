@@ -4,7 +4,6 @@ All chains of all subjects move at once: `eta` is (C, N, K), and `value` (C, N) 
 """
 
 import abc
-import math
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -12,12 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..base.newton import Newton
+from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import eta_mean, eta_size, log_joint, log_random_effects, sample_random_effects
+from ..model.densities import eta_size, log_joint, log_random_effects, sample_random_effects
 from ..model.model import Model
 from .starts import finite_sd
 
@@ -47,6 +45,9 @@ class Kernel(eqx.Module):
     def moves(self, model: Model) -> int:
         """How many proposals a chain gets in an iteration."""
         return self.steps
+
+    def check(self, model: Model, population: Population) -> None:
+        """Raise ValueError where the kernel cannot serve the model; called before anything is compiled."""
 
     def init(self, model: Model, subjects: int) -> PyTree:
         """What the kernel knows before it starts."""
@@ -129,72 +130,6 @@ class ComponentWise(Walk):
         count = eta.shape[-1]
         moving = jnp.arange(count) == move % count
         return self.moved(key, target.model, eta, jnp.where(moving, tuning, 0.0))
-
-
-class LaplaceProposal(Kernel):
-    """Independent proposals around each subject's mode, with the curvature there: f-SAEM.
-
-    eta = eta* + L^-T z, L L' = P = minus the Hessian of the log joint density at eta*, z from Student's t with a whole
-    number of `degrees_of_freedom`. Infinitely many are the Gaussian of the source, in whose tails, if they are lighter
-    than those of the posterior, a chain can get stuck for good. The modes follow theta by a few Newton steps an
-    iteration from where they were; where one is not found, the proposal has the mean and SD of p(eta | theta).
-    Source: Karimi, Lavielle and Moulines (2020), Comput. Stat. Data Anal. 141.
-    """
-
-    steps: int = 2
-    degrees_of_freedom: float = 10.0
-    newton: Newton = Newton(tolerance=0.1, max_steps=5)
-    label: ClassVar[str] = "Laplace"
-
-    def init(self, model, subjects):
-        eye = jnp.tile(jnp.eye(eta_size(model)), (subjects, 1, 1))
-        start = eta_mean(model) + 1e-7 * finite_sd(model)  # a hair beside: see `starting_points`
-        return jnp.tile(start, (subjects, 1)), eye, eye
-
-    def learn(self, target, tuning):
-        model = target.model
-
-        def log_density(eta, args):
-            return log_joint(args[0], eta, args[1])
-
-        def follow(start, subject):
-            mode = self.newton.search(log_density, start, (model, subject))
-            lower = jnp.linalg.cholesky(mode.precision)
-            sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            lower = jnp.where(sound, lower, jnp.diag(1.0 / finite_sd(model)))
-            inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
-            return jnp.where(sound, mode.eta, eta_mean(model)), lower, inverse
-
-        return jax.vmap(follow)(tuning[0], target.subjects)
-
-    def propose(self, key, target, eta, tuning, move):
-        mode, lower, inverse = tuning
-        z = self._standardised(key, eta.shape)
-        old = jnp.einsum("nba,cnb->cna", lower, eta - mode)
-        new = mode + jnp.einsum("nba,cnb->cna", inverse, z)
-        return new, self._log_density(old) - self._log_density(z)
-
-    def _standardised(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "C N K"]:
-        """Draws of Student's t with unit scale, or of a Gaussian."""
-        *chains, k = shape
-        is_gaussian = math.isinf(self.degrees_of_freedom)
-        pairs, odd = (0, 0) if is_gaussian else divmod(int(self.degrees_of_freedom), 2)
-        key_z, key_pairs = jax.random.split(key)
-        normal = jax.random.normal(key_z, (*chains, k + odd))
-        if is_gaussian:
-            return normal
-        # Chi-squared is twice a sum of exponentials, cheaper than Gaussians, and one square more if df is odd.
-        chi_squared = 2.0 * jnp.sum(jax.random.exponential(key_pairs, (*chains, pairs)), -1)
-        chi_squared = chi_squared + jnp.sum(normal[..., k:] ** 2, -1)
-        return normal[..., :k] * jnp.sqrt(self.degrees_of_freedom / chi_squared)[..., None]
-
-    def _log_density(self, z: Float[Array, "C N K"]) -> Float[Array, "C N"]:
-        """The log density of such draws, but for a constant."""
-        squared = jnp.sum(z**2, -1)
-        if math.isinf(self.degrees_of_freedom):
-            return -0.5 * squared
-        df = self.degrees_of_freedom
-        return -0.5 * (df + z.shape[-1]) * jnp.log1p(squared / df)
 
 
 class _Chains(NamedTuple):

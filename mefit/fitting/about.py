@@ -79,6 +79,15 @@ def check(fit: Estimated, effects: bool = False, key: Any = (), population: Popu
         require_key(key, "this")
 
 
+def curvature_of_a_bound(objective: Objective) -> str:
+    """Why the second derivative of a bound says nothing of how sure estimates are."""
+    return (
+        f"{objective.label} is a bound that touches the likelihood where its encoder was trained and nowhere else: its "
+        "curvature in theta is that of data in which all random effects were seen, and intervals by it are far too "
+        "short; take that of the likelihood, mf.ImportanceSampling(proposal=fit.encoder)."
+    )
+
+
 def likelihood_of(fit: Estimated) -> Objective:
     """The objective of a fit at an inner maximum of a likelihood; ValueError, with the reason, for
     any other."""
@@ -88,6 +97,8 @@ def likelihood_of(fit: Estimated) -> Objective:
             f"{fit.method.label} maximises no likelihood of theta, so its uncertainty cannot be had this way: "
             "fit again from fit.model by Laplace, AGQ or FOCE."
         )
+    if objective.reported is not objective:
+        raise ValueError(curvature_of_a_bound(objective))
     if not fit.converged:
         raise ValueError(f"the fit has not converged ({fit.message}): its uncertainty means nothing until it has.")
     for coordinate, status in zip(fit.space.coordinates, fit.status, strict=True):

@@ -22,6 +22,7 @@ from ..model.model import Model
 from ..model.parameters import free_parameters
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
+from .about import curvature_of_a_bound
 from .result import Fit, Step
 from .running import run
 
@@ -79,8 +80,8 @@ def fit(
     - `population`: the data.
     - `method`: `NaivePooled()`, `TwoStage()`, `JointMLE()`, `JointMAP()`, `FO()`, `FOCE()`, `Laplace()`, `AGQ()`,
       `Variational()`, `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of
-      these, or `Amortised(encoder)`. Where a parameter declares a prior, its log density is added and the estimate is a
-      maximum a posteriori. `NUTS()` draws from the posterior.
+      these, `Amortised(encoder)`, or `Augmented(encoder)`, which draws what is missing. Where a parameter declares a
+      prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
@@ -208,6 +209,15 @@ def log_density(
     def density(model: Model) -> Array:
         return total(objective, model, batches) + log_prior(model, problem.fixed)
 
-    if not objective.finds_modes:
+    if objective.derived_twice or not objective.finds_modes:
         return density(model)
-    return first_derivatives_only(density, f"a second derivative of {objective.label}'s log density")(model)
+    return first_derivatives_only(density, _why_not_twice(objective))(model)
+
+
+def _why_not_twice(objective: Objective) -> str:
+    if objective.reported is not objective:
+        return curvature_of_a_bound(objective)
+    return (
+        f"a second derivative of {objective.label}'s log density is not to be had by automatic derivatives, which "
+        "would give a wrong number: take differences of the first derivative, or use mf.observed_information(fit)."
+    )

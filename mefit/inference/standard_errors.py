@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import biject_to, constraints
 from scipy.special import ndtri
 
+from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
 from ..fitting.covariance import information_of
@@ -26,6 +27,7 @@ from ..model.numbers import Entry, entries, numbers
 from ..model.parameters import parameters
 from ..model.space import Space
 from ..objectives.information import inverse_information
+from ..objectives.objective import Objective
 from .pairs import Pairs
 
 
@@ -51,10 +53,17 @@ class Uncertainty:
         return f"<b>{self.method}</b>{self.table.to_html(float_format='{:.4g}'.format)}{notes}"
 
 
-def observed_information(fit: Fit, *, level: float = 0.95) -> Uncertainty:
+def observed_information(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> Uncertainty:
     """Standard errors from A^-1, A = minus the Hessian of the objective at the estimates: right
-    where the model is."""
-    return _wald(fit, "Observed information", covariance(fit), level)
+    where the model is.
+
+    `by` is the likelihood that is derived, the fit's own unless given: one with more draws, say, or
+    `mf.AGQ(9)` at the estimates of another method. Of a fit by `Amortised` it is importance
+    sampling with the encoder's draws, the same for every theta, derived by automatic
+    differentiation. The bound itself is refused: with q held still its curvature is that of data
+    with the random effects seen, and intervals by it are far too short.
+    """
+    return wald(fit, "Observed information", covariance(_seen_by(fit, by)), level)
 
 
 def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
@@ -77,22 +86,24 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
             f"cross-products of the scores of {len(scores)} subjects cannot tell {len(labels)} parameters apart, "
             "which takes more subjects than parameters: use mf.observed_information."
         ) from error
-    return _wald(fit, "Cross-products of scores", inverse, level)
+    return wald(fit, "Cross-products of scores", inverse, level)
 
 
-def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
+def sandwich(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> Uncertainty:
     """Standard errors from A^-1 B A^-1, which hold for many subjects even where the model's
     densities are wrong.
 
     They are then the errors around the parameters that come closest to the truth in
     Kullback-Leibler divergence. With no more subjects than parameters they are too small, and a
-    remark says so. ValueError for a single subject, whose score is zero at its own estimates.
+    remark says so. `by` is the likelihood that is derived, as in `observed_information`. ValueError
+    for a single subject, whose score is zero at its own estimates.
     Source: White (1982), Maximum likelihood estimation of misspecified models, Econometrica 50.
     """
     refuse_one_subject(fit, "its score is zero at its own estimates, and the sandwich would be zero everywhere")
+    fit = _seen_by(fit, by)
     bread = covariance(fit)
     scores = subject_scores(fit)
-    found = _wald(fit, "Sandwich", bread @ (scores.T @ scores) @ bread, level)
+    found = wald(fit, "Sandwich", bread @ (scores.T @ scores) @ bread, level)
     count = len(scores)
     parameters = len(fit.space.labels)
     if count > parameters:
@@ -102,6 +113,16 @@ def sandwich(fit: Fit, *, level: float = 0.95) -> Uncertainty:
         "certain that is not, and these errors are too small."
     )
     return dataclasses.replace(found, remarks=(*found.remarks, remark))
+
+
+def _seen_by(fit: Fit, by: Objective | None) -> Fit:
+    """The fit as if this objective had made it."""
+    if by is None:
+        return fit
+    if by.random:
+        require_key(fit.key, by.label)
+    by.reported.check(fit.model, fit.population)
+    return dataclasses.replace(fit, method=by)
 
 
 def refuse_one_subject(fit: Fit, why: str) -> None:
@@ -166,7 +187,7 @@ def natural(space: Space, x: Array) -> Array:
     return jax.vmap(lambda x: numbers(space.at(x), space.fixed))(x)
 
 
-def _wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncertainty:
+def wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncertainty:
     """Standard errors by the delta method; intervals on the unbounded scales, carried back."""
     values, slopes = numbers_and_slopes(fit.space, fit.space.vector())
     links = [link_of(fit.model, entry) for entry in entries(fit.model, fit.fixed)]

@@ -152,7 +152,7 @@ class Adam(Method):
         progress, values = _block(self._setting(problem, memory), memory.progress, *self._schedule(problem, done))
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
-            Maximise(self.objective).init(problem)  # which says what is wrong with the start
+            Maximise(memory.objective).init(problem)  # which says what is wrong with the start
         if not np.any(np.isfinite(values)):
             message = f"stopped after {state.iteration} steps: the objective is not a number; lower learning_rate"
             return dataclasses.replace(state, ending=Ending.FAILED, message=message)

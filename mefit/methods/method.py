@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..model.densities import eta_size
 from ..model.model import Model
@@ -101,6 +102,21 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What data augmentation leaves beside its estimates.
+
+    `encoder` was trained on completed records: it answers q(eta | y) of a record without gaps, and a person with gaps
+    has to be completed first. `completed` is the last completed population, one draw of the missing responses.
+    """
+
+    encoder: AnyEncoder = dataclasses.field(repr=False)
+    trajectory: pd.DataFrame  # a row for each round, a column for each number of the table of parameters
+    acceptance: pd.DataFrame  # of the encoder's proposals and of the walk's, a row for each round
+    completed: Population = dataclasses.field(repr=False)
+    eta_draws: Float[np.ndarray, "N K"] = dataclasses.field(repr=False)  # the random effects that go with it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a method leaves behind at its last state."""
 
@@ -121,6 +137,7 @@ class Outcome:
     saem: SAEMRun | None = dataclasses.field(default=None, repr=False)
     training: Training | None = dataclasses.field(default=None, repr=False)
     amortised: Amortisation | None = dataclasses.field(default=None, repr=False)
+    augmentation: Augmentation | None = dataclasses.field(default=None, repr=False)
 
     @property
     def converged(self) -> bool:

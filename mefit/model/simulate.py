@@ -23,22 +23,23 @@ def responses(model: Model, eta: Float[Array, "N K"], subjects: Subject, keys: A
 
     Each subject has its own key; a row without a response has 0.
     """
+    return jax.vmap(lambda eta, subject, key: respond(model, eta, subject, key))(eta, subjects, keys)
 
-    def respond(eta, subject, key):
-        densities = as_dict(observation_density(model, eta, subject))
-        masks = as_dict(subject.mask)
-        y = {}
-        for i, name in enumerate(sorted(masks)):
-            own_key = key if name == UNNAMED else jax.random.fold_in(key, i)
-            together = correlated_rows(densities[name])
-            if together is not None:
-                drawn = together.sample(own_key, masks[name])
-            else:
-                drawn = densities[name].expand(subject.time.shape).sample(own_key)
-            y[name] = jnp.where(masks[name], drawn, 0.0)
-        return as_given(y)
 
-    return jax.vmap(respond)(eta, subjects, keys)
+def respond(model: Model, eta: Float[Array, " K"], subject: Subject, key: PRNGKeyArray) -> Any:
+    """y ~ p(y | theta, eta, x) of one subject, (n,), a dict of these where there are several outcomes."""
+    densities = as_dict(observation_density(model, eta, subject))
+    masks = as_dict(subject.mask)
+    y = {}
+    for i, name in enumerate(sorted(masks)):
+        own_key = key if name == UNNAMED else jax.random.fold_in(key, i)
+        together = correlated_rows(densities[name])
+        if together is not None:
+            drawn = together.sample(own_key, masks[name])
+        else:
+            drawn = densities[name].expand(subject.time.shape).sample(own_key)
+        y[name] = jnp.where(masks[name], drawn, 0.0)
+    return as_given(y)
 
 
 def random_effects_of(model: Model, count: int, key: PRNGKeyArray, at_mean: bool = False) -> Float[Array, "count K"]:

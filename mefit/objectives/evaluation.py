@@ -174,14 +174,19 @@ def mean_loss(
 def information(
     objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None
 ) -> Float[np.ndarray, "P P"]:
-    """Minus the Hessian of the objective at the space's template, by central differences of its exact gradient.
+    """Minus the Hessian of the objective at the space's template.
 
-    It reuses the program that a fit compiled, so it costs evaluations but no compilation. The steps are a small part
-    of each coordinate's scale, whatever its unit.
+    By automatic derivatives where nothing is searched, so that they are exact; else by central differences of the exact
+    gradient, which reuse the program that a fit compiled, and so cost evaluations but no compilation. The steps are a
+    small part of each coordinate's scale, whatever its unit.
     """
     count = len(population)
     x = space.vector()
-    loss = mean_loss(objective, space, batches_of(objective, space.template, population, key), count)
+    batches = batches_of(objective, space.template, population, key)
+    if objective.derived_twice:
+        hessian = np.asarray(_hessian(objective, space, x, batches))
+        return -0.5 * (hessian + hessian.T)
+    loss = mean_loss(objective, space, batches, count)
     gradient = loss(x)[1]
     sizes = space.sizes._replace(measured=np.ones(x.size, bool))
     curvature = measure_curvature(loss, x, gradient, sizes, central=True)
@@ -189,6 +194,24 @@ def information(
         sizes = sizes._replace(guess=natural_scale(space, population))
         curvature = measure_curvature(loss, x, gradient, sizes, central=True)
     return count * curvature.matrix
+
+
+@compiled
+def _hessian(objective: Objective, space: Space, x: Array, batches: Batches) -> Float[Array, "P P"]:
+    """The Hessian of the objective and the prior: a column after the other and a chunk after the other, so that the
+    memory is that of a gradient."""
+
+    def slope(x: Array, batch: Any) -> Array:
+        return jax.grad(lambda x: _total(objective.guided(space.guide_at(x)), space.at(x), *batch)[0])(x)
+
+    def column(direction: Array) -> Array:
+        def add(total: Array, batch: Any) -> tuple[Array, None]:
+            return total + jax.jvp(lambda x: slope(x, batch), (x,), (direction,))[1], None
+
+        prior = jax.jvp(jax.grad(space.log_prior), (x,), (direction,))[1]
+        return jax.lax.scan(add, prior, batches[:3])[0]
+
+    return jax.lax.map(column, jnp.eye(x.size))
 
 
 def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:

@@ -106,6 +106,11 @@ class Objective(eqx.Module):
         return extras
 
     @property
+    def derived_twice(self) -> bool:
+        """Whether automatic second derivatives of its terms in theta are right: none of them goes through a search."""
+        return False
+
+    @property
     def reported(self) -> "Objective":
         """The objective whose value is the log-likelihood of a fit: another one where this is only a bound."""
         return self

@@ -105,6 +105,10 @@ class ImportanceSampling(_Sampled):
             return keys
         return _draws(self.degrees_of_freedom, keys, self.samples, k)
 
+    @property
+    def derived_twice(self) -> bool:
+        return self.proposal is not None  # then the draws stand still whatever theta is
+
     def check(self, model: Model, population: Population) -> None:
         if self.proposal is not None:
             refuse_another_size(self.proposal, model)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ...effects.kernels import Kernel, LaplaceProposal, RandomWalk
+from ...effects.kernels import Kernel, RandomWalk
+from ...effects.proposals import LaplaceProposal
 from ...model.densities import eta_size
 from ...model.free import prior_of
 from ...model.model import Model
@@ -102,6 +103,8 @@ class SAEM(Method):
                 "SAEM's likelihood_by must be a likelihood of theta, such as ImportanceSampling() or AGQ(9)."
             )
         self.likelihood_by.rehearse(problem.model, problem.population)
+        for kernel in self.kernels:
+            kernel.check(problem.model, problem.population)
         keys = jax.random.split(problem.key)
         structure = find_structure(problem, keys[0])
         setting = Setting(
