@@ -322,16 +322,22 @@ import numpy as np
 sys.path[:0] = [{tests!r}, {tests!r} + "/workshop"]
 import mefit as mf
 import test_explorers_09 as nine
+import test_explorers_10 as ten
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
 from types import SimpleNamespace
 from workshop.studies import saturation
 people = saturation.simulate(20, seed=1)  # an untrained network will do: it is the hands that are tested
-menet = SimpleNamespace(model=saturation.start(), population=people, eta=0.1 * people.subjects.y[:, :2])"""
+menet = SimpleNamespace(model=saturation.start(), population=people, eta=0.1 * people.subjects.y[:, :2])
+lines = ten.straight_lines()
+own = ten.each_alone(lines)
+encoders = ten.untrained(lines)
+trained = SimpleNamespace(model=own.model, encoder=encoders[0])"""
 GIVEN = {"pooling": "fit", "saem_step_by_step": "fit", "latent_pad": "menet"}
 GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0"}
 GIVEN |= {"inside_the_ode": "nine.MODEL", "virtual_trial": "nine.study.true_mechanism(), nine.EFFECTS"}
+GIVEN |= {"one_network": "own, encoders, np.eye(3)", "day_by_day": "trained, lines, ten.jax.random.key(1)"}
 GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
 
 

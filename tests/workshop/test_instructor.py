@@ -57,7 +57,7 @@ def exercise_minutes() -> dict[str, int]:
 
 def named_exercises(text: str) -> list[str]:
     """The numbers in a text, `01.1 to 01.7` spelled out."""
-    found = re.findall(r"\b0\d\.\d\b", text)
+    found = re.findall(r"\b(?:0\d|10)\.\d\b", text)
     for first, last in re.findall(r"(\d\d\.\d) to (\d\d\.\d)", text):
         found += [number for number in exercise_minutes() if first < number < last]
     return found
@@ -273,6 +273,22 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("07", "prior_of_curves", {"strength": 0.1}, "0.114 from the truth"),
     ("07", "prior_of_curves", {"strength": 100.0}, "0.322 from the truth"),
     ("07", "prior_of_curves", {"strength": 0.001, "points": 40}, "0.127 from the truth"),
+    ("10", "bound_and_gap", {}, "The bound lies 4.8 below log L"),
+    ("10", "bound_and_gap", {"slope": 0.8341, "sd": 16.2911}, "there is no gap"),
+    ("10", "bound_and_gap", {"slope": 0.8341, "sd": 16.2911, "omega": 27.88}, "The bound lies 0.6 below log L"),
+    ("10", "bound_and_gap", {"slope": 0.0, "sd": 40.0}, "The bound lies 46.4 below log L"),
+    ("10", "diagonal_or_full", {}, "the best of them still lacks 0.39, with SDs 32% too small"),
+    ("10", "diagonal_or_full", {"zero": 2.0}, "the best of them is the posterior itself"),
+    ("10", "dropout", {"strength": 0.0}, "last value carried on is off by -0.34"),
+    ("10", "dropout", {"strength": 2.0}, "mean filled in is off by -0.83"),
+    ("10", "dropout", {"strength": 2.0, "reason": "what nobody saw"}, "even the likelihood of observed cells is off"),
+    ("10", "collapse", {"noise": 1.0}, "ith a diagonal q the intercepts sleep"),
+    (
+        "10",
+        "collapse",
+        {"noise": 1.0, "zero": "the middle"},
+        "Both random effects are awake, and the diagonal q loses nothing",
+    ),
 ]
 START = {
     "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
@@ -281,6 +297,8 @@ START = {
     "regimen_builder": {"dose": 100.0, "interval": 12, "doses": 10, "loading": 1.0, "route": "infusion", "hours": 2},
     "which_part_tells": {"cl": 1.0, "v": 1.0, "ka": 1.0, "route": "oral"},
     "prior_of_curves": {"strength": 0.001, "units": 24, "points": 16, "activation": "tanh"},
+    "bound_and_gap": {"omega": 40.0, "slope": 0.5, "sd": 22.0},
+    "diagonal_or_full": {"sd1": 0.7, "sd2": 0.5, "rho": 0.3, "zero": 0.0, "sigma": 1.0},
     "what_can_be_known": {"t1": 4.0, "t2": 8.0, "t3": 12.0, "t4": 20.0, "subjects": 40, "error": 0.2},
 }
 

@@ -4,14 +4,20 @@ Each comes from a function that takes what it needs and returns a `Stage`, drawn
 `Refused` is what an explorer raises where it will not compute.
 """
 
+from workshop.explorers.bound_and_gap import bound_and_gap
+from workshop.explorers.collapse import collapse
 from workshop.explorers.controls import Refused
+from workshop.explorers.day_by_day import day_by_day
+from workshop.explorers.diagonal_or_full import diagonal_or_full
 from workshop.explorers.draws_needed import draws_needed
+from workshop.explorers.dropout import dropout
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
 from workshop.explorers.generative import generative
 from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
+from workshop.explorers.one_network import one_network
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
@@ -31,13 +37,19 @@ from workshop.explorers.which_part_tells import which_part_tells
 
 __all__ = [
     "Refused",
+    "bound_and_gap",
+    "collapse",
+    "day_by_day",
+    "diagonal_or_full",
     "draws_needed",
+    "dropout",
     "eight_schools",
     "em_by_hand",
     "generative",
     "inside_the_ode",
     "ladder",
     "latent_pad",
+    "one_network",
     "one_subject",
     "pooling",
     "prior_of_curves",

@@ -72,7 +72,7 @@ def population_of(y: Float[np.ndarray, "N 20"]) -> mf.Population:
     """People with these responses; NaN where one is missing."""
     number, place = np.indices(y.shape)
     frame = pd.DataFrame({"ID": number.ravel() + 1, "TIME": TIMES[place.ravel()], "DV": y.ravel()})
-    return mf.Population.from_frame(frame)
+    return mf.Population.from_frame(frame, time_label="time", y_label="response")
 
 
 class Oracle(NamedTuple):
