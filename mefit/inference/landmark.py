@@ -85,7 +85,7 @@ def landmark(
     *,
     draws: int = 200,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-    above: Mapping[str, float] | float | None = None,
+    above: Mapping[str, float | int] | float | int | None = None,
     baselines: bool = False,
     reference: Population | None = None,
     proposal: AnyEncoder | None = None,

@@ -93,7 +93,7 @@ def scored(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of_model(part: pd.DataFrame) -> dict[str, float]:
+def _of_model(part: pd.DataFrame) -> dict[str, Any]:
     is_chance = bool(part.happened.notna().any())
     is_number = bool(part.place.notna().any())
     return {
@@ -107,9 +107,9 @@ def _of_model(part: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _of_baseline(part: pd.DataFrame, column: str) -> dict[str, float]:
+def _of_baseline(part: pd.DataFrame, column: str) -> dict[str, Any]:
     """Of yes or no and of numbers; a mean says nothing of other chances."""
-    told = {"cells": int(part.DV.notna().sum())}
+    told: dict[str, Any] = {"cells": int(part.DV.notna().sum())}
     if part.place.notna().any() or not part.happened.notna().any():
         return {**told, "rmse": _rmse(part[column], part.DV)}
     happened = part.happened

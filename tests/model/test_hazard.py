@@ -1,5 +1,6 @@
 """Hazards along a person's own curve, against closed forms; and a joint model of a marker and a time to event."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,3 +159,50 @@ def test_the_likelihood_of_a_joint_model_is_the_integral_over_its_line():
             w * 3.0 * quad(integrand, -1.6, 1.6, args=(3.0 * g,))[0] for g, w in zip(grid0, weight0, strict=True)
         )
         assert float(value[who]) == pytest.approx(np.log(total), abs=1e-5)
+
+
+def test_a_joint_model_from_a_description():
+    """Its hazard is exp(a + k t) where the basis is a straight line: Gompertz's, by shared random effects."""
+    population = population_of(joint_data(30, seed=2))
+    outcomes = {"marker": mf.families.Gaussian(), "death": mf.families.Hazard()}
+    model = mf.deep_mixed_model(population, outcomes, effects=2, basis=1, seed=3)
+    eta = jnp.array([0.7, -1.2])
+    for i in (0, 5, 9):
+        subject = population[i]
+        event = model.observations(eta, subject)["death"]
+        row = model.outcomes.index("death")
+        times = np.asarray(subject.time)
+        log_h = np.asarray(model.linear(eta, subject))[row]
+        k = (log_h[-1] - log_h[0]) / (times[-1] - times[0])
+        whole = np.exp(log_h[0] - k * times[0]) * np.expm1(k * times) / k
+        np.testing.assert_allclose(event.cumulative_hazard, np.diff(whole, prepend=0.0), rtol=1e-8, atol=1e-14)
+    # it begins at events over time watched
+    died = np.asarray(population.subjects.y["death"])[np.asarray(population.subjects.mask["death"])].sum()
+    watched = np.where(population.subjects.mask["death"], population.subjects.time, 0.0).max(axis=1).sum()
+    assert model.centre[model.outcomes.index("death")] == pytest.approx(np.log((died + 0.5) / watched))
+    with pytest.raises(ValueError, match="nobody was watched after 100"):
+        late = {**outcomes, "death": mf.families.Hazard(start_of_watch=100.0)}
+        mf.deep_mixed_model(population, late, effects=2)
+    with pytest.raises(ValueError, match="values at the rows alone"):
+        mf.families.Hazard().density(jnp.zeros(3), jnp.zeros(0), jnp.zeros(0))
+
+
+def test_an_encoder_reads_both_and_the_fit_is_that_of_laplace():
+    population = population_of(joint_data(250, seed=1))
+    start = Joint(line=jnp.zeros(2), spread=jnp.ones(2), sigma=1.0, base=-2.0, alpha=0.0)
+    best = mf.fit(start, population, mf.Laplace(), progress=False)
+    encoder = mf.networks.SetEncoder(population, effects=2, hidden=(16,))
+    method = mf.Adam(mf.Amortised(encoder, samples=500), steps=1500, learning_rate=0.02, batch=50)
+    fit = mf.fit(start, population, method, key=jax.random.key(2), progress=False)
+    exact = mf.log_likelihood(fit.model, population, mf.AGQ(nodes=9))
+    assert fit.log_likelihood == pytest.approx(exact, abs=0.7)
+    assert exact > best.log_likelihood - 1.5
+    assert fit.amortised.gap < 0.05
+    assert float(fit.model.alpha) == pytest.approx(float(best.model.alpha), abs=0.1)
+    assert float(best.model.alpha) == pytest.approx(TRUTH["alpha"], abs=0.35)  # 2.5 of its standard errors
+    # who died had, given the same marker, more to die of
+    lived = population[0]
+    assert float(lived.y["death"][-1]) == 0.0
+    died = eqx.tree_at(lambda subject: subject.y["death"], lived, lived.y["death"].at[-1].set(1.0))
+    value = jnp.array([1.0, lived.time[-1]])
+    assert float(value @ (fit.encoder(died).mean - fit.encoder(lived).mean)) > 0.05
