@@ -42,9 +42,11 @@ from .effects.modes import empirical_bayes
 from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
+from .inference import scores
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
 from .inference.individual import Individuals, individual
+from .inference.landmark import Landmark, landmark
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
@@ -59,6 +61,7 @@ from .model import families
 from .model.deep_mixed import DeepMixedModel, deep_mixed_model
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
+from .model.hazard import hazard
 from .model.impossible import without_certain_rows
 from .model.model import Model
 from .model.outcomes import Event

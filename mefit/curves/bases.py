@@ -1,5 +1,6 @@
 """Bases of time: functions in whose span a curve lies, for models whose networks give coefficients."""
 
+import abc
 import functools
 from typing import NamedTuple
 
@@ -7,12 +8,109 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
+from numpy.polynomial import legendre
 from scipy.interpolate import CubicSpline, PPoly
 
 _GRID = 401  # points on which a basis is made orthonormal
 
 
-class NaturalSpline(eqx.Module):
+class Basis(eqx.Module):
+    """Functions of time side by side; bases are joined by a plus sign:
+
+    mf.networks.NaturalSpline(4, 0, 21) + mf.networks.TimeOfDay(2, 9, 21, day=24) + mf.networks.Cosines(1, period=7)
+
+    Of those that are joined one, such as the spline, has the constant.
+    """
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """How many functions there are."""
+
+    @abc.abstractmethod
+    def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
+        """The functions at each time, a column each."""
+
+    def __add__(self, other: "Basis") -> "Basis":
+        if not isinstance(other, Basis):
+            return NotImplemented
+        return Joined(self, other)
+
+
+class Joined(Basis):
+    """The functions of two bases, side by side."""
+
+    first: Basis
+    second: Basis
+
+    @property
+    def size(self) -> int:
+        return self.first.size + self.second.size
+
+    def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
+        return jnp.concatenate([self.first(time), self.second(time)], axis=1)
+
+
+class Cosines(Basis):
+    """A rhythm of this period: sqrt(2) cos(2 pi k t / period) and sqrt(2) sin(2 pi k t / period), k = 1 ... `waves`.
+
+    They are orthonormal over a period. **Raises:** ValueError for no waves, or a period that is not positive.
+    """
+
+    waves: int = eqx.field(static=True)
+    period: float | int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.waves < 1 or not self.period > 0:
+            raise ValueError(f"Cosines({self.waves}, {self.period:g}): give one wave or more, and a positive period.")
+
+    @property
+    def size(self) -> int:
+        return 2 * self.waves
+
+    def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
+        turns = jnp.asarray(time, float)[:, None] * jnp.arange(1, self.waves + 1) / self.period
+        angle = 2.0 * jnp.pi * turns
+        return jnp.sqrt(2.0) * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=1)
+
+
+class TimeOfDay(Basis):
+    """Polynomials of the time of day, of degree 1 to `degree`, the same every day:
+
+        sqrt(2 k + 1) P_k(2 (s - low) / (high - low) - 1),    s = t modulo `day`, P_k Legendre's,
+
+    orthonormal between `low` and `high`, which are times of day in the unit of t, as is the length of a `day`.
+
+    **Raises:** ValueError for no degree, or low and high that do not follow each other within a day.
+    """
+
+    degree: int = eqx.field(static=True)
+    low: float | int = eqx.field(static=True)
+    high: float | int = eqx.field(static=True)
+    day: float | int = eqx.field(static=True, default=1.0)
+
+    def __check_init__(self):
+        if self.degree < 1 or not 0 <= self.low < self.high <= self.day:
+            raise ValueError(
+                f"TimeOfDay({self.degree}, {self.low:g}, {self.high:g}, day={self.day:g}): the degree must be one or "
+                "more, and low and high follow each other within a day."
+            )
+
+    @property
+    def size(self) -> int:
+        return self.degree
+
+    def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
+        share = (jnp.mod(jnp.asarray(time, float), self.day) - self.low) / (self.high - self.low)
+        degrees = np.arange(1, self.degree + 1)
+        powers = (2.0 * share - 1.0)[:, None] ** np.arange(self.degree + 1)
+        polynomials = np.column_stack(
+            [np.pad(legendre.leg2poly(np.eye(k + 1)[k]), (0, self.degree - k)) for k in degrees]
+        )
+        return powers @ (polynomials * np.sqrt(2.0 * degrees + 1.0))
+
+
+class NaturalSpline(Basis):
     """A basis of natural cubic splines: `df` functions of time and a constant.
 
     The knots stand evenly from `low` to `high`; beyond them every function goes on as a straight line. The functions

@@ -13,6 +13,9 @@ from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
 
+_FILLED = 0.2  # of the planned times: where people were seen at fewer on average, they have times of their own
+_PLANNED = 200  # times
+
 EncoderT = TypeVar("EncoderT", bound="AnyEncoder")
 
 
@@ -82,6 +85,14 @@ class AnyEncoder(eqx.Module):
         if scale is None:
             return Gaussian(mean, lower)
         return Gaussian(scale.mean + scale.sd * mean, scale.sd[:, None] * lower)
+
+
+def shares_planned_times(population: Population) -> bool:
+    """Were people to be seen at the same few times, or each at times of their own?"""
+    real = np.asarray(population.subjects.real, bool)
+    times = np.asarray(population.subjects.time, float)[real]
+    distinct = np.unique(times).size
+    return distinct <= _PLANNED and times.size >= _FILLED * distinct * len(population)
 
 
 def refuse_no_effects(effects: int) -> None:

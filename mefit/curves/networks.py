@@ -23,27 +23,23 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from ..data.population import Population
+from .bases import Basis as Basis
+from .bases import Cosines as Cosines
 from .bases import NaturalSpline as NaturalSpline
+from .bases import TimeOfDay as TimeOfDay
 from .encoders import Encoder as Encoder
-from .encoding import AnyEncoder
+from .encoding import AnyEncoder, shares_planned_times
 from .mlp import MLP as MLP
 from .set_encoder import SetEncoder as SetEncoder
-
-_FILLED = 0.2  # of the planned times: where people were seen at fewer on average, they have times of their own
-_PLANNED = 200  # times
 
 
 def encoder_for(population: Population, effects: int) -> AnyEncoder:
     """An encoder that suits a population: `Encoder` where people share planned times, else `SetEncoder`."""
-    real = np.asarray(population.subjects.real, bool)
-    times = np.asarray(population.subjects.time, float)[real]
-    distinct = np.unique(times).size
-    if distinct <= _PLANNED and times.size >= _FILLED * distinct * len(population):
+    if shares_planned_times(population):
         return Encoder(population, effects)
     return SetEncoder(population, effects)
 

@@ -28,7 +28,7 @@ from ..objectives.sampled import ImportanceSampling
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
 _CURVES_AT_ONCE = 256  # curves of draws that are made together
-_PROPOSED = 4000  # draws from the proposal, or more: of fewer the tail of the weights is not seen
+_NUMBERS_AT_ONCE = 20_000_000  # draws of all their responses: 160 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +137,14 @@ def individual(
     *,
     draws: int = 1000,
     proposal: AnyEncoder | None = None,
+    proposed: int = 4000,
     key: PRNGKeyArray,
 ) -> Individuals:
     """What people's own records say of them: draws from p(eta | y_i, theta) of each person of `population`.
 
     For anybody, new people above all: from no sample to many, under their own doses and covariates. Importance
-    sampling from a t distribution around each person's mode, or around an encoder's answer: 4,000 draws or more, of
-    which `draws` are picked by their weights, systematically, so that all count the same. People without a sample are
+    sampling from a t distribution around each person's mode, or around an encoder's answer: `proposed` draws, of which
+    `draws` are picked by their weights, systematically, so that all count the same. People without a sample are
     read by `Population.from_frame(..., drop_unobserved=None)`.
 
     **Arguments**
@@ -152,6 +153,7 @@ def individual(
     - `population`: the people. Their rows say when they were seen; one without a response is known by p(eta) only.
     - `draws`: M, of each person.
     - `proposal`: an encoder, such as `fit.encoder`, in place of a search for each mode.
+    - `proposed`: draws from the proposal, twice `draws` at least. Of few the tail of the weights is not seen.
     - `key`: a `jax.random.key`.
 
     **Returns:** `Individuals`, with curves, bands and any quantity under any doses.
@@ -164,7 +166,7 @@ def individual(
         raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
     if draws < 1:
         raise ValueError(f"individual needs one draw or more, and got {draws}.")
-    sampling = ImportanceSampling(samples=max(_PROPOSED, 2 * draws), proposal=proposal)
+    sampling = ImportanceSampling(samples=max(proposed, 2 * draws), proposal=proposal)
     sampling.check(model, population)
     key_pick, key_error, key_draws = jax.random.split(key, 3)
     keys = jax.random.split(key_draws, len(population))
@@ -209,7 +211,9 @@ def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, key
     def of_person(one):
         return sampling.weighted(model, *one)
 
-    return jax.lax.map(of_person, (subjects, keys), batch_size=_AT_ONCE)
+    cells = sum(mask.shape[1] for mask in jax.tree.leaves(subjects.mask))
+    at_once = min(_AT_ONCE, max(1, _NUMBERS_AT_ONCE // (sampling.samples * cells)))
+    return jax.lax.map(of_person, (subjects, keys), batch_size=at_once)
 
 
 @compiled

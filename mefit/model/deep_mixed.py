@@ -56,17 +56,26 @@ class DeepMixedModel(Model):
 
     def linear(self, eta: Float[Array, " K"], subject: Subject) -> Float[Array, "O n"]:
         """The linear predictors of all outcomes along the subject's times."""
+        return self.curves(self.coefficients(eta, subject), subject.time)
+
+    def coefficients(self, eta: Float[Array, " K"], subject: Subject) -> Float[Array, "O J"]:
+        """Of the basis, for each outcome: its linear predictor less its centre and over its scale."""
         coefficients = self.mean + jnp.tensordot(eta, self.loadings, 1)
         if self.net is not None:
             coefficients = coefficients + jnp.reshape(self.net(eta), self.mean.shape)
         if self.covariate_net is not None:
             values = covariates_of(subject, self.covariates)
             coefficients = coefficients + jnp.reshape(self.covariate_net(values), self.mean.shape)
-        curves = coefficients @ self.basis(subject.time).T
-        return jnp.asarray(self.centre)[:, None] + jnp.asarray(self.scale)[:, None] * curves
+        return coefficients
+
+    def curves(self, coefficients: Float[Array, "O J"], time: Float[Array, " m"]) -> Float[Array, "O m"]:
+        """The linear predictors of all outcomes at these times, given the coefficients of the basis."""
+        scaled = jnp.asarray(self.scale)[:, None] * (coefficients @ self.basis(time).T)
+        return jnp.asarray(self.centre)[:, None] + scaled
 
     def observations(self, eta, subject):
-        linear = self.linear(eta, subject)
+        coefficients = self.coefficients(eta, subject)
+        linear = self.curves(coefficients, subject.time)
         by_outcome = {}
         dispersions = 0
         ordinal = 0
@@ -80,7 +89,11 @@ class DeepMixedModel(Model):
                 cuts = self.first_cut[ordinal] + jnp.append(0.0, jnp.cumsum(upward))
                 steps += family.cuts - 1
                 ordinal += 1
-            by_outcome[name] = family.density(linear[row], own, cuts)
+
+            def curve(time: Array, row: int = row) -> Array:
+                return self.curves(coefficients, time)[row]
+
+            by_outcome[name] = family.observed(linear[row], curve, subject, name, own, cuts)
         return as_given(by_outcome)
 
 
@@ -118,7 +131,7 @@ def deep_mixed_model(
     curve = NaturalSpline(basis, float(time.min()), float(time.max())) if isinstance(basis, int) else basis
     size = int(np.shape(curve(jnp.asarray(time[:1])))[1])
     seen = {name: _seen(population, name) for name in families}
-    linked = [family.linked(seen[name]) for name, family in families.items()]
+    linked = [family.linked_in(population, name) for name, family in families.items()]
     starts = [family.start(seen[name]) for name, family in families.items()]
     cuts = [values for _, values in starts if values]
     rng = np.random.default_rng(seed)

@@ -6,9 +6,11 @@ mf.families.Poisson()             counts                 log
 mf.families.NegativeBinomial()    counts, overdispersed  log
 mf.families.Ordinal(4)            grades 0 to 3          proportional odds
 mf.families.ScaledBeta(1, 7)      between two ends       logit of the share of the way
+mf.families.Hazard()              an event in time       log of the hazard
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -17,6 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
+
+from ..base.gammas import beta_draws, log_beta
+from ..curves.encoding import responses_of
+from ..data.by_outcome import as_dict
+from ..data.population import Population
+from ..data.subject import Subject
+from .hazard import hazard
 
 
 class Family(eqx.Module):
@@ -43,9 +52,25 @@ class Family(eqx.Module):
         ValueError for responses that the family cannot give.
         """
 
+    def linked_in(self, population: Population, outcome: str) -> tuple[float, float]:
+        """`linked` of the responses of one outcome that were seen."""
+        return self.linked(responses_of(population, outcome))
+
     def start(self, y: Float[np.ndarray, " m"]) -> tuple[list[float], list[float]]:
         """Starting values of the dispersions and the cut points."""
         return [1.0] * self.dispersions, []
+
+    def observed(
+        self,
+        linear: Float[Array, " n"],
+        curve: Callable[[Array], Array],
+        subject: Subject,
+        outcome: str,
+        dispersion: Array,
+        cuts: Array,
+    ) -> Any:
+        """The density of each row of a subject, from its linear predictor at the rows and as a function of times."""
+        return self.density(linear, dispersion, cuts)
 
 
 def _refuse(y: np.ndarray, wrong: np.ndarray, family: str, needs: str) -> None:
@@ -125,6 +150,20 @@ class Ordinal(Family):
         return [], [_logit(float(share)) for share in below]
 
 
+class Share(dist.Beta):
+    """The Beta distribution, faster: see `mefit.base.gammas`."""
+
+    def log_prob(self, value: Any) -> Array:
+        a = self.concentration1
+        b = self.concentration0
+        return (a - 1.0) * jnp.log(value) + (b - 1.0) * jnp.log1p(-value) - log_beta(a, b)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        shape = self.shape(sample_shape)
+        a = jnp.broadcast_to(self.concentration1, shape)
+        return beta_draws(key, a, jnp.broadcast_to(self.concentration0, shape))
+
+
 class ScaledBeta(Family):
     """y = low + (high - low) u, u ~ Beta with mean m = 1 / (1 + exp(-linear)) and precision `dispersion`.
 
@@ -143,7 +182,7 @@ class ScaledBeta(Family):
 
     def density(self, linear, dispersion, cuts):
         mean = jax.nn.sigmoid(linear)
-        share = dist.Beta(mean * dispersion[0], (1.0 - mean) * dispersion[0])
+        share = Share(mean * dispersion[0], (1.0 - mean) * dispersion[0])
         return dist.TransformedDistribution(share, dist.transforms.AffineTransform(self.low, self.high - self.low))
 
     def linked(self, y):
@@ -156,3 +195,38 @@ class ScaledBeta(Family):
         share = (y - self.low) / (self.high - self.low)
         mean = float(share.mean())
         return [max(2.0, 2.0 * mean * (1.0 - mean) / max(float(share.var()), 1e-6))], []
+
+
+class Hazard(Family):
+    """Time to an event, whose hazard is exp(linear(t)) in 1 / unit of time, integrated along the person's own curve.
+
+    Responses are 0 where the person was free of it until then, 1 at the event, 2 where it was found to have happened
+    since the row before, as `mf.hazard` reads them. `start_of_watch` is the time from which people were watched. With
+    other outcomes beside it this is a joint model by shared random effects; a hazard that follows another outcome's
+    current value is written by `mf.hazard`.
+    """
+
+    start_of_watch: float | int = eqx.field(static=True, default=0.0)
+
+    def density(self, linear, dispersion, cuts):
+        raise ValueError("a hazard is integrated over time, so that values at the rows alone do not give its density.")
+
+    def observed(self, linear, curve, subject, outcome, dispersion, cuts):
+        return hazard(curve, subject, outcome, start=self.start_of_watch)
+
+    def linked(self, y):
+        _refuse(y, ~np.isin(y, (0.0, 1.0, 2.0)), "Hazard", "0 (free of it), 1 (the event) or 2 (since the row before)")
+        return 0.0, 1.0
+
+    def linked_in(self, population, outcome):
+        """The logarithm of events over the time that people were watched."""
+        y = responses_of(population, outcome)
+        _, spread = self.linked(y)
+        seen = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
+        time = np.asarray(population.subjects.time, float)
+        watched = np.where(seen, time - self.start_of_watch, 0.0).max(axis=1).sum()
+        if not watched > 0.0:
+            raise ValueError(
+                f"nobody was watched after {self.start_of_watch:g}: give Hazard an earlier start_of_watch."
+            )
+        return float(np.log((np.sum(y > 0) + 0.5) / watched)), spread

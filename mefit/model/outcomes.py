@@ -127,19 +127,30 @@ def log_observed(
     censored: Array | None,
     limit: Array | None,
 ) -> Float[Array, ""]:
-    """log p of one outcome of one subject, summed over its observed rows: a density, or an interval's probability.
+    """log p of one outcome of one subject, summed over its observed rows."""
+    correlated = correlated_rows(density)
+    if correlated is None:
+        return jnp.sum(log_observed_rows(density, y, mask, censored, limit))
+    if censored is not None:
+        raise ValueError(
+            f"{type(density).__name__} makes rows depend on each other, and censored responses need rows that are "
+            "independent given the random effects: give each row a density of its own."
+        )
+    return correlated.log_prob(y, mask)
+
+
+def log_observed_rows(
+    density: dist.Distribution,
+    y: Array,
+    mask: Array,
+    censored: Array | None,
+    limit: Array | None,
+) -> Float[Array, " n"]:
+    """log p of each row, 0 where nothing was observed: a density, or an interval's probability.
 
     Source for responses below the limit of quantification: Beal (2001), J. Pharmacokinet. Pharmacodyn. 28, method M3;
     with 0 as the interval's lower end, M4.
     """
-    correlated = correlated_rows(density)
-    if correlated is not None:
-        if censored is not None:
-            raise ValueError(
-                f"{type(density).__name__} makes rows depend on each other, and censored responses need rows that are "
-                "independent given the random effects: give each row a density of its own."
-            )
-        return correlated.log_prob(y, mask)
     if censored is None or limit is None:
         return _log_exact(density, y, mask)
     cut = mask & (censored != 0)
@@ -148,11 +159,11 @@ def log_observed(
     lower = jnp.where(cut, lower, -jnp.inf)
     upper = jnp.where(cut, upper, jnp.inf)
     inside = log_interval(without_unseen_rows(density, cut), lower, upper)
-    return _log_exact(density, y, mask & ~cut) + jnp.sum(jnp.where(cut, inside, 0.0))
+    return _log_exact(density, y, mask & ~cut) + jnp.where(cut, inside, 0.0)
 
 
-def _log_exact(density: dist.Distribution, y: Array, exact: Array) -> Float[Array, ""]:
-    """log p of the rows that were measured as numbers."""
+def _log_exact(density: dist.Distribution, y: Array, exact: Array) -> Float[Array, " n"]:
+    """log p of the rows that were measured as numbers, 0 in others."""
     density = without_unseen_rows(density, exact)
     stand_in = y[jnp.argmax(exact)]
     if density.support is not dist.constraints.real:
@@ -160,4 +171,4 @@ def _log_exact(density: dist.Distribution, y: Array, exact: Array) -> Float[Arra
         inside = jnp.mean(density.support.feasible_like(y))
         stand_in = jnp.where(jnp.any(exact), stand_in, inside)
     y = jnp.where(exact, y, stand_in)
-    return jnp.sum(jnp.where(exact, log_prob(density, y), 0.0))
+    return jnp.where(exact, log_prob(density, y), 0.0)

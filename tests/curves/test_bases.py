@@ -41,3 +41,38 @@ def test_what_cannot_be():
         networks.NaturalSpline(0, 0.0, 1.0)
     with pytest.raises(ValueError, match="high above low"):
         networks.NaturalSpline(3, 1.0, 1.0)
+
+
+def test_rhythms_are_orthonormal_and_return():
+    day = networks.TimeOfDay(3, 9.0, 21.0, day=24.0)
+    week = networks.Cosines(2, period=168.0)
+    hours = np.linspace(9.0, 21.0, 4001)
+    of_day = np.asarray(day(hours))
+    np.testing.assert_allclose(
+        np.trapezoid(of_day[:, :, None] * of_day[:, None, :], hours, axis=0) / 12, np.eye(3), atol=1e-5
+    )
+    np.testing.assert_allclose(np.trapezoid(of_day, hours, axis=0), 0.0, atol=1e-5)  # nothing of a constant
+    np.testing.assert_allclose(day(hours + 10 * 24.0), of_day, atol=1e-9)
+    turn = np.linspace(0.0, 168.0, 4001)
+    of_week = np.asarray(week(turn))
+    np.testing.assert_allclose(
+        np.trapezoid(of_week[:, :, None] * of_week[:, None, :], turn, axis=0) / 168, np.eye(4), atol=1e-9
+    )
+    np.testing.assert_allclose(week(turn + 168.0), of_week, atol=1e-9)
+
+
+def test_bases_are_joined_by_a_plus():
+    parts = networks.NaturalSpline(4, 0.0, 21.0), networks.TimeOfDay(2, 0.375, 0.875), networks.Cosines(1, period=7.0)
+    basis = parts[0] + parts[1] + parts[2]
+    t = np.linspace(0.0, 20.9, 50)
+    assert basis.size == 5 + 2 + 2
+    np.testing.assert_array_equal(basis(t), np.column_stack([part(t) for part in parts]))
+    with pytest.raises(TypeError):
+        basis + 1
+
+
+def test_rhythms_that_cannot_be():
+    with pytest.raises(ValueError, match="positive period"):
+        networks.Cosines(1, period=0.0)
+    with pytest.raises(ValueError, match="follow each other within a day"):
+        networks.TimeOfDay(2, 9.0, 21.0)

@@ -1,0 +1,52 @@
+"""What predictions are compared with: a person's own mean so far, and the mean of people at that time."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..curves.encoding import shares_planned_times
+from ..data.by_outcome import as_dict
+from ..data.population import Population
+
+PSEUDO_OBSERVATIONS = 2.0  # of the overall mean, towards which a person's own mean is shrunk
+_BINS = 20  # of one size, where people have times of their own
+
+
+def known(population: Population, outcome: str) -> Bool[np.ndarray, "N n"]:
+    """Which responses were measured as numbers: seen, and not censored."""
+    mask = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
+    censored = as_dict(population.subjects.censored).get(outcome)
+    return mask if censored is None else mask & (np.asarray(censored) == 0)
+
+
+def own_mean(population: Population, outcome: str, at: float, overall: float) -> Float[np.ndarray, " N"]:
+    """Each person's mean of the responses up to `at`, and of two pseudo-observations of the overall mean."""
+    early = known(population, outcome) & (np.asarray(population.subjects.time) <= at)
+    y = np.asarray(as_dict(population.subjects.y)[outcome], float)
+    total = np.where(early, y, 0.0).sum(axis=1)
+    return (total + PSEUDO_OBSERVATIONS * overall) / (early.sum(axis=1) + PSEUDO_OBSERVATIONS)
+
+
+class MeanByTime:
+    """The mean of a population's responses of one outcome at each planned time, or in twentieths of all times."""
+
+    def __init__(self, reference: Population, outcome: str):
+        seen = known(reference, outcome)
+        time = np.asarray(reference.subjects.time, float)[seen]
+        y = np.asarray(as_dict(reference.subjects.y)[outcome], float)[seen]
+        if not y.size:
+            raise ValueError(f"the reference has no response of {outcome or 'the outcome'}: give people with some.")
+        self.overall = float(y.mean())
+        planned = np.unique(time)
+        if not shares_planned_times(reference):
+            planned = np.unique(np.quantile(time, (np.arange(_BINS) + 0.5) / _BINS))
+        self._halfway = 0.5 * (planned[1:] + planned[:-1])
+        place = self._place(time)
+        count = np.bincount(place, minlength=planned.size)
+        total = np.bincount(place, weights=y, minlength=planned.size)
+        self._means = np.where(count > 0, total / np.maximum(count, 1), self.overall)
+
+    def __call__(self, time: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        return self._means[self._place(time)]
+
+    def _place(self, time: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._halfway, time)
