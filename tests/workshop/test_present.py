@@ -3,8 +3,8 @@
 The tests in a browser need what `test_browser.py` needs.
 """
 
-import contextlib
 import ast
+import contextlib
 import importlib.util
 import os
 import re
