@@ -49,13 +49,23 @@ def bound(statement: ast.stmt) -> set[str]:
 
 
 def needed(before: list[ast.stmt], last: ast.stmt) -> list[ast.stmt]:
-    """Of the statements before one, those that it rests on, in their order, and itself."""
-    wanted, kept = names(last, ast.Load), [last]
-    for statement in reversed(before):
-        if bound(statement) & wanted:
-            kept.insert(0, statement)
-            wanted |= names(statement, ast.Load)
-    return kept
+    """Of the statements before one, those that it rests on, in their order, and itself.
+
+    What a function or a class reads may also be made after it, for it is read when it is called.
+    """
+    when_called: set[str] = set()
+    while True:
+        wanted = names(last, ast.Load) | when_called
+        kept = [last]
+        for statement in reversed(before):
+            if bound(statement) & wanted:
+                kept.insert(0, statement)
+                wanted |= names(statement, ast.Load)
+        definitions = [part for part in kept if isinstance(part, ast.FunctionDef | ast.ClassDef)]
+        read = set().union(*(names(part, ast.Load) for part in definitions))
+        if read <= when_called:
+            return kept
+        when_called |= read
 
 
 def shows_explorer(statement: ast.stmt) -> str | None:

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
+
 from mefit.base.bfgs import BFGS
 from mefit.base.scales import Sizes
 from mefit.methods.limits import Limits
 from mefit.model.space import Coordinate
-
-SUBJECTS = 12
-
 
 SIZES = Sizes(guess=np.ones(1), most=np.full(1, 3.0), measured=np.ones(1, bool))
 COORDINATE = Coordinate("sigma", "sigma", log_scale=True)

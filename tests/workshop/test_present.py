@@ -3,6 +3,7 @@
 The tests in a browser need what `test_browser.py` needs.
 """
 
+import ast
 import contextlib
 import importlib.util
 import os
@@ -78,6 +79,13 @@ def test_the_copy_holds_what_a_lesson_needs_and_its_links_lead_somewhere(tmp_pat
 def test_what_is_not_there_is_said(tmp_path):
     done = made("77", tmp_path / "77")
     assert done.returncode == 1 and "There is no lesson '77': choose from 00, 01" in done.stderr
+
+
+def test_what_a_function_reads_may_be_made_after_it():
+    code = ["def line(x):\n    return slope * x", "slope = 2.0", "other = 3.0", "shown = explorers.pooling(line)"]
+    before = [ast.parse(text).body[0] for text in code]
+    kept = gallery.needed(before[:-1], before[-1])
+    assert [ast.unparse(part) for part in kept] == [code[0], code[1], code[3]]
 
 
 # ------------------------------------------------------------------------------------ in a browser
