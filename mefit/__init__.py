@@ -32,6 +32,7 @@ from .data.population import Population
 from .data.subject import Subject
 from .decisions import dosing
 from .decisions.covariates import learn_effects, permutation_importance
+from .decisions.design import Design, design
 from .decisions.exposure import exposure, exposure_table
 from .decisions.regimens import Regimens, regimen, simulate_regimens
 from .diagnosis.conditional import conditional_draws

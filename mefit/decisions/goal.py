@@ -33,7 +33,8 @@ class Goal:
     - `ceilings`: limits to risks, each a `Ceiling`.
     - `above`: the level of "time_above".
     - `added`: whether doses come on top of those that a person got, on the person's own clock; else in their place.
-    - `link`: from the model's mean to a concentration, such as `np.exp` for a model of logarithms.
+    - `link`: from the mean E[y | theta, eta] to a concentration, such as `np.exp` for a model of logarithms. (The
+      mean of a LogNormal lies a factor exp(sigma^2 / 2) above its median.)
     - `outcome`: one of several.
 
     **Raises:** ValueError for times or ends that cannot be, and for a quantity that is not known.
