@@ -108,12 +108,12 @@ def end_of_linear(population, iterations=2000):
 
 def by_bound(population, key):
     method = mf.Adam(mf.Amortised(mf.networks.Encoder(population, 3)), steps=2400, learning_rate=5e-3, batch=100)
-    return mf.fit(autoencoders.coefficient_model(df=6), population, method, key=key, progress=False)
+    return mf.fit(study.loose_model(), population, method, key=key, progress=False)
 
 
 def by_augmentation(population, key):
     method = mf.Augmented(mf.networks.Encoder(population, 3))
-    return mf.fit(autoencoders.coefficient_model(df=6), population, method, key=key, progress=False)
+    return mf.fit(study.loose_model(), population, method, key=key, progress=False)
 
 
 def wrong_ends(population):

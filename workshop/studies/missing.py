@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 import mefit as mf
 from mefit.data.population import one_outcome
 
-from .autoencoders import simulate_curves
+from .autoencoders import CoefficientModel, coefficient_model, simulate_curves
 
 _DROPOUT = -7.335  # as when the chance hangs on the visit before, so that the two can be laid side by side
 _TYPICAL = 2.5  # of y, about which `strength` turns
@@ -41,6 +41,21 @@ def simulate_unseen_dropout(
     goes = rng.random(logit.shape) < 1.0 / (1.0 + np.exp(-logit))
     gone = np.column_stack([np.zeros(count, bool), np.logical_or.accumulate(goes, axis=1)])
     return y, np.where(gone, np.nan, y)
+
+
+class LooseModel(CoefficientModel):
+    """The deep mixed model under a light ridge.
+
+    What a network says of curves that were cut short is told by few, and a strong ridge takes it back: with 8 in place
+    of 0.5 the mean at the end came out .01 to .02 lower, and the likelihood too.
+    """
+
+    net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(0.5))
+
+
+def loose_model(df: int = 6) -> LooseModel:
+    """The model at its start."""
+    return LooseModel(**vars(coefficient_model(df=df)))
 
 
 def responses_with_gaps(population: mf.Population) -> Float[np.ndarray, "N n"]:
