@@ -1,7 +1,6 @@
 """The simulated studies of autoencoders: their oracle by quadrature, and what the deep mixed model makes of them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad

@@ -54,16 +54,18 @@ def test_people_with_times_of_their_own_are_refused():
 
 def test_dropout_by_what_nobody_saw():
     y, left = study.simulate_unseen_dropout(20_000, seed=4)
+    end = autoencoders.simulate_curves(20_000, seed=4).curves[:, -1]
     gone = np.isnan(left)
     assert not np.any(gone[:, :1]) and np.all(gone[:, 1:] >= gone[:, :-1])
-    # the chance at the second visit, against its definition: it hangs on the response that is then missing
-    chance = 1.0 / (1.0 + np.exp(7.335 - y[:, 1]))
-    assert np.sum(gone[:, 1]) == pytest.approx(chance.sum(), abs=4 * np.sqrt(np.sum(chance * (1 - chance))))
-    score = np.sum((gone[:, 1] - chance) * y[:, 1])
-    assert abs(score) < 4 * np.sqrt(np.sum(chance * (1 - chance) * y[:, 1] ** 2))
+    assert np.mean(gone[:, -1]) == pytest.approx(0.30, abs=0.02)
+    # who is gone by the end, against the chance of 19 visits by its definition, and the value it hangs on
+    chance = 1.0 - (1.0 - 1.0 / (1.0 + np.exp(4.65 - 1.5 * (end - autoencoders.MEAN_AT_THE_END)))) ** 19
+    variance = chance * (1.0 - chance)
+    assert abs(np.sum(gone[:, -1] - chance)) < 4 * np.sqrt(variance.sum())
+    assert abs(np.sum((gone[:, -1] - chance) * end)) < 4 * np.sqrt(np.sum(variance * end**2))
     assert np.nanmean(left[:, -1]) - np.mean(y[:, -1]) < -0.25
     by_chance = np.isnan(study.simulate_unseen_dropout(20_000, seed=4, strength=0.0)[1])
-    assert np.mean(by_chance[:, 1]) == pytest.approx(1.0 / (1.0 + np.exp(7.335 - 2.5)), abs=0.002)
+    assert np.mean(by_chance[:, 1]) == pytest.approx(1.0 / (1.0 + np.exp(4.65)), abs=0.003)
 
 
 # ---------------------------------------------------------------- simulation II
@@ -144,8 +146,9 @@ def test_dropout_at_random_misleads_the_wrong_ways_and_no_likelihood():
             flush=True,
         )
     bound, drawn, linear, *wrong = np.array(rows).T
-    assert np.all(np.abs(bound - linear) < 0.01)
-    assert np.all(np.abs(bound - drawn) < 0.015)
+    assert np.mean(np.abs(bound - linear)) < 0.01
+    assert np.mean(np.abs(bound - drawn)) < 0.015
+    assert np.max(np.abs(bound - drawn)) < 0.03  # what is drawn in the last rounds moves a single one by .01 or so
     assert abs(np.mean(bound)) < 0.08
     for way in wrong:
         assert np.mean(way) < -0.2
@@ -153,10 +156,23 @@ def test_dropout_at_random_misleads_the_wrong_ways_and_no_likelihood():
 
 @pytest.mark.slow
 def test_dropout_by_what_nobody_saw_misleads_everybody():
-    """The same people leave by the response that is then missing: each way errs, the likelihoods too."""
-    population = autoencoders.population_of(study.simulate_unseen_dropout(800, 1)[1])
-    key = jax.random.key(1)
-    right = [end_of_deep(by_bound(population, key).model), end_of_linear(population)]
-    errors = np.array([*right, *wrong_ends(population)]) - autoencoders.MEAN_AT_THE_END
-    print("errors: bound, linear, available, completers, carried, mean", np.round(errors, 4))
-    assert np.all(errors < -0.08)
+    """People leave for where their curve would have ended: each way errs, the likelihoods too, and nothing in the data
+    says so. Only an assumption mends it, such as a shift of what was not seen: the mean moves by its share."""
+    errors = []
+    shifted = []
+    for seed in (1, 2, 3):
+        y, left = study.simulate_unseen_dropout(800, seed)
+        population = autoencoders.population_of(left)
+        key = jax.random.key(seed)
+        fit = by_bound(population, key)
+        ends = np.array([end_of_deep(fit.model), end_of_linear(population), *wrong_ends(population)])
+        errors.append(ends - np.mean(y[:, -1]))
+        gone = np.isnan(left)
+        table = mf.delta_adjusted(fit, [0.0, 0.5], draws=100, key=key).set_index("shift")["mean"]
+        end = [table.loc[label].to_numpy()[-1] for label in ("0", "0.5")]
+        shifted.append([end[0] - np.mean(y[:, -1]), end[1] - end[0] - 0.5 * np.mean(gone[:, -1])])
+    print("errors: bound, linear, available, completers, carried, mean", np.round(errors, 4).tolist())
+    print("error at a shift of 0, and what the shift of 0.5 did beside its share", np.round(shifted, 4).tolist())
+    assert np.all(np.mean(errors, axis=0) < -0.12)
+    assert np.mean(shifted, axis=0)[0] < -0.12
+    np.testing.assert_allclose(np.array(shifted)[:, 1], 0.0, atol=1e-9)
