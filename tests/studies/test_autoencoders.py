@@ -1,7 +1,6 @@
 """The simulated studies of autoencoders: their oracle by quadrature, and what the deep mixed model makes of them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -65,13 +64,6 @@ def test_bent_curves_are_far_better_than_by_a_linear_model():
     assert np.mean([loss for _, loss, _ in found]) > -0.15
 
 
-def mean_at_the_end(model):
-    """E y(1) of the people of a model, by 20,000 draws of their random effects."""
-    draws = mf.sample_random_effects(model, 20_000, jax.random.key(0))
-    end = jnp.array([1.0])
-    return float(np.mean(jax.vmap(lambda eta: model.curve(eta, end)[0])(draws)))
-
-
 def test_dropout_is_as_it_was_meant():
     """Three people in ten are gone by the end, and an eighth of all cells; who is seen at the end is .26 too low."""
     y, left = study.simulate_dropout(20_000, seed=4)
@@ -81,24 +73,3 @@ def test_dropout_is_as_it_was_meant():
     assert not np.any(gone[:, :1]) and np.all(gone[:, 1:] >= gone[:, :-1])
     assert np.mean(y[:, -1]) == pytest.approx(study.MEAN_AT_THE_END, abs=0.03)
     assert np.nanmean(left[:, -1]) - np.mean(y[:, -1]) == pytest.approx(-0.26, abs=0.04)
-
-
-@pytest.mark.slow
-def test_dropout_at_random_misleads_means_and_not_the_bound():
-    """The bound over what was seen recovers the mean at the end as the linear mixed model of the same basis does; the
-    mean of those who are left does not."""
-    errors = []
-    for seed in (1, 2, 3):
-        _, left = study.simulate_dropout(800, seed)
-        population = study.population_of(left)
-        method = mf.Adam(mf.Amortised(mf.networks.Encoder(population, 3)), steps=2400, learning_rate=5e-3, batch=100)
-        key = jax.random.key(seed)
-        deep = mf.fit(study.coefficient_model(df=6), population, method, key=key, progress=False).model
-        linear = mf.fit(study.spline_model(df=6), population, mf.FOCE(), progress=False).model
-        ends = [mean_at_the_end(deep), mean_at_the_end(linear), np.nanmean(left[:, -1])]
-        errors.append(np.array(ends) - study.MEAN_AT_THE_END)
-    print("error of the mean at the end: deep, linear, available cases", np.round(errors, 3).tolist())
-    deep, linear, available = np.array(errors).T
-    assert np.mean(np.abs(deep - linear)) < 0.03
-    assert np.mean(available) < -0.2
-    assert abs(np.mean(deep)) < 0.08
