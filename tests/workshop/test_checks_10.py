@@ -410,7 +410,7 @@ PLANTED = [
     (
         "10.7",
         [lambda t, y, time, m, c, e: np.asarray(weights()(*map(np.asarray, (t, y, time, m, c, e)))), ..., ...],
-        "Write jnp in place of np",
+        "write jnp for np",
         None,
     ),
     ("10.7", [weights(), weighted(lambda w: np.exp(w) / np.exp(w).sum()), ...], "take the largest log weight off", 3),

@@ -57,7 +57,7 @@ def _weights_derived(answer: Callable) -> None:
     try:
         slope = called("Its derivative (jax.grad)", jax.grad(lambda theta: answer(theta, *given[1:]).sum()), given[0])
     except Wrong as wrong:
-        raise Wrong(f"The numbers are right. {wrong.reason} Write jnp in place of np: theta is traced.", None) from None
+        raise Wrong(f"The numbers are right. {wrong.reason}", None) from None
     if not np.all(np.isfinite(np.asarray(slope))):
         raise Wrong("The numbers are right, and their derivative with respect to theta is not a number.", None)
 
