@@ -55,7 +55,7 @@ def lines(count: int = 600, seed: int = 11) -> mf.Population:
 
 def lines_start() -> Lines:
     """The model at the truth, where its fits begin."""
-    return Lines(scale=jnp.ones(2), sigma=1.0)
+    return Lines(scale=jnp.ones(2), sigma=jnp.asarray(1.0))
 
 
 # ------------------------------------------------------------------------------------ a trial of pain
@@ -83,7 +83,7 @@ class Pain(mf.Model):
 
 def pain_start() -> Pain:
     """The model where its fits begin."""
-    return Pain(beta=jnp.array([5.0, 0.0]), omega=jnp.diag(jnp.array([1.0, 0.2])), sigma=1.0)
+    return Pain(beta=jnp.array([5.0, 0.0]), omega=jnp.diag(jnp.array([1.0, 0.2])), sigma=jnp.asarray(1.0))
 
 
 def pain(count: int = 600, seed: int = 3, leaves_by: str = "seen") -> Float[np.ndarray, "N 6"]:
