@@ -88,12 +88,12 @@ def test_the_best_diagonal_q_by_search(zero, sigma):
         return 0.5 * (np.trace(inverse @ other) - 2 + np.log(np.linalg.det(exact)) - np.log(np.linalg.det(other)))
 
     best = minimize(gap, [-0.5, -0.5], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13})
-    found = ellipses.compute(*map(float, np.exp(best.x)), 0.5, zero, sigma)
+    found = ellipses.compute(*map(float, np.exp(best.x)), 0.0, zero, sigma)
     assert found.gap == pytest.approx(best.fun, abs=1e-9) and found.least == pytest.approx(best.fun, abs=1e-9)
     np.testing.assert_allclose(np.sqrt(np.diag(found.best)), np.exp(best.x), rtol=1e-4)
     assert found.least == pytest.approx(-0.5 * np.log(1 - found.r**2))
-    full = ellipses.compute(*map(float, np.sqrt(np.diag(exact))), found.r, zero, sigma, ellipses.FULL)
-    assert full.gap == pytest.approx(0.0, abs=1e-12)
+    full = ellipses.compute(*map(float, np.sqrt(np.diag(exact))), found.r or 1e-9, zero, sigma)
+    assert full.kind == ellipses.FULL and full.gap == pytest.approx(0.0, abs=1e-12)
     assert "the best of them is the posterior itself" in ellipses.say(full)
 
 

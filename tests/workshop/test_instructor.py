@@ -298,7 +298,7 @@ START = {
     "which_part_tells": {"cl": 1.0, "v": 1.0, "ka": 1.0, "route": "oral"},
     "prior_of_curves": {"strength": 0.001, "units": 24, "points": 16, "activation": "tanh"},
     "bound_and_gap": {"omega": 40.0, "slope": 0.5, "sd": 22.0},
-    "diagonal_or_full": {"sd1": 0.7, "sd2": 0.5, "rho": 0.3, "zero": 0.0, "sigma": 1.0},
+    "diagonal_or_full": {"sd1": 0.7, "sd2": 0.5, "rho": 0.0, "zero": 0.0, "sigma": 1.0},
     "what_can_be_known": {"t1": 4.0, "t2": 8.0, "t3": 12.0, "t4": 20.0, "subjects": 40, "error": 0.2},
 }
 

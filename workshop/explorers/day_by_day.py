@@ -110,8 +110,7 @@ def say(found: Today) -> str:
     visits = "1 visit" if found.count == 1 else f"{found.count or 'no'} visits"
     text = (
         f"After {visits} the band at the end is {found.width / found.first:.0%} as wide as before the first, and the "
-        f"chance to end above {ABOVE:g} is {found.chance:.0%}.\nWidth of the band at the end "
-        f"{found.width:.2f}."
+        f"chance to end above the line is {found.chance:.0%}.\nThe line is at {ABOVE:g}, the width {found.width:.2f}."
     )
     if found.shown and np.isfinite(found.missed):
         text += f" From today on the middle misses the true curve by {found.missed:.2f} (root mean square)."
@@ -123,7 +122,7 @@ def scene(records: Records, found: Today) -> Scene:
     c = found.count
     count = Axis(-0.6, VISITS + 0.6, "visits so far")
     panels = {
-        "curve": Panel(Axis(-0.02, 1.02, "time"), Axis(-4.0, 9.0, "response"), f"Subject {k + 1}"),
+        "curve": Panel(Axis(-0.02, 1.02, "time"), Axis(-3.0, 8.0, "response"), f"Subject {k + 1}"),
         "width": Panel(replace(count, label=""), Axis(0.0, 1.1 * float(records.width.max())), "Width of the band at 1"),
         "chance": Panel(
             count, Axis(-0.04, 1.04, ticks=[(0, "0"), (0.5, "50%"), (1, "100%")]), f"Chance to end above {ABOVE:g}"

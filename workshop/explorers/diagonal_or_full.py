@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workshop.explorers.controls import ANSWER, Choice, Control, Refused, Slider
+from workshop.explorers.controls import ANSWER, Control, Refused, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Line, Mark, Panel, Rule, Scene, Span, Text
 from workshop.explorers.stage import Move, Stage
 
-DIAGONAL, FULL = KINDS = ("diagonal", "full")
+DIAGONAL, FULL = "diagonal", "full"
 VISITS = 5
 TIMES = np.linspace(0.0, 4.0, VISITS)
 _CIRCLE = np.linspace(0.0, 2 * np.pi, 97)
@@ -70,24 +70,22 @@ class Laid:
         return float(self.exact[0, 1] / np.sqrt(self.exact[0, 0] * self.exact[1, 1]))
 
 
-def compute(
-    sd1: float, sd2: float, rho: float, zero: float, sigma: float, kind: str = DIAGONAL, answer: bool = False
-) -> Laid:
-    """q with SDs `sd1` and `sd2` and, where it is full, the correlation `rho`."""
+def compute(sd1: float, sd2: float, rho: float, zero: float, sigma: float, answer: bool = False) -> Laid:
+    """q with SDs `sd1` and `sd2` and the correlation `rho`; a diagonal one where that is 0."""
     if not (sd1 > 0 and sd2 > 0 and sigma > 0 and abs(rho) < 1):
         raise Refused("SDs must be positive, and the correlation between -1 and 1.")
     inverse = precision(zero, sigma)
     exact = np.linalg.inv(inverse)
-    lean = rho if kind == FULL else 0.0
+    kind = DIAGONAL if rho == 0.0 else FULL
     sds = np.array([sd1, sd2])
-    covariance = np.outer(sds, sds) * np.array([[1.0, lean], [lean, 1.0]])
+    covariance = np.outer(sds, sds) * np.array([[1.0, rho], [rho, 1.0]])
     best = exact if kind == FULL else np.diag(1.0 / np.diag(inverse))
     return Laid(
         zero=zero,
         sigma=sigma,
         kind=kind,
         sds=sds,
-        rho=lean,
+        rho=rho,
         exact=exact,
         gap=gap_of(covariance, inverse),
         least=gap_of(best, inverse),
@@ -174,8 +172,7 @@ def diagonal_or_full() -> Stage:
     controls: dict[str, Control] = {
         "sd1": Slider("SD of q, intercept", 0.05, 0.8, 0.7, 0.01),
         "sd2": Slider("SD of q, slope", 0.05, 0.8, 0.5, 0.01),
-        "kind": Choice("q is", KINDS, DIAGONAL),
-        "rho": Slider("Correlation of q, if full", -0.95, 0.95, 0.3, 0.01),
+        "rho": Slider("Correlation of q (0: diagonal)", -0.95, 0.95, 0.0, 0.01),
         "zero": Slider("Time is counted from", 0.0, 4.0, 0.0, 0.05),
         "sigma": Slider("Error of measurement σ", 0.3, 3.0, 1.0, 0.05),
         "answer": ANSWER,
@@ -186,7 +183,7 @@ def diagonal_or_full() -> Stage:
     )
     tries: Sequence[Move] = [
         ("count from the middle", {"zero": 2.0}),
-        ("let q lean", {"kind": FULL, "rho": -0.7}),
+        ("let q lean", {"zero": 0.0, "rho": -0.73}),
         ("measure badly", {"sigma": 3.0}),
     ]
     return Stage(

@@ -118,12 +118,8 @@ def say(found: Ways) -> str:
         second = f"even the likelihood of observed cells is off by {right:+.2f}"
     if found.shown:
         second += f", and {worst} is off by {here.error(worst):+.2f}"
-    errors = ", ".join(f"{way} {here.error(way):+.2f}" for way in WAYS)
-    spreads = ", ".join(f"{way} {here.spreads[way]:.2f}" for way in (RIGHT, *WAYS))
-    return (
-        f"{first}; {second}.\nErrors of the mean at the end: {errors}. SD of the responses there, {here.truth[1]:.2f} "
-        f"in truth: {spreads}."
-    )
+    told = "; ".join(f"{way} {here.error(way):+.2f}, {here.spreads[way]:.2f}" for way in (RIGHT, *WAYS))
+    return f"{first}; {second}.\nError and SD at the end (in truth 0, {here.truth[1]:.2f}): {told}."
 
 
 def scene(found: Ways) -> Scene:

@@ -119,14 +119,20 @@ def compute(answers: Answers, stage: int, person: int) -> Stand:
 def say(found: Stand) -> str:
     if found.steps == 0:
         first = "Untrained, the network gives everybody the same answer: the prior"
+    elif found.average > 20:
+        first = f"After {found.steps} steps the network has hardly begun to tell people apart"
     elif found.average > 0.2:
         first = f"After {found.steps} steps most answers are on their way"
     else:
         first = f"After {found.steps} steps one network answers nearly as well as a search for each person"
     return (
-        f"{first}; on average q is {found.average:.2g} nats from a person's own best Gaussian.\n"
+        f"{first}; on average q is {_about(found.average)} nats from a person's own best Gaussian.\n"
         f"Subject {found.name}: {found.alone:.3g} nats. Average {found.average:.3g}."
     )
+
+
+def _about(nats: float) -> str:
+    return f"{nats:.2g}" if nats < 100 else f"{nats:.0f}"
 
 
 def scene(answers: Answers, found: Stand) -> Scene:
