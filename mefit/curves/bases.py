@@ -102,12 +102,13 @@ class TimeOfDay(Basis):
 
     def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
         share = (jnp.mod(jnp.asarray(time, float), self.day) - self.low) / (self.high - self.low)
-        degrees = np.arange(1, self.degree + 1)
-        powers = (2.0 * share - 1.0)[:, None] ** np.arange(self.degree + 1)
+        degrees = range(1, self.degree + 1)
+        place = jnp.tile((2.0 * share - 1.0)[:, None], self.degree)
+        powers = jnp.pad(jnp.cumprod(place, axis=1), ((0, 0), (1, 0)), constant_values=1.0)
         polynomials = np.column_stack(
             [np.pad(legendre.leg2poly(np.eye(k + 1)[k]), (0, self.degree - k)) for k in degrees]
         )
-        return powers @ (polynomials * np.sqrt(2.0 * degrees + 1.0))
+        return powers @ (polynomials * np.sqrt(2.0 * np.asarray(degrees) + 1.0))
 
 
 class NaturalSpline(Basis):

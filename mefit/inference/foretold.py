@@ -60,8 +60,9 @@ def foretold(
 def _foretold(
     model: Model, etas: Array, subjects: Subject, keys: Any, asked: Asked, at_once: int
 ) -> dict[str, Foretold]:
-    def of_person(one):
-        return _of_person(model, *one, asked)
+    def of_person(one: Any) -> dict[str, Foretold]:
+        own_etas, subject, key = one
+        return _of_person(model, own_etas, subject, key, asked)
 
     return jax.lax.map(of_person, (etas, subjects, keys), batch_size=at_once)
 

@@ -28,7 +28,7 @@ from ..objectives.sampled import ImportanceSampling
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
 _CURVES_AT_ONCE = 256  # curves of draws that are made together
-_NUMBERS_AT_ONCE = 20_000_000  # draws of all their responses: 160 MB
+_NUMBERS_AT_ONCE = 2_000_000  # draws of all their responses: 16 MB, of which a density needs many
 
 
 @dataclasses.dataclass(frozen=True)

@@ -164,6 +164,20 @@ class Share(dist.Beta):
         return beta_draws(key, a, jnp.broadcast_to(self.concentration0, shape))
 
 
+class OnScale(dist.TransformedDistribution):
+    """A share of the way between two ends, on their scale, with its moments."""
+
+    @property
+    def mean(self) -> Array:
+        (line,) = self.transforms
+        return line.loc + line.scale * self.base_dist.mean
+
+    @property
+    def variance(self) -> Array:
+        (line,) = self.transforms
+        return line.scale**2 * self.base_dist.variance
+
+
 class ScaledBeta(Family):
     """y = low + (high - low) u, u ~ Beta with mean m = 1 / (1 + exp(-linear)) and precision `dispersion`.
 
@@ -183,7 +197,7 @@ class ScaledBeta(Family):
     def density(self, linear, dispersion, cuts):
         mean = jax.nn.sigmoid(linear)
         share = Share(mean * dispersion[0], (1.0 - mean) * dispersion[0])
-        return dist.TransformedDistribution(share, dist.transforms.AffineTransform(self.low, self.high - self.low))
+        return OnScale(share, dist.transforms.AffineTransform(self.low, self.high - self.low))
 
     def linked(self, y):
         outside = (y <= self.low) | (y >= self.high)

@@ -79,7 +79,9 @@ def hazard(
     log_h = _along(log_hazard, jnp.concatenate([jnp.where(is_later, time, start + span), points.ravel()]))
     rows = log_h[: time.size]
     mean = jnp.sum(weights * jnp.exp(log_h[time.size :].reshape(points.shape)), axis=1)
-    return Event(jnp.where(is_later, rows, -jnp.inf), jnp.where(lasts, width * mean, 0.0))
+    cumulative = jnp.where(lasts, width * mean, 0.0)
+    # an event at the start is impossible, which a check of arguments would take for a mistake
+    return Event(jnp.where(is_later, rows, -jnp.inf), cumulative, validate_args=False)
 
 
 def _row_before(time: Float[Array, " n"], seen: Array, start: float | Array) -> Float[Array, " n"]:

@@ -21,11 +21,10 @@ from ..model.space import Space
 from .natural_scale import natural_scale
 from .objective import Objective, Term
 
-# Subjects evaluated at once. On a core: more do not fit its cache, and all wait for the slowest search. On a GPU: what
-# it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks of 32: 181 microseconds
-# a subject and evaluation; 100,000 in chunks of 32,768: 1.3; one H200).
-_LARGEST_CHUNK = {"cpu": 32}
-_LARGEST_CHUNK_ELSEWHERE = 32_768
+# Subjects evaluated at once. On a core the objective says: more do not fit its cache, and all wait for the slowest
+# search. On a GPU: what it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks
+# of 32: 181 microseconds a subject and evaluation; 100,000 in chunks of 32,768: 1.3; one H200).
+_LARGEST_CHUNK_ON_A_GPU = 32_768
 
 
 class Batches(NamedTuple):
@@ -86,7 +85,7 @@ def chunks_of(objective: Objective, model: Model, population: Population, count:
     """How many chunks `count` of the subjects are cut into, and of how many subjects each."""
     # All of a chunk wait for its longest subject: the longer that is, the fewer.
     longest = max(1, int(_length(population).max()))
-    most = _LARGEST_CHUNK.get(jax.default_backend(), _LARGEST_CHUNK_ELSEWHERE)
+    most = objective.at_once if jax.default_backend() == "cpu" else _LARGEST_CHUNK_ON_A_GPU
     largest = min(most, most * 64 // longest)
     crowded = max(1, objective.evaluations(model) // 2000)
     chunks = math.ceil(count / max(1, largest // crowded))

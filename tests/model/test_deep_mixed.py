@@ -58,6 +58,17 @@ def test_density(family, dispersion, cuts, y, expected):
     np.testing.assert_allclose(value, expected(y), rtol=1e-6)  # NumPyro writes the negative binomial by beta functions
 
 
+def test_moments_and_draws_of_a_scaled_beta():
+    density = families.ScaledBeta(1, 7).density(LINEAR, jnp.array([9.0]), jnp.zeros(0))
+    law = stats.beta(9.0 * expit(LINEAR), 9.0 * (1 - expit(LINEAR)), loc=1, scale=6)
+    np.testing.assert_allclose(density.mean, law.mean(), rtol=1e-12)
+    np.testing.assert_allclose(density.variance, law.var(), rtol=1e-12)
+    draws = np.asarray(density.sample(jax.random.key(0), (20_000,)))
+    np.testing.assert_allclose(draws.mean(axis=0), law.mean(), atol=0.05)
+    middle = stats.beta(9.0 * expit(0.2), 9.0 * (1 - expit(0.2)), loc=1, scale=6)
+    assert stats.kstest(draws[:, 1], middle.cdf).pvalue > 0.01
+
+
 @pytest.mark.parametrize(
     ("family", "y", "words"),
     [

@@ -195,7 +195,7 @@ def test_order_of_subjects_and_padding_change_nothing(name, line_model, linear_p
 
 def test_chunks_change_nothing(monkeypatch, line_model, linear_population):
     one = value_and_gradient(mf.Laplace(), line_model, linear_population)
-    monkeypatch.setitem(evaluation._LARGEST_CHUNK, "cpu", 2)
+    monkeypatch.setattr(mf.Laplace, "at_once", 2)
     assert evaluation.batches_of(mf.Laplace(), line_model, linear_population, None).weights.shape == (3, 2)
     cut = value_and_gradient(mf.Laplace(), line_model, linear_population)
     assert cut[0] == pytest.approx(one[0], rel=1e-13)
