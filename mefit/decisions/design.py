@@ -90,7 +90,7 @@ def design(
 
     **Raises:** ValueError for no schedules, a covariate that changes in time, or responses that are not Gaussian and no
     `method`.
-    Source: Retout, Mentre and Bruno (2002), Stat. Med. 21; compared in Nyberg et al. (2015), Br. J. Clin. Pharmacol. 79.
+    Sources: Retout, Mentré and Bruno (2002), Stat. Med. 21; compared: Nyberg et al. (2015), Br. J. Clin. Pharmacol. 79.
     """
     if not schedules:
         raise ValueError('schedules are times by name, such as {"rich": [0.5, 1, 2, 4, 8, 24], "sparse": [2, 24]}.')

@@ -47,6 +47,13 @@ def _bound(
     return float(over(log_p) + sign * cost(mean, lower, omega, normal))
 
 
+def _bound_paid_for_each_row(y: np.ndarray, *given: Any) -> Any:
+    def cost(mean: np.ndarray, lower: np.ndarray, omega: np.ndarray, e: np.ndarray) -> Any:
+        return len(y) * divergence(mean, lower @ lower.T, omega)
+
+    return _other_bound(cost=cost)(y, *given)
+
+
 def _other_bound(**parts: Any) -> Callable:
     return lambda *given: _bound(*given, **parts)
 
@@ -87,7 +94,7 @@ BOUND = Function(
             "is −E log p + KL. The bound itself has the KL with a minus.",
         ),
         slip(
-            lambda *given: -_bound(*given, sign=1.0),
+            lambda *given: -_other_bound(sign=1.0)(*given),
             1,
             "This is the loss as one slide prints it, minus the sum of both. Its KL has the wrong sign, so training "
             "would carry q as far from the prior as it can. The bound is E log p minus KL.",
@@ -192,7 +199,7 @@ BOUND = Function(
             "The KL is counted once for every draw. There is one q, and it is paid for once.",
         ),
         slip(
-            lambda y, *given: _bound(y, *given, cost=lambda m, lower, w, e: len(y) * divergence(m, lower @ lower.T, w)),
+            _bound_paid_for_each_row,
             2,
             "The KL is counted once for every row of y. There is one q for the whole person.",
         ),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from workshop.checks.engine import Function, Wrong, called, slip
 
 def log_weights(theta: Any, y: Any, time: Any, mean: Any, lower: Any, normal: Any) -> np.ndarray:
     """log p(y, eta) - log q(eta) at each draw, (M,), for y = theta0 eta0 + theta1 eta1 t + e with SD theta2."""
-    return _weights(*(np.asarray(x, float) for x in (theta, y, time, mean, lower, normal)))
+    return _other_weights()(theta, y, time, mean, lower, normal)
 
 
 def _weights(
@@ -40,7 +41,8 @@ def _weights(
 
 
 def _other_weights(**parts: Any) -> Callable:
-    return lambda *given: _weights(*(np.asarray(x, float) for x in given), **parts)
+    ways = partial(_weights, **parts)
+    return lambda *given: ways(*[np.asarray(x, float) for x in given])
 
 
 def a_guess(rng: np.random.Generator) -> tuple:

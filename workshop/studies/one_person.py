@@ -1,6 +1,7 @@
 """Doses for new people of a known population: one compartment by mouth, as in the explorer of sampling times.
 
-    ka = 1.2 exp(eta_1), CL = 3 exp(eta_2), V = 30 exp(eta_3), SDs of eta 0.4, 0.3, 0.2; y = C(t) exp(e - 0.02), SD of e 0.2
+    ka = 1.2 exp(eta_1), CL = 3 exp(eta_2), V = 30 exp(eta_3)     SDs of eta 0.4, 0.3, 0.2
+    y = C(t) exp(e - 0.02)                                        SD of e 0.2
 
 The target is the area of a typical person at 100 mg, 100 / 3 mg h/L, within 80 to 125%.
 """
@@ -69,8 +70,8 @@ def patients(count: int, times: tuple[float, ...], seed: int = 0) -> Patients:
         doses,
         real=jnp.ones(blank.shape, bool),
     )
-    labels = {"time_label": "time (h)", "y_label": "concentration (mg/L)"}
-    unseen = mf.Population(subjects, tuple(range(1, count + 1)), **labels)
+    ids = tuple(range(1, count + 1))
+    unseen = mf.Population(subjects, ids, time_label="time (h)", y_label="concentration (mg/L)")
     curves = np.asarray(mf.predict(truth(), unseen, eta))
     seen = unseen.with_responses(curves * np.exp(error[:, : at.size]) / np.exp(ERROR**2 / 2))
     clearance = TYPICAL[1] * np.exp(eta[:, 1])
