@@ -164,7 +164,7 @@ class _Tables(NamedTuple):
 
 
 @functools.cache
-def _tables(df: int, low: float, high: float) -> _Tables:
+def _tables(df: int, low: float | int, high: float | int) -> _Tables:
     """The functions, made orthonormal one after the other, the constant first."""
     knots = np.linspace(low, high, df + 1)
     cardinal = CubicSpline(knots, np.eye(df + 1), bc_type="natural") if df > 1 else _lines(knots)
