@@ -45,7 +45,7 @@ def test_the_least_expected_loss_costs_a_quarter_less_where_little_is_known():
         chosen = np.array([float(name) for name in choice.chosen.values()])
         costs = study.cost(study.likely_dose(people), clearance).mean(), study.cost(chosen, clearance).mean()
         print(times, "mean cost by the likely dose, by the least expected loss:", np.round(costs, 3))
-        # at 24 h overdoses are so few, one person in fifty, that 300 people tell the two rules apart only roughly
+        # at 24 h overdoses are so few, one person in twenty, that 300 people tell the two rules apart only roughly
         assert costs[1] < (1.0 if times == (24.0,) else 0.75) * costs[0]
 
 
