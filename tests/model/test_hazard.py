@@ -1,6 +1,5 @@
 """Hazards along a person's own curve, against closed forms; and a joint model of a marker and a time to event."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,8 +190,8 @@ def test_an_encoder_reads_both_and_the_fit_is_that_of_laplace():
     population = population_of(joint_data(250, seed=1))
     start = Joint(line=jnp.zeros(2), spread=jnp.ones(2), sigma=1.0, base=-2.0, alpha=0.0)
     best = mf.fit(start, population, mf.Laplace(), progress=False)
-    encoder = mf.networks.SetEncoder(population, effects=2, hidden=(16,))
-    method = mf.Adam(mf.Amortised(encoder, samples=500), steps=1500, learning_rate=0.02, batch=50)
+    encoder = mf.networks.SetEncoder(population, effects=2, hidden=(16,), seed=2)
+    method = mf.Adam(mf.Amortised(encoder, samples=500), steps=4000, learning_rate=0.02, batch=50)
     fit = mf.fit(start, population, method, key=jax.random.key(2), progress=False)
     exact = mf.log_likelihood(fit.model, population, mf.AGQ(nodes=9))
     assert fit.log_likelihood == pytest.approx(exact, abs=0.7)
@@ -200,9 +199,8 @@ def test_an_encoder_reads_both_and_the_fit_is_that_of_laplace():
     assert fit.amortised.gap < 0.05
     assert float(fit.model.alpha) == pytest.approx(float(best.model.alpha), abs=0.1)
     assert float(best.model.alpha) == pytest.approx(TRUTH["alpha"], abs=0.35)  # 2.5 of its standard errors
-    # who died had, given the same marker, more to die of
-    lived = population[0]
-    assert float(lived.y["death"][-1]) == 0.0
-    died = eqx.tree_at(lambda subject: subject.y["death"], lived, lived.y["death"].at[-1].set(1.0))
-    value = jnp.array([1.0, lived.time[-1]])
-    assert float(value @ (fit.encoder(died).mean - fit.encoder(lived).mean)) > 0.05
+    # and its answers are the posteriors: close to everybody's mode, with the death or without it
+    modes, covariances = mf.empirical_bayes(fit.model, population)
+    answers = jax.vmap(fit.encoder)(population.subjects)
+    away = (answers.mean - modes) / np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    assert float(np.sqrt(np.mean(away**2))) < 0.3

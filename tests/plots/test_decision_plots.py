@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_dosing import IN_LOGS, PEOPLE
+from test_doses_for_one import IN_LOGS, PEOPLE
 
 import mefit as mf
 from mefit import plots

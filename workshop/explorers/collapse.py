@@ -21,6 +21,7 @@ from workshop.studies import collapse as theory
 FIRST, MIDDLE = ZEROS = ("the first visit", "the middle")
 LOW, HIGH = 0.3, 3.0  # of the noise
 GRID = np.linspace(LOW, HIGH, 46)
+_A_WORD = 0.45  # nats that the height of a word takes
 _RATIO = np.linspace(0.0, 3.0, 121)  # the intercepts' SD in units of the decoder's noise
 _PLACE = {FIRST: 0.0, MIDDLE: 2.0}
 
@@ -129,14 +130,19 @@ def _over_noise(found: Asleep) -> list[Mark]:
                 Line(panel, f"{name} line", "Variational", GRID, _broken(line), label),
                 Dots(panel, f"{name} here", "Variational", found.noise, value, size=10, shape="so"[k]),
             ]
-            if panel == "nats":
-                marks.append(Text(panel, name, "Variational", HIGH - 0.05, value_at_end(line), name, "end"))
+    intercepts, slopes = names_at(found)
+    marks.append(Text("nats", "intercepts", "Variational", HIGH - 0.05, intercepts, "intercepts", "end"))
+    marks.append(Text("nats", "slopes", "Variational", HIGH - 0.05, slopes, "slopes", "end"))
     return marks
 
 
-def value_at_end(line: np.ndarray) -> float:
-    """A little above the end of a line, for its name."""
-    return float(line[-1]) + 0.16
+def names_at(found: Asleep) -> tuple[float, float]:
+    """A little above the end of each line, for its name; one name over the other where the lines meet."""
+    intercepts = float(found.divergence[0][-1]) + 0.16
+    slopes = float(found.divergence[1][-1]) + 0.16
+    if slopes >= intercepts:
+        return intercepts, max(slopes, intercepts + _A_WORD)
+    return max(intercepts, slopes + _A_WORD), slopes
 
 
 def _broken(line: np.ndarray) -> np.ndarray:
