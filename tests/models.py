@@ -155,3 +155,20 @@ class Decay(mf.Model):
     def observations(self, eta, subject):
         level = self.base + self.slope * subject.covariates["wt"] + eta[0]
         return dist.Normal(level * jnp.exp(-self.rate * jnp.exp(eta[1]) * subject.time), self.sigma)
+
+
+class OralLog(mf.Model):
+    """One compartment by mouth for log concentrations, the model of lesson 06's explorer of designs."""
+
+    cl: Array = mf.positive()
+    v: Array = mf.positive()
+    ka: Array = mf.positive()
+    omega: Array = mf.diagonal_covariance(names=("cl", "v", "ka"))
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
+
+    def observations(self, eta, subject):
+        cl, v, ka = jnp.array([self.cl, self.v, self.ka]) * jnp.exp(eta)
+        return dist.Normal(jnp.log(mf.pk.oral_one_compartment(subject, cl=cl, v=v, ka=ka)), self.sigma)

@@ -16,7 +16,7 @@ from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import gaussian_effects, linearised
-from ..inference.standard_errors import numbers_and_slopes
+from ..inference.standard_errors import numbers_and_slopes, prior_hessian
 from ..model.model import Model
 from ..model.numbers import entries
 from ..model.predict import on_grid
@@ -107,7 +107,7 @@ def design(
             information = _first_order(space, x, subjects)
         else:
             information = _simulated(space, x, planned, method, key)
-        found[name] = np.asarray(information) - np.asarray(_prior_curvature(space, x))
+        found[name] = np.asarray(information) - np.asarray(prior_hessian(space, x))
     values, slopes = numbers_and_slopes(space, x)
     rows = entries(model, held)
     parts = []
@@ -170,11 +170,6 @@ def _scores(method: Objective, space: Space, x: Array, subjects: Subject, extras
         return method.subject(space.at(x), subject, extra).value
 
     return jax.vmap(jax.grad(value), in_axes=(None, 0, 0))(x, subjects, extras)
-
-
-@compiled
-def _prior_curvature(space: Space, x: Array) -> Float[Array, "P P"]:
-    return jax.hessian(space.log_prior)(x)
 
 
 def _standard_errors(information: Float[np.ndarray, "P P"], slopes: Float[np.ndarray, "E P"]) -> np.ndarray:

@@ -90,12 +90,13 @@ class Goal:
         """What each person gets under each regimen, all of one length, so that one program serves them."""
         if not regimens or not all(isinstance(doses, Doses) and doses.time.ndim == 1 for doses in regimens.values()):
             raise ValueError('regimens are doses by name, such as {"daily": mf.regimen(100, every=24, count=7)}.')
-        own = of_each(people.population.subjects.doses)
+        count = len(people)
+        before = of_each(people.population.subjects.doses) if self.added else [Doses.none()] * count
         everybody = []
         for doses in regimens.values():
-            everybody += [joined(before, doses) if self.added else doses for before in own]
+            everybody += [joined(own, doses) if self.added else doses for own in before]
         padded = of_each(Doses.together(everybody))
-        return {name: padded[turn * len(own) : (turn + 1) * len(own)] for turn, name in enumerate(regimens)}
+        return {name: padded[turn * count : (turn + 1) * count] for turn, name in enumerate(regimens)}
 
     def measures(
         self, people: Individuals, doses: Sequence[Doses] | None, name: str

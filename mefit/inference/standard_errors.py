@@ -233,9 +233,10 @@ def tabulate(
 
 def _prior_information(fit: Fit) -> Float[np.ndarray, "P P"]:
     """Minus the Hessian of the log prior in the free coordinates."""
-    return -np.asarray(_prior_hessian(fit.space, fit.space.vector()))
+    return -np.asarray(prior_hessian(fit.space, fit.space.vector()))
 
 
 @compiled
-def _prior_hessian(space: Space, x: Array) -> Array:
+def prior_hessian(space: Space, x: Array) -> Array:
+    """The Hessian (P, P) of the log prior in the free coordinates."""
     return jax.hessian(space.log_prior)(x)

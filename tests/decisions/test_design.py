@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
+from models import Means, OralLog
 
 import mefit as mf
 
@@ -17,24 +18,7 @@ explorer = importlib.import_module("workshop.explorers.what_can_be_known")  # a 
 ERROR = 0.2
 
 
-class Oral(mf.Model):
-    """The model of lesson 06's explorer, for log concentrations."""
-
-    cl: Array = mf.positive()
-    v: Array = mf.positive()
-    ka: Array = mf.positive()
-    omega: Array = mf.diagonal_covariance(names=("cl", "v", "ka"))
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
-
-    def observations(self, eta, subject):
-        cl, v, ka = jnp.array([self.cl, self.v, self.ka]) * jnp.exp(eta)
-        return dist.Normal(jnp.log(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v)), self.sigma)
-
-
-TRUTH = Oral(
+TRUTH = OralLog(
     cl=jnp.asarray(3.0),
     v=jnp.asarray(30.0),
     ka=jnp.asarray(1.2),
@@ -71,19 +55,7 @@ def test_two_times_leave_variances_unknown(found):
     assert found.efficiency["rich"] == 1.0 and 0.2 < found.efficiency["four"] < 1.0
 
 
-class Mean(mf.Model):
-    mu: Array = mf.real()
-    omega: Array = mf.positive()
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.Normal(0.0, self.omega)
-
-    def observations(self, eta, subject):
-        return dist.Normal(jnp.broadcast_to(self.mu + eta, subject.time.shape), self.sigma)
-
-
-MEAN = Mean(mu=jnp.asarray(5.0), omega=jnp.asarray(0.7), sigma=jnp.asarray(0.4))
+MEAN = Means(mu=jnp.asarray(5.0), omega=jnp.asarray(0.7), sigma=jnp.asarray(0.4))
 
 
 @pytest.mark.parametrize("method", [None, mf.FOCE()], ids=["first order", "by simulation"])
@@ -111,7 +83,7 @@ def test_what_is_held_fixed_makes_the_rest_better_known():
 
 
 def test_a_prior_adds_what_it_knows():
-    class Sure(Mean):
+    class Sure(Means):
         mu: Array = mf.real(prior=dist.Normal(5.0, 0.01))
 
     sure = Sure(mu=jnp.asarray(5.0), omega=jnp.asarray(0.7), sigma=jnp.asarray(0.4))

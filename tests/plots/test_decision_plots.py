@@ -1,7 +1,5 @@
 """Pictures of doses and of the next sample draw the numbers of the library, and say which is best."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from test_doses_for_one import IN_LOGS, PEOPLE
@@ -26,7 +24,7 @@ def test_doses_draws_shares_losses_and_the_choice():
 
 @pytest.mark.parametrize("ahead", [1, 2])
 def test_next_sample_marks_the_best(ahead):
-    result = mf.dosing.next_time(PEOPLE, [1.0, 2.0, 3.0], dataclasses.replace(IN_LOGS), ahead=ahead, outcomes=20)
+    result = mf.dosing.next_time(PEOPLE, [1.0, 2.0, 3.0], IN_LOGS, ahead=ahead, outcomes=20)
     panels = plots.next_sample(result)
     best = result.best[1]
     marked = panels[0].get_lines()[-1].get_xydata()[0]

@@ -4,12 +4,10 @@ import sys
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
 import test_stage
-from jaxtyping import Array
+from models import OralLog
 from scipy.optimize import approx_fprime
 from test_explorers_06 import oral
 
@@ -96,23 +94,6 @@ def test_what_cannot_be_known_is_said():
     np.testing.assert_allclose(known.standard_errors(partly), [0.5, np.inf, np.inf])
     with pytest.raises(ValueError, match="A study needs a subject or more"):
         known.compute(1.0, 2.0, 3.0, -4.0, 40, 0.2)
-
-
-class OralLog(mf.Model):
-    """The model of the explorer with its typical values, to fit."""
-
-    cl: Array = mf.positive()
-    v: Array = mf.positive()
-    ka: Array = mf.positive()
-    omega: Array = mf.diagonal_covariance(names=("cl", "v", "ka"))
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.MultivariateNormal(jnp.zeros(3), self.omega)
-
-    def observations(self, eta, subject):
-        cl, v, ka = jnp.array([self.cl, self.v, self.ka]) * jnp.exp(eta)
-        return dist.Normal(jnp.log(mf.pk.oral_one_compartment(subject, cl=cl, v=v, ka=ka)), self.sigma)
 
 
 @pytest.mark.slow
