@@ -255,3 +255,50 @@ def test_questions_that_cannot_be():
         mf.dosing.Window(over=-1.0)
     with pytest.raises(ValueError, match="less than 1"):
         mf.dosing.Ceiling("cmax", above=1.0, probability=1.0)
+
+
+class TwoOutcomes(Flat):
+    """The curve as "drug", and an effect that is its logarithm."""
+
+    def observations(self, eta, subject):
+        drug = super().observations(eta, subject)
+        return {"drug": dist.Normal(jnp.exp(drug.loc), self.sigma), "effect": dist.Normal(drug.loc, self.sigma)}
+
+
+def test_one_of_several_outcomes_has_the_goal():
+    named = pd.DataFrame(
+        {
+            "ID": [1, 1, 1, 2, 2, 2],
+            "TIME": [0.0, 1.0, 1.0] * 2,
+            "AMT": [100.0, 0.0, 0.0] * 2,
+            "DV": [np.nan, 100.0, 4.6] * 2,
+            "DVID": ["drug", "drug", "effect"] * 2,
+        }
+    )
+    population = mf.Population.from_frame(named, drop_unobserved=None)
+    model = TwoOutcomes(omega=jnp.asarray(0.3), sigma=jnp.asarray(0.2))
+    people = dataclasses.replace(PEOPLE, model=model, population=population)
+    regimens = {"100": mf.regimen(100.0)}
+    drug = mf.dosing.choose(people, regimens, dataclasses.replace(GOAL, outcome="drug"))
+    alone = mf.dosing.choose(PEOPLE, regimens, IN_LOGS)
+    np.testing.assert_allclose(drug.table.inside, alone.table.inside, atol=1e-12)
+    with pytest.raises(ValueError, match="say which outcome= the target is for: drug, effect"):
+        mf.dosing.choose(people, regimens, GOAL)
+    after = mf.dosing.next_time(people, [1.0], dataclasses.replace(GOAL, outcome="drug"), outcomes=20)
+    assert np.all(after.table.sd.iloc[[1, 3]].to_numpy() < after.table.sd.iloc[[0, 2]].to_numpy())
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_other_units_of_doses_choose_the_same(factor):
+    goal = dataclasses.replace(IN_LOGS, target=(TARGET[0] * factor, TARGET[1] * factor))
+    plain = mf.dosing.find(PEOPLE, mf.regimen, (20.0, 400.0), IN_LOGS)
+    other = mf.dosing.find(PEOPLE, mf.regimen, (20.0 * factor, 400.0 * factor), goal)
+    for person in (1, 2):
+        assert float(other.chosen[person]) == pytest.approx(factor * float(plain.chosen[person]), rel=2e-3)
+
+
+def test_one_person_alone_is_judged_as_among_others():
+    regimens = {"80": mf.regimen(80.0), "100": mf.regimen(100.0)}
+    together = mf.dosing.choose(PEOPLE, regimens, IN_LOGS).table
+    alone = mf.dosing.choose(PEOPLE[1], regimens, IN_LOGS).table
+    pd.testing.assert_frame_equal(alone, together[together.ID == 2].reset_index(drop=True))
