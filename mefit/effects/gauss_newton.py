@@ -22,9 +22,10 @@ class _Place(NamedTuple):
 class GaussNewton(ModeSearch):
     """`max_steps` steps of Gauss-Newton towards a mode, from `start`: enough where the last mode is close.
 
-    A step solves H step = gradient with FOCE's H = Omega^-1 + sum_j [g g'/R + c c'/2], which is positive definite
-    wherever it stands and asks for first derivatives only. A step that would lead downhill is not taken, and the next
-    is a quarter as long. The derivative of the mode is that of one more step, with H held constant.
+    A step solves L'H L step = gradient, in random effects u in SDs of their law, with FOCE's H = Omega^-1 + sum_j
+    [g g'/R + c c'/2], which is positive definite wherever it stands and asks for first derivatives only. A step that
+    would lead downhill is not taken, and the next is a quarter as long. The derivative of the mode is that of one more
+    step, with H held constant.
     """
 
     max_steps: int = 3
@@ -32,9 +33,9 @@ class GaussNewton(ModeSearch):
     def __call__(self, log_density, start, args):
         frozen = hold_constant(args)
 
-        def look(eta):
-            slope, information = slope_and_information(frozen[0], eta, frozen[1])
-            return _Place(eta, log_density(eta, frozen), slope, information)
+        def look(u):
+            slope, information = slope_and_information(frozen[0], u, frozen[1])
+            return _Place(u, log_density(u, frozen), slope, information)
 
         def step(_, state):
             place, share = state

@@ -142,14 +142,17 @@ def half_log_det(lower: Array) -> Array:
 
 
 def slope_and_information(
-    model: Model, eta: Float[Array, " K"], subject: Subject
+    model: Model, u: Float[Array, " K"], subject: Subject
 ) -> tuple[Float[Array, " K"], Float[Array, "K K"]]:
-    """The gradient of the log joint density in eta, and H = Omega^-1 + sum_j [g g'/R + c c'/2]; see `FOCE`."""
+    """The gradient of log p(y, u) in u, eta = mean + L u, and L'H L, H = Omega^-1 + sum_j [g g'/R + c c'/2] of `FOCE`.
+
+    So Omega^-1, in which all digits are lost where Omega is nearly singular, is not needed.
+    """
     law = gaussian_effects(model)
-    at, jacobian, c = linearised(model, eta, subject)
+    at, jacobian, relative = linearised(model, law.mean + law.lower @ u, subject)
     r = at.whitened(at.y - at.mean)
-    g = at.whitened(jacobian)
+    g = at.whitened(jacobian @ law.lower)
+    c = relative @ law.lower
     surprise = jnp.ravel(jnp.outer(r, r) - jnp.eye(r.size)) if at.lower.ndim == 2 else r**2 - 1.0
-    prior = jax.scipy.linalg.cho_solve((law.lower, True), jnp.eye(eta.size))
-    slope = g.T @ r + 0.5 * c.T @ surprise - prior @ (eta - law.mean)
-    return slope, prior + g.T @ g + 0.5 * c.T @ c
+    slope = g.T @ r + 0.5 * c.T @ surprise - u
+    return slope, jnp.eye(u.size) + g.T @ g + 0.5 * c.T @ c

@@ -17,7 +17,7 @@ from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import eta_size, log_joint, log_random_effects, sample_random_effects
 from ..model.model import Model
-from .starts import finite_sd
+from .standard import finite_sd
 
 
 class Target(NamedTuple):

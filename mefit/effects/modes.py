@@ -12,20 +12,29 @@ from ..base.derivatives import derived_forward
 from ..base.newton import Mode, ModeSearch, Newton, curvature
 from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import log_joint
 from ..model.model import Model
+from .standard import Standard, standard_of
 from .starts import starting_points
 
 _FORWARD_UP_TO = 40  # numbers of a model, each entry of a covariance one
 
 
+def standard_mode(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Mode]:
+    """The mode of log p(y, u) of one subject, u its random effects in SDs of their law."""
+    standard = standard_of(model)
+
+    def density(u, args):
+        model, subject, standard = args
+        return standard.log_joint(model, u, subject)
+
+    start = starting_points(newton, model, standard)
+    return standard, newton(density, start, (model, subject, standard))
+
+
 def subject_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
     """The empirical Bayes estimate of one subject: the mode of log p(y | eta) + log p(eta)."""
-
-    def density(eta, args):
-        return log_joint(args[0], eta, args[1])
-
-    return newton(density, starting_points(newton, model), (model, subject))
+    standard, mode = standard_mode(model, subject, newton)
+    return standard.mode(mode)
 
 
 @compiled
@@ -55,8 +64,8 @@ def _inverses(precision: Float[Array, "N K K"]) -> Float[Array, "N K K"]:
         return jnp.linalg.inv(precision)
 
 
-def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
-    """The mode, whose precision here has its derivative, which the search does not give.
+def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Mode]:
+    """The mode in u, whose precision here has its derivative, which the search does not give.
 
     What comes after, a grid or draws, is derived in reverse. Through third derivatives of the density that compiled
     for half of a program's time; so these are taken forward, where the model has few numbers.
@@ -68,11 +77,11 @@ def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> M
     def searched(numbers, arrays):
         rest, subject, newton = eqx.combine(arrays, still)
         model = eqx.combine(rebuilt(numbers), rest)
-        mode = subject_mode(model, subject, newton)
-        precision = curvature(lambda eta: log_joint(model, eta, subject), mode.eta)[2]
+        standard, mode = standard_mode(model, subject, newton)
+        precision = curvature(lambda u: standard.log_joint(model, u, subject), mode.eta)[2]
         return mode.eta, precision, mode.converged.astype(float)
 
     if 0 < numbers.size <= _FORWARD_UP_TO:
         searched = derived_forward(searched)
-    eta, precision, converged = searched(numbers, arrays)
-    return Mode(eta, precision, converged > 0.5)
+    u, precision, converged = searched(numbers, arrays)
+    return standard_of(model), Mode(u, precision, converged > 0.5)

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.newton import Newton
 from ..curves.encoding import AnyEncoder
-from ..model.densities import eta_mean, eta_size, log_joint
+from ..model.densities import eta_mean, eta_size
 from .encoded import refuse_another_size
 from .kernels import Kernel
-from .starts import finite_sd
+from .standard import finite_sd, standard_of
 
 
 class Place(NamedTuple):
@@ -87,17 +87,20 @@ class LaplaceProposal(Independent):
 
     def learn(self, target, tuning):
         model = target.model
+        standard = standard_of(model)
 
-        def log_density(eta, args):
-            return log_joint(args[0], eta, args[1])
+        def log_density(u, args):
+            return standard.log_joint(model, u, args)
 
         def follow(start, subject):
-            mode = self.newton.search(log_density, start, (model, subject))
+            eye = jnp.eye(start.size)
+            mode = self.newton.search(log_density, standard.of(start), subject)
             lower = jnp.linalg.cholesky(mode.precision)
             sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            lower = jnp.where(sound, lower, jnp.diag(1.0 / finite_sd(model)))
-            inverse = solve_triangular(lower, jnp.eye(start.size), lower=True)
-            return Place(jnp.where(sound, mode.eta, eta_mean(model)), lower.T, inverse.T)
+            lower = jnp.where(sound, lower, eye)
+            root = standard.lower @ solve_triangular(lower, eye, lower=True).T
+            whiten = lower.T @ solve_triangular(standard.lower, eye, lower=True)
+            return Place(jnp.where(sound, standard.eta(mode.eta), standard.mean), whiten, root)
 
         return jax.vmap(follow)(tuning[0], target.subjects)
 

@@ -257,7 +257,7 @@ class Adam(Method):
         note = ""
         if self.held_out is not None:
             message += f"; the best on held-out subjects came at step {memory.best_step}"
-            note = f", held out: {memory.curve[-1][2]:.4f} a subject" if memory.curve else ""
+            note = f", held out: {memory.curve[-1][2]:.4f} per subject" if memory.curve else ""
         info = Info(
             objective=memory.curve[-1][1] if memory.curve else np.nan,
             measure=np.nan,

@@ -12,6 +12,10 @@ from numpyro.distributions import biject_to, constraints
 
 _NOT_POSITIVE = "must be positive definite: every variance above zero, every correlation between -1 and 1"
 
+# Of each variance: what is always left of it beside the other random effects. With less, the Cholesky factor of the
+# matrix has lost its digits, its derivatives first, and a search for a singular maximum ended where rounding left it.
+_LEAST = 1e-12
+
 
 class Domain(abc.ABC):
     """A set of values and a smooth bijection between it and the real numbers."""
@@ -103,16 +107,20 @@ class FullCovariance(Covariance):
     """Symmetric positive definite (K, K) matrices.
 
     They are free as the K(K-1)/2 entries of the Cholesky factor below its diagonal, followed by the K logarithms of
-    its diagonal. The Jacobian is measured over the K(K+1)/2 entries of the matrix on and below its diagonal.
+    its diagonal; every variance is larger by a part in 10^12 than they say, so that none is singular to rounding. The
+    Jacobian is measured over the K(K+1)/2 entries of the matrix on and below its diagonal.
     """
 
     has_correlations = True
 
     def free(self, value):
-        return biject_to(constraints.positive_definite).inv(value)
+        inverse = biject_to(constraints.positive_definite).inv
+        free = inverse(value - _LEAST / (1.0 + _LEAST) * jnp.diag(jnp.diagonal(value)))
+        return jnp.where(jnp.all(jnp.isfinite(free)), free, inverse(value))
 
     def value(self, free, like):
-        return biject_to(constraints.positive_definite)(free)
+        matrix = biject_to(constraints.positive_definite)(free)
+        return matrix + _LEAST * jnp.diag(jnp.diagonal(matrix))
 
     def log_jacobian(self, free, like):
         bijection = biject_to(constraints.positive_definite)

@@ -15,7 +15,7 @@ from ..curves.networks import encoder_for
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import divergence, log_prior_of, log_q, precision_of
-from ..effects.starts import finite_sd
+from ..effects.standard import finite_sd
 from ..model.densities import eta_mean, eta_size, log_conditional
 from ..model.model import Model
 from .objective import Objective, Term

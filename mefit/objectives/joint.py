@@ -3,17 +3,19 @@
 They are here to be compared with the marginal likelihoods, and to be seen failing.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from ..base.newton import Mode, ModeSearch, hold_constant
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.starts import finite_sd, starting_points
+from ..effects.modes import subject_mode
+from ..effects.standard import by_mean_and_sd, finite_sd
+from ..effects.starts import starting_points
 from ..model.densities import eta_mean, eta_sd, gaussian_law_of, log_conditional, log_joint, log_random_effects
 from ..model.model import Model
 from ..model.space import Space
@@ -114,7 +116,7 @@ class JointMAP(Objective):
             )
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = _search(log_joint, model, subject, self.newton)
+        mode: Mode = hold_constant(subject_mode(model, subject, self.newton))
         value = log_joint(model, mode.eta, subject)
         if not self.centred:
             # Where theta moves, z stays: eta = mean + L z moves along. By the envelope theorem the gradient at the
@@ -193,13 +195,9 @@ def _collapsed(maximum: Maximum) -> str:
 
 def separate_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
     """argmax over eta of log p(y | theta, eta): one subject's own fit, which knows nothing of the others."""
-    return _search(log_conditional, model, subject, newton)
-
-
-def _search(density: Callable[..., Array], model: Model, subject: Subject, newton: ModeSearch) -> Mode:
-    return newton.search(
-        lambda eta, args: density(args[0], eta, args[1]), starting_points(newton, model), (model, subject)
-    )
+    standard = by_mean_and_sd(model)
+    start = jax.vmap(standard.eta)(starting_points(newton, model, standard))
+    return newton.search(lambda eta, args: log_conditional(args[0], eta, args[1]), start, (model, subject))
 
 
 def undetermined(model: Model, population: Population, mode: Term) -> tuple[str, ...]:

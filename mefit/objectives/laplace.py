@@ -10,8 +10,7 @@ from jaxtyping import Array
 from ..base.newton import Mode
 from ..data.subject import Subject
 from ..effects.gaussian import LOG_2PI, half_log_det
-from ..effects.modes import subject_mode
-from ..model.densities import log_joint
+from ..effects.modes import standard_mode
 from ..model.model import Model
 from .objective import Objective, Term
 
@@ -47,6 +46,7 @@ class Laplace(Objective):
     label: ClassVar[str] = "Laplace"
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = subject_mode(model, subject, self.newton)
-        half = _half_log_det_of_curvature(lambda eta: log_joint(model, eta, subject), mode)
-        return Term(log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half, *mode, {})
+        standard, mode = standard_mode(model, subject, self.newton)
+        half = _half_log_det_of_curvature(lambda u: standard.log_joint(model, u, subject), mode)
+        value = standard.log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half
+        return Term(value, *standard.mode(mode), {})

@@ -16,9 +16,9 @@ from ..effects.gaussian import (
     linearised,
     slope_and_information,
 )
-from ..effects.modes import subject_mode
+from ..effects.modes import standard_mode
+from ..effects.standard import standard_of
 from ..effects.starts import starting_points
-from ..model.densities import eta_mean, log_joint, log_random_effects
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
 
@@ -63,24 +63,25 @@ class FOCE(_Linearised):
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         if not self.interaction:
             return self._without(model, subject)
-        mode = subject_mode(model, subject, self.newton)
+        standard, mode = standard_mode(model, subject, self.newton)
         _, precision = slope_and_information(model, mode.eta, subject)
         half = half_log_det(jnp.linalg.cholesky(precision))
-        value = log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half
-        return Term(value, mode.eta, precision, mode.converged, {})
+        value = standard.log_joint(model, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half
+        return Term(value, *standard.mode(mode._replace(precision=precision)), {})
 
     def _without(self, model: Model, subject: Subject) -> Term:
-        law = gaussian_effects(model)
+        standard = standard_of(model)
 
-        def log_density(eta, args):
-            model, subject = args
-            typical = gaussian_moments(model, eta_mean(model), subject)
-            here = gaussian_moments(model, eta, subject)
+        def log_density(u, args):
+            model, subject, standard = args
+            typical = gaussian_moments(model, standard.mean, subject)
+            here = gaussian_moments(model, standard.eta(u), subject)
             misfit = typical.whitened(here.y - here.mean)
-            return -0.5 * misfit @ misfit + log_random_effects(model, eta)
+            return -0.5 * (misfit @ misfit + u @ u)
 
-        mode = self.newton(log_density, starting_points(self.newton, model), (model, subject))
+        start = starting_points(self.newton, model, standard)
+        mode = standard.mode(self.newton(log_density, start, (model, subject, standard)))
         at, jacobian, _ = linearised(model, mode.eta, subject)
-        typical = gaussian_moments(model, law.mean, subject)
-        residual = at.y - at.mean + jacobian @ (mode.eta - law.mean)
-        return Term(gaussian_marginal(typical, residual, jacobian, law.lower), *mode, {})
+        typical = gaussian_moments(model, standard.mean, subject)
+        residual = at.y - at.mean + jacobian @ (mode.eta - standard.mean)
+        return Term(gaussian_marginal(typical, residual, jacobian, standard.lower), *mode, {})

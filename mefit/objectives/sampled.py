@@ -6,18 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.newton import Mode
-from ..curves.encoding import AnyEncoder
+from ..curves.encoding import AnyEncoder, Gaussian
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import precision_of, refuse_another_size
 from ..effects.gaussian import half_log_det
 from ..effects.modes import mode_with_curvature
-from ..model.densities import eta_size, log_conditional, log_joint
+from ..effects.standard import Standard, standard_of
+from ..model.densities import eta_size, log_conditional
 from ..model.model import Model
 from .objective import Objective, Term, no_modes
 
@@ -116,25 +118,27 @@ class ImportanceSampling(_Sampled):
 
     def weighted(self, model: Model, subject: Subject, extra: Any) -> Weighted:
         """The draws of one subject, and what each of them counts."""
-        place, root = self._proposed(model, subject)
+        standard, place, root = self._proposed(model, subject)
         k = place.eta.size
-        standard = _standard_t(self.degrees_of_freedom, k)
-        t = standard.sample(extra, (self.samples,)) if jnp.issubdtype(extra.dtype, jax.dtypes.prng_key) else extra
-        log_q = standard.log_prob(t) - half_log_det(root)
-        etas = place.eta + t @ root.T
-        log_weight = jax.vmap(lambda eta: log_joint(model, eta, subject))(etas) - log_q
-        return Weighted(place, etas, log_weight)
+        drawn = _standard_t(self.degrees_of_freedom, k)
+        t = drawn.sample(extra, (self.samples,)) if jnp.issubdtype(extra.dtype, jax.dtypes.prng_key) else extra
+        log_q = drawn.log_prob(t) - half_log_det(root)
+        us = place.eta + t @ root.T
+        log_weight = jax.vmap(lambda u: standard.log_joint(model, u, subject))(us) - log_q
+        return Weighted(standard.mode(place), jax.vmap(standard.eta)(us), log_weight)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         place, _, log_weight = self.weighted(model, subject, extra)
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
-    def _proposed(self, model: Model, subject: Subject) -> tuple[Mode, Array]:
-        """Where the draws stand, and C, triangular, with C C' their spread."""
+    def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Mode, Array]:
+        """Where the draws of u stand, and C, triangular, with C C' their spread."""
         if self.proposal is not None:
+            standard = standard_of(model)
             q = self.proposal(subject)
-            return Mode(q.mean, precision_of(q), jnp.asarray(True)), q.lower
-        mode = mode_with_curvature(model, subject, self.newton)
+            q = Gaussian(standard.of(q.mean), solve_triangular(standard.lower, q.lower, lower=True))
+            return standard, Mode(q.mean, precision_of(q), jnp.asarray(True)), q.lower
+        standard, mode = mode_with_curvature(model, subject, self.newton)
         lower = jnp.linalg.cholesky(mode.precision)
-        return mode, jax.scipy.linalg.solve_triangular(lower, jnp.eye(mode.eta.size), lower=True, trans="T")
+        return standard, mode, solve_triangular(lower, jnp.eye(mode.eta.size), lower=True, trans="T")

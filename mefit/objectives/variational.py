@@ -11,8 +11,9 @@ from ..base.newton import Mode, hold_constant
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import LOG_2PI, half_log_det
-from ..effects.modes import subject_mode
-from ..model.densities import eta_size, log_joint
+from ..effects.modes import standard_mode
+from ..effects.standard import Standard
+from ..model.densities import eta_size
 from ..model.model import Model
 from .objective import Objective, Term
 from .quadrature import check_grid, tensor_grid
@@ -50,24 +51,27 @@ class Variational(Objective):
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = subject_mode(model, subject, self.newton)
+        standard, mode = standard_mode(model, subject, self.newton)
         eye = jnp.eye(mode.eta.size)
         z, log_w = tensor_grid(self.nodes, mode.eta.size)
         weights = np.exp(log_w) / np.sum(np.exp(log_w))
-        best = self._best_gaussian(hold_constant((model, subject)), hold_constant(mode), z, weights)
+        best = self._best_gaussian(hold_constant((model, subject, standard)), hold_constant(mode), z, weights)
         root = _inverse_transposed(best.lower)
-        joint = jax.vmap(lambda move: log_joint(model, best.mean + move, subject))(z @ root.T)
+        joint = jax.vmap(lambda move: standard.log_joint(model, best.mean + move, subject))(z @ root.T)
         value = weights @ joint - half_log_det(best.lower) + 0.5 * len(eye) * (1.0 + LOG_2PI)
-        return Term(value, best.mean, best.lower @ best.lower.T, best.error < 1e-6, {})
+        found = Mode(best.mean, best.lower @ best.lower.T, best.error < 1e-6)
+        return Term(value, *standard.mode(found), {})
 
-    def _best_gaussian(self, held: Any, mode: Mode, z: np.ndarray, weights: np.ndarray) -> Bound:
+    def _best_gaussian(
+        self, held: tuple[Model, Subject, Standard], mode: Mode, z: np.ndarray, weights: np.ndarray
+    ) -> Bound:
         """The Gaussian that maximises the bound. Nothing is derived through it: there the bound is flat in m and C."""
-        model, subject = held
+        model, subject, standard = held
         eye = jnp.eye(mode.eta.size)
 
         def update(bound: Bound) -> Bound:
             root = _inverse_transposed(bound.lower)
-            slope_at = jax.jacfwd(lambda eta: log_joint(model, eta, subject))
+            slope_at = jax.jacfwd(lambda u: standard.log_joint(model, u, subject))
             slopes = jax.vmap(slope_at)(bound.mean + z @ root.T)
             gradient = root.T @ (weights @ slopes)
             hessian = -root.T @ (slopes.T @ (weights[:, None] * z))

@@ -64,6 +64,31 @@ def test_bent_curves_are_far_better_than_by_a_linear_model():
     assert np.mean([loss for _, loss, _ in found]) > -0.15
 
 
+def bound_and_gap(population, full, seed):
+    """The deep mixed model's bound and gap per person, by an encoder with a full or a diagonal covariance."""
+    encoder = mf.networks.Encoder(population, effects=3, full=full)
+    method = mf.Adam(mf.Amortised(encoder, samples=500), steps=3000, learning_rate=5e-3, batch=100)
+    fit = mf.fit(study.coefficient_model(), population, method, key=jax.random.key(seed), progress=False)
+    return fit.amortised.bound / len(population), fit.amortised.gap
+
+
+@pytest.mark.slow
+def test_where_a_full_covariance_beats_a_diagonal_one():
+    """With gaps each person's posterior leans in a direction of its own, and the diagonal cannot follow. With complete
+    data all lean alike, and the decoder is free to turn its random effects until the diagonal is enough."""
+    for seed in (1, 2):
+        complete = study.simulate_curves(800, seed).population
+        gone = study.population_of(study.simulate_dropout(800, seed)[1])
+        apart = []
+        for population in (complete, gone):
+            full = bound_and_gap(population, True, seed)
+            diagonal = bound_and_gap(population, False, seed)
+            print(seed, "full", full, "diagonal", diagonal)
+            apart.append(diagonal[1] - full[1])
+        assert abs(apart[0]) < 0.01
+        assert apart[1] > 0.015
+
+
 def test_dropout_is_as_it_was_meant():
     """Three people in ten are gone by the end, and an eighth of all cells; who is seen at the end is .26 too low."""
     y, left = study.simulate_dropout(20_000, seed=4)

@@ -254,6 +254,11 @@ def _weighed(w: np.ndarray) -> np.ndarray:
     return w / w.sum()
 
 
+def _highest_one(log_likelihood: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """The log weights after the largest log-likelihood was taken off."""
+    return log_likelihood - log_likelihood.max() + np.log(prior)
+
+
 def _other(**parts: Callable) -> Callable:
     return lambda curves, prior, y, sigma: _posterior(curves, prior, y, sigma, **parts)
 
@@ -272,7 +277,10 @@ _POSTERIOR = Function(
     praise="This is all that the explorer does, on 2,500 points.",
     mistakes=[
         Mistake(_other(with_prior=lambda log, p: log), "The prior is missing: multiply by it, or add its log.", 1),
-        Mistake(_other(end=lambda w: w), "The weights do not add up to one: divide them by their sum at the end.", 3),
+        *(
+            Mistake(_other(**parts), "The weights do not add up to one: divide them by their sum at the end.", 3)
+            for parts in ({"end": lambda w: w}, {"with_prior": _highest_one, "end": lambda w: w})
+        ),
         Mistake(
             _other(log_likelihood=lambda d, s: -np.sum((d / s) ** 2, axis=1)),
             "The half in the exponent of the normal density is missing.",
