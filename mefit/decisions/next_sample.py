@@ -108,9 +108,9 @@ def next_time(
         rows.append(nothing | ({} if regimens is None else {"loss": float(losses[i].mean(axis=0).min())}))
         for j, schedule in enumerate(schedules):
             late = "" if fitted is None else times_beyond(fitted, np.asarray(schedule))
-            sd, count_of_draws, loss = (float(part[i]) for part in looked[j])
-            row = {"ID": person, "times": schedule, "sd": sd, "draws": count_of_draws, "beyond": late}
-            rows.append(row | ({} if regimens is None else {"loss": loss + cost * len(schedule)}))
+            told = looked[j]
+            row = {"ID": person, "times": schedule, "sd": float(told[0][i]), "draws": float(told[1][i]), "beyond": late}
+            rows.append(row | ({} if regimens is None else {"loss": float(told[2][i]) + cost * len(schedule)}))
     table = pd.DataFrame(rows)
     by = "sd" if regimens is None else "loss"
     least = table.loc[table.groupby("ID", sort=False)[by].idxmin()]
