@@ -75,13 +75,15 @@ def next_time(
     - `people`: from `mf.individual`; 1,000 draws or more are well spent. Their doses are those that they got, or are to
       get before the sample.
     - `times`: the times that can be had, later than what was seen as a rule; two samples at one time are not looked at.
+      Of several outcomes all are measured; a response to come is never censored.
     - `goal`: the quantity is that of `goal.time` under each person's own doses; `regimens` are judged as in `choose`.
     - `ahead`: how many samples to plan together, 1 or 2.
     - `cost`: of a sample, in units of the loss.
 
     **Returns:** a `NextSample`.
 
-    **Raises:** ValueError for no times, or more samples ahead than two or than there are times, and as `choose`.
+    **Raises:** ValueError for no times, or more samples ahead than two or than there are times, for covariates that
+    change in time, and as `choose`.
     Source: Ryan et al. (2016), Int. Stat. Rev. 84, 3.3.
     """
     schedules = _schedules(times, ahead)

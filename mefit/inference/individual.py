@@ -1,7 +1,7 @@
 """One person, or several: what their own records say of their random effects, given a fitted model."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -91,12 +91,14 @@ class Individuals:
         self,
         time: Float[ArrayLike, "..."] | Sequence | None = None,
         doses: Doses | Sequence[Doses] | None = None,
+        covariates: Mapping[str, Any] | None = None,
     ) -> Any:
         """Draws of each person's curve, E[y | theta, eta, x]: (N, M, m), a dict of these for several outcomes.
 
-        `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
+        `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own. `covariates`:
+        of those that change in time the value, one for all or (N,), that holds at all these times.
         """
-        return self._looked(time, doses, None)
+        return self._looked(time, doses, None, covariates)
 
     def responses(
         self,
@@ -131,19 +133,19 @@ class Individuals:
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
-    def _looked(self, time: Any, doses: Any, keys: Any) -> Any:
-        subjects = self._at(time, doses)
+    def _looked(self, time: Any, doses: Any, keys: Any, held: Any = None) -> Any:
+        subjects = self._at(time, doses, held)
         rows = subjects.time.shape[1]
         roomy = with_room(subjects, rows=time is None)
         curves = _curves(self.models_drawn, self.theta, self.eta, roomy, keys)
         return jax.tree.map(lambda values: np.asarray(values)[..., :rows], curves)
 
-    def _at(self, time: Any, doses: Any) -> Subject:
+    def _at(self, time: Any, doses: Any, held: Any = None) -> Subject:
         population = self.population if doses is None else self.population.with_doses(doses)
         if time is None:
             seen = jax.tree.map(lambda mask: np.ones(mask.shape, bool), population.subjects.mask)
             return dataclasses.replace(population.subjects, mask=seen)
-        return on_grid(population, jnp.asarray(time, float))
+        return on_grid(population, jnp.asarray(time, float), held)
 
 
 def individual(
