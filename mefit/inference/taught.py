@@ -16,10 +16,10 @@ from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.gaussian import half_log_det
+from ..effects.gaussian import gaussian_effects, half_log_det
 from ..effects.model_encoder import ModelEncoder
 from ..fitting.fitted import Estimated
-from ..model.densities import gaussian_law_of, sample_random_effects
+from ..model.densities import sample_random_effects
 from ..model.model import Model
 from ..model.simulate import respond
 
@@ -104,7 +104,7 @@ def _uncensored(subjects: Subject) -> Subject:
 @compiled
 def _lessons(encoder: ModelEncoder, subjects: Subject, keys: Any) -> Lessons:
     model = encoder.constants["model"]
-    law = gaussian_law_of(model)
+    law = gaussian_effects(model)
 
     def of_person(one: Any) -> Lessons:
         subject, key = one

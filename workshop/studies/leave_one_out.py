@@ -30,7 +30,8 @@ _LAST = 24.0
 def theophylline(seed: int = 0) -> pd.DataFrame:
     """A row for each person and rule: the dose (mg/kg), and the area (mg h/L) that it would have given."""
     people = mf.datasets.theophylline()
-    start = Theophylline(ka=1.5, cl=0.04, v=0.5, omega=np.diag([0.4, 0.1, 0.05]), sigma=0.7)  # type: ignore[call-arg]
+    values: dict[str, Any] = {"ka": 1.5, "cl": 0.04, "v": 0.5, "omega": np.diag([0.4, 0.1, 0.05]), "sigma": 0.7}
+    start = Theophylline(**values)
     goal = mf.dosing.Goal(time=np.concatenate([[0.0], np.geomspace(0.05, _LAST, 80)]), target=(80.0, 125.0))
     rows = []
     for i in range(len(people)):
@@ -42,7 +43,7 @@ def theophylline(seed: int = 0) -> pd.DataFrame:
             known = mf.individual(fit, shown, draws=_DRAWS, key=jax.random.key(seed))
             unit = goal.measures(known, [mf.regimen(1.0)], "1 mg/kg")["auc"][0]
             found = mf.dosing.find(known, mf.regimen, (1.0, 20.0), goal)
-            return unit, float(found.chosen[shown.ids[0]])
+            return unit, _amount(found)
 
         for rule, dose, predicted in _by_rule(asked, person, person.keep_rows(_SHOWN), goal):
             row = {"person": person.ids[0], "rule": rule, "dose": dose}
@@ -70,7 +71,7 @@ def phenobarbital(seed: int = 0) -> pd.DataFrame:
             known = mf.individual(fit, shown, draws=_DRAWS, key=jax.random.key(seed))
             unit = own.measures(known, None, "own doses")["trough"][0]
             found = mf.dosing.find(known, scaled, (0.2, 5.0), own)
-            return unit, float(found.chosen[shown.ids[0]])
+            return unit, _amount(found)
 
         seen = float(alone.y[-1])
         for rule, factor, predicted in _by_rule(asked, person, person.keep_rows((0, 1)), own):
@@ -109,6 +110,13 @@ def _area_of_the_others(person: mf.Subject) -> tuple[float, float]:
     at_last = concentration[-2] * np.exp(slope * (_LAST - time[-2]))
     found = mf.exposure(np.append(time[:-1], _LAST), np.append(concentration[:-1], at_last), rule="linear up, log down")
     return float(found["auc"]), float(person.doses.amount[0])
+
+
+def _amount(found: mf.dosing.Choice) -> float:
+    """The amount that was found for the one person who was asked for."""
+    (name,) = found.chosen.values()
+    assert name is not None, "there are no ceilings that it could break"
+    return float(name)
 
 
 def _by_rule(

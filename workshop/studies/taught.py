@@ -6,6 +6,7 @@ People and model are those of `one_person.py`; what is to be known is log AUC = 
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -35,7 +36,8 @@ def planned(seed: int) -> mf.Population:
     for _ in range(_PLANNED):
         time = np.sort(np.exp(rng.uniform(np.log(0.25), np.log(30.0), rng.integers(1, _MOST + 1))))
         doses = mf.regimen(float(rng.choice([50.0, 100.0, 200.0])))
-        subjects.append(mf.Subject(time, np.ones(time.size), np.ones(time.size, bool), {}, doses))
+        unseen = jnp.ones(time.size)
+        subjects.append(mf.Subject(jnp.asarray(time), unseen, unseen > 0.0, {}, doses))
     return mf.Population.from_subjects(subjects)
 
 
