@@ -36,6 +36,8 @@ class Goal:
     - `link`: from the mean E[y | theta, eta] to a concentration, such as `np.exp` for a model of logarithms. (The
       mean of a LogNormal lies a factor exp(sigma^2 / 2) above its median.)
     - `outcome`: one of several.
+    - `covariates`: of covariates that change in time (a weight, an occasion) the value that holds while a dose is
+      looked at. The past had others, so it goes with doses in place of those that a person got.
 
     **Raises:** ValueError for times or ends that cannot be, and for a quantity that is not known.
     """
@@ -49,6 +51,7 @@ class Goal:
     added: bool = False
     link: Callable[[np.ndarray], np.ndarray] | None = None
     outcome: str | None = None
+    covariates: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         t = self.grid
@@ -106,7 +109,8 @@ class Goal:
         outcomes = people.population.outcomes
         if outcomes and self.outcome not in outcomes:
             raise ValueError(f"say which outcome= the target is for: {', '.join(outcomes)}.")
-        curves = people.curves(self.grid, doses)
+        self._refuse_change(people, doses)
+        curves = people.curves(self.grid, doses, self.covariates)
         concentration = curves if self.outcome is None else curves[self.outcome]
         if self.link is not None:
             concentration = np.asarray(self.link(concentration))
@@ -124,6 +128,23 @@ class Goal:
                 )
             measures[self.label] = own
         return measures
+
+    def _refuse_change(self, people: Individuals, doses: Any) -> None:
+        """ValueError for covariates that change in time, where it is not said what they will be, or what they were."""
+        varying = [name for name, x in people.population.subjects.covariates.items() if x.ndim == 2]
+        if not varying:
+            return
+        if self.added or doses is None:
+            raise ValueError(
+                f"covariate {varying[0]} changes in time, and a curve under doses that a person got hangs on what it "
+                "was between the rows: ask for doses in place of them (added=False); for the next sample, give people "
+                "whose covariates are constant."
+            )
+        if self.covariates is None or not set(varying) <= self.covariates.keys():
+            raise ValueError(
+                f"covariate {varying[0]} changes in time: say what it will be under the new doses, "
+                f"covariates={{{varying[0]!r}: ...}} of the Goal."
+            )
 
     def costs(self, exposure: Float[np.ndarray, "*N M"]) -> Float[np.ndarray, "*N M"]:
         """The loss of each draw."""

@@ -1,7 +1,7 @@
 """Predictions: the mean of each subject's observation density, at its own times or on a grid."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,27 +20,33 @@ from .moments import mean_of
 
 def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
     """E[y | theta, eta_i, x_i] of every subject, (N, n), a dict of these where there are several outcomes."""
+    return jax.vmap(lambda eta, subject: mean_response(model, eta, subject))(eta, subjects)
+
+
+def mean_response(model: Model, eta: Float[Array, " K"], subject: Subject) -> Any:
+    """E[y | theta, eta, x] of one subject, (n,), a dict of these where there are several outcomes."""
     who = f"{type(model).__name__}.observations"
-
-    def mean(eta, subject):
-        densities = as_dict(observation_density(model, eta, subject))
-        shape = subject.time.shape
-        by_outcome = {k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()}
-        return as_given(by_outcome)
-
-    return jax.vmap(mean)(eta, subjects)
+    densities = as_dict(observation_density(model, eta, subject))
+    shape = subject.time.shape
+    return as_given({k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()})
 
 
 _means = compiled(means)
 
 
-def on_grid(population: Population, time: Array) -> Subject:
-    """The same subjects, doses and covariates with other times, where no response is known."""
+def on_grid(population: Population, time: Array, held: Mapping[str, Any] | None = None) -> Subject:
+    """The same subjects, doses and covariates with other times, where no response is known.
+
+    `held` are the values, one for all or (N,), of covariates that change in time, as they hold on the whole grid.
+    """
     subjects = population.subjects
+    given = {} if held is None else dict(held)
     varying = [name for name, x in subjects.covariates.items() if x.ndim == 2]
-    if varying:
+    _check_held(given, varying, len(population))
+    unsaid = [name for name in varying if name not in given]
+    if unsaid:
         raise ValueError(
-            f"Covariate {varying[0]} varies in time, and its values between a subject's rows are not known: "
+            f"Covariate {unsaid[0]} varies in time, and its values between a subject's rows are not known: "
             "leave `time` out, to predict at the subjects' own times."
         )
     if time.ndim not in (1, 2) or time.size == 0 or time.shape[:-1] not in ((), (len(population),)):
@@ -51,7 +57,22 @@ def on_grid(population: Population, time: Array) -> Subject:
     y = jax.tree.map(lambda _: jnp.zeros(grid.shape), subjects.y)
     mask = jax.tree.map(lambda _: jnp.ones(grid.shape, bool), subjects.y)
     real = jnp.ones(grid.shape, bool)
-    return dataclasses.replace(subjects, time=grid, y=y, mask=mask, real=real, censored=None, limit=None)
+    covariates = dict(subjects.covariates)
+    for name in varying:
+        covariates[name] = jnp.broadcast_to(jnp.reshape(jnp.asarray(given[name], float), (-1, 1)), grid.shape)
+    seen = {"y": y, "mask": mask, "real": real, "censored": None, "limit": None}
+    return dataclasses.replace(subjects, time=grid, covariates=covariates, **seen)
+
+
+def _check_held(held: dict[str, Any], varying: Sequence[str], count: int) -> None:
+    for name, value in held.items():
+        if name not in varying:
+            raise ValueError(
+                f"covariate {name} is given, and those that change in time are {', '.join(varying) or 'none'}: leave "
+                "it out, or give people who have another value."
+            )
+        if np.shape(value) not in ((), (count,)) or not np.all(np.isfinite(np.asarray(value, float))):
+            raise ValueError(f"covariate {name} is {value}: give a finite number, or one for each of {count} people.")
 
 
 def predict(
