@@ -77,7 +77,8 @@ def test_a_target_binds_and_removes():
 
     states = integrated(rhs, np.array([DOSE / v, target]), 0.0, np.append(0.0, TIME))
     expected = free(states[0, 1:], states[1, 1:])
-    np.testing.assert_allclose(model.concentration(jnp.asarray(eta), person()), expected, rtol=2e-3)
+    found = model.concentration(jnp.asarray(eta), person())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3 * study.BACKGROUND)  # of what is measured at all
     # dose by dose it is far from proportional
     low, high = (float(model.concentration(jnp.zeros(4), person(dose))[-1]) for dose in (50.0, 200.0))
     assert high > 8.0 * low
