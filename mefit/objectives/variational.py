@@ -65,7 +65,7 @@ class Variational(Objective):
         """The bound of any Gaussian, N(mean, root root'), root triangular, by the same quadrature."""
         z, weights = self._rule(mean.size)
         joint = jax.vmap(lambda move: log_joint(model, mean + move, subject))(z @ root.T)
-        return weights @ joint + half_log_det(root) + 0.5 * mean.size * (1.0 + LOG_2PI)
+        return jnp.asarray(weights) @ joint + half_log_det(root) + 0.5 * mean.size * (1.0 + LOG_2PI)
 
     def _rule(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and weights of an expectation over N(0, I)."""

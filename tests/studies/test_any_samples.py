@@ -73,6 +73,17 @@ def test_what_a_second_sample_promises_is_what_the_dosing_rule_says():
     np.testing.assert_allclose(told.promised, expected, rtol=0.06)
 
 
+def test_a_direction_that_sleeps_sends_the_second_sample_to_the_edges():
+    """After one sample at 24 h, with all three directions a sample at 4 h leaves least; with two, one is left, which
+    every sample seems to show, and those at both edges most. Numbers by finite differences in another program."""
+    times = [0.25, 0.5, 1.0, 4.0, 8.0, 24.0, 28.0]
+    three = study.promised_by_directions(times, 3)
+    two = study.promised_by_directions(times, 2)
+    np.testing.assert_allclose(three, [0.118, 0.117, 0.114, 0.110, 0.110, 0.119, 0.122], atol=6e-4)
+    np.testing.assert_allclose(two, [0.088, 0.089, 0.092, 0.103, 0.102, 0.098, 0.099], atol=6e-4)
+    assert times[np.argmin(three)] in (4.0, 8.0) and times[np.argmin(two)] == 0.25
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_it_is_nearly_as_good_as_the_exact_posterior(seed):

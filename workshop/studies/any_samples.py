@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import mefit as mf
 
@@ -73,12 +73,12 @@ def _people(time: np.ndarray, seen: np.ndarray, amount: np.ndarray, rng: np.rand
     count = len(time)
     eta = rng.standard_normal((count, 3)) * SD
     subjects = mf.Subject(
-        time=time,
-        y=np.zeros(time.shape),
+        time=jnp.asarray(time),
+        y=jnp.zeros(time.shape),
         mask=seen,
-        covariates={"dose": np.log(amount / 100.0)},
+        covariates={"dose": jnp.log(amount / 100.0)},
         doses=mf.Doses.together([mf.regimen(one) for one in amount]),
-        real=np.ones(time.shape, bool),
+        real=jnp.ones(time.shape, bool),
     )
     unseen = mf.Population(subjects, tuple(range(count)), time_label="time (h)", y_label="log concentration (mg/L)")
     y = np.asarray(mf.predict(truth(), unseen, eta)) + ERROR * rng.standard_normal(time.shape)
@@ -103,7 +103,8 @@ def learned(population: mf.Population, effects: int = 3, steps: int = 3000, seed
 def log_areas(people: mf.Individuals) -> Float[np.ndarray, "N M"]:
     """The logarithm of the area of each draw's curve."""
     if isinstance(people.model, Template):
-        return np.log(100.0 / np.asarray(people.of(lambda model, eta, subject: model.typical[1] * jnp.exp(eta[1]))))
+        clearance = people.of(lambda model, eta, subject: model.typical[1] * jnp.exp(eta[1]))  # type: ignore[attr-defined]
+        return np.log(100.0 / clearance)
     return np.log(np.trapezoid(np.exp(people.curves(_TIME[1:])), _TIME[1:], axis=-1))
 
 
@@ -193,3 +194,33 @@ def second_sample(known: mf.Individuals, times: Sequence[float]) -> pd.DataFrame
     left = np.sqrt(w * (1.0 - r**2 * v / (v + sigma**2)))
     columns = {"spread": np.sqrt(v), "correlation": r, "promised": left}
     return pd.DataFrame({name: x.mean(axis=0) for name, x in columns.items()}, index=pd.Index(times, name="time"))
+
+
+def promised_by_directions(times: Sequence[float], directions: int) -> Float[np.ndarray, " m"]:
+    """The SD of log area that a second sample at each time is thought to leave, after one at 24 h, by a model whose
+    random effects are only so many `directions` of the truth's three.
+
+    To first order, log C(t) = f(t) + g(t)'z and the log area a'z + constant, with z ~ N(0, I): of the directions of z
+    those are kept that move curves most over the times that people are seen at. With z's precision P = I + g g' / s^2
+    after the first sample, and v, w, r as in `second_sample`, the answer is in closed form.
+    """
+    everywhere = _loadings(np.geomspace(FIRST, LAST, 200))
+    kept = np.linalg.svd(everywhere, full_matrices=False)[2][:directions]
+    first = _loadings(np.array([24.0])) @ kept.T
+    left = np.linalg.inv(np.eye(directions) + first.T @ first / ERROR**2)
+    area = kept @ np.array([0.0, -SD[1], 0.0])
+    rows = _loadings(np.asarray(times, float)) @ kept.T
+    v = np.einsum("tk,kl,tl->t", rows, left, rows)
+    shared = rows @ left @ area
+    return np.sqrt(area @ left @ area - shared**2 / (v + ERROR**2))
+
+
+def _loadings(times: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m 3"]:
+    """Derivatives of log C in the random effects, each in its SD, at the typical person."""
+
+    def log_c(eta: Array) -> Array:
+        ka, cl, v = jnp.asarray(TYPICAL) * jnp.exp(eta)
+        k = cl / v
+        return jnp.log(ka / (v * (ka - k)) * (jnp.exp(-k * times) - jnp.exp(-ka * times)))
+
+    return np.asarray(jax.jacfwd(log_c)(jnp.zeros(3))) * SD

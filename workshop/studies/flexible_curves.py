@@ -49,8 +49,8 @@ class Decoder(LogCurve):
     """A learned response to a unit dose; or, with `dose_read`, any curve of time and of the logarithm of the dose."""
 
     response: mf.networks.UnitResponse = mf.weights(prior=mf.networks.L2(1.0))
-    effects: int = eqx.field(static=True)
-    dose_read: bool = eqx.field(static=True)
+    effects: int = eqx.field(static=True, kw_only=True)
+    dose_read: bool = eqx.field(static=True, kw_only=True)
 
     def random_effects(self):
         return dist.Normal(jnp.zeros(self.effects), 1.0)
@@ -69,9 +69,9 @@ class Hybrid(LogCurve):
     typical: Array = mf.positive()
     sds: Array = mf.positive()
     net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
-    basis: mf.networks.Basis
-    effects: int = eqx.field(static=True)
-    dose_read: bool = eqx.field(static=True)
+    basis: mf.networks.Basis = eqx.field(kw_only=True)
+    effects: int = eqx.field(static=True, kw_only=True)
+    dose_read: bool = eqx.field(static=True, kw_only=True)
 
     def random_effects(self):
         return dist.Normal(jnp.zeros(self.effects), 1.0)
@@ -90,7 +90,7 @@ def basis_for(population: mf.Population) -> mf.networks.Basis:
 
 def template(name: str, compartments: int) -> Template:
     """A template at its start."""
-    typical = (1.0, 3.0, 30.0) if compartments == 1 else (1.0, 3.0, 25.0, 2.0, 20.0)
+    typical: tuple[float, ...] = (1.0, 3.0, 30.0) if compartments == 1 else (1.0, 3.0, 25.0, 2.0, 20.0)
     typical = typical[1:] if name == BINDING else typical
     omega = 0.1 * jnp.eye(len(typical))
     return Template(typical=jnp.asarray(typical), omega=omega, sigma=jnp.asarray(0.4), background=_background(name))

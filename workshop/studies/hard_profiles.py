@@ -33,7 +33,7 @@ class LogCurve(mf.Model):
     """Log-concentrations about a curve: y = log(C(t) + background) + e. What the curve is, says `concentration`."""
 
     sigma: Array = mf.positive()
-    background: float = eqx.field(static=True)
+    background: float = eqx.field(static=True, kw_only=True)
 
     def concentration(self, eta: Float[Array, " K"], subject: mf.Subject) -> Float[Array, " n"]:
         """C of one person at the times of the rows, mg/L."""
@@ -112,8 +112,8 @@ class Binding(Mechanism):
     with kss and kdeg known. The dose enters T as amount / V.
     """
 
-    kss: float = eqx.field(static=True)
-    kdeg: float = eqx.field(static=True)
+    kss: float = eqx.field(static=True, kw_only=True)
+    kdeg: float = eqx.field(static=True, kw_only=True)
 
     def concentration(self, eta, subject):
         cl, v, target, kint = self.typical * jnp.exp(eta)
@@ -164,10 +164,10 @@ def simulate(name: str, people: int, seed: int) -> Study:
     time = np.sort(rng.uniform(FIRST, LAST, (people, 10)), axis=1)
     amount = np.exp(rng.uniform(np.log(LOWEST), np.log(HIGHEST), people))
     subjects = mf.Subject(
-        time=time,
-        y=np.zeros(time.shape),
-        mask=np.ones(time.shape, bool),
-        covariates={"dose": np.log(amount / 100.0)},
+        time=jnp.asarray(time),
+        y=jnp.zeros(time.shape),
+        mask=jnp.ones(time.shape, bool),
+        covariates={"dose": jnp.log(amount / 100.0)},
         doses=mf.Doses.together([mf.regimen(one) for one in amount]),
     )
     unseen = mf.Population(subjects, tuple(range(people)), time_label="time (h)", y_label="log concentration (mg/L)")

@@ -41,9 +41,9 @@ LISTED = (64, 32)  # the listing's layers
 class Data(NamedTuple):
     """Standardised logarithms of concentrations, and what the listing wants beside them."""
 
-    y: Float[np.ndarray, "N T"]
-    covariates: Float[np.ndarray, "N 3"]
-    dose: Float[np.ndarray, " N"]
+    y: Float[Array | np.ndarray, "N T"]
+    covariates: Float[Array | np.ndarray, "N 3"]
+    dose: Float[Array | np.ndarray, " N"]
 
 
 def simulate(people: int, seed: int, times: Float[np.ndarray, " T"] = TIMES) -> Data:
@@ -131,12 +131,12 @@ class PKVAE(eqx.Module):
         return self.decode(z, dose), mu, logvar
 
 
-def mean_and_sum(recon: Array, target: Array, mu: Array, logvar: Array, beta: float = BETA) -> Array:
+def mean_and_sum(recon: Array, target: Array | np.ndarray, mu: Array, logvar: Array, beta: float = BETA) -> Array:
     """The listing's loss of a batch: a mean over cells, and a sum over people and latent numbers."""
     return jnp.mean((recon - target) ** 2) + beta * jnp.sum(divergence(mu, logvar))
 
 
-def minus_bound(recon: Array, target: Array, mu: Array, logvar: Array, log_sigma: Array) -> Array:
+def minus_bound(recon: Array, target: Array | np.ndarray, mu: Array, logvar: Array, log_sigma: Array) -> Array:
     """Minus the evidence lower bound per person, the noise being learned."""
     cells = 0.5 * ((recon - target) / jnp.exp(log_sigma)) ** 2 + log_sigma + 0.5 * jnp.log(2.0 * jnp.pi)
     return jnp.mean(jnp.sum(cells, axis=-1) + jnp.sum(divergence(mu, logvar), axis=-1))
@@ -182,13 +182,15 @@ def train(
     rng = np.random.default_rng(seed)
     passes = -(-steps // (people // batch))
     chosen = np.concatenate([rng.permutation(people)[: people // batch * batch] for _ in range(passes)])
-    net = _trained(net, data, chosen.reshape(-1, batch)[:steps], jax.random.split(key_steps, steps), loss, rate)
+    net = _trained(
+        net, data, jnp.asarray(chosen.reshape(-1, batch)[:steps]), jax.random.split(key_steps, steps), loss, rate
+    )
     return _looked_at(net, simulate(500, 2 * seed + 2, at), loss, batch)
 
 
 def _loss(net: PKVAE, batch: Data, key: PRNGKeyArray, loss: str) -> Array:
     x = jnp.concatenate([batch.y, batch.covariates], axis=1)
-    recon, mu, logvar = jax.vmap(net)(x, batch.dose, jax.random.split(key, len(x)))
+    recon, mu, logvar = jax.vmap(net)(x, jnp.asarray(batch.dose), jax.random.split(key, len(x)))
     if loss == MEAN_AND_SUM:
         return mean_and_sum(recon, batch.y, mu, logvar)
     return minus_bound(recon, batch.y, mu, logvar, net.log_sigma)
@@ -208,7 +210,7 @@ def _trained(net: PKVAE, data: Data, chosen: Array, keys: Array, loss: str, rate
         move, moments = adam.update(slope, moments)
         return (optax.apply_updates(weights, move), moments), None
 
-    (weights, _), _ = jax.lax.scan(step, (weights, adam.init(weights)), (jnp.asarray(chosen), keys))
+    (weights, _), _ = jax.lax.scan(step, (weights, adam.init(weights)), (chosen, keys))
     return eqx.combine(weights, rest)
 
 
