@@ -12,6 +12,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ..base.newton import Mode
+from ..curves.encoding import Gaussian
 from ..data.subject import Subject
 from ..model.densities import eta_mean, eta_sd, gaussian_law_of, log_conditional, log_joint
 from ..model.model import Model
@@ -43,6 +44,10 @@ class Standard(eqx.Module):
         """The precision of eta, L^-T P L^-1, where u has the precision P."""
         inverse = solve_triangular(self.lower, jnp.eye(len(of_u)), lower=True)
         return inverse.T @ of_u @ inverse
+
+    def of_gaussian(self, q: Gaussian) -> Gaussian:
+        """The Gaussian of u, where that of eta is known."""
+        return Gaussian(self.of(q.mean), solve_triangular(self.lower, q.lower, lower=True))
 
     def mode(self, of_u: Mode) -> Mode:
         """A mode in eta that is known in u."""

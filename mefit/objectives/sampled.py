@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.newton import Mode
-from ..curves.encoding import AnyEncoder, Gaussian
+from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import precision_of, refuse_another_size
@@ -136,8 +136,7 @@ class ImportanceSampling(_Sampled):
         """Where the draws of u stand, and C, triangular, with C C' their spread."""
         if self.proposal is not None:
             standard = standard_of(model)
-            q = self.proposal(subject)
-            q = Gaussian(standard.of(q.mean), solve_triangular(standard.lower, q.lower, lower=True))
+            q = standard.of_gaussian(self.proposal(subject))
             return standard, Mode(q.mean, precision_of(q), jnp.asarray(True)), q.lower
         standard, mode = mode_with_curvature(model, subject, self.newton)
         lower = jnp.linalg.cholesky(mode.precision)

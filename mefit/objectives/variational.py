@@ -52,15 +52,28 @@ class Variational(Objective):
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         standard, mode = standard_mode(model, subject, self.newton)
-        eye = jnp.eye(mode.eta.size)
-        z, log_w = tensor_grid(self.nodes, mode.eta.size)
-        weights = np.exp(log_w) / np.sum(np.exp(log_w))
-        best = self._best_gaussian(hold_constant((model, subject, standard)), hold_constant(mode), z, weights)
-        root = _inverse_transposed(best.lower)
-        joint = jax.vmap(lambda move: standard.log_joint(model, best.mean + move, subject))(z @ root.T)
-        value = weights @ joint - half_log_det(best.lower) + 0.5 * len(eye) * (1.0 + LOG_2PI)
+        return self.nearest(standard, model, subject, mode)
+
+    def nearest(self, standard: Standard, model: Model, subject: Subject, begin: Mode) -> Term:
+        """The term of the Gaussian that a search finds from a place u and the precision there."""
+        z, weights = self._rule(begin.eta.size)
+        best = self._best_gaussian(hold_constant((model, subject, standard)), hold_constant(begin), z, weights)
+        value = self.bound(standard, model, subject, best.mean, _inverse_transposed(best.lower))
         found = Mode(best.mean, best.lower @ best.lower.T, best.error < 1e-6)
         return Term(value, *standard.mode(found), {})
+
+    def bound(
+        self, standard: Standard, model: Model, subject: Subject, mean: Float[Array, " K"], root: Float[Array, "K K"]
+    ) -> Float[Array, ""]:
+        """The bound of any Gaussian of u, N(mean, root root'), root triangular, by the same quadrature."""
+        z, weights = self._rule(mean.size)
+        joint = jax.vmap(lambda move: standard.log_joint(model, mean + move, subject))(z @ root.T)
+        return jnp.asarray(weights) @ joint + half_log_det(root) + 0.5 * mean.size * (1.0 + LOG_2PI)
+
+    def _rule(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights of an expectation over N(0, I)."""
+        z, log_w = tensor_grid(self.nodes, k)
+        return z, np.exp(log_w) / np.sum(np.exp(log_w))
 
     def _best_gaussian(
         self, held: tuple[Model, Subject, Standard], mode: Mode, z: np.ndarray, weights: np.ndarray
