@@ -9,6 +9,7 @@ from workshop.explorers.collapse import collapse
 from workshop.explorers.controls import Refused
 from workshop.explorers.day_by_day import day_by_day
 from workshop.explorers.diagonal_or_full import diagonal_or_full
+from workshop.explorers.dose_and_loss import dose_and_loss
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.dropout import dropout
 from workshop.explorers.eight_schools import eight_schools
@@ -17,6 +18,7 @@ from workshop.explorers.generative import generative
 from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
+from workshop.explorers.one_more_sample import one_more_sample
 from workshop.explorers.one_network import one_network
 from workshop.explorers.one_subject import one_subject
 from workshop.explorers.pooling import pooling
@@ -41,6 +43,7 @@ __all__ = [
     "collapse",
     "day_by_day",
     "diagonal_or_full",
+    "dose_and_loss",
     "draws_needed",
     "dropout",
     "eight_schools",
@@ -49,6 +52,7 @@ __all__ = [
     "inside_the_ode",
     "ladder",
     "latent_pad",
+    "one_more_sample",
     "one_network",
     "one_subject",
     "pooling",
