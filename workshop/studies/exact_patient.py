@@ -73,6 +73,13 @@ def density(mass: Float[np.ndarray, " G"]) -> tuple[Float[np.ndarray, " f"], Flo
     return np.log(TYPICAL[1]) + fine, height
 
 
+def distribution(mass: Float[np.ndarray, " G"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """log CL on the fine grid, and the posterior chance to lie below it."""
+    log_cl, height = density(mass)
+    below = np.concatenate([[0.0], np.cumsum(0.5 * (height[1:] + height[:-1]) * np.diff(log_cl))])
+    return log_cl, below / below[-1]
+
+
 @functools.lru_cache(maxsize=8)
 def _curves(times: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """At each time the nodes by rising concentration, and these concentrations."""
