@@ -31,8 +31,8 @@ def _turned(order: list[int]) -> Callable:
 
 
 _ONE = (
-    "This is the verdict on one clearance, a mean or a median. Each draw is a clearance that the person may have: ask it "
-    "of all of them."
+    "This is the verdict on one clearance, a mean or a median. Each draw is a clearance that the person may have: ask "
+    "all of them."
 )
 
 RISKS = Function(

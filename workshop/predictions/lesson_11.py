@@ -1,0 +1,44 @@
+"""What lesson 11 asks its readers to predict."""
+
+from workshop.predictions.questions import Choice, Number, Question
+
+QUESTIONS: dict[str, Question] = {
+    "first dose": Choice(
+        "Of the patient only the population is known, and too much is five times as bad as too little. Which dose?",
+        ("about 70 mg", "100 mg, as for the typical person", "about 130 mg"),
+        "about 70 mg",
+    ),
+    "when": Choice(
+        "One sample can be had within a day of a first dose. When does it tell most about the area?",
+        ("at the peak, at 2 h", "at 4 h", "late, from 20 h on"),
+        "late, from 20 h on",
+    ),
+    "one at four": Number(
+        "By the plug-in dose 54 of a hundred patients come within 80 to 125% without a sample. How many with one at "
+        "4 h?",
+        58,
+        3,
+        0,
+        100,
+    ),
+    "lever": Number(
+        "Where too much is five times as bad, the best dose without a sample lies 28% below the plug-in dose. By how "
+        "many percent with a sample at 24 h?",
+        6,
+        3,
+        0,
+        60,
+        "%",
+    ),
+    "cost": Choice(
+        "Of people without a sample, does the dose of least expected loss bring more within the window than the "
+        "plug-in dose?",
+        ("more", "as many", "fewer"),
+        "fewer",
+    ),
+    "child": Choice(
+        "The trial's people weighed 50 to 97 kg. How sure of the clearance of a child of 12 kg is the fitted model?",
+        ("less sure than of an adult", "as sure as of an adult", "it refuses"),
+        "as sure as of an adult",
+    ),
+}
