@@ -46,6 +46,8 @@ from .fitting.result import Fit, Step
 from .inference import scores
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
+from .inference.complexity import Complexity, complexity
+from .inference.gaps import Gaps, gaps
 from .inference.individual import Individuals, individual
 from .inference.landmark import Landmark, landmark
 from .inference.profile import Profile, profile

@@ -11,6 +11,8 @@ from jaxtyping import Array, ArrayLike, Float
 from numpy.polynomial import legendre
 from scipy.interpolate import CubicSpline, PPoly
 
+from ..data.population import Population
+
 _GRID = 401  # points on which a basis is made orthonormal
 
 
@@ -109,6 +111,64 @@ class TimeOfDay(Basis):
             [np.pad(legendre.leg2poly(np.eye(k + 1)[k]), (0, self.degree - k)) for k in degrees]
         )
         return powers @ (polynomials * np.sqrt(2.0 * np.asarray(degrees) + 1.0))
+
+
+class LevellingOff(Basis):
+    """Functions that level off, one for each half-life h, for curves that do:
+
+        2 exp(-log 2 t / h) - 1,
+
+    1 at time 0, 0 at the half-life, and -1 long after. A network of them, rather than of time, tends to a constant
+    beyond the data, where that of a straight or bent function of time goes on as it likes. Times are those since a
+    dose; earlier ones count as 0.
+
+        basis = mf.networks.LevellingOff.over(population)            # half-lives for these times
+        basis = mf.networks.LevellingOff((0.5, 1.0, 2.0, 4.0))       # in the unit of time
+
+    **Raises:** ValueError for no half-lives, or one that is not positive.
+    """
+
+    half_lives: tuple[float | int, ...] = eqx.field(static=True, converter=tuple)
+
+    def __check_init__(self):
+        if not self.half_lives or not all(0.0 < h < np.inf for h in self.half_lives):
+            raise ValueError(
+                f"LevellingOff({self.half_lives}): give one half-life or more, positive, in units of time."
+            )
+
+    @classmethod
+    def over(cls, population: Population, count: int = 5) -> "LevellingOff":
+        """`count` half-lives, each twice the one before, the longest a fifth of the latest time since a dose.
+
+        So by the end of the data all have levelled off. Times are those since the last dose before them; of people
+        without doses, the times themselves.
+
+        **Raises:** ValueError where no time is later than 0.
+        """
+        latest = latest_time_since_dose(population)
+        if not latest > 0.0:
+            raise ValueError("LevellingOff.over: nobody was seen after a dose, or after time 0; give the half-lives.")
+        return cls(tuple(float(latest / 5.0 / 2.0**k) for k in reversed(range(count))))
+
+    @property
+    def size(self) -> int:
+        return len(self.half_lives)
+
+    def __call__(self, time: Float[ArrayLike, " n"]) -> Float[Array, "n J"]:
+        passed = jnp.maximum(jnp.asarray(time, float), 0.0)[:, None]
+        return 2.0 * jnp.exp(-jnp.log(2.0) * passed / jnp.asarray(self.half_lives)) - 1.0
+
+
+def latest_time_since_dose(population: Population) -> float:
+    """The longest time from a dose to a row that no other dose lies between; of people without doses, the last time."""
+    time = np.asarray(population.subjects.time, float)
+    doses = population.subjects.doses
+    given = np.where(np.asarray(doses.amount) != 0.0, np.asarray(doses.time, float), np.inf)
+    before = np.where(given[:, None, :] <= time[:, :, None], given[:, None, :], -np.inf)
+    last = np.max(before, axis=-1, initial=-np.inf)
+    undosed = np.all(np.isinf(given), axis=-1, keepdims=True)
+    since = time - np.where(undosed, 0.0, last)
+    return float(np.max(since[np.asarray(population.subjects.real, bool) & np.isfinite(since)], initial=0.0))
 
 
 class NaturalSpline(Basis):

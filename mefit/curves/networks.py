@@ -29,12 +29,14 @@ from jaxtyping import Array, ArrayLike, Float
 from ..data.population import Population
 from .bases import Basis as Basis
 from .bases import Cosines as Cosines
+from .bases import LevellingOff as LevellingOff
 from .bases import NaturalSpline as NaturalSpline
 from .bases import TimeOfDay as TimeOfDay
 from .encoders import Encoder as Encoder
 from .encoding import AnyEncoder, shares_planned_times
 from .mlp import MLP as MLP
 from .set_encoder import SetEncoder as SetEncoder
+from .unit_response import UnitResponse as UnitResponse
 
 
 def encoder_for(population: Population, effects: int) -> AnyEncoder:

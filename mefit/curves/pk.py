@@ -27,17 +27,24 @@ With a lag, what the former doses leave is there from the recorded time.
 Source: Gibaldi & Perrier, Pharmacokinetics (2nd edition, 1982), chapters 1 to 3.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ..data.subject import Subject
 from .dosing import PerDoseOrNumber, given_doses, number_per_dose, refused
-from .superposition import Disposition, Places, central_amount, one_compartment, two_compartments
+from .superposition import Disposition, Places, central_amount, one_compartment, time_since, two_compartments
 
 Real: TypeAlias = ArrayLike  # one number
 Times: TypeAlias = ArrayLike | None
+
+# Gauss-Legendre nodes and weights, carried from (-1, 1) to (0, 1)
+_nodes, _weights = np.polynomial.legendre.leggauss(16)
+_NODES = 0.5 * (_nodes + 1.0)
+_WEIGHTS = 0.5 * _weights
 
 
 def oral_one_compartment(
@@ -183,6 +190,66 @@ def infusion_two_compartment(
     cl, v1, q, v2 = _scalars(cl=cl, v1=v1, q=q, v2=v2)
     dosing = _Dosing("mf.pk.infusion_two_compartment", lag, bioavailability, rate, duration)
     return _amount(subject, time, two_compartments(cl, v1, q, v2), None, dosing) / v1
+
+
+def superposed(
+    response: Callable[[Float[Array, " k"]], Float[Array, " k"]],
+    subject: Subject,
+    *,
+    lag: PerDoseOrNumber = 0.0,
+    bioavailability: PerDoseOrNumber = 1.0,
+    rate: PerDoseOrNumber | None = None,
+    duration: PerDoseOrNumber | None = None,
+    time: Times = None,
+) -> Float[Array, "..."]:
+    """Concentration after doses of a linear system with any response g to a unit dose, such as a learned one:
+
+        C(t) = sum over doses   F amount g(s),                                s = t - dose time - lag >= 0,
+        of an infusion          F amount / T integral_0^u g(s - w) dw,        u = min(s, T),
+
+    the integral by 16 nodes of Gauss and Legendre, exact where g is a polynomial of degree 31 over the
+    infusion. Before the first dose the concentration is 0, which has no logarithm: leave such rows
+    out of a model of logarithms.
+
+    Args:
+        response: g, from times (k,) since a dose, 0 or later, to concentrations (k,).
+        subject, lag, bioavailability, rate, duration, time: as of `oral_one_compartment`.
+
+    Returns:
+        (n,), or the shape of `time`.
+
+    Raises:
+        ValueError: for a dose at steady state, whose endless sum nothing says of a learned response; for one into
+            another compartment than 1, since there is one response; and for rates or durations that are not given.
+    """
+    doses = subject.doses
+    if doses.steady_state is not None:
+        raise ValueError(
+            "mf.pk.superposed: a dose at steady state stands for endlessly many, and a learned response does not say "
+            "what they add up to: write enough doses before it out, by ADDL and II for instance."
+        )
+    name = "mf.pk.superposed"
+    given = given_doses(
+        doses,
+        lag=number_per_dose("lag", lag, doses),
+        share=number_per_dose("bioavailability", bioavailability, doses),
+        rate=None if rate is None else number_per_dose("rate", rate, doses),
+        duration=None if duration is None else number_per_dose("duration", duration, doses),
+        function=name,
+    )
+    moment = subject.time if time is None else jnp.asarray(time, dtype=float)
+    since, counts = time_since(moment[..., None], given)
+
+    def unit(s: Array) -> Array:
+        return jnp.reshape(response(jnp.ravel(s)), s.shape)
+
+    left = given.amount * unit(since)
+    if given.infusions is not None:
+        passed = jnp.minimum(since, given.infusions.duration)
+        mean = unit(since[..., None] - passed[..., None] * _NODES) @ _WEIGHTS
+        left = jnp.where(given.infusions.duration > 0, given.infusions.rate * passed * mean, left)
+    concentration = jnp.sum(jnp.where(counts, left, 0.0), axis=-1)
+    return refused(doses.real & (doses.compartment != 1), _no_such_compartment(name, 1, 1), concentration)
 
 
 class _Dosing(NamedTuple):

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
+from .bases import Basis
 from .encoding import (
     AnyEncoder,
     Gaussian,
@@ -42,7 +43,8 @@ class SetEncoder(AnyEncoder):
     A training may end in a poor optimum, in which a direction sleeps (one in five, of a trial): then begin with another
     `seed`, and keep the fit with the highest bound.
 
-    **Arguments:** as of `Encoder`; `hidden` are the layers of all networks.
+    **Arguments:** as of `Encoder`; `hidden` are the layers of all networks. `basis`: functions of time read in place of
+    time itself, such as `LevellingOff.over(population)` where much happens early and little late.
 
     **Raises:** ValueError for a covariate that is not there, and, by `check`, for a population with other outcomes.
     """
@@ -52,6 +54,7 @@ class SetEncoder(AnyEncoder):
     constants: dict[str, Any]
     size: int = eqx.field(static=True)
     covariates: tuple[str, ...] = eqx.field(static=True)
+    basis: Basis | None
 
     def __init__(
         self,
@@ -60,21 +63,23 @@ class SetEncoder(AnyEncoder):
         hidden: Sequence[int] = (32,),
         *,
         covariates: Sequence[str] = (),
+        basis: Basis | None = None,
         seed: int = 0,
     ):
         refuse_no_effects(effects)
         self.size = effects
         self.covariates = tuple(covariates)
+        self.basis = basis
         outcomes = outcome_names(population)
         real = np.asarray(population.subjects.real, bool)
         time = np.asarray(population.subjects.time, float)[real]
         self.constants = {
             "effects": None,  # a fit sets it
-            "time": _size(time),
+            "time": _size(time if basis is None else np.asarray(basis(time))),
             "values": {name: _size(responses_of(population, name)) for name in outcomes},
             "covariates": sizes_of_covariates(population, self.covariates),
         }
-        inputs = 1 + len(self.covariates)
+        inputs = (1 if basis is None else basis.size) + len(self.covariates)
         networks = [
             MLP(inputs, hidden, effects + 2, last=1.0, seed=1000 * seed + place) for place in range(len(outcomes))
         ]
@@ -102,7 +107,8 @@ class SetEncoder(AnyEncoder):
 
     def _rows(self, name: str, subject: Subject, covariates: Float[Array, " C"]) -> tuple[Array, Array, Array]:
         """Loading (n, K), weight (n,) and response less its offset (n,) of each row of one outcome."""
-        out = jax.vmap(lambda t: self.loadings[name](t, covariates))(self.constants["time"].of(subject.time))
+        time = subject.time if self.basis is None else self.basis(subject.time)
+        out = jax.vmap(lambda t: self.loadings[name](t, covariates))(self.constants["time"].of(time))
         seen = as_dict(subject.mask)[name]
         z = jnp.where(seen, self.constants["values"][name].of(as_dict(subject.y)[name]) - out[:, -2], 0.0)
         return out[:, : self.size], jnp.where(seen, jnp.exp(out[:, -1]), 0.0), z
@@ -112,7 +118,8 @@ class SetEncoder(AnyEncoder):
 
 
 def _size(values: np.ndarray) -> Sizes:
-    """Mean and SD; the SD one where there is none."""
-    spread = float(values.std()) if values.size else 0.0
-    centre = float(values.mean()) if values.size else 0.0
-    return Sizes(jnp.asarray(centre), jnp.asarray(spread if spread > 0.0 else 1.0))
+    """Mean and SD, of each column where there are several; the SD one where there is none."""
+    if values.size == 0:
+        return Sizes(jnp.zeros(values.shape[1:]), jnp.ones(values.shape[1:]))
+    spread = values.std(axis=0)
+    return Sizes(jnp.asarray(values.mean(axis=0)), jnp.asarray(np.where(spread > 0.0, spread, 1.0)))

@@ -67,7 +67,7 @@ def central_amount(
     """The amount in the central compartment at some moments; `ka` is the depot's rate, None where
     there is none.
     """
-    since, counts = _since(moment[..., None], given)
+    since, counts = time_since(moment[..., None], given)
 
     def of_rate(rate: Array) -> Array:
         return _remains(_Term(rate, ka, since, places.depot), given)
@@ -80,8 +80,8 @@ def central_amount(
     return jnp.sum(jnp.where(counts, remains, 0.0), axis=-1)
 
 
-def _since(moment: Array, given: Given) -> tuple[Array, Array]:
-    """Of every moment and dose (..., d): the time since the dose has begun, 0 before, and whether
+def time_since(moment: Array, given: Given) -> tuple[Array, Array]:
+    """Of every moment (..., 1) and dose (..., d): the time since the dose has begun, 0 before, and whether
     it counts.
     """
     since = moment - given.record - given.lag

@@ -16,7 +16,7 @@ from ..model.normals import GaussianLaw
 from .amortised import Amortised
 from .evaluation import terms_of
 
-_ASLEEP = 0.01  # nats a subject: a direction that says less than this of anybody is its prior
+ASLEEP = 0.01  # nats a subject: a direction that says less than this of anybody is its prior
 _DRAWS = 200  # from q, for the gap that is told
 
 
@@ -47,13 +47,7 @@ def account(
     assert trained.encoder is not None, "training has made one"
     many = dataclasses.replace(trained, draws=_DRAWS)
     gap = float(np.mean(np.asarray(terms_of(many, model, population, key).details["shortfall"])))
-    q = jax.tree.map(np.asarray, _encoded(trained.encoder, population.subjects))
-    law = gaussian_law_of(model)
-    k = trained.encoder.effects
-    divergence = np.full(k, np.nan)
-    directions = np.eye(k)
-    if law is not None:
-        divergence, directions = divergence_by_dimension(q, law)
+    divergence, directions = divergence_over(trained.encoder, model, population)
     return Amortisation(
         encoder=trained.encoder,
         bound=log_likelihood - gap * len(population),
@@ -62,6 +56,16 @@ def account(
         directions=directions,
         remarks=_sleepers(divergence, directions),
     )
+
+
+def divergence_over(
+    encoder: AnyEncoder, model: Model, population: Population
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K K"]]:
+    """`divergence_by_dimension` of an encoder's answers for a population; NaN where p(eta) is not Gaussian."""
+    law = gaussian_law_of(model)
+    if law is None:
+        return np.full(encoder.effects, np.nan), np.eye(encoder.effects)
+    return divergence_by_dimension(jax.tree.map(np.asarray, _encoded(encoder, population.subjects)), law)
 
 
 @compiled
@@ -93,7 +97,7 @@ def divergence_by_dimension(q: Gaussian, law: GaussianLaw) -> tuple[np.ndarray, 
 
 def _sleepers(divergence: np.ndarray, directions: np.ndarray) -> tuple[str, ...]:
     """A sentence for random effects whose posterior is the prior for everybody."""
-    asleep = np.flatnonzero(divergence < _ASLEEP)
+    asleep = np.flatnonzero(divergence < ASLEEP)
     if asleep.size == 0:
         return ()
     if np.any(directions != np.eye(len(directions))):

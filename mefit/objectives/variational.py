@@ -50,15 +50,27 @@ class Variational(Objective):
         return self.nodes ** eta_size(model)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        mode = subject_mode(model, subject, self.newton)
-        eye = jnp.eye(mode.eta.size)
-        z, log_w = tensor_grid(self.nodes, mode.eta.size)
-        weights = np.exp(log_w) / np.sum(np.exp(log_w))
-        best = self._best_gaussian(hold_constant((model, subject)), hold_constant(mode), z, weights)
-        root = _inverse_transposed(best.lower)
-        joint = jax.vmap(lambda move: log_joint(model, best.mean + move, subject))(z @ root.T)
-        value = weights @ joint - half_log_det(best.lower) + 0.5 * len(eye) * (1.0 + LOG_2PI)
+        return self.nearest(model, subject, subject_mode(model, subject, self.newton))
+
+    def nearest(self, model: Model, subject: Subject, begin: Mode) -> Term:
+        """The term of the Gaussian that a search finds from a place and the precision there."""
+        z, weights = self._rule(begin.eta.size)
+        best = self._best_gaussian(hold_constant((model, subject)), hold_constant(begin), z, weights)
+        value = self.bound(model, subject, best.mean, _inverse_transposed(best.lower))
         return Term(value, best.mean, best.lower @ best.lower.T, best.error < 1e-6, {})
+
+    def bound(
+        self, model: Model, subject: Subject, mean: Float[Array, " K"], root: Float[Array, "K K"]
+    ) -> Float[Array, ""]:
+        """The bound of any Gaussian, N(mean, root root'), root triangular, by the same quadrature."""
+        z, weights = self._rule(mean.size)
+        joint = jax.vmap(lambda move: log_joint(model, mean + move, subject))(z @ root.T)
+        return weights @ joint + half_log_det(root) + 0.5 * mean.size * (1.0 + LOG_2PI)
+
+    def _rule(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights of an expectation over N(0, I)."""
+        z, log_w = tensor_grid(self.nodes, k)
+        return z, np.exp(log_w) / np.sum(np.exp(log_w))
 
     def _best_gaussian(self, held: Any, mode: Mode, z: np.ndarray, weights: np.ndarray) -> Bound:
         """The Gaussian that maximises the bound. Nothing is derived through it: there the bound is flat in m and C."""
