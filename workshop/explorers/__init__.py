@@ -4,6 +4,7 @@ Each comes from a function that takes what it needs and returns a `Stage`, drawn
 `Refused` is what an explorer raises where it will not compute.
 """
 
+from workshop.explorers.batch_size import batch_size
 from workshop.explorers.bound_and_gap import bound_and_gap
 from workshop.explorers.collapse import collapse
 from workshop.explorers.controls import Refused
@@ -21,6 +22,7 @@ from workshop.explorers.latent_pad import latent_pad
 from workshop.explorers.one_more_sample import one_more_sample
 from workshop.explorers.one_network import one_network
 from workshop.explorers.one_subject import one_subject
+from workshop.explorers.other_doses import other_doses
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
 from workshop.explorers.prior_to_posterior import prior_to_posterior
@@ -39,6 +41,7 @@ from workshop.explorers.which_part_tells import which_part_tells
 
 __all__ = [
     "Refused",
+    "batch_size",
     "bound_and_gap",
     "collapse",
     "day_by_day",
@@ -55,6 +58,7 @@ __all__ = [
     "one_more_sample",
     "one_network",
     "one_subject",
+    "other_doses",
     "pooling",
     "prior_of_curves",
     "prior_to_posterior",
