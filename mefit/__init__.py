@@ -39,6 +39,7 @@ from .diagnosis.conditional import conditional_draws
 from .diagnosis.residuals import predictions, random_effects_table, residuals, shrinkage
 from .diagnosis.vpc import VPC, energy_distance, vpc
 from .effects.kernels import ComponentWise, PriorProposal, RandomWalk
+from .effects.model_encoder import ModelEncoder
 from .effects.modes import empirical_bayes
 from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
@@ -53,6 +54,7 @@ from .inference.landmark import Landmark, landmark
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
+from .inference.taught import taught_encoder
 from .methods.adam import Adam
 from .methods.augmented import Augmented
 from .methods.method import Ending

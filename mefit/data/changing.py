@@ -1,4 +1,4 @@
-"""The same subjects, with a leading axis, with other doses or other responses."""
+"""The same subjects, with a leading axis, with other doses, other responses, or more room for both."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike
 
 from .by_outcome import as_dict, each_outcome
 from .choosing import only_seen
-from .doses import Doses
+from .doses import DOSE, Doses
 from .subject import Subject
 
 
@@ -78,3 +78,56 @@ def until(subjects: Subject, time: float | int) -> Subject:
     """The same subjects with the responses after a time left out, as if they were missing."""
     early = subjects.time <= time
     return only_seen(subjects, jax.tree.map(lambda _: early, subjects.mask))
+
+
+_LEAST_ROOM = 8
+
+
+def room_for(count: int) -> int:
+    """The next of 8, 12, 16, 24, 32, ...: powers of two, and half as much again."""
+    size = _LEAST_ROOM
+    while size < count:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size
+
+
+def with_room(subjects: Subject, rows: bool = True) -> Subject:
+    """The same subjects with their doses, and their rows unless told otherwise, filled up to one of few sizes.
+
+    What is compiled for a subject then serves it with one more of them as well. Nobody's own rows or doses change.
+    """
+    doses = _filled_doses(subjects.doses)
+    now = subjects.time.shape[1]
+    more = room_for(now) - now if rows and now else 0
+    if more == 0:
+        return dataclasses.replace(subjects, doses=doses)
+
+    def last(x: Any) -> Any:
+        return _filled(x, np.repeat(np.asarray(x)[:, -1:], more, axis=1)) if np.ndim(x) == 2 else x
+
+    def nothing(x: Any) -> Any:
+        return _filled(x, np.zeros((len(x), more)))
+
+    empty = {name: jax.tree.map(nothing, getattr(subjects, name)) for name in ("y", "mask", "censored", "limit")}
+    covariates = {name: last(x) for name, x in subjects.covariates.items()}
+    time: Any = last(subjects.time)
+    return Subject(time=time, covariates=covariates, doses=doses, real=nothing(subjects.real), **empty)
+
+
+def _filled_doses(doses: Doses) -> Doses:
+    """With amounts of zero at the first dose, as `Doses.padded` has them; where there are none, none are made."""
+    given = doses.time.shape[1]
+    more = room_for(given) - given if given else 0
+    if more == 0:
+        return doses
+    first = np.repeat(np.asarray(doses.time)[:, :1], more, axis=1)
+    usual = {"time": first, "compartment": np.ones(first.shape)}
+    fields = {name: getattr(doses, name) for name in DOSE if getattr(doses, name) is not None}
+    arrays: dict[str, Any] = {name: _filled(x, usual.get(name, np.zeros(first.shape))) for name, x in fields.items()}
+    return Doses(**arrays)
+
+
+def _filled(values: Any, further: np.ndarray) -> np.ndarray:
+    """(N, n) and (N, m) side by side, of the kind of the first."""
+    own = np.asarray(values)
+    return np.concatenate([own, further.astype(own.dtype)], axis=1)

@@ -12,13 +12,14 @@ import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
+from ..data.changing import with_room
 from ..data.doses import Doses
 from ..data.subject import Subject
 from ..inference.individual import Individuals
 from ..model.densities import log_conditional
-from ..model.model import Model
+from ..model.model import Model, model_at
 from ..model.predict import on_grid
-from ..model.simulate import responses
+from ..model.simulate import respond
 from .beyond import times_beyond
 from .goal import Goal
 
@@ -92,11 +93,14 @@ def next_time(
     if np.all(quantity > 0.0):
         quantity = np.log(quantity)
     losses = _losses(people, regimens, goal)
-    drawn = jax.random.split(people.key if key is None else key, (count, len(schedules)))
+    drawn = people.key if key is None else key
     turns = np.linspace(0, draws - 1, min(outcomes, draws)).round().astype(int)
-    subjects = [on_grid(people.population, jnp.asarray(schedule)) for schedule in schedules]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts, axis=1), *subjects)
-    looked = jax.tree.map(np.asarray, _after(people.model, people.eta, stacked, quantity, losses, turns, drawn))
+    looked = []
+    for j, schedule in enumerate(schedules):  # one program serves them all, however many there are
+        planned = with_room(on_grid(people.population, jnp.asarray(schedule)), rows=False)
+        keys = jax.random.split(jax.random.fold_in(drawn, j), count)
+        given = (people.eta, planned, quantity, losses, turns, keys)
+        looked.append(jax.tree.map(np.asarray, _after(people.models_drawn, people.theta, *given)))
     fitted = people.fitted_on
     rows = []
     for i, person in enumerate(people.population.ids):
@@ -104,9 +108,9 @@ def next_time(
         rows.append(nothing | ({} if regimens is None else {"loss": float(losses[i].mean(axis=0).min())}))
         for j, schedule in enumerate(schedules):
             late = "" if fitted is None else times_beyond(fitted, np.asarray(schedule))
-            row = {"ID": person, "times": schedule, "sd": float(looked[0][i, j]), "draws": float(looked[1][i, j])}
-            spent = {} if regimens is None else {"loss": float(looked[2][i, j]) + cost * len(schedule)}
-            rows.append(row | {"beyond": late} | spent)
+            told = looked[j]
+            row = {"ID": person, "times": schedule, "sd": float(told[0][i]), "draws": float(told[1][i]), "beyond": late}
+            rows.append(row | ({} if regimens is None else {"loss": float(told[2][i]) + cost * len(schedule)}))
     table = pd.DataFrame(rows)
     by = "sd" if regimens is None else "loss"
     least = table.loc[table.groupby("ID", sort=False)[by].idxmin()]
@@ -148,7 +152,8 @@ def _remarks(people: Individuals, table: pd.DataFrame) -> tuple[str, ...]:
 
 @compiled
 def _after(
-    model: Model,
+    models: Model,
+    theta: Any,
     eta: Float[Array, "N M K"],
     subjects: Subject,
     quantity: Float[Array, "N M"],
@@ -156,37 +161,32 @@ def _after(
     turns: Array,
     keys: Array,
 ) -> tuple[Array, Array, Array]:
-    """For each person and schedule the expected SD, draws in effect, and least expected loss."""
+    """For each person, after samples at the rows of `subjects`, expected SD, draws in effect, least expected loss."""
 
-    def of_schedule(one):
-        etas, subject, own_quantity, own_losses, key = one
-        weights = _weights(model, etas, subject, etas[turns], key)
+    def of_person(one):
+        own_theta, etas, subject, own_quantity, own_losses, key = one
+        weights = _weights(models, own_theta, etas, subject, turns, key)
         mean = weights @ own_quantity
         variance = jnp.maximum(weights @ own_quantity**2 - mean**2, 0.0)
         draws = jnp.mean(1.0 / jnp.sum(weights**2, axis=1))
         loss = jnp.mean(jnp.min(weights @ own_losses, axis=1, initial=jnp.inf))
         return jnp.mean(jnp.sqrt(variance)), draws, loss
 
-    def of_person(one):
-        etas, schedules, own_quantity, own_losses, own_keys = one
-
-        def of_each(schedule):
-            return of_schedule((etas, schedule[0], own_quantity, own_losses, schedule[1]))
-
-        return jax.lax.map(of_each, (schedules, own_keys))
-
-    return jax.lax.map(of_person, (eta, subjects, quantity, losses, keys))
+    return jax.lax.map(of_person, (theta, eta, subjects, quantity, losses, keys))
 
 
 def _weights(
-    model: Model, etas: Float[Array, "M K"], subject: Subject, true: Float[Array, "R K"], key: Any
+    models: Model, theta: Any, etas: Float[Array, "M K"], subject: Subject, turns: Array, key: Any
 ) -> Float[Array, "R M"]:
-    """What each draw counts after a response of each of the `true` ones."""
-    same = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(true), *x.shape)), subject)
-    y = responses(model, true, same, jax.random.split(key, len(true)))
+    """What each draw counts after a response of each of those at the R `turns`."""
+
+    def responded(turn, eta, key):
+        return respond(model_at(models, turn), eta, subject, key)
 
     def log_p(response):
         seen = dataclasses.replace(subject, y=response)
-        return jax.vmap(lambda eta: log_conditional(model, eta, seen))(etas)
+        return jax.vmap(lambda turn, eta: log_conditional(model_at(models, turn), eta, seen))(theta, etas)
 
+    true = None if theta is None else theta[turns]
+    y = jax.vmap(responded)(true, etas[turns], jax.random.split(key, len(turns)))
     return jax.nn.softmax(jax.vmap(log_p)(y), axis=1)

@@ -86,6 +86,14 @@ def gaussian_moments(model: Model, eta: Float[Array, " K"], subject: Subject) ->
     )
 
 
+def has_gaussian_rows(model: Model, eta: Float[Array, " K"], subject: Subject) -> bool:
+    """Are all responses of a subject Gaussian, perhaps as logarithms or logits, and none of them censored?"""
+    if subject.censored is not None:
+        return False
+    densities = as_dict(observation_density(model, eta, subject)).values()
+    return all(correlated_rows(density) is not None or normal_rows(density) is not None for density in densities)
+
+
 def _moments_of(density: dist.Distribution, y: Array, mask: Array) -> Moments | None:
     """Those of one outcome; None where it is not Gaussian."""
     correlated = correlated_rows(density)

@@ -8,27 +8,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
-from ..base.pareto import pareto_k
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
+from ..data.changing import with_room
 from ..data.doses import Doses
 from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.fitted import Estimated
 from ..model.densities import eta_size
-from ..model.model import Model
-from ..model.predict import means, on_grid
-from ..model.simulate import responses
+from ..model.model import Model, model_at
+from ..model.predict import mean_response, on_grid
+from ..model.simulate import respond
 from ..objectives.sampled import ImportanceSampling
+from .own_records import Picked, thinned, with_theta_drawn, with_theta_known
+from .same_data import already_in
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
-_AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
 _CURVES_AT_ONCE = 256  # curves of draws that are made together
-_NUMBERS_AT_ONCE = 2_000_000  # draws of all their responses: 16 MB, of which a density needs many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Individuals:
     `eta` is (N, M, K). `effective_sample_size` (N,) says how many independent draws they are worth, `pareto_k` (N,)
     whether they can be trusted (below 0.7), and `remarks` names those who cannot. `model` and `population` are those
     that were asked for, and `fitted_on` is the population of the fit, None where a model was given. `people[i]` is one
-    of them alone.
+    of them alone. Where theta was drawn too, `theta` (N, M) says which of the stack `models` each draw belongs to, and
+    all that follows is of the pairs.
     """
 
     model: Model
@@ -49,6 +50,8 @@ class Individuals:
     remarks: tuple[str, ...] = ()
     key: Any = dataclasses.field(default=None, repr=False)
     fitted_on: Population | None = dataclasses.field(default=None, repr=False)
+    models: Model | None = dataclasses.field(default=None, repr=False)
+    theta: Int[np.ndarray, "N M"] | None = dataclasses.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.population)
@@ -62,6 +65,7 @@ class Individuals:
             eta=self.eta[alone],
             effective_sample_size=self.effective_sample_size[alone],
             pareto_k=self.pareto_k[alone],
+            theta=None if self.theta is None else self.theta[alone],
         )
 
     @property
@@ -76,7 +80,12 @@ class Individuals:
 
     def of(self, quantity: Callable[[Model, Array, Subject], ArrayLike]) -> np.ndarray:
         """Draws (N, M, ...) of any quantity: `people.of(lambda model, eta, subject: model.cl * jnp.exp(eta[1]))`."""
-        return np.asarray(_quantities(quantity, self.model, self.eta, self.population.subjects))
+        return np.asarray(_quantities(quantity, self.models_drawn, self.theta, self.eta, self.population.subjects))
+
+    @property
+    def models_drawn(self) -> Model:
+        """The model; or, where theta was drawn, the stack of models that `theta` counts in."""
+        return self.model if self.models is None else self.models
 
     def curves(
         self,
@@ -87,7 +96,7 @@ class Individuals:
 
         `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
         """
-        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), None))
+        return self._looked(time, doses, None)
 
     def responses(
         self,
@@ -97,8 +106,7 @@ class Individuals:
         key: PRNGKeyArray | None = None,
     ) -> Any:
         """Draws of responses yet to be seen: the curves, and the residual error on each."""
-        drawn = jax.random.split(self.key if key is None else key, self.eta.shape[:2])
-        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), drawn))
+        return self._looked(time, doses, jax.random.split(self.key if key is None else key, self.eta.shape[:2]))
 
     def bands(
         self,
@@ -123,10 +131,17 @@ class Individuals:
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
+    def _looked(self, time: Any, doses: Any, keys: Any) -> Any:
+        subjects = self._at(time, doses)
+        rows = subjects.time.shape[1]
+        roomy = with_room(subjects, rows=time is None)
+        curves = _curves(self.models_drawn, self.theta, self.eta, roomy, keys)
+        return jax.tree.map(lambda values: np.asarray(values)[..., :rows], curves)
+
     def _at(self, time: Any, doses: Any) -> Subject:
         population = self.population if doses is None else self.population.with_doses(doses)
         if time is None:
-            seen = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), population.subjects.mask)
+            seen = jax.tree.map(lambda mask: np.ones(mask.shape, bool), population.subjects.mask)
             return dataclasses.replace(population.subjects, mask=seen)
         return on_grid(population, jnp.asarray(time, float))
 
@@ -138,6 +153,7 @@ def individual(
     draws: int = 1000,
     proposal: AnyEncoder | None = None,
     proposed: int = 4000,
+    thetas: int = 100,
     key: PRNGKeyArray,
 ) -> Individuals:
     """What people's own records say of them: draws from p(eta | y_i, theta) of each person of `population`.
@@ -147,13 +163,22 @@ def individual(
     `draws` are picked by their weights, systematically, so that all count the same. People without a sample are
     read by `Population.from_frame(..., drop_unobserved=None)`.
 
+    Of a fit with draws from a posterior (`mf.NUTS`) theta is drawn too, from
+
+        p(theta, eta | y_i, y) ~ p(theta | y) p(y_i, eta | theta),
+
+    so that the person's own records tell of theta as well, each person being the only new one. Who stands in the
+    fit's population, with the same id, records and doses, has told it already and does not count twice.
+
     **Arguments**
 
-    - `fit`: a fit, or a model at its parameters. Theta is taken as known.
+    - `fit`: a fit, or a model at its parameters. Theta is taken as known but for a fit with draws.
     - `population`: the people. Their rows say when they were seen; one without a response is known by p(eta) only.
     - `draws`: M, of each person.
     - `proposal`: an encoder, such as `fit.encoder`, in place of a search for each mode.
     - `proposed`: draws from the proposal, twice `draws` at least. Of few the tail of the weights is not seen.
+    - `thetas`: how many draws of theta are used, evenly spaced; they share those of the proposal. 0 takes theta as
+      known, at `fit.model`.
     - `key`: a `jax.random.key`.
 
     **Returns:** `Individuals`, with curves, bands and any quantity under any doses.
@@ -164,39 +189,37 @@ def individual(
     model = fit if isinstance(fit, Model) else fit.model
     if eta_size(model) == 0:
         raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
-    if draws < 1:
-        raise ValueError(f"individual needs one draw or more, and got {draws}.")
-    sampling = ImportanceSampling(samples=max(proposed, 2 * draws), proposal=proposal)
-    sampling.check(model, population)
+    if draws < 1 or thetas < 0:
+        raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
-    keys = jax.random.split(key_draws, len(population))
-    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, population.subjects, keys))
-    log_weight = weighted.log_weight
-    shares = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    shape = np.array([pareto_k(one) for one in log_weight])
-    start = np.asarray(jax.random.uniform(key_pick, (len(population),)))
-    chosen = np.stack([_systematic(one, draws, u) for one, u in zip(shares, start, strict=True)])
+    roomy = with_room(population.subjects)
+    samples = max(proposed, 2 * draws)
+    sampling = ImportanceSampling(samples=samples, proposal=proposal)
+    sampling.check(model, population)
+    models = None
+    if isinstance(fit, Model) or fit.draws is None or thetas == 0:
+        picked = with_theta_known(sampling, model, roomy, draws, key_draws, key_pick)
+    else:
+        models = thinned(fit.draws, thetas)
+        each = dataclasses.replace(sampling, samples=-(-samples // min(thetas, len(fit.draws))))
+        told_already = already_in(population, fit.population)
+        picked = with_theta_drawn(each, models, roomy, told_already, draws, key_draws, key_pick)
     return Individuals(
         model=model,
         population=population,
-        eta=np.take_along_axis(weighted.etas, chosen[:, :, None], axis=1),
-        effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), draws),
-        pareto_k=shape,
-        remarks=_remarks(population, shape, weighted.place.converged),
+        eta=picked.eta,
+        effective_sample_size=picked.effective_sample_size,
+        pareto_k=picked.pareto_k,
+        remarks=_remarks(population, picked),
         key=key_error,
         fitted_on=None if isinstance(fit, Model) else fit.population,
+        models=models,
+        theta=picked.theta,
     )
 
 
-def _systematic(share: Float[np.ndarray, " M"], count: int, start: float) -> np.ndarray:
-    """`count` indices, each as often as its share says, to less than one."""
-    at = (np.arange(count) + start) / count
-    return np.minimum(np.searchsorted(np.cumsum(share), at), len(share) - 1)
-
-
-def _remarks(population: Population, shape: np.ndarray, found: np.ndarray) -> tuple[str, ...]:
-    doubtful = [str(population.ids[i]) for i in np.flatnonzero((shape > _UNTRUSTED) | ~found)]
+def _remarks(population: Population, picked: Picked) -> tuple[str, ...]:
+    doubtful = [str(population.ids[i]) for i in np.flatnonzero((picked.pareto_k > _UNTRUSTED) | ~picked.found)]
     if not doubtful:
         return ()
     who = ", ".join(doubtful[:5]) + (f" and {len(doubtful) - 5} more" if len(doubtful) > 5 else "")
@@ -207,29 +230,25 @@ def _remarks(population: Population, shape: np.ndarray, found: np.ndarray) -> tu
 
 
 @compiled
-def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, keys: Array) -> Any:
-    def of_person(one):
-        return sampling.weighted(model, *one)
-
-    cells = sum(mask.shape[1] for mask in jax.tree.leaves(subjects.mask))
-    at_once = min(_AT_ONCE, max(1, _NUMBERS_AT_ONCE // (sampling.samples * cells)))
-    return jax.lax.map(of_person, (subjects, keys), batch_size=at_once)
-
-
-@compiled
-def _curves(model: Model, eta: Float[Array, "N M K"], subjects: Subject, keys: Any) -> Any:
+def _curves(models: Model, theta: Any, eta: Float[Array, "N M K"], subjects: Subject, keys: Any) -> Any:
     """Means (N, M, m), or with keys (N, M) responses; some draws of everybody after the others."""
 
-    def of_draw(one):
-        etas, drawn = one
-        return means(model, etas, subjects) if drawn is None else responses(model, etas, subjects, drawn)
+    def of_person(turn, eta, subject, key):
+        model = model_at(models, turn)
+        return mean_response(model, eta, subject) if key is None else respond(model, eta, subject, key)
 
-    by_draw = jnp.swapaxes(eta, 0, 1), None if keys is None else jnp.swapaxes(keys, 0, 1)
+    def of_draw(one):
+        turns, etas, drawn = one
+        return jax.vmap(of_person)(turns, etas, subjects, drawn)
+
+    by_draw = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (theta, eta, keys))
     draws = max(1, _CURVES_AT_ONCE // eta.shape[0])
     return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw, batch_size=draws))
 
 
 @compiled
-def _quantities(quantity: Callable, model: Model, eta: Float[Array, "N M K"], subjects: Subject) -> Any:
-    of_person = jax.vmap(lambda e, subject: quantity(model, e, subject), (0, None))
-    return jax.vmap(of_person)(eta, subjects)
+def _quantities(quantity: Callable, models: Model, theta: Any, eta: Float[Array, "N M K"], subjects: Subject) -> Any:
+    def of_draw(turn, eta, subject):
+        return quantity(model_at(models, turn), eta, subject)
+
+    return jax.vmap(jax.vmap(of_draw, (0, 0, None)))(theta, eta, subjects)

@@ -137,7 +137,7 @@ def landmark(
     for place, time in enumerate(landmarks):
         key_effects, key_later = jax.random.split(jax.random.fold_in(key, place))
         early = population.until(time)
-        one = individual(fit, early, draws=draws, proposal=encoder, proposed=proposed, key=key_effects)
+        one = individual(fit, early, draws=draws, proposal=encoder, proposed=proposed, thetas=0, key=key_effects)
         keys = jax.random.split(key_later, len(population))
         people[time] = dataclasses.replace(one, population=population)
         told = foretold(one.model, jnp.asarray(one.eta), population.subjects, keys, asked)

@@ -44,6 +44,22 @@ def other_conditions(first: Population, other: Population) -> list[str]:
     return different
 
 
+def already_in(people: Population, fitted: Population) -> np.ndarray:
+    """(N,) Which of these people stand in a fitted population by the same id, responses, times and doses."""
+    found = np.zeros(len(people), bool)
+    if people.outcomes != fitted.outcomes:
+        return found
+    places = {person: i for i, person in enumerate(fitted.ids)}
+    for i, person in enumerate(people.ids):
+        if person in places:
+            found[i] = _same_record(people[[i]], fitted[[places[person]]])
+    return found
+
+
+def _same_record(one: Population, other: Population) -> bool:
+    return same_responses(one, other) and not {"times", "doses"} & set(other_conditions(one, other))
+
+
 def _same_by_subject(first: list[np.ndarray], other: list[np.ndarray]) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 

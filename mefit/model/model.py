@@ -134,3 +134,8 @@ def outcome_of(model: ModelT, outcome: str) -> ModelT:
 def draw_of(models: ModelT, draw: Any) -> ModelT:
     """Model number `draw` of a stack of models, whose arrays have a leading axis of draws from a posterior."""
     return jax.tree.map(lambda leaf: leaf[draw] if eqx.is_array(leaf) else leaf, models)
+
+
+def model_at(models: ModelT, draw: Any) -> ModelT:
+    """The model itself; or, where there is a number `draw`, that one of a stack of models."""
+    return models if draw is None else draw_of(models, draw)

@@ -20,15 +20,15 @@ from .moments import mean_of
 
 def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
     """E[y | theta, eta_i, x_i] of every subject, (N, n), a dict of these where there are several outcomes."""
+    return jax.vmap(lambda eta, subject: mean_response(model, eta, subject))(eta, subjects)
+
+
+def mean_response(model: Model, eta: Float[Array, " K"], subject: Subject) -> Any:
+    """E[y | theta, eta, x] of one subject, (n,), a dict of these where there are several outcomes."""
     who = f"{type(model).__name__}.observations"
-
-    def mean(eta, subject):
-        densities = as_dict(observation_density(model, eta, subject))
-        shape = subject.time.shape
-        by_outcome = {k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()}
-        return as_given(by_outcome)
-
-    return jax.vmap(mean)(eta, subjects)
+    densities = as_dict(observation_density(model, eta, subject))
+    shape = subject.time.shape
+    return as_given({k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()})
 
 
 _means = compiled(means)

@@ -13,7 +13,7 @@ from ..data.by_outcome import UNNAMED, as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
-from .model import Model, draw_of
+from .model import Model, model_at
 from .normals import correlated_rows
 from .predict import means
 
@@ -71,7 +71,7 @@ def new_people(
     replicates with a draw and keys of their own.
     """
     count = subjects.time.shape[0]
-    model = models if draw is None else draw_of(models, draw)
+    model = model_at(models, draw)
     eta = random_effects_of(model, count, key_effects, at_mean)
     if key_responses is None:
         return means(model, eta, subjects)

@@ -1,0 +1,138 @@
+"""Draws of people's random effects given their own records, by importance weights, theta being known or drawn."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..base.compiling import compiled
+from ..base.pareto import pareto_k
+from ..data.subject import Subject
+from ..methods.nuts.draws import Draws
+from ..model.model import Model, draw_of
+from ..objectives.sampled import ImportanceSampling
+
+_AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
+_NUMBERS_AT_ONCE = 2_000_000  # draws of all their responses: 16 MB, of which a density needs many
+
+
+class Picked(NamedTuple):
+    """M draws of each person, which all count the same."""
+
+    eta: Float[np.ndarray, "N M K"]
+    theta: Int[np.ndarray, "N M"] | None  # which draw of theta each belongs to; None where theta is known
+    effective_sample_size: Float[np.ndarray, " N"]
+    pareto_k: Float[np.ndarray, " N"]
+    found: Bool[np.ndarray, " N"]  # whether their modes were
+
+
+def with_theta_known(
+    sampling: ImportanceSampling, model: Model, subjects: Subject, count: int, key_draws: Any, key_pick: Any
+) -> Picked:
+    """`count` draws from p(eta | y_i, theta) of each person."""
+    keys = jax.random.split(key_draws, subjects.time.shape[0])
+    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, subjects, keys))
+    log_weight = weighted.log_weight
+    shares = _shares(log_weight)
+    chosen = _systematic(shares, count, key_pick)
+    return Picked(
+        eta=np.take_along_axis(weighted.etas, chosen[:, :, None], axis=1),
+        theta=None,
+        effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), count),
+        pareto_k=np.array([pareto_k(one) for one in log_weight]),
+        found=weighted.place.converged,
+    )
+
+
+def with_theta_drawn(
+    sampling: ImportanceSampling,
+    models: Model,
+    subjects: Subject,
+    told_already: Bool[np.ndarray, " N"],
+    count: int,
+    key_draws: Any,
+    key_pick: Any,
+) -> Picked:
+    """`count` draws from p(theta, eta | y_i, y) of each person, `models` being S draws from p(theta | y).
+
+    For each theta_s there are P draws eta_sp from a proposal, with weights w_sp = p(y_i, eta_sp | theta_s) / q(eta_sp),
+    whose mean is p(y_i | theta_s). So all S P pairs together, weighed by w_sp, are draws from the posterior in which
+    person i has told of theta too. Where that is `told_already`, y_i being part of y, each theta counts the same, and
+    the weights add up to one within it.
+    """
+    people = subjects.time.shape[0]
+    size = _draws_of(models)
+    keys = jax.random.split(key_draws, (people, size))
+    weighted = jax.tree.map(np.asarray, _weighted_by_theta(sampling, models, subjects, keys))
+    log_weight = np.where(np.isnan(weighted.log_weight), -np.inf, weighted.log_weight)  # (N, S, P)
+    log_evidence = np.logaddexp.reduce(log_weight, axis=2)
+    within = log_weight - np.where(np.isfinite(log_evidence), log_evidence, 0.0)[:, :, None]
+    log_theta = np.where(told_already[:, None], 0.0, log_evidence)
+    pooled = (within + log_theta[:, :, None]).reshape(people, -1)
+    shares = _shares(pooled)
+    chosen = _systematic(shares, count, key_pick)
+    etas = weighted.etas.reshape(people, -1, weighted.etas.shape[-1])
+    tails = [max(pareto_k(one), pareto_k(other)) for one, other in zip(pooled, log_theta, strict=True)]
+    return Picked(
+        eta=np.take_along_axis(etas, chosen[:, :, None], axis=1),
+        theta=chosen // sampling.samples,
+        effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), count),
+        pareto_k=np.array(tails),
+        found=weighted.place.converged.all(axis=1),
+    )
+
+
+def thinned(draws: Draws, count: int) -> Model:
+    """`count` of the draws of theta at most, evenly spaced over the chains, as a stack of models."""
+    kept = np.linspace(0, len(draws) - 1, min(count, len(draws))).round().astype(int)
+    return draw_of(draws.models, kept)
+
+
+def _draws_of(models: Model) -> int:
+    return next(leaf.shape[0] for leaf in jax.tree.leaves(models) if hasattr(leaf, "shape"))
+
+
+def _shares(log_weight: Float[np.ndarray, "N M"]) -> Float[np.ndarray, "N M"]:
+    shares = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def _systematic(shares: Float[np.ndarray, "N M"], count: int, key: Any) -> Int[np.ndarray, "N count"]:
+    """For each person `count` indices, each as often as its share says, to less than one."""
+    starts = np.asarray(jax.random.uniform(key, (len(shares),)))
+    chosen = []
+    for share, start in zip(shares, starts, strict=True):
+        at = (np.arange(count) + start) / count
+        chosen.append(np.minimum(np.searchsorted(np.cumsum(share), at), len(share) - 1))
+    return np.stack(chosen)
+
+
+def _at_once(subjects: Subject, draws: int) -> int:
+    """How many people's draws are made together."""
+    cells = sum(mask.shape[1] for mask in jax.tree.leaves(subjects.mask))
+    return min(_AT_ONCE, max(1, _NUMBERS_AT_ONCE // (draws * cells)))
+
+
+@compiled
+def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, keys: Array) -> Any:
+    def of_person(one):
+        return sampling.weighted(model, *one)
+
+    return jax.lax.map(of_person, (subjects, keys), batch_size=_at_once(subjects, sampling.samples))
+
+
+@compiled
+def _weighted_by_theta(sampling: ImportanceSampling, models: Model, subjects: Subject, keys: Array) -> Any:
+    size = keys.shape[1]
+
+    def of_person(one):
+        subject, own_keys = one
+
+        def of_theta(turn, key):
+            return sampling.weighted(draw_of(models, turn), subject, key)
+
+        return jax.vmap(of_theta)(jnp.arange(size), own_keys)
+
+    return jax.lax.map(of_person, (subjects, keys), batch_size=_at_once(subjects, sampling.samples * size))
