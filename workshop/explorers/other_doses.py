@@ -53,7 +53,7 @@ def prepare(fits: Mapping[str, Fit], name: str, new: study.Study, key: jax.Array
     errors: dict[str, np.ndarray] = {}
     for label, fit in fits.items():
         model: Any = fit.model
-        who = mf.individual(model, new.population, draws=_DRAWS, proposed=400, key=key)
+        who = mf.individual(model, new.population, draws=_DRAWS, proposed=400, proposal=fit.encoder, key=key)
         told = [who.curves(HOURS, mf.regimen(float(dose))) for dose in DOSES]
         area = np.stack([log_area(one).mean(axis=1) for one in told])
         errors[label] = np.sqrt(np.mean((area - log_area(truth)) ** 2, axis=1))
@@ -121,8 +121,8 @@ def say(found: Asked) -> str:
     late = ", ".join(f"{error:.2f}" for error in found.late.values())
     return (
         f"At {found.dose:.3g} mg, {where}, the area is off by {np.expm1(found.errors[worst]):.0%} for the {worst}, and "
-        f"by {np.expm1(found.errors[best]):.0%} for the {best}.\nErrors of the log area: {each}. Of log C after 24 h, in "
-        f"the same order: {late}."
+        f"by {np.expm1(found.errors[best]):.0%} for the {best}.\nErrors of the log area: {each}. After 24 h, of log C "
+        f"in the same order: {late}."
     )
 
 
@@ -164,7 +164,7 @@ def other_doses(fits: Mapping[str, Fit], name: str, new: study.Study, key: jax.A
 
     **Arguments**
 
-    - `fits`: up to four, by their names, of models of log-concentrations.
+    - `fits`: up to four, by their names, of models of log-concentrations; an encoder of theirs is the proposal.
     - `name`: of the truth, out of `hard_profiles.TRUTHS`.
     - `new`: people of that truth who were in no fit, four or more.
     - `key`: a `jax.random.key`.

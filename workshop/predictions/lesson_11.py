@@ -41,4 +41,20 @@ QUESTIONS: dict[str, Question] = {
         ("less sure than of an adult", "as sure as of an adult", "it refuses"),
         "as sure as of an adult",
     ),
+    "three times": Choice(
+        "Which of them goes wrong at three times the highest dose of the trial?",
+        ("unit response", "template times network", "network that reads the dose", "all three"),
+        "network that reads the dose",
+    ),
+    "batch": Choice(
+        "The same networks, the same 200 people, steps of 4 people at a time or of 32. What changes?",
+        ("next to nothing", "with 32 training is steadier, and better", "with 32 all patients get the same curve"),
+        "with 32 all patients get the same curve",
+    ),
+    "encoder": Choice(
+        "An encoder, taught by the fitted model, guesses the clearances of 320 patients. How far off is its mean, "
+        "in SDs of the exact posterior?",
+        ("about a tenth", "about one", "about three"),
+        "about a tenth",
+    ),
 }
