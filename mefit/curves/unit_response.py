@@ -14,13 +14,13 @@ from .bases import Basis, LevellingOff, latest_time_since_dose
 from .mlp import MLP
 
 _WIDE = 1.5  # SDs of random effects to a unit of the networks' inputs
-_TYPICAL = 3.0  # of the terminal slope at the start, in units of one over the latest time
+_TYPICAL = 3.0  # the terminal slope at the start, in units of one over the span
 
 
 class UnitResponse(eqx.Module):
     """The concentration that a unit dose leaves after a time s, for a person with random effects eta:
 
-        log g(s) = level + f(eta, B(s)) - r(eta) s / span,    r > 0,
+        log g(s) = level + f(eta, B(s)) - exp(r(eta)) s / span,
 
     f and r multilayer perceptrons, B(s) a `basis`. Where B levels off the curve ends in an exponential, so areas to
     infinity are finite. It is positive whatever the weights. The doses of a record add up by `mf.pk.superposed`:
@@ -73,7 +73,7 @@ class UnitResponse(eqx.Module):
             )
         spread = [_WIDE] * effects + [1.0] * basis.size
         self.net = MLP(effects + basis.size, hidden, spread=spread, seed=seed)
-        self.slope = MLP(effects, (8,), spread=_WIDE, shift=_TYPICAL, link=jax.nn.softplus, seed=seed + 1)
+        self.slope = MLP(effects, (8,), spread=_WIDE, shift=np.log(_TYPICAL), link=jnp.exp, seed=seed + 1)
         self.basis = basis
         self.level = float(level)
         self.span = float(span)

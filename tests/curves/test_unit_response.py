@@ -148,3 +148,25 @@ def test_derivatives_are_finite_where_doses_are_padding_or_to_come():
     subject = person(mf.Doses.of([100.0, 0.0, 50.0], time=[0.0, 0.0, 100.0]))
     slope = jax.jacfwd(lambda eta: mf.pk.superposed(lambda s: response(s, eta), subject))(jnp.array([0.1, 0.2]))
     assert slope.shape == (TIME.size, 2) and bool(jnp.all(jnp.isfinite(slope)))
+
+
+def test_an_encoder_may_read_functions_that_level_off():
+    """Before training its loadings are networks of the functions: the same in hours and in minutes, and not those of a
+    network of time."""
+    hours = study().until(30.0)
+    minutes = study(unit_of_time=60.0)
+    encoders = {
+        name: mf.networks.SetEncoder(people, 2, basis=mf.networks.LevellingOff.over(people))
+        for name, people in (("hours", hours), ("minutes", minutes))
+    }
+    plain = mf.networks.SetEncoder(hours, 2)
+    for i in range(len(hours)):
+        of_hours = encoders["hours"](hours[i])
+        of_minutes = encoders["minutes"](minutes[i])
+        np.testing.assert_allclose(of_minutes.mean, of_hours.mean, rtol=1e-9)
+        np.testing.assert_allclose(of_minutes.lower, of_hours.lower, rtol=1e-9, atol=1e-12)
+        assert np.max(np.abs(np.asarray(plain(hours[i]).mean - of_hours.mean))) > 1e-3
+    # two rows after everything has levelled off are read alike
+    late = jnp.array([2e3, 3e3])
+    read = encoders["hours"].basis(late)
+    np.testing.assert_allclose(read[0], read[1], atol=1e-12)

@@ -65,8 +65,8 @@ def test_what_a_second_sample_promises_is_what_the_dosing_rule_says():
     """The Gaussian formula against the kit's own, which weighs draws by simulated samples."""
     people = study.patients(6, (24.0,), seed=3)
     times = [1.0, 4.0, 28.0]
-    told = study.second_sample(study.truth(), people, times, KEY, draws=4000)
     known = mf.individual(study.truth(), people.population, draws=2000, key=KEY)
+    told = study.second_sample(known, times)
     goal = mf.dosing.Goal(time=np.concatenate([[0.01], study._TIME[1:]]), target=(20.0, 50.0), link=np.exp)
     table = mf.dosing.next_time(known, times, goal, outcomes=60).table
     expected = [table.sd[[one == (t,) for one in table.times]].mean() for t in times]

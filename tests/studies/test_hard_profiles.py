@@ -131,3 +131,32 @@ def test_templates_are_closed_forms(compartments):
         injected = mf.pk.infusion_two_compartment(person(), cl=3.0, v1=25.0, q=2.0, v2=20.0)
     np.testing.assert_allclose(oral.concentration(jnp.zeros(1 + 2 * compartments), person()), expected)
     np.testing.assert_allclose(bolus.concentration(jnp.zeros(2 * compartments), person()), injected)
+
+
+ALIKE = (study.TWO_INPUTS, study.RECIRCULATION)  # kinetics are linear in the dose
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", study.TRUTHS)
+def test_who_fails_where(name):
+    """Two hundred people to learn from, and as many to judge by: one and two compartments, a MeNet, an autoencoder by
+    either bound, a template times a network, and the mechanism."""
+    table, _ = rivals.contest(name)
+    print(f"\n{name}\n{table.round(3).to_string()}")
+    own, low, high = "AUC", f"AUC at {rivals.LOW:g} mg", f"AUC at {rivals.HIGH:g} mg"
+    flexible = table.loc["autoencoder, 8 draws"]
+    right = table.loc["right mechanism"]
+    assert flexible["log L"] > table.loc["1-cpt", "log L"] + 1.5
+    assert right["curve"] == table["curve"].min() and right["log L"] == table["log L"].max()
+    assert right["sigma"] == pytest.approx(study.ERROR, abs=0.01)
+    if name in ALIKE:
+        multiplied = table.drop(index="autoencoder that reads the dose")
+        np.testing.assert_allclose(multiplied[low], multiplied[own], rtol=1e-6)
+        np.testing.assert_allclose(multiplied[high], multiplied[own], rtol=1e-6)
+        assert table.loc["autoencoder that reads the dose", high] > 1.5 * table.loc["autoencoder", own]
+        assert table.loc["2-cpt", "log L"] < table.loc["1-cpt", "log L"] + 1.0
+        return
+    for template in ("1-cpt", "2-cpt"):
+        assert table.loc[template, low] > 0.5 and table.loc[template, high] > 1.0
+    for label in (low, high):
+        assert right[label] == table[label].min()

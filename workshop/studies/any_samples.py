@@ -20,13 +20,14 @@ import mefit as mf
 from .flexible_curves import Decoder, Template
 from .one_person import ERROR, SD, TYPICAL
 
+_SIX = (0.5, 1.0, 2.0, 4.0, 8.0, 24.0)
 DESIGNS: dict[str, tuple[float, ...]] = {
     "none": (),
     "4 h": (4.0,),
     "24 h": (24.0,),
     "2, 24 h": (2.0, 24.0),
     "1, 4, 24 h": (1.0, 4.0, 24.0),
-    "six": (0.5, 1.0, 2.0, 4.0, 8.0, 24.0),
+    "six": _SIX,
 }
 FIRST, LAST = 0.25, 30.0  # h, of the people to learn from
 DOSES = (50.0, 100.0, 200.0)
@@ -57,10 +58,15 @@ def to_learn_from(count: int, seed: int) -> mf.Population:
 
 
 def patients(count: int, times: Sequence[float], seed: int) -> People:
-    """`count` people seen at `times`; the same people whatever the times."""
+    """`count` people seen at some of the six times, the same people whatever the times.
+
+    All have a row at each of the six, so that one program serves every design. ValueError for a time that is none.
+    """
+    if not set(times) <= set(_SIX):
+        raise ValueError(f"these people can be seen at {_SIX} h, and not at {tuple(times)}.")
     rng = np.random.default_rng(10_000 + seed)
-    time = np.tile(np.asarray(times or (1.0,)), (count, 1))
-    return _people(time, np.full(time.shape, bool(times)), np.full(count, 100.0), rng)
+    time = np.tile(_SIX, (count, 1))
+    return _people(time, np.isin(time, times), np.full(count, 100.0), rng)
 
 
 def _people(time: np.ndarray, seen: np.ndarray, amount: np.ndarray, rng: np.random.Generator) -> People:
@@ -116,13 +122,18 @@ def weighed(model: mf.Model, people: People, key: PRNGKeyArray, encoder: Any = N
 
 def unweighed(fit: mf.Fit, people: People, key: PRNGKeyArray, draws: int = 300) -> Answer:
     """By the encoder's answers as they are."""
+    return _answer(log_areas(guessed_people(fit, people, key, draws)))
+
+
+def guessed_people(fit: mf.Fit, people: People, key: PRNGKeyArray, draws: int = 300) -> mf.Individuals:
+    """Draws from the encoder's Gaussians, without weights."""
     encoder = fit.encoder
     assert encoder is not None
     q = jax.vmap(encoder)(people.population.subjects)
     z = jax.random.normal(key, (len(people.population), draws, encoder.effects))
     eta = np.asarray(q.mean[:, None] + jnp.einsum("nab,nmb->nma", q.lower, z))
     nothing = np.full(len(eta), np.nan)
-    return _answer(log_areas(mf.Individuals(fit.model, people.population, eta, nothing, nothing, key=key)))
+    return mf.Individuals(fit.model, people.population, eta, nothing, nothing, key=key)
 
 
 def _answer(draws: Float[np.ndarray, "N M"]) -> Answer:
@@ -160,10 +171,8 @@ def _scores(found: Answer, exact: Answer, true: np.ndarray) -> dict[str, float]:
     }
 
 
-def second_sample(
-    model: mf.Model, people: People, times: Sequence[float], key: PRNGKeyArray, draws: int = 1000
-) -> pd.DataFrame:
-    """What a model thinks that one more sample at each time would show, given what these people have shown.
+def second_sample(known: mf.Individuals, times: Sequence[float]) -> pd.DataFrame:
+    """What one more sample at each time would show of people, by draws of what is known of them so far.
 
     With log C(t) and the log area both uncertain, their variances v and w and correlation r given the samples so far,
     a new sample with error sigma leaves of the area's variance about
@@ -173,10 +182,9 @@ def second_sample(
     exactly where they are jointly Gaussian. A row a time, each a mean over people: `spread` of log C(t), `correlation`
     with the log area, and `promised`, the SD that is left.
     """
-    known = mf.individual(model, people.population, draws=draws, key=key)
     area = log_areas(known)
     curves = known.curves(np.asarray(times, float))
-    sigma = float(model.sigma)  # type: ignore[attr-defined]
+    sigma = float(known.model.sigma)  # type: ignore[attr-defined]
     centred = curves - curves.mean(axis=1, keepdims=True)
     off = area - area.mean(axis=1, keepdims=True)
     v = np.mean(centred**2, axis=1)
