@@ -53,7 +53,7 @@ def prepare(fits: Mapping[str, Fit], name: str, new: study.Study, key: jax.Array
     errors: dict[str, np.ndarray] = {}
     for label, fit in fits.items():
         model: Any = fit.model
-        who = mf.individual(model, new.population, draws=_DRAWS, proposed=400, proposal=fit.encoder, key=key)
+        who = mf.individual(model, new.population, draws=_DRAWS, proposed=2000, proposal=fit.encoder, key=key)
         told = [who.curves(HOURS, mf.regimen(float(dose))) for dose in DOSES]
         area = np.stack([log_area(one).mean(axis=1) for one in told])
         errors[label] = np.sqrt(np.mean((area - log_area(truth)) ** 2, axis=1))
