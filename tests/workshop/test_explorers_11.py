@@ -50,7 +50,7 @@ def known_answers():
     shape = np.log(3.0) - 0.1 * hours + 0.1 * np.arange(4)[:, None]
     truth = shape + log_dose
     curves = {"right": truth, "wrong": truth + 0.5 * log_dose}
-    errors = {"right": np.zeros(15), "wrong": np.abs(0.5 * log_dose[:, 0, 0])}
+    errors = {"right": np.zeros(9), "wrong": np.abs(0.5 * log_dose[:, 0, 0])}
     samples = [(np.array([1.0, 8.0, 20.0]), np.interp([1.0, 8.0, 20.0], hours, shape[k])) for k in range(4)]
     return others.Answers(curves, errors, truth, samples)
 
@@ -227,7 +227,7 @@ def test_answers_are_posterior_means_at_each_dose(monkeypatch):
     monkeypatch.setattr(others.study, "curves", curves)
     answers = others.prepare({"it": SimpleNamespace(model=model, encoder=None)}, "", new, jax.random.key(0))
     np.testing.assert_allclose(answers.curves["it"], answers.truth, atol=0.05)
-    assert np.all(answers.errors["it"] < 0.02) and answers.errors["it"].shape == (15,)
+    assert np.all(answers.errors["it"] < 0.02) and answers.errors["it"].shape == (9,)
     time_1, y_1 = answers.samples[1]
     np.testing.assert_allclose(y_1, np.log(3.0) - 0.1 * time_1, atol=1e-6)
 

@@ -22,18 +22,18 @@ from workshop.explorers.stage import Move, Stage
 from workshop.studies import hard_profiles as study
 
 LEAST, MOST = 15.0, 600.0  # mg: 0.3 times the lowest dose of the trial, and 3 times the highest
-DOSES = np.geomspace(LEAST, MOST, 15)
+DOSES = np.geomspace(LEAST, MOST, 9)
 HOURS = np.linspace(0.25, 36.0, 73)
 WATCHED = 4
-_DRAWS = 60
+_DRAWS = 40
 _SEEN = HOURS <= study.LAST
 _FOR_EACH = 100.0  # mg, of which concentrations are shown
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of each model by its name, the mean log-concentration (15, 4, 73) at each dose of four people, and over more of
-    them the root mean square error (15,) of the log area to 24 h; the `truth` (15, 4, 73); samples by person."""
+    """Of each model by its name, the mean log-concentration (9, 4, 73) at each dose of four people, and over more of
+    them the root mean square error (9,) of the log area to 24 h; the `truth` (9, 4, 73); samples by person."""
 
     curves: dict[str, np.ndarray]
     errors: dict[str, np.ndarray]
@@ -53,7 +53,7 @@ def prepare(fits: Mapping[str, Fit], name: str, new: study.Study, key: jax.Array
     errors: dict[str, np.ndarray] = {}
     for label, fit in fits.items():
         model: Any = fit.model
-        who = mf.individual(model, new.population, draws=_DRAWS, proposed=2000, proposal=fit.encoder, key=key)
+        who = mf.individual(model, new.population, draws=_DRAWS, proposed=1000, proposal=fit.encoder, key=key)
         told = [who.curves(HOURS, mf.regimen(float(dose))) for dose in DOSES]
         area = np.stack([log_area(one).mean(axis=1) for one in told])
         errors[label] = np.sqrt(np.mean((area - log_area(truth)) ** 2, axis=1))
@@ -155,7 +155,7 @@ def scene(answers: Answers, found: Asked) -> Scene:
             Line("error", name, meaning, DOSES, error),
             Dots("error", f"{name} here", meaning, found.dose, found.errors[name], drag=hold, size=11),
         ]
-    marks.append(Dots("curve", "samples", "data", time, np.exp(y), "samples, at the own dose", size=8))
+    marks.append(Dots("curve", "samples", "data", time, np.exp(y), "samples", size=8))
     return Scene(panels, marks)
 
 
