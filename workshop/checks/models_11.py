@@ -32,9 +32,8 @@ def judge_who(answer: Any) -> None:
         raise Wrong("She got 100 mg once. Keep the row with AMT.", 1)
     if not np.allclose(times, given.BEA[0]) or not np.allclose(np.asarray(rows.y)[0][seen], given.BEA[1]):
         raise Wrong("This is another patient than the one of the table.", 1)
-    if not type(answer.model).__name__ == "Oral" or not np.allclose(
-        np.asarray(answer.model.omega), np.diag(given.SD**2)
-    ):
+    model: Any = answer.model
+    if type(model).__name__ != "Oral" or not np.allclose(np.asarray(model.omega), np.diag(given.SD**2)):
         raise Wrong("Another model than `model` was asked.", 2)
     if answer.eta.shape[1] < DRAWS:
         raise Wrong(f"{answer.eta.shape[1]} draws make rough tables: take {DRAWS} or more.", 2)

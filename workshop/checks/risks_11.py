@@ -90,11 +90,9 @@ def expected_loss(
     clearance: np.ndarray, doses: np.ndarray, low: float, high: float, over: float, under: float
 ) -> np.ndarray:
     """For each dose, (1/M) sum of over [area > high] + under [area < low]."""
-    return np.array([_loss(*risks(clearance, dose, low, high), over, under) for dose in doses])
-
-
-def _loss(below: float, inside: float, above: float, over: float, under: float) -> float:
-    return over * above + under * below
+    return _other_loss(lambda below, inside, above, over, under: over * above + under * below)(
+        clearance, doses, low, high, over, under
+    )
 
 
 def _other_loss(of_shares: Callable) -> Callable:

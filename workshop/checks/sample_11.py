@@ -37,7 +37,7 @@ _cases = itertools.cycle(((2, 0.25), (1500, 20.0)))  # samples and their error: 
 
 def _samples(rng: np.random.Generator) -> tuple[Any, ...]:
     count, sigma = next(_cases)
-    eta = given.draws_of_eta(300, int(rng.integers(1e6)))
+    eta = given.draws_of_eta(300, int(rng.integers(1_000_000)))
     curves = given.log_curves(eta, np.sort(rng.uniform(1, 24, count)))
     return curves, curves[0] + sigma * rng.standard_normal(count), sigma, np.log(3) + eta[:, 1]
 
@@ -135,7 +135,7 @@ def _expected(
 
 
 def _a_time(rng: np.random.Generator) -> tuple[Any, ...]:
-    eta = given.draws_of_eta(200, int(rng.integers(1e6)))
+    eta = given.draws_of_eta(200, int(rng.integers(1_000_000)))
     curve = given.log_curves(eta, np.array([rng.uniform(6, 26)]))[:, 0]
     return curve, float(rng.uniform(0.15, 0.3)), np.log(3) + eta[:, 1], rng.standard_normal(30)
 

@@ -73,7 +73,7 @@ def compute(prepared: Prepared, batch: int, kind: str = SUM) -> Squeezed:
     v = variance(batch, kind)
     values = prepared.eigenvalues
     kept = np.maximum(0.0, 1.0 - v / values)
-    along = np.array([elbow(values[:_SHOWN], np.sqrt(variance(b, kind))) for b in _BATCHES]).T
+    along = np.array([elbow(values[:_SHOWN], np.sqrt(variance(float(b), kind))) for b in _BATCHES]).T
     return Squeezed(
         batch=batch,
         kind=kind,

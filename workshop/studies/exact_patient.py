@@ -98,7 +98,7 @@ def bands(
     return np.array([np.interp(levels, b, v) for b, v in zip(below, values, strict=True)]).T
 
 
-def expected_sd(mass: Float[np.ndarray, " G"], times: Sequence[float]) -> Float[np.ndarray, " t"]:
+def expected_sd(mass: Float[np.ndarray, " G"], times: Sequence[float] | np.ndarray) -> Float[np.ndarray, " t"]:
     """The posterior SD of log CL after one more sample at each of `times` (h), on average over what it may show.
 
         E SD = int p(y) SD(log CL | y) dy,    p(y) = sum_g m_g N(y; log C(t, eta_g), s^2)
