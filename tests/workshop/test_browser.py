@@ -323,6 +323,7 @@ sys.path[:0] = [{tests!r}, {tests!r} + "/workshop"]
 import mefit as mf
 import test_explorers_09 as nine
 import test_explorers_10 as ten
+import test_explorers_11 as eleven
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
@@ -338,6 +339,7 @@ GIVEN = {"pooling": "fit", "saem_step_by_step": "fit", "latent_pad": "menet"}
 GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones((3, 3)) + 0.1 * np.eye(3)}, 1.0"}
 GIVEN |= {"inside_the_ode": "nine.MODEL", "virtual_trial": "nine.study.true_mechanism(), nine.EFFECTS"}
 GIVEN |= {"one_network": "own, encoders, np.eye(3)", "day_by_day": "trained, lines, ten.jax.random.key(1)"}
+GIVEN |= {"batch_size": "eleven.TRAINED", "other_doses": "*eleven.untrained()"}
 GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
 
 

@@ -12,6 +12,7 @@ import test_checks_07
 import test_checks_08
 import test_checks_09
 import test_checks_10
+import test_checks_11
 
 from workshop.checks.engine import Checker
 
@@ -24,6 +25,7 @@ LESSONS = (
     test_checks_08,
     test_checks_09,
     test_checks_10,
+    test_checks_11,
 )
 TABLES = [lesson.TABLE for lesson in LESSONS]
 PLANTED = [

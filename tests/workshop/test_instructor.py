@@ -57,7 +57,7 @@ def exercise_minutes() -> dict[str, int]:
 
 def named_exercises(text: str) -> list[str]:
     """The numbers in a text, `01.1 to 01.7` spelled out."""
-    found = re.findall(r"\b(?:0\d|10)\.\d\b", text)
+    found = re.findall(r"\b(?:0\d|1[01])\.\d\b", text)
     for first, last in re.findall(r"(\d\d\.\d) to (\d\d\.\d)", text):
         found += [number for number in exercise_minutes() if first < number < last]
     return found
@@ -289,8 +289,20 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
         {"noise": 1.0, "zero": "the middle"},
         "Both random effects are awake, and the diagonal q loses nothing",
     ),
+    ("11", "one_more_sample", {}, "One more sample at 4 h narrows the clearance by 8%"),
+    ("11", "one_more_sample", {}, "and at its best time it would by 55%"),
+    ("11", "one_more_sample", {"hour": 24.0}, "at 24 h is worth as much as any"),
+    ("11", "dose_and_loss", {}, "too little with a chance of 23%, too much with 23%"),
+    ("11", "dose_and_loss", {}, "it is least, 0.80, at 72 mg"),
+    ("11", "dose_and_loss", {"over": 1.0}, "The plug-in dose is 100 mg"),
+    ("11", "batch_size", {"batch": 15}, "everything sleeps from 15 people on"),
+    ("11", "batch_size", {"batch": 15}, "all patients get the same curve"),
+    ("11", "batch_size", {"batch": 32, "kind": "averaged over the batch"}, "2 dimensions are awake"),
 ]
 START = {
+    "one_more_sample": {"hour": 4.0},
+    "dose_and_loss": {"dose": 100.0},
+    "batch_size": {"batch": 4},
     "one_subject": {"case": "subject 9, two samples", "omega": 0.66, "draws": 50, "nodes": 3},
     "em_by_hand": {"n": 2, "ratio": 1.0, "iterations": 8},
     "vpc_by_hand": {"model": "right", "low": 25, "high": 130, "corrected": False, "studies": 200},
@@ -320,7 +332,13 @@ def fitted_saem():
     return saem.prepare(fit, type(near)(**values))
 
 
-PREPARED = {"pooling": fitted_pooling, "saem_step_by_step": fitted_saem}
+@cache
+def prepared_batches():
+    """The theory alone, without trained networks."""
+    return importlib.import_module("workshop.explorers.batch_size").prepare({})
+
+
+PREPARED = {"pooling": fitted_pooling, "saem_step_by_step": fitted_saem, "batch_size": prepared_batches}
 
 
 @pytest.mark.parametrize(("lesson", "name", "move", "quote"), SHOWN)

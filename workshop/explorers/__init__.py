@@ -4,11 +4,13 @@ Each comes from a function that takes what it needs and returns a `Stage`, drawn
 `Refused` is what an explorer raises where it will not compute.
 """
 
+from workshop.explorers.batch_size import batch_size
 from workshop.explorers.bound_and_gap import bound_and_gap
 from workshop.explorers.collapse import collapse
 from workshop.explorers.controls import Refused
 from workshop.explorers.day_by_day import day_by_day
 from workshop.explorers.diagonal_or_full import diagonal_or_full
+from workshop.explorers.dose_and_loss import dose_and_loss
 from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.dropout import dropout
 from workshop.explorers.eight_schools import eight_schools
@@ -17,8 +19,10 @@ from workshop.explorers.generative import generative
 from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
 from workshop.explorers.latent_pad import latent_pad
+from workshop.explorers.one_more_sample import one_more_sample
 from workshop.explorers.one_network import one_network
 from workshop.explorers.one_subject import one_subject
+from workshop.explorers.other_doses import other_doses
 from workshop.explorers.pooling import pooling
 from workshop.explorers.prior_of_curves import prior_of_curves
 from workshop.explorers.prior_to_posterior import prior_to_posterior
@@ -37,10 +41,12 @@ from workshop.explorers.which_part_tells import which_part_tells
 
 __all__ = [
     "Refused",
+    "batch_size",
     "bound_and_gap",
     "collapse",
     "day_by_day",
     "diagonal_or_full",
+    "dose_and_loss",
     "draws_needed",
     "dropout",
     "eight_schools",
@@ -49,8 +55,10 @@ __all__ = [
     "inside_the_ode",
     "ladder",
     "latent_pad",
+    "one_more_sample",
     "one_network",
     "one_subject",
+    "other_doses",
     "pooling",
     "prior_of_curves",
     "prior_to_posterior",
