@@ -140,3 +140,16 @@ def test_weights_that_rest_on_few_draws_of_theta_are_told():
     assert people.pareto_k[0] > 0.7 and "draws of 7 are not to be trusted" in people.remarks[0]
     with pytest.raises(ValueError, match="thetas=-1 of 0 or more"):
         mf.individual(FIT, strange, thetas=-1, key=KEY)
+
+
+def test_a_fit_by_nuts_hands_its_draws_on():
+    """mu ~ N(4.85, (omega^2 + sigma^2 / 2) / 2) by the two people of SEEN, whose means are 5.3 and 4.4; a new person's
+    mean has omega^2 more."""
+    model = Means(mu=M, omega=OMEGA, sigma=SIGMA)
+    method = mf.NUTS(warmup=150, samples=400, chains=1)
+    fit = mf.fit(model, people_of(SEEN), method, fixed=("omega", "sigma"), key=KEY, progress=False)
+    people = mf.individual(fit, people_of(NEW), key=KEY)
+    assert people.theta.max() == 99
+    nobody = people.curves([5.0])[1]
+    assert nobody.mean() == pytest.approx(4.85, abs=0.12)
+    assert nobody.var() == pytest.approx((OMEGA**2 + SIGMA**2 / 2) / 2 + OMEGA**2, rel=0.2)

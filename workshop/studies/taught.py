@@ -3,14 +3,16 @@
 People and model are those of `one_person.py`; what is to be known is log AUC = log(dose / CL).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 import mefit as mf
+from mefit.data.changing import with_room
 
 from . import one_person
 
@@ -56,21 +58,30 @@ class Known(NamedTuple):
 
 def alone(encoder: mf.ModelEncoder, people: mf.Population) -> Known:
     """The encoder's answer as it is."""
-    q = jax.jit(jax.vmap(encoder))(people.subjects)
+    q = _answers(encoder, with_room(people.subjects))
     return Known(-np.asarray(q.mean)[:, 1], np.sqrt(np.sum(np.asarray(q.lower)[:, 1] ** 2, axis=1)))
 
 
 def weighed(people: mf.Population, samples: int, seed: int, encoder: mf.ModelEncoder | None = None) -> Known:
     """By importance weights, from the encoder's answer, or else from a search for each mode."""
-    model = one_person.truth()
     sampling = mf.ImportanceSampling(samples=samples, proposal=encoder)
-    drawn = jax.jit(jax.vmap(lambda subject, key: sampling.weighted(model, subject, key)))
-    found = drawn(people.subjects, jax.random.split(jax.random.key(seed), len(people)))
+    keys = jax.random.split(jax.random.key(seed), len(people))
+    found = _drawn(sampling, one_person.truth(), with_room(people.subjects), keys)
     share = np.asarray(jax.nn.softmax(found.log_weight, axis=1))
     log_auc = -np.asarray(found.etas)[:, :, 1]
     mean = np.sum(share * log_auc, axis=1)
     sd = np.sqrt(np.sum(share * (log_auc - mean[:, None]) ** 2, axis=1))
     return Known(mean, sd, float(np.mean(1.0 / np.sum(share**2, axis=1)) / samples))
+
+
+@eqx.filter_jit
+def _answers(encoder: mf.ModelEncoder, subjects: mf.Subject) -> Any:
+    return jax.vmap(encoder)(subjects)
+
+
+@eqx.filter_jit
+def _drawn(sampling: mf.ImportanceSampling, model: mf.Model, subjects: mf.Subject, keys: Any) -> Any:
+    return jax.vmap(lambda subject, key: sampling.weighted(model, subject, key))(subjects, keys)
 
 
 def nearness(encoder: mf.ModelEncoder, count: int, times: tuple[float, ...], seed: int) -> dict[str, Nearness]:
