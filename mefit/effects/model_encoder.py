@@ -123,8 +123,7 @@ class ModelEncoder(AnyEncoder):
         model = self.constants["model"]
         eta = law.mean + law.lower @ z
         if has_gaussian_rows(model, eta, subject):
-            slope, precision = slope_and_information(model, eta, subject)
-            return law.lower.T @ slope, law.lower.T @ precision @ law.lower
+            return slope_and_information(model, z, subject)
         slope = jax.grad(lambda at: log_joint(model, at, subject))(eta)
         hessian = jax.hessian(lambda at: log_conditional(model, at, subject))(eta)
         bend, axes = jnp.linalg.eigh(-law.lower.T @ hessian @ law.lower)

@@ -43,7 +43,7 @@ def prepare(trained: Mapping[int, study.Trained]) -> Prepared:
     data = study.simulate(20_000, seed=9, times=TIMES)
     values, axes = np.linalg.eigh(np.cov(data.y, rowvar=False))
     ends = {batch: found.divergence for batch, found in trained.items()}
-    return Prepared(values[::-1], axes[:, ::-1], data.y[:_PEOPLE], ends)
+    return Prepared(values[::-1], axes[:, ::-1], np.asarray(data.y[:_PEOPLE]), ends)
 
 
 @dataclass(frozen=True)
