@@ -119,8 +119,8 @@ class Limits:
     def _still_rises(self, point: Point, i: int, loss: ValueAndGradient) -> bool:
         """Does the objective rise as steeply a thousandfold beyond the limit, and is it higher there?"""
         direction, value, gradient = self._beyond(point, i, loss)
-        if not np.isfinite(value):
-            return self._others_have_settled(point)  # nothing more is to be seen that way
+        if not np.isfinite(value):  # nothing more is to be seen that way
+            return bool(-direction * point.gradient[i] > 0.0) and self._others_have_settled(point)
         slope = abs(point.gradient[i])
         steep = -direction * gradient[i] > _STILL * slope
         risen = point.value - value > _STILL * slope * math.log(_BEYOND)
