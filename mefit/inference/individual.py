@@ -18,12 +18,16 @@ from ..data.by_outcome import UNNAMED, as_dict
 from ..data.doses import Doses
 from ..data.population import Population
 from ..data.subject import Subject
+from ..fitting.about import final_objective
 from ..fitting.fitted import Estimated
 from ..model.densities import eta_size
+from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
 from ..model.predict import means, on_grid
 from ..model.simulate import responses
+from ..objectives.laplace import Laplace
 from ..objectives.sampled import ImportanceSampling
+from .in_classes import Drawn, class_probabilities, drawn_in_classes
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
@@ -47,6 +51,8 @@ class Individuals:
     effective_sample_size: Float[np.ndarray, " N"]
     pareto_k: Float[np.ndarray, " N"]
     remarks: tuple[str, ...] = ()
+    # (N, C), of a mixture of experts: the probability of each class; `eta` holds (u, eta_1, ..., eta_C) then
+    responsibilities: Float[np.ndarray, "N C"] | None = dataclasses.field(default=None, repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
     fitted_on: Population | None = dataclasses.field(default=None, repr=False)
 
@@ -62,6 +68,7 @@ class Individuals:
             eta=self.eta[alone],
             effective_sample_size=self.effective_sample_size[alone],
             pareto_k=self.pareto_k[alone],
+            responsibilities=None if self.responsibilities is None else self.responsibilities[alone],
         )
 
     @property
@@ -87,7 +94,7 @@ class Individuals:
 
         `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
         """
-        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), None))
+        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self.rows_at(time, doses), None))
 
     def responses(
         self,
@@ -98,7 +105,7 @@ class Individuals:
     ) -> Any:
         """Draws of responses yet to be seen: the curves, and the residual error on each."""
         drawn = jax.random.split(self.key if key is None else key, self.eta.shape[:2])
-        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self._at(time, doses), drawn))
+        return jax.tree.map(np.asarray, _curves(self.model, self.eta, self.rows_at(time, doses), drawn))
 
     def bands(
         self,
@@ -110,7 +117,7 @@ class Individuals:
     ) -> pd.DataFrame:
         """Quantiles of the curves, or with `error` of responses: a row for each person, outcome and time."""
         draws = self.responses(time, doses) if error else self.curves(time, doses)
-        times = np.asarray(self._at(time, doses).time)
+        times = np.asarray(self.rows_at(time, doses).time)
         tables = []
         for name, values in sorted(as_dict(draws).items()):
             levels = np.quantile(values, quantiles, axis=1)
@@ -123,7 +130,8 @@ class Individuals:
             tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
-    def _at(self, time: Any, doses: Any) -> Subject:
+    def rows_at(self, time: Any, doses: Any) -> Subject:
+        """The people with rows at these times, or their own, under these doses, or their own."""
         population = self.population if doses is None else self.population.with_doses(doses)
         if time is None:
             seen = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), population.subjects.mask)
@@ -156,12 +164,17 @@ def individual(
     - `proposed`: draws from the proposal, twice `draws` at least. Of few the tail of the weights is not seen.
     - `key`: a `jax.random.key`.
 
+    Of a mixture of experts every draw has a class, by the person's responsibilities, so that these and the random
+    effects are both updated by what is seen; a class without random effects has none to draw.
+
     **Returns:** `Individuals`, with curves, bands and any quantity under any doses.
 
     **Raises:** ValueError for a model without random effects, an encoder of another size, or no draws.
     """
     require_key(key, "individual")
     model = fit if isinstance(fit, Model) else fit.model
+    if isinstance(model, MixtureOfExperts):
+        return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:
         raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
     if draws < 1:
@@ -184,6 +197,45 @@ def individual(
         effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), draws),
         pareto_k=shape,
         remarks=_remarks(population, shape, weighted.place.converged),
+        key=key_error,
+        fitted_on=None if isinstance(fit, Model) else fit.population,
+    )
+
+
+def _of_mixture(
+    fit: Estimated | Model,
+    model: MixtureOfExperts,
+    population: Population,
+    draws: int,
+    proposed: int,
+    proposal: AnyEncoder | None,
+    key: PRNGKeyArray,
+) -> Individuals:
+    """The draws of each expert by themselves, then those of the mixture."""
+    if proposal is not None:
+        raise ValueError("an encoder answers for one model, and this is a mixture of several: leave proposal out.")
+    key_classes, key_draws, key_error, *keys = jax.random.split(key, 3 + len(model.members))
+    objective = None if isinstance(fit, Model) else final_objective(fit.method)
+    shares = class_probabilities(objective or Laplace(), model, population, key_classes)
+    parts = []
+    remarks: tuple[str, ...] = ()
+    for k, (expert, own_key) in enumerate(zip(model.experts, keys, strict=True)):
+        if eta_size(expert) == 0:
+            nothing = np.zeros((len(population), draws, 0))
+            parts.append(Drawn(nothing, np.full(len(population), float(draws)), np.full(len(population), -np.inf)))
+            continue
+        one = individual(expert, population, draws=draws, proposed=proposed, key=own_key)
+        parts.append(Drawn(one.eta, one.effective_sample_size, one.pareto_k))
+        remarks += tuple(f"in class {k + 1}, {remark}" for remark in one.remarks)
+    together = drawn_in_classes(model, population, shares, parts, key_draws)
+    return Individuals(
+        model=model,
+        population=population,
+        eta=together.eta,
+        effective_sample_size=together.effective_sample_size,
+        pareto_k=together.pareto_k,
+        remarks=remarks,
+        responsibilities=shares,
         key=key_error,
         fitted_on=None if isinstance(fit, Model) else fit.population,
     )

@@ -45,6 +45,7 @@ class Laplace(Objective):
     """
 
     label: ClassVar[str] = "Laplace"
+    mixes: ClassVar[bool] = True
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         mode = subject_mode(model, subject, self.newton)
