@@ -31,6 +31,7 @@ from .data.doses import Doses, PerDose
 from .data.population import Population
 from .data.subject import Subject
 from .decisions import dosing
+from .decisions.conformal import Conformal, conformal, conformal_quantile
 from .decisions.covariates import learn_effects, permutation_importance
 from .decisions.design import Design, design
 from .decisions.exposure import exposure, exposure_table
@@ -49,14 +50,18 @@ from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
 from .inference.complexity import Complexity, complexity
 from .inference.gaps import Gaps, gaps
+from .inference.how_many import how_many_classes
+from .inference.in_classes import responsibilities
 from .inference.individual import Individuals, individual
 from .inference.landmark import Landmark, landmark
+from .inference.predictive import Predictive, predictive
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
 from .inference.taught import taught_encoder
 from .methods.adam import Adam
 from .methods.augmented import Augmented
+from .methods.em import EM
 from .methods.method import Ending
 from .methods.nuts.draws import Draws
 from .methods.nuts.nuts import NUTS
@@ -66,8 +71,10 @@ from .model import families
 from .model.deep_mixed import DeepMixedModel, deep_mixed_model
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
+from .model.gates import ConstantGate, LinearGate, NetworkGate
 from .model.hazard import hazard
 from .model.impossible import without_certain_rows
+from .model.mixture import MixtureOfExperts
 from .model.model import Model
 from .model.outcomes import Event
 from .model.parameters import (

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
@@ -59,6 +60,24 @@ def phenobarbital() -> Population:
     columns: dict[str, Any] = {"id": "Subject", "time": "time", "y": "conc", "amount": "dose"}
     labels: dict[str, Any] = {"time_label": "time (h)", "y_label": "phenobarbital (mg/L)"}
     return Population.from_frame(_csv("phenobarb.csv"), **columns, covariates={"wt": "Wt"}, **labels)
+
+
+def bilirubin() -> Population:
+    """Log serum bilirubin (mg/dL) in 312 patients with primary biliary cholangitis, 1945 rows over 14 years.
+
+    Covariates: age (years, at entry), male, treated (D-penicillamine) and, as they were at each visit, edema (0, 1/2,
+    1), hepatomegaly (0, 1; where it was not looked for, as at the visit before) and albumin (g/dL). Patients were
+    followed until they died, had a transplant, or the study ended.
+    Source: Therneau and Grambsch (2000), Modeling Survival Data, section 8.4.
+    """
+    table = _csv("pbcseq.csv")
+    table["years"] = table["day"] / 365.25
+    table["log_bilirubin"] = np.log(table["bili"])
+    table["male"] = (table["sex"] == "m").astype(float)
+    names = {"age": "age", "male": "male", "treated": "trt", "edema": "edema", "hepatomegaly": "hepato"}
+    columns: dict[str, Any] = {"id": "id", "time": "years", "y": "log_bilirubin"}
+    labels: dict[str, Any] = {"time_label": "time (years)", "y_label": "log bilirubin (mg/dL)"}
+    return Population.from_frame(table, **columns, covariates=names | {"albumin": "albumin"}, **labels)
 
 
 def neyman_scott(

@@ -22,6 +22,7 @@ from ..model.numbers import entries
 from ..model.predict import on_grid
 from ..model.simulate import simulate
 from ..model.space import Space
+from ..objectives import mixture
 from ..objectives.information import spectrum
 from ..objectives.objective import Objective
 
@@ -158,7 +159,7 @@ def _simulated(
     for one in jax.random.split(key, _REPLICATES):
         key_y, key_draws = jax.random.split(one)
         people = simulate(space.template, planned, key_y)
-        extras = method.extras(space.template, people, key_draws)
+        extras = mixture.extras_of(method, space.template, people, key_draws)
         scores = np.asarray(_scores(method, space, x, people.subjects, extras))
         total += scores.T @ scores / _REPLICATES
     return total
@@ -167,7 +168,7 @@ def _simulated(
 @compiled
 def _scores(method: Objective, space: Space, x: Array, subjects: Subject, extras: Any) -> Float[Array, "N P"]:
     def value(x, subject, extra):
-        return method.subject(space.at(x), subject, extra).value
+        return mixture.term(method, space.at(x), subject, extra).value
 
     return jax.vmap(jax.grad(value), in_axes=(None, 0, 0))(x, subjects, extras)
 

@@ -12,7 +12,10 @@ from ..base.derivatives import derived_forward
 from ..base.newton import Mode, ModeSearch, Newton, curvature
 from ..data.population import Population
 from ..data.subject import Subject
+from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
+from .experts import search_of_expert, together
+from .gaussian import LOG_2PI, half_log_det
 from .standard import Standard, standard_of
 from .starts import starting_points
 
@@ -32,9 +35,25 @@ def standard_mode(model: Model, subject: Subject, newton: ModeSearch) -> tuple[S
 
 
 def subject_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
-    """The empirical Bayes estimate of one subject: the mode of log p(y | eta) + log p(eta)."""
+    """The empirical Bayes estimate of one subject: the mode of log p(y | eta) + log p(eta).
+
+    Of a mixture the modes of all its experts, and u in the middle of the class that is most probable by Laplace.
+    """
+    if isinstance(model, MixtureOfExperts):
+        return _mode_in_mixture(model, subject, newton)
     standard, mode = standard_mode(model, subject, newton)
     return standard.mode(mode)
+
+
+def _mode_in_mixture(mixture: MixtureOfExperts, subject: Subject, newton: ModeSearch) -> Mode:
+    found = []
+    values = []
+    for k, expert in enumerate(mixture.experts):
+        standard, mode = standard_mode(expert, subject, search_of_expert(newton, mixture, k))
+        half = half_log_det(jnp.linalg.cholesky(mode.precision)) if mode.eta.size else jnp.zeros(())
+        found.append(standard.mode(mode))
+        values.append(standard.log_joint(expert, mode.eta, subject) + 0.5 * mode.eta.size * LOG_2PI - half)
+    return together(mixture, subject, jnp.stack(values), found).mode
 
 
 @compiled

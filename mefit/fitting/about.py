@@ -7,6 +7,7 @@ from ..data.population import Population, one_outcome
 from ..methods.method import Method
 from ..methods.two_stage import TwoStage
 from ..model.densities import eta_size
+from ..model.mixture import MixtureOfExperts
 from ..objectives.joint import JointMLE, NaivePooled
 from ..objectives.objective import NOT_ESTIMATED, Objective
 from .fitted import Estimated
@@ -69,6 +70,11 @@ def check(fit: Estimated, effects: bool = False, key: Any = (), population: Popu
     """
     if effects and typical(fit):
         raise ValueError(f"{fit.method.label} had no random effects to estimate: fit a model with some, by Laplace.")
+    if effects and isinstance(fit.model, MixtureOfExperts):
+        raise ValueError(
+            "in a mixture of experts a subject has random effects in one class, and which is not certain: "
+            "use mf.responsibilities, and mf.individual for draws of both."
+        )
     lost = not_estimated(fit)
     if lost:
         raise ValueError(f"{fit.method.label} has not estimated {lost}, which this needs: fit by Laplace.")

@@ -20,6 +20,7 @@ from ..model.free import log_prior
 from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
 from ..model.parameters import free_parameters
+from ..objectives import mixture
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
 from .about import curvature_of_a_bound
@@ -43,6 +44,7 @@ def _problem(
     ):
         if not isinstance(value, kind):
             raise ValueError(f"fit(model, population, method) needs {example}; it got a {type(value).__name__}.")
+    mixture.refuse_unmixed(method, model)
     if method.random:
         require_key(key, method.label)
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
@@ -82,6 +84,7 @@ def fit(
       `Variational()`, `MonteCarlo()`, `ImportanceSampling()` or `SAEM()`; for models with a network, `Adam()` on one of
       these, `Amortised(encoder)`, or `Augmented(encoder)`, which draws what is missing. Where a parameter declares a
       prior, its log density is added and the estimate is a maximum a posteriori. `NUTS()` draws from the posterior.
+      `EM()` is for mixtures of experts.
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
@@ -202,7 +205,7 @@ def log_density(
     """
     problem = _problem(model, population, method, key, fixed)
     objective = _objective(method)
-    objective.check(model, population)
+    mixture.check(objective, model, population)
     with jax.ensure_compile_time_eval():  # the data are known, whatever else is being traced
         batches = batches_of(objective, model, population, key)
 

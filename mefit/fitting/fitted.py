@@ -77,6 +77,10 @@ class Fitted(Estimated, Protocol):
     def log_prior(self) -> float: ...
 
     @property
+    # (N, C), the probability of each class, of a mixture of experts
+    def responsibilities(self) -> Float[np.ndarray, "N C"] | None: ...
+
+    @property
     def minus_two_log_likelihood(self) -> float: ...
 
     @property

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
+from ..methods.classes import class_table
 from ..methods.nuts.draws import Draws
 from ..model.densities import eta_size
 from ..model.domains import Weights
@@ -128,6 +129,8 @@ def _sections(fit: Fitted) -> list[Section]:
     correlations = fit.table[fit.table.kind == "correlation"]
     if len(correlations):
         sections.append(_correlations(correlations))
+    if fit.responsibilities is not None:
+        sections.append(_classes(fit.responsibilities))
     filled = [_filled(section) for section in sections]
     return [section for section in filled if len(section.head) > 1]
 
@@ -160,6 +163,8 @@ def _effects(fit: Fitted) -> Section:
     collapsed = not (fit.converged or fit.method.likelihood)
     shrinkage = ["" if collapsed else _percent(100.0 * share) for share in fit.shrinkage]
     sds = fit.table[fit.table.kind == "sd"]
+    if fit.responsibilities is not None:
+        shrinkage = [""] * len(sds)
     if len(sds) != len(shrinkage):
         rows = [[f"eta {i + 1}", share] for i, share in enumerate(shrinkage)]
         return Section("Random effects", ["", "shrinkage"], rows)
@@ -170,6 +175,15 @@ def _effects(fit: Fitted) -> Section:
     for (name, row), cv, share in zip(sds.iterrows(), cvs, shrinkage, strict=True):
         rows.append([str(name), _number(row.estimate), _number(row.se, 2), _percent(cv), share, row.remark])
     return Section("Random effects", ["", "SD", "SE", "CV (if log-normal)", "shrinkage", ""], rows)
+
+
+def _classes(responsibilities: Float[np.ndarray, "N C"]) -> Section:
+    """How many subjects each class of a mixture holds, and how surely."""
+    table = class_table(responsibilities)
+    rows = []
+    for name, row in table.iterrows():
+        rows.append([str(name), _percent(100.0 * row.share), f"{row.assigned:.0f}", _percent(100.0 * row.certainty)])
+    return Section("Classes", ["", "share", "subjects", "certainty"], rows)
 
 
 def _correlations(table: pd.DataFrame) -> Section:

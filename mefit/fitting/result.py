@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
+from ..methods.classes import class_table
 from ..methods.method import Method, Outcome
 from ..model.densities import shrinkage_of
 from ..model.model import Model, outcome_of
@@ -70,6 +71,11 @@ class Fit(Outcome):
         """The trained encoder, which answers q(eta | y) of any subject; None for other methods."""
         return None if self.amortised is None else self.amortised.encoder
 
+    @property
+    def classes(self) -> pd.DataFrame | None:
+        """The classes of a mixture of experts, a row each; None for other models. See `class_table`."""
+        return None if self.responsibilities is None else class_table(np.asarray(self.responsibilities))
+
     def outcome(self, name: str) -> "Fit":
         """This fit seen through one of several outcomes, for diagnostics and pictures; its numbers stay those of all.
 
@@ -118,7 +124,12 @@ class Fit(Outcome):
 
     @cached_property
     def shrinkage(self) -> Float[np.ndarray, " K"]:
-        """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1)."""
+        """Shrinkage of each eta, 1 - SD(EBE) / omega, with the SD over subjects (divisor N - 1).
+
+        NaN of a mixture of experts, whose subjects each have random effects in one class only.
+        """
+        if self.responsibilities is not None:
+            return np.full(np.shape(self.eta)[1], np.nan)
         return shrinkage_of(self.model, np.asarray(self.eta))
 
     @cached_property

@@ -18,12 +18,16 @@ from ..data.changing import with_room
 from ..data.doses import Doses
 from ..data.population import Population
 from ..data.subject import Subject
+from ..fitting.about import final_objective
 from ..fitting.fitted import Estimated
 from ..model.densities import eta_size
+from ..model.mixture import MixtureOfExperts
 from ..model.model import Model, model_at
 from ..model.predict import mean_response, on_grid
 from ..model.simulate import respond
+from ..objectives.laplace import Laplace
 from ..objectives.sampled import ImportanceSampling
+from .in_classes import Drawn, class_probabilities, drawn_in_classes
 from .own_records import Picked, thinned, with_theta_drawn, with_theta_known
 from .same_data import already_in
 
@@ -48,6 +52,8 @@ class Individuals:
     effective_sample_size: Float[np.ndarray, " N"]
     pareto_k: Float[np.ndarray, " N"]
     remarks: tuple[str, ...] = ()
+    # (N, C), of a mixture of experts: the probability of each class; `eta` holds (u, eta_1, ..., eta_C) then
+    responsibilities: Float[np.ndarray, "N C"] | None = dataclasses.field(default=None, repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
     fitted_on: Population | None = dataclasses.field(default=None, repr=False)
     models: Model | None = dataclasses.field(default=None, repr=False)
@@ -66,6 +72,7 @@ class Individuals:
             effective_sample_size=self.effective_sample_size[alone],
             pareto_k=self.pareto_k[alone],
             theta=None if self.theta is None else self.theta[alone],
+            responsibilities=None if self.responsibilities is None else self.responsibilities[alone],
         )
 
     @property
@@ -120,7 +127,7 @@ class Individuals:
     ) -> pd.DataFrame:
         """Quantiles of the curves, or with `error` of responses: a row for each person, outcome and time."""
         draws = self.responses(time, doses) if error else self.curves(time, doses)
-        times = np.asarray(self._at(time, doses).time)
+        times = np.asarray(self.rows_at(time, doses).time)
         tables = []
         for name, values in sorted(as_dict(draws).items()):
             levels = np.quantile(values, quantiles, axis=1)
@@ -134,13 +141,14 @@ class Individuals:
         return pd.concat(tables, ignore_index=True)
 
     def _looked(self, time: Any, doses: Any, keys: Any, held: Any = None) -> Any:
-        subjects = self._at(time, doses, held)
+        subjects = self.rows_at(time, doses, held)
         rows = subjects.time.shape[1]
         roomy = with_room(subjects, rows=time is None)
         curves = _curves(self.models_drawn, self.theta, self.eta, roomy, keys)
         return jax.tree.map(lambda values: np.asarray(values)[..., :rows], curves)
 
-    def _at(self, time: Any, doses: Any, held: Any = None) -> Subject:
+    def rows_at(self, time: Any, doses: Any, held: Any = None) -> Subject:
+        """The people with rows at these times, or their own, under these doses, or their own."""
         population = self.population if doses is None else self.population.with_doses(doses)
         if time is None:
             seen = jax.tree.map(lambda mask: np.ones(mask.shape, bool), population.subjects.mask)
@@ -183,12 +191,17 @@ def individual(
       known, at `fit.model`.
     - `key`: a `jax.random.key`.
 
+    Of a mixture of experts every draw has a class, by the person's responsibilities, so that these and the random
+    effects are both updated by what is seen; a class without random effects has none to draw.
+
     **Returns:** `Individuals`, with curves, bands and any quantity under any doses.
 
     **Raises:** ValueError for a model without random effects, an encoder of another size, or no draws.
     """
     require_key(key, "individual")
     model = fit if isinstance(fit, Model) else fit.model
+    if isinstance(model, MixtureOfExperts):
+        return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:
         raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
     if draws < 1 or thetas < 0:
@@ -217,6 +230,45 @@ def individual(
         fitted_on=None if isinstance(fit, Model) else fit.population,
         models=models,
         theta=picked.theta,
+    )
+
+
+def _of_mixture(
+    fit: Estimated | Model,
+    model: MixtureOfExperts,
+    population: Population,
+    draws: int,
+    proposed: int,
+    proposal: AnyEncoder | None,
+    key: PRNGKeyArray,
+) -> Individuals:
+    """The draws of each expert by themselves, then those of the mixture."""
+    if proposal is not None:
+        raise ValueError("an encoder answers for one model, and this is a mixture of several: leave proposal out.")
+    key_classes, key_draws, key_error, *keys = jax.random.split(key, 3 + len(model.members))
+    objective = None if isinstance(fit, Model) else final_objective(fit.method)
+    shares = class_probabilities(objective or Laplace(), model, population, key_classes)
+    parts = []
+    remarks: tuple[str, ...] = ()
+    for k, (expert, own_key) in enumerate(zip(model.experts, keys, strict=True)):
+        if eta_size(expert) == 0:
+            nothing = np.zeros((len(population), draws, 0))
+            parts.append(Drawn(nothing, np.full(len(population), float(draws)), np.full(len(population), -np.inf)))
+            continue
+        one = individual(expert, population, draws=draws, proposed=proposed, key=own_key)
+        parts.append(Drawn(one.eta, one.effective_sample_size, one.pareto_k))
+        remarks += tuple(f"in class {k + 1}, {remark}" for remark in one.remarks)
+    together = drawn_in_classes(model, population, shares, parts, key_draws)
+    return Individuals(
+        model=model,
+        population=population,
+        eta=together.eta,
+        effective_sample_size=together.effective_sample_size,
+        pareto_k=together.pareto_k,
+        remarks=remarks,
+        responsibilities=shares,
+        key=key_error,
+        fitted_on=None if isinstance(fit, Model) else fit.population,
     )
 
 

@@ -13,6 +13,7 @@ from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.parameters import has_prior
 from ..model.space import Space
+from ..objectives import mixture
 from ..objectives.evaluation import value_and_gradient
 from ..objectives.objective import Objective
 
@@ -43,7 +44,7 @@ def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Arra
     size = x.shape[0] // _BLOCKS
 
     def value_of(x, data):
-        return objective.subject(space.at(x), *data).value, None
+        return mixture.term(objective, space.at(x), *data).value, None
 
     with_gradient = value_and_gradient(objective, space, x.shape[1])(value_of)
 
@@ -75,8 +76,8 @@ class Pairs:
         objective = likelihood_of(fit)
         self.likelihood = _Likelihood(objective, fit.space)
         self.prior = has_prior(fit.model, fit.fixed)
-        self.data = (fit.population.subjects, objective.extras(fit.model, fit.population, fit.key))
-        self.size = max(1, _PAIRS // max(1, objective.evaluations(fit.model) // 2000))
+        self.data = (fit.population.subjects, mixture.extras_of(objective, fit.model, fit.population, fit.key))
+        self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, fit.model) // 2000))
 
     def __call__(
         self, x: Float[np.ndarray, "R P"], which: Int[np.ndarray, " M"], subject: Int[np.ndarray, " M"]

@@ -26,6 +26,7 @@ from ..model.model import Model
 from ..model.numbers import Entry, entries, numbers
 from ..model.parameters import parameters
 from ..model.space import Space
+from ..objectives import mixture
 from ..objectives.information import inverse_information
 from ..objectives.objective import Objective
 from .pairs import Pairs
@@ -121,7 +122,7 @@ def _seen_by(fit: Fit, by: Objective | None) -> Fit:
         return fit
     if by.random:
         require_key(fit.key, by.label)
-    by.reported.check(fit.model, fit.population)
+    mixture.check(by.reported, fit.model, fit.population)
     return dataclasses.replace(fit, method=by)
 
 

@@ -36,10 +36,10 @@ class Limits:
         reach = np.array([math.log(self.factor) if c.log_scale else np.inf for c in self.coordinates])
         return Bounds(self.start - reach, self.start + reach)
 
-    def reached(self, point: Point, near: bool = False) -> list[int]:
+    def reached(self, x: np.ndarray, near: bool = False) -> list[int]:
         """The scales at their limits; or `near` them, a thousandfold from their start."""
         limit = min(self.factor, 1e3) if near else 0.99 * self.factor
-        far = np.abs(point.x - self.start) > math.log(limit)
+        far = np.abs(x - self.start) > math.log(limit)
         return [i for i, c in enumerate(self.coordinates) if c.log_scale and i not in self.boundary and far[i]]
 
     def first_beyond(self, before: Point, after: Point, loss: ValueAndGradient) -> Point:
@@ -75,7 +75,7 @@ class Limits:
         boundary = dict(self.boundary)
         climbing = []
         far_off = []
-        for i in self.reached(stopped, near):
+        for i in self.reached(stopped.x, near):
             label = self.coordinates[i].label
             end = "0" if stopped.x[i] < self.start[i] else "infinity"
             slope = abs(stopped.gradient[i]) * self.subjects
@@ -91,7 +91,7 @@ class Limits:
                 far_off.append(i)
         limits = dataclasses.replace(self, boundary=boundary)
         if climbing:
-            farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped, near)]))
+            farthest = math.exp(np.max(np.abs(stopped.x - self.start)[self.reached(stopped.x, near)]))
             message = (
                 f"no maximum: the objective is unbounded, it grows without limit as {' and '.join(climbing)}; "
                 f"stopped a factor of {farthest:.1g} from the starting value"

@@ -9,7 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..base.bfgs import Point
+from ..base.scales import ValueAndGradient
+from ..data.population import Population
 from ..model.parameters import free_parameters
+from ..model.space import Space
+from ..objectives import mixture
 from ..objectives.evaluation import (
     Batches,
     batches_of,
@@ -28,6 +32,7 @@ from ..objectives.objective import (
     name_subjects,
 )
 from ..objectives.peaks import find_peaks, may_have_missed
+from .classes import empty_classes
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
@@ -65,6 +70,10 @@ class Maximise(Method):
         return self.objective.likelihood
 
     @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        return self.objective.mixes
+
+    @property
     def random(self) -> bool:  # type: ignore[override]
         return self.objective.random
 
@@ -73,17 +82,13 @@ class Maximise(Method):
         return self.objective if self.objective.likelihood else None
 
     def init(self, problem: Problem) -> State:
-        self.objective.check(problem.model, problem.population)
+        mixture.check(self.objective, problem.model, problem.population)
         space = problem.space
         count = len(problem.population)
         batches = batches_of(self.objective, problem.model, problem.population, problem.key)
         x = space.vector()
         loss = mean_loss(self.objective, space, batches, count)
-        sizes = space.sizes
-        point = self.objective.optimiser.init(loss, x, sizes)
-        if np.any(point.flat & np.isinf(sizes.most)):  # a number with a unit, far from the size it begins with
-            sizes = sizes._replace(guess=natural_scale(space, problem.population))
-            point = self.objective.optimiser.init(loss, x, sizes)
+        point = first_point(self.objective, space, x, problem.population, loss)
         if not np.isfinite(point.value):
             refuse_derivative(problem, self.objective, batches, x)
         limits = Limits(
@@ -103,7 +108,7 @@ class Maximise(Method):
         point = limits.first_beyond(memory.point, optimiser.step(loss, memory.point, limits.bounds), loss)
         at_maximum = point.converged and objective.likelihood
         near = point.done and not at_maximum  # then it may have broken down, or levelled off, on the way to a limit
-        if limits.reached(point, near):
+        if limits.reached(point.x, near):
             point, limits = limits.stop(optimiser, point, loss, near)
         elif at_maximum:
             point, limits = limits.look_at_zero(optimiser, point, loss)
@@ -173,6 +178,18 @@ class Maximise(Method):
             ending=_ending(memory),
             message=point.message,
         )
+
+
+def first_point(
+    objective: Objective, space: Space, x: np.ndarray, population: Population, loss: ValueAndGradient
+) -> Point:
+    """The first point of a search from x, its scales measured."""
+    sizes = space.sizes
+    point = objective.optimiser.init(loss, x, sizes)
+    if np.any(point.flat & np.isinf(sizes.most)):  # a number with a unit, far from the size it begins with
+        sizes = sizes._replace(guess=natural_scale(space, population))
+        point = objective.optimiser.init(loss, x, sizes)
+    return point
 
 
 def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
@@ -275,10 +292,12 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
     terms = jax.tree.map(np.asarray, terms)
     eta, covariance, searched = modes_of(objective, state.model, problem.population, terms)
     sizes: Any = terms.details.get("effective_sample_size")
+    classes: Any = terms.details.get("responsibilities")
     remarks: tuple[str, ...] = ()
     if not np.all(searched):
         lost = name_subjects(problem.population, ~searched)
         remarks += (f"the search for the random effects did not end for {lost}.",)
+    remarks += empty_classes(classes)
     return Outcome(
         model=state.model,
         log_likelihood=float(np.sum(terms.value)),
@@ -290,4 +309,5 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
         status=("",) * len(problem.space.coordinates),
         remarks=remarks,
         effective_sample_size=sizes,
+        responsibilities=classes,
     )

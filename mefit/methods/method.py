@@ -133,6 +133,8 @@ class Outcome:
     # the objective or method that was used in the end, where it is not the one that was asked for
     method: Any = None
     effective_sample_size: Float[np.ndarray, " N"] | None = dataclasses.field(default=None, repr=False)
+    # (N, C), of a mixture of experts: the probability of each class given the subject's covariates and responses
+    responsibilities: Float[np.ndarray, "N C"] | None = dataclasses.field(default=None, repr=False)
     draws: Draws | None = dataclasses.field(default=None, repr=False)
     saem: SAEMRun | None = dataclasses.field(default=None, repr=False)
     training: Training | None = dataclasses.field(default=None, repr=False)
@@ -155,6 +157,7 @@ class Method(eqx.Module):
     label: ClassVar[str]
     likelihood: ClassVar[bool] = True
     random: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False  # does it hold for mixtures of experts?
 
     @property
     def likelihood_by(self) -> Any:

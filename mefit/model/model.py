@@ -58,7 +58,7 @@ def _names_with_types(kind: type) -> set[str]:
 
 def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
     """Raise ValueError for a network without a declaration, or one that says `mf.positive` without its brackets."""
-    if field.name in parameters(model):
+    if field.name in parameters(model) or field.name in getattr(model, "parts", ()):
         return
     value = getattr(model, field.name)
     is_network = isinstance(value, eqx.Module) and jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array))

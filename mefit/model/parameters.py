@@ -102,8 +102,10 @@ def weights(prior: Any = None) -> Any:
 
 
 def parameters(model: eqx.Module) -> dict[str, Parameter]:
-    """The declared parameters of a model, by field name, in the order of declaration."""
-    return {f.name: f.metadata[_KEY] for f in dataclasses.fields(model) if _KEY in f.metadata}
+    """The declared parameters of a model, by field name, in the order of declaration; those of its parts follow."""
+    own = {f.name: f.metadata[_KEY] for f in dataclasses.fields(model) if _KEY in f.metadata}
+    of_parts = getattr(type(model), "parameters_of_parts", None)
+    return own if of_parts is None else own | of_parts(model)
 
 
 def free_parameters(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, Parameter]:

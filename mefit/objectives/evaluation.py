@@ -18,6 +18,7 @@ from ..effects.modes import modes
 from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.space import Space
+from . import mixture
 from .natural_scale import natural_scale
 from .objective import Objective, Term
 
@@ -62,7 +63,7 @@ def batches_of(
         leaf = leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
         return jax.device_put(leaf[filled].reshape(chunks, size, *leaf.shape[1:]))
 
-    extras = objective.extras(model, population, key)
+    extras = mixture.extras_of(objective, model, population, key)
     given = np.ones(count) if weights is None else np.asarray(weights, float)
     counted = np.where(np.arange(chunks * size) < count, given[filled], 0.0).reshape(chunks, size)
     return Batches(
@@ -87,7 +88,7 @@ def chunks_of(objective: Objective, model: Model, population: Population, count:
     longest = max(1, int(_length(population).max()))
     most = objective.at_once if jax.default_backend() == "cpu" else _LARGEST_CHUNK_ON_A_GPU
     largest = min(most, most * 64 // longest)
-    crowded = max(1, objective.evaluations(model) // 2000)
+    crowded = max(1, mixture.evaluations_of(objective, model) // 2000)
     chunks = math.ceil(count / max(1, largest // crowded))
     return chunks, math.ceil(count / chunks)
 
@@ -124,7 +125,7 @@ evaluate = compiled(evaluation)
 
 
 def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
-    terms = jax.vmap(lambda subject, extra: objective.subject(model, subject, extra))(subjects, extras)
+    terms = jax.vmap(lambda subject, extra: mixture.term(objective, model, subject, extra))(subjects, extras)
     return jnp.sum(weights * terms.value), terms
 
 
@@ -140,7 +141,7 @@ def value_and_gradient(objective: Objective, space: Space, size: int) -> Callabl
 
     Scores by Laplace on theophylline: 2.5 CPU seconds forward, 4.6 in reverse.
     """
-    if size <= objective.forward_up_to and objective.evaluations(space.template) == 1:
+    if size <= objective.forward_up_to and mixture.evaluations_of(objective, space.template) == 1:
         return _value_and_forward_gradient
     return lambda function: jax.value_and_grad(function, has_aux=True)
 
@@ -215,7 +216,7 @@ def _hessian(objective: Objective, space: Space, x: Array, batches: Batches) -> 
 
 def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
     """The terms of every subject at given parameters, without derivatives."""
-    objective.check(model, population)
+    mixture.check(objective, model, population)
     return _terms(objective, model, batches_of(objective, model, population, key))
 
 

@@ -44,6 +44,7 @@ class Laplace(Objective):
     """
 
     label: ClassVar[str] = "Laplace"
+    mixes: ClassVar[bool] = True
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         standard, mode = standard_mode(model, subject, self.newton)

@@ -26,6 +26,8 @@ from .objective import Objective, Term, no_modes
 class _Linearised(Objective):
     """What FO and FOCE share: they need Gaussian observations and random effects."""
 
+    mixes: ClassVar[bool] = True
+
     def rehearse(self, model: Model, population: Population) -> None:
         eqx.filter_eval_shape(self.subject, model, population[0], None)
 

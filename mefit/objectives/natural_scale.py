@@ -12,6 +12,8 @@ from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import eta_mean, log_conditional, observation_density
+from ..model.mixture import MixtureOfExperts
+from ..model.model import Model
 from ..model.moments import mean_of, variance_of
 from ..model.space import Space
 
@@ -59,12 +61,19 @@ def _typical_slopes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
 
     def slope(subject):
         def log_p(x):
-            model = space.at(x)
-            return log_conditional(model, eta_mean(model), subject)
+            return _log_typical(space.at(x), subject)
 
         return jax.jacfwd(log_p)(space.pack())
 
     return jnp.asarray(jax.vmap(slope)(subjects))
+
+
+def _log_typical(model: Model, subject: Subject) -> Array:
+    """log p(y | theta, mean of eta); of a mixture in every class, so that no parameter is left out."""
+    if isinstance(model, MixtureOfExperts):
+        each = [log_conditional(expert, eta_mean(expert), subject) for expert in model.experts]
+        return sum(each) + jnp.sum(model.gate.log_shares(subject))
+    return log_conditional(model, eta_mean(model), subject)
 
 
 @compiled

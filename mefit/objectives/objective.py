@@ -67,6 +67,7 @@ class Objective(eqx.Module):
     random: ClassVar[bool] = False
     finds_modes: ClassVar[bool] = True
     looks_for_peaks: ClassVar[bool] = True
+    mixes: ClassVar[bool] = False  # does it hold for mixtures of experts, whose likelihoods it gives one by one?
     at_once: ClassVar[int] = 32  # subjects, on one core: where modes are searched all wait for the slowest
 
     # how it is maximised, unless another method does that

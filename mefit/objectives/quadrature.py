@@ -33,6 +33,7 @@ class AGQ(Objective):
     largest_grid: int = 100_000
     standardised: bool = True
     label: ClassVar[str] = "AGQ"
+    mixes: ClassVar[bool] = True
 
     def check(self, model: Model, population: Population) -> None:
         check_grid(self.label, self.nodes, 1, eta_size(model), self.largest_grid)

@@ -45,6 +45,7 @@ class _Sampled(Objective):
 
     samples: int = 1000
     random: ClassVar[bool] = True
+    mixes: ClassVar[bool] = True
 
     def extras(self, model, population, key):
         return jax.random.split(key, len(population))

@@ -85,4 +85,4 @@ def test_every_file_has_its_source_and_licence():
     text = (folder / "README.md").read_text(encoding="utf-8")
     for name in (f.name for f in folder.iterdir() if f.name.endswith(".csv")):
         assert name in text
-    assert text.count("**Source**") == text.count("**Licence**") == 4
+    assert text.count("**Source**") == text.count("**Licence**") == 5

@@ -1,0 +1,231 @@
+"""The distribution of responses yet to be seen: density, quantiles, and the smallest set that holds 95% of it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, ArrayLike, Float
+from numpyro.distributions.distribution import validation_enabled
+from scipy.special import ndtr
+
+from ..base.compiling import compiled
+from ..data.by_outcome import UNNAMED, as_dict
+from ..data.doses import Doses
+from ..data.subject import Subject
+from ..model.densities import observation_density
+from ..model.model import Model
+from ..model.normals import NormalRows, normal_rows
+from .individual import Individuals
+
+_GRID = 600  # points of each density
+_FINER = 8  # times as many, between which the logarithm of a density is a straight line
+_NOTHING = 1e-300  # a density that is no more
+_REACH = 7.0  # SDs beyond the outermost component
+_AT_ONCE = 2_000_000  # numbers of all densities that are evaluated together
+_HALVINGS = 80  # of an interval that holds a quantile
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictive:
+    """p(y | what each person's records say), of one outcome at each of m times: an average of M densities,
+
+        p(y) = (1/M) sum_m p(y | theta, eta_m),
+
+    each normal, on the scale of y or of its logarithm or logit (`curve`). `loc` and `scale` are (N, M, m) on that
+    scale. It may have several peaks, as that of a mixture of experts.
+    """
+
+    ids: tuple
+    time: Float[np.ndarray, "N m"]
+    loc: Float[np.ndarray, "N M m"] = dataclasses.field(repr=False)
+    scale: Float[np.ndarray, "N M m"] = dataclasses.field(repr=False)
+    curve: Any = dataclasses.field(default=None, repr=False)  # from the normal's scale to that of y; None for y itself
+
+    @property
+    def mean(self) -> Float[np.ndarray, "N m"]:
+        """E[y], by Gauss-Hermite quadrature of each density."""
+        point, weight = np.polynomial.hermite_e.hermegauss(1 if self.curve is None else 40)
+        total = np.zeros(self.time.shape)
+        for z, share in zip(point, weight / weight.sum(), strict=True):
+            total += share * np.mean(self._carried(self.loc + self.scale * z), axis=1)
+        return total
+
+    def density(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
+        """p(y) of a response of each person at each time, per unit of y; 0 where y is not possible."""
+        row = self._rows()
+        seen = jnp.ones(self.time.shape[1], bool)
+        y = np.asarray(y, float)
+        possible = np.isfinite(row.bound(jnp.asarray(y)))
+        safe = np.where(possible, y, self._carried(np.zeros(())))
+        w, _ = row.working(jnp.asarray(safe), seen)
+        return np.where(possible, self._density_at(np.asarray(w)) * self._slope(np.asarray(w), safe), 0.0)
+
+    def probability_below(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
+        """P(response < y)."""
+        w = np.asarray(self._rows().bound(jnp.asarray(y, float)))
+        return np.mean(ndtr((w[:, None] - self.loc) / self.scale), axis=1)
+
+    def quantile(self, probability: float | int) -> Float[np.ndarray, "N m"]:
+        """The y below which a response lies with this probability, by halving an interval."""
+        if not 0.0 < probability < 1.0:
+            raise ValueError(f"a quantile needs a probability between 0 and 1, and got {probability:g}.")
+        low, high = self._ends()
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            below = np.mean(ndtr((middle[:, None] - self.loc) / self.scale), axis=1) < probability
+            low = np.where(below, middle, low)
+            high = np.where(below, high, middle)
+        return self._carried(0.5 * (low + high))
+
+    def highest_density(self, level: float | int = 0.95) -> pd.DataFrame:
+        """The smallest set that holds a response with probability `level`: {y: p(y) >= c}, a union of intervals.
+
+        A row for each interval: ID, TIME, part (1, 2, ...), low, high. Source: Hyndman (1996), Am. Stat. 50.
+        """
+        _check_level(level)
+        rows = []
+        for i, j, y, p, mass in self._grids():
+            falling, held = _held(p, mass)
+            cut = float(np.interp(level, held, falling))
+            for part, (low, high) in enumerate(_intervals(y, p, cut)):
+                rows.append({"ID": self.ids[i], "TIME": self.time[i, j], "part": part + 1, "low": low, "high": high})
+        return pd.DataFrame(rows, columns=["ID", "TIME", "part", "low", "high"])
+
+    def level_of(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
+        """The level of the smallest highest-density set that holds y: P(p(response) > p(y)).
+
+        It is uniform on (0, 1) where predictions are right; a y that is not possible has 1.
+        """
+        own = self.density(y)
+        levels = np.ones(own.shape)
+        for i, j, _, p, mass in self._grids():
+            if own[i, j] >= p.min():
+                falling, held = _held(p, mass)
+                levels[i, j] = np.interp(own[i, j], falling[::-1], held[::-1])
+        return levels
+
+    # ---------------------------------------------------------------- the scale of the normals, and that of y
+
+    def _rows(self) -> NormalRows:
+        return NormalRows(jnp.zeros(()), jnp.ones(()), self.curve)
+
+    def _carried(self, w: np.ndarray) -> np.ndarray:
+        return np.asarray(w) if self.curve is None else np.asarray(self.curve(jnp.asarray(w)))
+
+    def _slope(self, w: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """|dw / dy|."""
+        if self.curve is None:
+            return np.ones(np.shape(w))
+        return np.exp(-np.asarray(self.curve.log_abs_det_jacobian(jnp.asarray(w), jnp.asarray(y))))
+
+    def _density_at(self, w: np.ndarray) -> np.ndarray:
+        z = (w[:, None] - self.loc) / self.scale
+        return np.mean(np.exp(-0.5 * z**2) / self.scale, axis=1) / np.sqrt(2.0 * np.pi)
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        low = np.min(self.loc - _REACH * self.scale, axis=1)
+        high = np.max(self.loc + _REACH * self.scale, axis=1)
+        return low, high
+
+    def _grids(self) -> Any:
+        """Of each person and time: a grid of y, p there, and the probability around each point."""
+        low, high = self._ends()
+        share = np.linspace(0.0, 1.0, _GRID)
+        fine = np.linspace(0.0, 1.0, _FINER * _GRID)
+        for i in range(len(self.ids)):
+            for j in range(self.time.shape[1]):
+                w = low[i, j] + (high[i, j] - low[i, j]) * share
+                z = (w - self.loc[i, :, j, None]) / self.scale[i, :, j, None]
+                each = np.exp(-0.5 * z**2) / self.scale[i, :, j, None]
+                log_p = np.log(np.maximum(np.mean(each, axis=0), _NOTHING) / np.sqrt(2.0 * np.pi))
+                of_w = np.exp(np.interp(fine, share, log_p))
+                w = low[i, j] + (high[i, j] - low[i, j]) * fine
+                y = self._carried(w)
+                mass = of_w / np.sum(of_w)
+                yield i, j, y, of_w * self._slope(w, y), mass
+
+
+def predictive(
+    people: Individuals,
+    time: Float[ArrayLike, "..."] | Sequence | None = None,
+    doses: Doses | Sequence[Doses] | None = None,
+    *,
+    outcome: str = UNNAMED,
+    components: int = 400,
+) -> Predictive:
+    """What each person's next responses may be: an average over the draws of its random effects.
+
+    **Arguments**
+
+    - `people`: from `mf.individual`, of any model: of people known by their covariates only, or by their first
+      measurements too.
+    - `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
+    - `outcome`: its name, where there are several.
+    - `components`: how many of the draws to average over, at most.
+
+    **Raises:** ValueError for responses that are not normal, log-normal or logit-normal given the random effects.
+    """
+    subjects = people.rows_at(time, doses)
+    first = jax.tree.map(lambda leaf: leaf[0], subjects)
+    with validation_enabled(False):
+        density = as_dict(observation_density(people.model, jnp.asarray(people.eta[0, 0]), first))
+    if outcome not in density:
+        raise ValueError(f"give outcome=, one of {', '.join(sorted(density))}.")
+    kind = normal_rows(density[outcome])
+    if kind is None:
+        raise ValueError(
+            f"{type(people.model).__name__} gives {type(density[outcome]).__name__} responses, and predictive needs "
+            "normal, log-normal or logit-normal ones: use mf.landmark, or people.bands(error=True)."
+        )
+    draws = people.eta.shape[1]
+    chosen = np.unique(np.linspace(0, draws - 1, min(components, draws)).round().astype(int))
+    loc, scale = _components(people.model, people.eta[:, chosen], subjects, outcome)
+    return Predictive(
+        ids=tuple(people.population.ids),
+        time=np.asarray(subjects.time),
+        loc=np.asarray(loc),
+        scale=np.asarray(scale),
+        curve=kind.curve,
+    )
+
+
+@compiled
+def _components(model: Model, etas: Float[Array, "N M K"], subjects: Subject, outcome: str) -> tuple[Array, Array]:
+    def of_draw(eta: Array, subject: Subject) -> tuple[Array, Array]:
+        rows: Any = normal_rows(as_dict(observation_density(model, eta, subject))[outcome])
+        shape = subject.time.shape
+        return jnp.broadcast_to(rows.loc, shape), jnp.broadcast_to(rows.scale, shape)
+
+    def of_person(one: Any) -> tuple[Array, Array]:
+        own, subject = one
+        return jax.vmap(lambda eta: of_draw(eta, subject))(own)
+
+    at_once = max(1, _AT_ONCE // (etas.shape[1] * subjects.time.shape[1]))
+    return jax.lax.map(of_person, (etas, subjects), batch_size=min(at_once, etas.shape[0]))
+
+
+def _check_level(level: float | int) -> None:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"a set needs a level between 0 and 1, and got {level:g}.")
+
+
+def _held(p: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The densities of a grid from the highest on, and the probability of those above each."""
+    order = np.argsort(-p, kind="stable")
+    return p[order], np.cumsum(mass[order]) - 0.5 * mass[order]
+
+
+def _intervals(y: np.ndarray, p: np.ndarray, cut: float) -> list[tuple[float, float]]:
+    """Where p is at least `cut`, its ends found between the points of the grid on a line of p."""
+    inside = p >= cut
+    turns = np.flatnonzero(np.diff(inside.astype(int)))
+    ends = [float(np.interp(cut, np.sort(p[[k, k + 1]]), y[[k, k + 1]][np.argsort(p[[k, k + 1]])])) for k in turns]
+    if inside[0]:
+        ends.insert(0, float(y[0]))
+    if inside[-1]:
+        ends.append(float(y[-1]))
+    return list(zip(ends[::2], ends[1::2], strict=True))
