@@ -106,3 +106,13 @@ def test_a_covariate_that_differs_between_a_dose_and_a_sample_of_its_time_is_ref
     two = [(1, 0, DOT, 100, 1), (1, 0, DOT, 50, 2), (1, 2, 4.0, DOT, 2)]
     with pytest.raises(ValueError, match="Subject 1, row 2: covariate 'FORM' differs"):
         read(columns, *two, covariates=["FORM"])
+
+
+def test_doses_and_no_other_row_are_refused_and_a_row_without_a_response_is_not():
+    frame = pd.DataFrame({"ID": [1, 1, 2], "TIME": [0.0, 12.0, 0.0], "AMT": 100.0, "EVID": 1, "DV": np.nan})
+    with pytest.raises(ValueError, match="doses and no other row. .* give each a row after the doses"):
+        mf.Population.from_frame(frame, drop_unobserved=None)
+    asked = frame[1:].assign(TIME=24.0, AMT=0.0, EVID=0)
+    both = pd.concat([frame, asked]).sort_values(["ID", "TIME"])
+    population = mf.Population.from_frame(both, drop_unobserved=None)
+    assert population.ids == (1, 2) and not np.any(np.asarray(population.subjects.mask))

@@ -41,6 +41,11 @@ def moments_of(reader: Reader, time: np.ndarray, event: np.ndarray, y: Columns, 
     many moments. Where there is a single outcome, one that is missing counts as well.
     """
     kept = _kept(reader, time, event != DOSING, states)
+    if not kept.any():
+        raise ValueError(
+            "The data hold doses and no other row. For people who have no response yet, give each a row after the "
+            "doses, with an empty response."
+        )
     together = np.cumsum(starts(reader.subject[kept], time[kept])) - 1
     turns = {}
     for outcome, response in y.items():
