@@ -122,7 +122,7 @@ def scene(prepared: Prepared, found: Squeezed) -> Scene:
     marks: list[Mark] = [
         Dots("spectrum", "asleep", "guide", ranks[~awake], values[~awake], "asleep", size=11),
         Dots("spectrum", "awake", "population", ranks[awake], values[awake], "awake", size=13),
-        Rule("spectrum", "noise", "joint", "y", found.variance, "noise that the loss implies", noise),
+        Rule("spectrum", "noise", "joint", "y", found.variance, "noise of the loss", noise),
         Rule("nats", "batch", "guide", "x", found.batch, drag=Drag(x="batch")),
         Line("nats", "theory", "population", _BATCHES, found.along, "linear theory"),
         *_networks(prepared, found),
@@ -130,7 +130,7 @@ def scene(prepared: Prepared, found: Squeezed) -> Scene:
         Line("curves", "drawn", "joint", TIMES, found.curves, "drawn", ghost=True),
     ]
     if not awake.any():
-        marks.append(Text("curves", "same", "joint", 12.0, 0.25, "eight times the same", "middle"))
+        marks.append(Text("curves", "same", "joint", 14.0, 2.4, "eight times the same", "middle"))
     return Scene(panels, marks)
 
 
@@ -140,7 +140,7 @@ def _networks(prepared: Prepared, found: Squeezed) -> list[Mark]:
         return []
     batches = np.array(sorted(prepared.trained))
     largest = np.array([np.max(prepared.trained[batch]) for batch in batches])
-    return [Dots("nats", "trained", "data", batches, largest, "trained networks, largest", size=10)]
+    return [Dots("nats", "trained", "data", batches, largest, "trained, largest", size=10)]
 
 
 def batch_size(trained: Mapping[int, study.Trained]) -> Stage:
