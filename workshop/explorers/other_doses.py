@@ -146,7 +146,7 @@ def scene(answers: Answers, found: Asked) -> Scene:
     marks: list[Mark] = [
         Rule("curve", "last", "guide", "x", study.LAST, weight="thin"),
         Line("curve", "truth", "truth", HOURS, np.exp(found.truth), "truth"),
-        Band("error", "trial", "guide", [study.LOWEST, study.HIGHEST], [0, 0], [1.1 * top] * 2, "doses of the trial"),
+        Band("error", "trial", "guide", [study.LOWEST, study.HIGHEST], [0, 0], [1.1 * top] * 2, "trial"),
         Rule("error", "dose", "guide", "x", found.dose, drag=hold),
     ]
     for meaning, (name, error) in zip(style.SERIES, answers.errors.items(), strict=False):
