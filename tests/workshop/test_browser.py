@@ -355,7 +355,7 @@ def test_every_explorer_of_the_kit_is_worked_by_the_keyboard_alone(tmp_path, lab
     try:
         opened.run()
         # JupyterLab draws what is out of sight when it has time: on a busy machine the last ones come late
-        until(lambda: len(opened.explorers()) >= len(names), f"{len(names)} explorers", every=1)
+        until(lambda: len(opened.explorers()) >= len(names), f"{len(names)} explorers", seconds=2 * PATIENCE, every=1)
         shown = opened.explorers()
         assert len(shown) == len(names)
         for name, explorer in zip(names, shown, strict=True):
