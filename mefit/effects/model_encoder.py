@@ -14,12 +14,13 @@ from ..curves.encoding import AnyEncoder, EffectScale, Gaussian, lower_of, outpu
 from ..curves.mlp import MLP
 from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import eta_size, gaussian_law_of, log_conditional, log_joint
+from ..model.densities import eta_size, gaussian_law_of, log_conditional
 from ..model.model import Model
 from .gaussian import has_gaussian_rows, slope_and_information
+from .standard import Standard, standard_of
+from .starts import HAIR
 
 _FURTHEST = 5.0  # SDs from the mean of p(eta): a step never leads beyond
-_HAIR = 1e-7  # SDs beside the mean: some densities have a kink at a round number
 
 
 class Look(NamedTuple):
@@ -87,27 +88,26 @@ class ModelEncoder(AnyEncoder):
     def __call__(self, subject: Subject) -> Gaussian:
         look = self.look(subject)
         shift, factor = self.bent(self.features(look))
-        law = self._law
-        lower = law.lower @ look.root
-        return Gaussian(law.mean + law.lower @ look.centre + lower @ shift, lower @ factor)
+        standard = self._standard
+        return Gaussian(standard.eta(look.centre + look.root @ shift), standard.lower @ look.root @ factor)
 
     def check(self, population: Population) -> None:
         eqx.filter_eval_shape(self, population[0])  # the model says what it cannot read
 
     @property
-    def _law(self) -> Any:
-        return gaussian_law_of(self.constants["model"])
+    def _standard(self) -> Standard:
+        return standard_of(self.constants["model"])
 
     def look(self, subject: Subject) -> Look:
         """What is seen of a subject without the network."""
-        law = self._law
-        k = law.mean.size
-        z = jnp.full(k, _HAIR)
+        standard = self._standard
+        k = self.effects
+        z = jnp.full(k, HAIR)
         before = z
         slope = -z
         precision = jnp.eye(k)
         for _ in range(self.looks):
-            seen_slope, seen_precision = self._slope_and_precision(law, z, subject)
+            seen_slope, seen_precision = self._slope_and_precision(standard, z, subject)
             # where the model has no number there, what was seen before stands
             sound = jnp.all(jnp.isfinite(seen_slope)) & jnp.all(jnp.isfinite(seen_precision))
             slope = jnp.where(sound, seen_slope, slope)
@@ -118,16 +118,15 @@ class ModelEncoder(AnyEncoder):
         root = jnp.linalg.cholesky(covariance)
         return Look(z, root, solve_triangular(root, z - before, lower=True))
 
-    def _slope_and_precision(self, law: Any, z: Float[Array, " K"], subject: Subject) -> tuple[Array, Array]:
+    def _slope_and_precision(self, standard: Standard, z: Float[Array, " K"], subject: Subject) -> tuple[Array, Array]:
         """g and P at z."""
         model = self.constants["model"]
-        eta = law.mean + law.lower @ z
-        if has_gaussian_rows(model, eta, subject):
+        if has_gaussian_rows(model, standard.eta(z), subject):
             return slope_and_information(model, z, subject)
-        slope = jax.grad(lambda at: log_joint(model, at, subject))(eta)
-        hessian = jax.hessian(lambda at: log_conditional(model, at, subject))(eta)
-        bend, axes = jnp.linalg.eigh(-law.lower.T @ hessian @ law.lower)
-        return law.lower.T @ slope, jnp.eye(z.size) + (axes * jnp.maximum(bend, 0.0)) @ axes.T
+        slope = jax.grad(lambda at: standard.log_joint(model, at, subject))(z)
+        hessian = jax.hessian(lambda at: log_conditional(model, standard.eta(at), subject))(z)
+        bend, axes = jnp.linalg.eigh(-hessian)
+        return slope, jnp.eye(z.size) + (axes * jnp.maximum(bend, 0.0)) @ axes.T
 
     def features(self, look: Look) -> Float[Array, " F"]:
         """What the network reads: all of a size near one."""

@@ -10,7 +10,7 @@ from ..model.model import Model
 from ..model.parameters import has_network
 from .standard import Standard, standard_of
 
-_HAIR = 1e-7  # SDs
+HAIR = 1e-7  # SDs
 
 
 def spread_over_prior(model: Model, count: int) -> Float[Array, "count K"]:
@@ -35,8 +35,8 @@ def starting_points(search: ModeSearch, model: Model, standard: Standard) -> Flo
     """
     size = standard.mean.size
     if search.starts is not None:
-        return jax.vmap(standard.of)(search.starts) + _HAIR
-    mean = jnp.full((1, size), _HAIR)
+        return jax.vmap(standard.of)(search.starts) + HAIR
+    mean = jnp.full((1, size), HAIR)
     if search.aside is not None:
         mean = mean + search.aside
     looks = search.looks
