@@ -13,7 +13,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from test_browser import CHROMIUM, TOKEN, Opened, browser, lab, notebook_of, playwright, until  # noqa: F401
+from test_browser import (  # noqa: F401
+    CHROMIUM,
+    FIT,
+    GIVEN,
+    HOME,
+    TOKEN,
+    Opened,
+    browser,
+    lab,
+    notebook_of,
+    playwright,
+    until,
+)
 
 from workshop import explorers
 from workshop.explorers.controls import Slider
@@ -260,4 +272,36 @@ def test_a_stage_follows_theme_and_width(theme, scale, width, two, lab, browser)
     finally:
         opened.close()
         set_theme(address, "JupyterLab Light")
+    assert opened.left == [] and opened.complaints == []
+
+
+def take_hold_of_every_mark(names, lesson, tmp_path, lab, browser):  # noqa: F811
+    """Every handle of these explorers is dragged, then moved by a key: both must move it."""
+    cells = [FIT.format(tests=str(HOME / "tests"))]
+    cells += [f"explorers.{name}({GIVEN.get(name, '')})" for name in names]
+    opened = Opened(
+        browser, lab, notebook_of(tmp_path / f"lesson_{lesson}.ipynb", cells), viewport={"width": 1366, "height": 900}
+    )
+    moved = []
+    try:
+        opened.run()
+        for name, explorer in zip(names, opened.explorers(), strict=True):
+            explorer.image.scroll_into_view_if_needed()
+            handles = explorer.panel.locator(".handle")
+            assert handles.count() >= 1, f"{name} has nothing to take hold of"
+            for k in range(handles.count()):
+                handle = handles.nth(k)
+                begin, low, high = (float(handle.get_attribute(f"aria-value{end}")) for end in ("now", "min", "max"))
+                way = 1 if begin - low < high - begin else -1
+                across, up = 60 * way, 30 * way
+                explorer.changes(lambda h=handle, a=across, u=up: drag(opened.page, h, a, u))
+                by_mouse = handle.get_attribute("aria-valuetext")
+                explorer.nudge(handle)
+                assert handle.get_attribute("aria-valuetext") != by_mouse, f"{name}: {by_mouse} stood still"
+                moved.append((name, begin, value(handle)))
+            explorer.keep(name)
+    finally:
+        opened.close()
+    print(moved)
+    assert {name for name, *_ in moved} == set(names)
     assert opened.left == [] and opened.complaints == []
