@@ -7,6 +7,8 @@
     python3 start.py present 02   for teachers: a lesson on a projector;  present explorers  shows all explorers
     python3 start.py warm [01 02] for teachers: run all lessons once, or these, so that first fits need not compile;
                                   warm --clear  forgets what was kept
+    python3 start.py pack         for teachers: the lessons' predictions on paper, with answers, and as polls
+    python3 start.py overview DIR for teachers: who has done what, from the files that learners hand in
     python3 start.py exercises    for authors: write exercises/ from solutions/
     python3 start.py tidy         for authors: clear notebooks after a run, and make the links between them anew
 
@@ -42,7 +44,12 @@ NOT_MADE = (
     "A package is not made for this computer: use Linux, Windows or a Mac with Apple silicon, and a 64-bit "
     "Python, or open the workshop in the cloud as the README says."
 )
-TOOLS = {"exercises": "make_exercises.py", "tidy": "tidy_notebooks.py"}  # of the folder tools/, by command
+TOOLS = {  # of the folder tools/, by command
+    "exercises": "make_exercises.py",
+    "tidy": "tidy_notebooks.py",
+    "pack": "class_pack.py",
+    "overview": "class_overview.py",
+}
 COMPILED_MEGABYTES = 600  # of compiled programs that are kept in .venv; a whole run of the tests makes about 200
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.

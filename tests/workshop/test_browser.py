@@ -35,20 +35,10 @@ TOKEN = "browser-test"
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
 
-# Lessons to open, as paths from the repository's root; each must show at least one explorer.
-NOTEBOOKS = [
-    "workshop/00_start_here.ipynb",
-    # Every explorer of the kit is worked by a test of its own, below, and every lesson is run by nbval.
-    pytest.param("workshop/01_mixed_effects.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/02_joint_or_marginal.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/03_approximating_the_marginal.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/04_em_and_saem.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/05_see_what_is_wrong.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/06_mechanisms.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/07_from_knowledge_to_networks.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/08_menets.ipynb", marks=pytest.mark.slow),
-    pytest.param("workshop/09_deep_nlme.ipynb", marks=pytest.mark.slow),
-]
+# All lessons; each must show at least one explorer.
+LESSONS = sorted(file.relative_to(HOME).as_posix() for file in (HOME / "workshop").glob("[0-9]*.ipynb"))
+# One is opened in every run: each explorer is worked by a test of its own, below, and nbval runs each lesson.
+NOTEBOOKS = [LESSONS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in LESSONS[1:])]
 
 KIT = HOME / ".jupyter"  # the settings that learners have
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_browser import CHROMIUM, HOME, KIT, NOTEBOOKS, Opened, nbformat, notebook_of
+from test_browser import CHROMIUM, HOME, KIT, Opened, nbformat, notebook_of
+from test_browser import LESSONS as EVERY
 from test_browser import browser as browser
 from test_browser import lab as lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
 
-NAMES = [*(getattr(each, "values", (each,))[0] for each in NOTEBOOKS), "workshop/05b_how_sure.ipynb"]
-LESSONS = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(NAMES)]
+LESSONS = [pytest.param(name, marks=pytest.mark.slow) for name in EVERY]
 CELLS = [
     """\
 from mefit.base.progress import progress_line

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from mefit.base.plainly import plainly
+from workshop.checks import handed_in
 from workshop.checks.cases import Case, calls_library, is_rounded, worked_case
 from workshop.checks.remembered import Remembered
 from workshop.checks.verdicts import DONE, OPEN, WRONG, Overview, Progress, Verdict
@@ -348,6 +349,13 @@ class Checker:
         known = self._exercises(lesson)
         states = self._done.read().get(lesson, {})
         return Progress(lesson, {number: states.get(number, OPEN) for number in known})
+
+    def hand_in(self, name: str) -> str:
+        """Write exercises and predictions into one file for the teacher, beside the notebook; what to do with it."""
+        if self._done.file is None:
+            raise ValueError("Nothing is kept here, as MEFIT_PROGRESS says, so there is nothing to hand in.")
+        file = handed_in.write(name, self._done.file.parent, Path.cwd())
+        return f"{file.name} is in the folder of this notebook: send it to your teacher. Nothing was sent."
 
     def forget(self, lesson: str) -> None:
         """Start a lesson's progress anew."""

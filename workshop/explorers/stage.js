@@ -101,13 +101,28 @@ function shape(kind, x, y, r) {
   return `M${POLYGONS[kind].map(([a, b]) => `${digits(x + a * r)} ${digits(y + b * r)}`).join("L")}z`;
 }
 
+const widths = new Map();
+
+/** How wide words are drawn. Each is measured once, its digits taken as equally wide: measuring makes the page lay itself out. */
+function widthOf(text) {
+  const key = `${text.getAttribute("class")} ${text.textContent.replace(/\d/g, "0")}`;
+  if (!widths.has(key)) {
+    const width = text.getBBox().width;
+    if (!width) return 0; // not on the page yet
+    widths.set(key, width);
+  }
+  return widths.get(key);
+}
+
 /** Words that would stick out of their panel are moved back into it: in a narrow window they would be cut off. */
 function keepInside(text, width) {
-  const { x, width: long } = text.getBBox();
+  const at = Number(text.getAttribute("x"));
+  const long = widthOf(text);
+  const x = at - long * ({ middle: 0.5, end: 1 }[text.getAttribute("text-anchor")] ?? 0);
   const least = 2 - x;
   const most = width - 2 - long - x;
   const shift = Math.max(Math.min(0, most), least);
-  if (shift < 0 || least > 0) text.setAttribute("x", digits(Number(text.getAttribute("x")) + shift));
+  if (shift < 0 || least > 0) text.setAttribute("x", digits(at + shift));
 }
 
 /** A path through points in pixels that is broken where there is none. */
