@@ -163,15 +163,22 @@ class Opened:
                 time.sleep(0.1)
             return prompts() != before
 
+        def complete() -> int:
+            return sum("*" not in prompt for prompt in prompts())
+
         def finished() -> bool:
             errors = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
             assert not errors, f"{self.name}: {errors[0][-1500:]}"
             return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
 
+        def moved(ended: int) -> Callable[[], bool]:
+            return lambda: finished() or complete() != ended
+
         self.has_started()
         before = prompts()  # of the day before, where it was run and saved
         until(started, f"{self.name} to run", every=1)
-        until(finished, f"the last cell of {self.name}", every=0.5)
+        while not finished():  # patience is for a cell, not for a lesson
+            until(moved(complete()), f"a cell of {self.name} to end", every=0.5)
 
     def save(self) -> Path:
         """Save the notebook as a learner does; the file, once it holds the state of the explorers."""
