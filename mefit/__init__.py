@@ -45,6 +45,7 @@ from .effects.modes import empirical_bayes
 from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
+from .fitting.storage.store import load, save
 from .inference import scores
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted

@@ -12,6 +12,11 @@ from jaxtyping import Array, ArrayLike, Float
 Numbers: TypeAlias = float | int | Sequence[float | int] | np.ndarray  # one for all, or one for each
 
 
+def identity(x: Array) -> Array:
+    """x itself: the link of outputs that may be any number. It has a name, so that a file can hold it."""
+    return x
+
+
 class MLP(eqx.Module):
     """A multilayer perceptron from `inputs` numbers to `outputs` numbers:
 
@@ -56,7 +61,7 @@ class MLP(eqx.Module):
         shift: Numbers = 0.0,
         scale: Numbers = 1.0,
         activation: Callable = jnp.tanh,
-        link: Callable = lambda x: x,
+        link: Callable = identity,
         last: float | int = 0.1,
         seed: int = 0,
     ):

@@ -1,0 +1,1 @@
+"""A fit in a file, and out of it again."""
