@@ -54,6 +54,7 @@ from .inference.gaps import Gaps, gaps
 from .inference.how_many import how_many_classes
 from .inference.in_classes import responsibilities
 from .inference.individual import Individuals, individual
+from .inference.influence import Influence, influence
 from .inference.landmark import Landmark, landmark
 from .inference.predictive import Predictive, predictive
 from .inference.profile import Profile, profile

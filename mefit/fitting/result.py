@@ -1,6 +1,7 @@
 """`Fit`: what comes out of a fit."""
 
 import dataclasses
+import os
 from functools import cached_property
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ..base.files import write_whole
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..methods.classes import class_table
@@ -19,6 +21,7 @@ from ..model.space import Space
 from ..objectives.objective import AT_BOUNDARY, Objective
 from .covariance import covariance_of
 from .report import html_report, parameter_table, text_report
+from .tables import estimates_frame, html_table, latex_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +140,37 @@ class Fit(Outcome):
         """The parameters as a pandas DataFrame: estimate, unit, standard error, relative standard error."""
         return parameter_table(self)
 
+    def to_frame(self, level: float = 0.95) -> pd.DataFrame:
+        """The estimates as a data frame, a row a number: `estimate`, `unit`, `se`, `rse` (percent), the interval `low`
+        to `high`, `shrinkage` (a share), `kind` and `remark`.
+
+        The interval is made on an unbounded scale of each number and carried back; after NUTS it is that of the draws.
+        ValueError for a `level` that is no share.
+        """
+        return estimates_frame(self, level)
+
+    def to_csv(self, path: str | os.PathLike, level: float = 0.95) -> None:
+        """Write `to_frame` as a CSV file, with all digits. OSError for a place that cannot be written to."""
+        frame = self.to_frame(level)
+        write_whole(path, lambda draft: frame.to_csv(draft))
+
+    def to_latex(self, path: str | os.PathLike | None = None, level: float = 0.95) -> str:
+        """The estimates as a LaTeX table (package booktabs), rounded; written to `path` where there is one."""
+        return _handed_out(latex_table(self, level), path)
+
+    def to_html(self, path: str | os.PathLike | None = None, level: float = 0.95) -> str:
+        """The estimates as an HTML page of one table, rounded, that Word and LibreOffice open as a table; written to
+        `path` where there is one."""
+        return _handed_out(html_table(self, level), path)
+
     def __str__(self) -> str:
         return text_report(self)
 
     def _repr_html_(self) -> str:
         return html_report(self)
+
+
+def _handed_out(text: str, path: str | os.PathLike | None) -> str:
+    if path is not None:
+        write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+    return text

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..base.compiling import compiled
+from ..data.population import Population
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.parameters import has_prior
@@ -73,11 +74,21 @@ class Pairs:
     """Values and scores for any pairs of theta and subject, through one program of fixed size."""
 
     def __init__(self, fit: Fit):
-        objective = likelihood_of(fit)
-        self.likelihood = _Likelihood(objective, fit.space)
-        self.prior = has_prior(fit.model, fit.fixed)
-        self.data = (fit.population.subjects, mixture.extras_of(objective, fit.model, fit.population, fit.key))
-        self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, fit.model) // 2000))
+        self._set(likelihood_of(fit), fit.space, fit.population, fit.key)
+
+    @classmethod
+    def of(cls, objective: Objective, space: Space, population: Population, key: Any) -> "Pairs":
+        """The pairs of an objective at any model, fitted or not: that of the space's template."""
+        pairs = object.__new__(cls)
+        pairs._set(objective, space, population, key)
+        return pairs
+
+    def _set(self, objective: Objective, space: Space, population: Population, key: Any) -> None:
+        model = space.template
+        self.likelihood = _Likelihood(objective, space)
+        self.prior = has_prior(model, space.fixed)
+        self.data = (population.subjects, mixture.extras_of(objective, model, population, key))
+        self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, model) // 2000))
 
     def __call__(
         self, x: Float[np.ndarray, "R P"], which: Int[np.ndarray, " M"], subject: Int[np.ndarray, " M"]

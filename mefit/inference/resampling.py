@@ -16,11 +16,11 @@ from ..base.chance import numpy_generator, require_key
 from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
-from .pairs import Pairs, Values
+from .many import TOLERANCE, Maxima, maximise_many
+from .pairs import Pairs
 from .standard_errors import Uncertainty, covariance, natural, refuse_one_subject, tabulate
 
 _PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar
-_TOLERANCE = 1e-3  # of a replicate's gradient, for a move of one standard error
 _NEAR = 10.0  # times the tolerance: a replicate whose search stalls within it is kept, and counted
 
 
@@ -47,22 +47,22 @@ def bootstrap(
     count = len(fit.population)
     weights = rng.multinomial(count, np.full(count, 1.0 / count), size=replicates)
 
-    def refit(group: slice) -> _Refits:
-        return _refit(pairs, centre, root, weights[group])
+    def refit(group: slice) -> Maxima:
+        return maximise_many(pairs, centre, root, weights[group])
 
     groups, why = _in_groups(refit, replicates, count, "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
-    kept = gradient <= _NEAR * _TOLERANCE
+    kept = gradient <= _NEAR * TOLERANCE
     failed = int(np.sum(~kept))
-    stalled = int(np.sum(kept & (gradient > _TOLERANCE)))
+    stalled = int(np.sum(kept & (gradient > TOLERANCE)))
     remarks = _interrupted(why, len(x), replicates, "replicates")
     if failed:
         remarks += (f"{failed} of {len(kept)} replicates did not converge and are left out.",)
     if stalled:
         remarks += (
-            f"{stalled} of {len(kept)} replicates stalled short of the tolerance of {_TOLERANCE:g}, "
-            f"below {_NEAR * _TOLERANCE:g} for a move of one standard error, and are kept.",
+            f"{stalled} of {len(kept)} replicates stalled short of the tolerance of {TOLERANCE:g}, "
+            f"below {_NEAR * TOLERANCE:g} for a move of one standard error, and are kept.",
         )
     details = {"replicates": len(x), "failed": failed, "stalled": stalled, "weights": weights[: len(x)][kept]}
     return to_the_end(lambda: _from_draws(fit, "Bootstrap over subjects", x[kept], level, remarks, details))
@@ -175,73 +175,3 @@ def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tup
         remarks=remarks,
         details=details,
     )
-
-
-# ---------------------------------------------------------------- many maximisations at once
-
-
-class _Refits(NamedTuple):
-    """Where the searches of R replicates ended."""
-
-    x: Float[np.ndarray, "R P"]
-    gradient: Float[np.ndarray, " R"]  # the largest entry, for a move of one standard error
-
-
-def _refit(
-    pairs: Pairs,
-    centre: np.ndarray,
-    root: np.ndarray,
-    weights: np.ndarray,
-    tolerance: float = _TOLERANCE,
-    most: int = 100,
-) -> _Refits:
-    """Minimise the weighted objective of every replicate at once: BFGS in u, x = centre + root u,
-    one trial a round.
-
-    A search ends where its gradient is within the tolerance, or its steps have become too short to
-    tell.
-    Source: Nocedal and Wright (2006), algorithm 6.1, backtracking.
-    """
-    u = np.zeros((len(weights), len(centre)))
-    inverse = np.tile(np.eye(len(centre)), (len(u), 1, 1))
-    length = np.ones(len(u))
-
-    def total(u: np.ndarray, weights: np.ndarray) -> Values:
-        value, slope = pairs.total(centre + u @ root.T, weights)
-        return Values(value, slope @ root)
-
-    value, gradient = total(u, weights)
-    for _ in range(most):
-        going = np.flatnonzero((np.max(np.abs(gradient), 1) > tolerance) & (length > 1e-6))
-        if not going.size:
-            break
-        direction = -np.einsum("rpq,rq->rp", inverse[going], gradient[going])
-        reach = np.linalg.norm(direction, axis=1, keepdims=True)
-        # At most five standard errors
-        step = length[going, None] * direction * np.minimum(1.0, 5.0 / reach)
-        expected = np.sum(gradient[going] * step, 1)
-        with np.errstate(all="ignore"):
-            trial = total(u[going] + step, weights[going])
-            good = np.isfinite(trial.value) & np.all(np.isfinite(trial.score), 1)
-            good &= trial.value <= value[going] + 1e-4 * expected + 1e-9
-            excess = trial.value - value[going] - expected
-            shorter = np.clip(np.nan_to_num(-0.5 * expected / excess), 0.1, 0.5)
-        length[going] = np.where(good, 1.0, length[going] * shorter)
-        accepted = going[good]
-        change = step[good]
-        turn = trial.score[good] - gradient[accepted]
-        inverse[accepted] = _updated(inverse[accepted], change, turn)
-        u[accepted] += change
-        value[accepted] = trial.value[good]
-        gradient[accepted] = trial.score[good]
-    return _Refits(x=centre + u @ root.T, gradient=np.max(np.abs(gradient), 1))
-
-
-def _updated(inverse: np.ndarray, change: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """The inverse Hessians (R, P, P) after steps `change` that turned the gradients by `turn`; as
-    they were where the function does not curve upwards along the step."""
-    curved = np.sum(change * turn, 1)
-    upwards = curved > 1e-8 * np.linalg.norm(change, axis=1) * np.linalg.norm(turn, axis=1)
-    rho = np.where(upwards, 1.0 / np.where(upwards, curved, 1.0), 0.0)[:, None, None]
-    left = np.eye(change.shape[1]) - rho * change[:, :, None] * turn[:, None, :]
-    return left @ inverse @ np.swapaxes(left, 1, 2) + rho * change[:, :, None] * change[:, None, :]

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
-from numpyro.distributions import biject_to, constraints
 from scipy.special import ndtri
 
 from ..base.chance import require_key
@@ -22,9 +21,8 @@ from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
 from ..fitting.covariance import information_of
 from ..fitting.result import Fit
-from ..model.model import Model
-from ..model.numbers import Entry, entries, numbers
-from ..model.parameters import parameters
+from ..model.links import link_of
+from ..model.numbers import entries, numbers
 from ..model.space import Space
 from ..objectives import mixture
 from ..objectives.information import inverse_information
@@ -148,18 +146,6 @@ def covariance(fit: Fit) -> Float[np.ndarray, "P P"]:
 
 
 # ---------------------------------------------------------------- the numbers of the table, and their unbounded scales
-
-
-def link_of(model: Model, entry: Entry) -> Any:
-    """The bijection from the real numbers to the domain of one number of the table."""
-    if entry.kind == "sd":
-        return biject_to(constraints.positive)
-    if entry.kind == "correlation":
-        return biject_to(constraints.open_interval(-1.0, 1.0))
-    constraint = parameters(model)[entry.parameter].domain.constraint  # type: ignore[attr-defined]
-    if constraint is constraints.simplex:  # one share of it
-        constraint = constraints.open_interval(0.0, 1.0)
-    return biject_to(constraint)
 
 
 class LinkedNumbers(NamedTuple):

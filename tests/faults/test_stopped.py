@@ -195,13 +195,13 @@ def test_a_bootstrap_that_is_stopped_keeps_its_replicates(fit, monkeypatch):
         (MemoryError("full"), "stopped by an error (MemoryError: full)"),
     ):
         with monkeypatch.context() as patch:
-            stopped_at(patch, resampling, "_refit", 3, error)
+            stopped_at(patch, resampling, "maximise_many", 3, error)
             part = mf.bootstrap(fit, 150, key=jax.random.key(1), progress=False)
         assert part.remarks[0] == f"{why}: 100 of 150 replicates were done."
         pd.testing.assert_frame_equal(part.draws, whole.draws[:100])
     for error in (KeyboardInterrupt, MemoryError):
         with monkeypatch.context() as patch:
-            stopped_at(patch, resampling, "_refit", 1, error)
+            stopped_at(patch, resampling, "maximise_many", 1, error)
             with pytest.raises(error):
                 mf.bootstrap(fit, 150, key=jax.random.key(1), progress=False)
     stopped_at(monkeypatch, resampling, "_from_draws", 1)
@@ -209,7 +209,7 @@ def test_a_bootstrap_that_is_stopped_keeps_its_replicates(fit, monkeypatch):
 
 
 def test_a_refit_that_meets_no_number_is_left_out_and_said(fit, monkeypatch):
-    refit = resampling._refit
+    refit = resampling.maximise_many
 
     def poisoned(pairs, centre, root, weights):
         refits = refit(pairs, centre, root, weights)
@@ -217,7 +217,7 @@ def test_a_refit_that_meets_no_number_is_left_out_and_said(fit, monkeypatch):
         gradient[2] = np.nan
         return refits._replace(x=np.where(np.isnan(gradient)[:, None], np.nan, refits.x), gradient=gradient)
 
-    monkeypatch.setattr(resampling, "_refit", poisoned)
+    monkeypatch.setattr(resampling, "maximise_many", poisoned)
     found = mf.bootstrap(fit, 20, key=jax.random.key(1), progress=False)
     assert len(found.draws) == 19 and np.isfinite(found.table.se).all()
     assert found.remarks == ("1 of 20 replicates did not converge and are left out.",)

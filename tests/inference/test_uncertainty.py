@@ -176,7 +176,7 @@ def test_a_profile_without_an_end_says_so():
 
 
 def test_interrupted_and_failed_replicates_are_said(sleep_fit, monkeypatch):
-    refit, calls = resampling._refit, []
+    refit, calls = resampling.maximise_many, []
 
     def interrupted(*args):
         calls.append(args)
@@ -184,10 +184,10 @@ def test_interrupted_and_failed_replicates_are_said(sleep_fit, monkeypatch):
             raise KeyboardInterrupt
         return refit(*args)
 
-    monkeypatch.setattr(resampling, "_refit", interrupted)
+    monkeypatch.setattr(resampling, "maximise_many", interrupted)
     result = mf.bootstrap(sleep_fit, 300, key=jax.random.key(0), progress=False)
     assert len(result.draws) == 100 and result.remarks == ("interrupted: 100 of 300 replicates were done.",)
-    monkeypatch.setattr(resampling, "_refit", lambda *args: refit(*args, most=5))
+    monkeypatch.setattr(resampling, "maximise_many", lambda *args: refit(*args, most=5))
     result = mf.bootstrap(sleep_fit, 100, key=jax.random.key(0), progress=False)
     failed = result.details["failed"]
     assert 0 < failed < 100 and len(result.draws) == 100 - failed == len(result.details["weights"])
@@ -196,7 +196,7 @@ def test_interrupted_and_failed_replicates_are_said(sleep_fit, monkeypatch):
 
 def test_replicates_that_stalled_are_kept_and_said(sleep_fit, monkeypatch):
     """Within ten times the tolerance of 0.001 they are kept; beyond, left out."""
-    refit = resampling._refit
+    refit = resampling.maximise_many
 
     def stalling(*args):
         refits = refit(*args)
@@ -204,7 +204,7 @@ def test_replicates_that_stalled_are_kept_and_said(sleep_fit, monkeypatch):
         gradient[:3] = [0.002, 0.0099, 0.011]
         return refits._replace(gradient=gradient)
 
-    monkeypatch.setattr(resampling, "_refit", stalling)
+    monkeypatch.setattr(resampling, "maximise_many", stalling)
     result = mf.bootstrap(sleep_fit, 20, key=jax.random.key(0), progress=False)
     assert (result.details["stalled"], result.details["failed"], len(result.draws)) == (2, 1, 19)
     assert result.remarks == (

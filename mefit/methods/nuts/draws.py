@@ -1,7 +1,9 @@
 """Draws from a posterior, and their diagnosis."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from numpyro.diagnostics import effective_sample_size, gelman_rubin
 from scipy.special import ndtri
 
 from ...model.model import Model, draw_of
+from ...model.numbers import eta_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,33 @@ class Draws:
         r_hat, ess = diagnose(values.to_numpy().reshape(int(self.frame.chain.max()), -1, values.shape[1]))
         columns = {"mean": values.mean(), "sd": values.std(), "2.5%": low, "50%": middle, "97.5%": high}
         return pd.DataFrame(columns | {"r_hat": r_hat, "ess": ess}).rename_axis("parameter")
+
+    def to_arviz(self, subjects: Sequence[Any] | None = None) -> Any:
+        """The draws for ArviZ: `InferenceData`, or a `DataTree` where its version has that.
+
+        The group `posterior` has each number of the table, (chain, draw), and `eta` (chain, draw, subject, effect);
+        `sample_stats` has `diverging`. `subjects` names the subjects, as `fit.population.ids` does; else they are
+        numbered. ImportError where ArviZ is not installed.
+        """
+        try:
+            import arviz
+        except ImportError:
+            raise ImportError("to_arviz needs ArviZ, which is not installed: pip install arviz.") from None
+        chains = int(self.frame.chain.max())
+        names = list(range(self.eta.shape[1])) if subjects is None else list(subjects)
+        posterior = {
+            str(name): column.to_numpy().reshape(chains, -1)
+            for name, column in self.frame.drop(columns="chain").items()
+        }
+        posterior["eta"] = np.asarray(self.eta).reshape(chains, -1, *self.eta.shape[1:])
+        stats = {"diverging": np.asarray(self.diverged, bool).reshape(chains, -1)}
+        axes = {
+            "coords": {"subject": names, "effect": list(eta_names(self.model(0)))},
+            "dims": {"eta": ["subject", "effect"]},
+        }
+        if int(arviz.__version__.split(".")[0]) >= 1:  # groups by name, and a tree comes out
+            return arviz.from_dict({"posterior": posterior, "sample_stats": stats}, **axes)
+        return arviz.from_dict(posterior=posterior, sample_stats=stats, **axes)
 
 
 def diagnose(values: Float[np.ndarray, "C n Q"]) -> tuple[Float[np.ndarray, " Q"], Float[np.ndarray, " Q"]]:
