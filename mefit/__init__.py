@@ -32,6 +32,7 @@ from .data.population import Population
 from .data.subject import Subject
 from .decisions import dosing
 from .decisions.conformal import Conformal, conformal, conformal_quantile
+from .decisions.covariate_search import CovariateSearch, covariate_search
 from .decisions.covariates import learn_effects, permutation_importance
 from .decisions.design import Design, design
 from .decisions.exposure import exposure, exposure_table
@@ -60,6 +61,7 @@ from .inference.predictive import Predictive, predictive
 from .inference.profile import Profile, profile
 from .inference.resampling import bootstrap, sir
 from .inference.standard_errors import Uncertainty, cross_products, observed_information, sandwich, subject_scores
+from .inference.starts import Starts, starts
 from .inference.taught import taught_encoder
 from .methods.adam import Adam
 from .methods.augmented import Augmented
@@ -70,6 +72,7 @@ from .methods.nuts.nuts import NUTS
 from .methods.saem.saem import SAEM
 from .methods.two_stage import TwoStage
 from .model import families
+from .model.covariate_effects import CovariateEffects
 from .model.deep_mixed import DeepMixedModel, deep_mixed_model
 from .model.densities import log_conditional, log_joint, log_random_effects, sample_random_effects
 from .model.free import constrain, log_prior, unconstrain
@@ -105,9 +108,11 @@ if _folder := _os.environ.get("MEFIT_COMPILED"):
 
 
 def __getattr__(name: str) -> _Any:
-    """`mefit.plots` and `mefit.style` are loaded when they are asked for: the core runs without matplotlib."""
+    """`mefit.plots`, `style` and `report` are loaded when they are asked for: the core runs without matplotlib."""
     if name == "plots":
         return _importlib.import_module("mefit.plots")
     if name == "style":
         return _importlib.import_module("mefit.plots.style")
+    if name == "report":
+        return _importlib.import_module("mefit.reports.report").report
     raise AttributeError(f"module 'mefit' has no attribute {name!r}")

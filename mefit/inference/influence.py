@@ -5,11 +5,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.linalg import block_diag
 
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
-from ..objectives.information import inverse_information
 from ..objectives.objective import name_subjects
 from .many import TOLERANCE, maximise_many
 from .pairs import Pairs
@@ -109,7 +107,7 @@ def _tabulated(
     ids = pd.Index(list(fit.population.ids), name="ID")
     labels = labels_of(fit.model, fit.fixed)
     here = np.asarray(natural(fit.space, fit.space.vector()[None]))[0]
-    without = np.asarray(natural(fit.space, np.nan_to_num(moved)))
+    without = np.array(natural(fit.space, np.nan_to_num(moved)))
     without[np.isnan(moved).any(axis=1)] = np.nan
     se = fit.table.se.reindex(labels).to_numpy()
     return Influence(
@@ -134,11 +132,3 @@ def scores_and_slopes(
     change = (score[1 : size + 1] - score[size + 1 :]) / (2.0 * _STEP * scale)[:, None, None]
     slopes = -np.transpose(change, (1, 0, 2))
     return score[0], 0.5 * (slopes + np.swapaxes(slopes, 1, 2))
-
-
-def information_root(information: Float[np.ndarray, "P P"], labels: list[str], alone: int) -> Float[np.ndarray, "P P"]:
-    """A root of the inverse information whose last `alone` coordinates stand apart: a step of one in each is about a
-    standard error, and each can be held still without touching others."""
-    first = len(information) - alone
-    block = np.linalg.cholesky(inverse_information(information[:first, :first], labels[:first]))
-    return block_diag(block, np.diag(1.0 / np.sqrt(np.diagonal(information)[first:])))

@@ -22,6 +22,7 @@ from .fits import (
     random_effects,
     time_grid,
 )
+from .subjects import forest, influence
 
 __all__ = [
     "compare_fits",
@@ -29,10 +30,12 @@ __all__ = [
     "correlation",
     "doses",
     "effects_against_covariates",
+    "forest",
     "goodness_of_fit",
     "histogram",
     "history",
     "individual_fits",
+    "influence",
     "next_sample",
     "observed",
     "population_curves",

@@ -20,6 +20,7 @@ FLOORS = {  # each may import itself and what stands above it
 FLOORS["inference"] = FLOORS["diagnosis"] = ("fitting", *FLOORS["fitting"])
 FLOORS["decisions"] = ("inference", "diagnosis", *FLOORS["inference"])
 FLOORS["plots"] = ("decisions", *FLOORS["decisions"])
+FLOORS["reports"] = ("plots", *FLOORS["plots"])
 FILES = sorted(path for path in LIBRARY.rglob("*.py") if path.parent != LIBRARY)
 NAMES = [path.relative_to(LIBRARY).as_posix() for path in FILES]
 

@@ -1,0 +1,293 @@
+"""The sections of a report. What a fit does not allow is said in the place where it would stand."""
+
+import hashlib
+import importlib.metadata
+import inspect
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+import pandas as pd
+
+from .. import plots
+from ..data.population import Population
+from ..diagnosis.residuals import random_effects_table, residuals
+from ..diagnosis.residuals import shrinkage as shrinkage_table
+from ..diagnosis.vpc import vpc
+from ..fitting.about import typical
+from ..fitting.result import Fit
+from ..fitting.storage.classes import source_of
+from ..inference.influence import influence
+from ..inference.standard_errors import observed_information
+from ..model.numbers import eta_names
+from ..model.parameters import parameters
+from . import page
+from . import weak_points as weak
+from .page import Section
+from .weak_points import WeakPoint
+
+_MOST_SUBJECTS = 24  # with a panel of their own
+
+
+class Part(NamedTuple):
+    """A section, and what it found to be weak."""
+
+    section: Section
+    weak: list[WeakPoint]
+
+
+class Asked(NamedTuple):
+    """What a report is made of."""
+
+    fit: Fit
+    compared: Mapping[str, Fit]
+    key: Any
+    key_words: str  # how the key is told to the reader
+    samples: int
+
+
+def attempted(title: str, make: Callable[[Asked], Part], asked: Asked) -> Part:
+    """A part, or a section that says why there is none."""
+    try:
+        return make(asked)
+    except ValueError as error:
+        return Part(Section(title, [page.paragraph(f"Not to be had: {error}", "soft")]), [])
+
+
+def by_outcome(fit: Fit) -> dict[str, Fit]:
+    """The fit seen through each of its outcomes, by their names; itself, without a name, where there is one."""
+    return {name: fit.outcome(name) for name in fit.population.outcomes} or {"": fit}
+
+
+def fingerprint(population: Population) -> str:
+    """The SHA-256 of the data as `population.to_csv` writes them without a path's help: an event a row, in UTF-8."""
+    return hashlib.sha256(population.to_frame().to_csv(index=False).encode("utf-8")).hexdigest()
+
+
+# ---------------------------------------------------------------- data and model
+
+
+def data(asked: Asked) -> Part:
+    population = asked.fit.population
+    report = population.report
+    facts = pd.DataFrame({"": pd.Series(report.facts)}).rename_axis("")
+    parts = [page.table(facts, "What was read", words=True)]
+    parts += [page.paragraph(note) for note in report.notes]
+    parts.append(page.paragraph(f"SHA-256 of the event table that was fitted: {fingerprint(population)}"))
+    for name, fit in by_outcome(asked.fit).items():
+        picture = plots.population_curves(fit.population).figure
+        parts.append(page.figure(picture, f"All data{f' of {name}' if name else ''}, a line per subject."))
+    return Part(Section("Data", parts), [])
+
+
+def model(asked: Asked) -> Part:
+    fit = asked.fit
+    kind = type(fit.model)
+    source = source_of(kind)
+    text = source or f"{kind.__module__}.{kind.__qualname__}\n\n{inspect.getdoc(kind) or ''}"
+    parts = [page.code(text)]
+    if not source:
+        parts.append(page.paragraph("A class whose source is not at hand, by its name and its own description."))
+    priors = [name for name, parameter in parameters(fit.model).items() if parameter.prior is not None]
+    if priors:
+        parts.append(page.paragraph(f"Priors are declared for: {', '.join(priors)}."))
+    held = ", ".join(fit.fixed) or "none"
+    parts.append(page.paragraph(f"Parameters held fixed at their starting values: {held}."))
+    parts.append(page.heading("Method"))
+    parts.append(page.code(f"{fit.method.label}\n\n{eqx.tree_pformat(fit.method)}"))
+    return Part(Section("Model and method", parts), [])
+
+
+def estimates(asked: Asked) -> Part:
+    fit = asked.fit
+    frame = fit.to_frame()
+    parts = [_estimates_table(frame, fit)]
+    correlations = None
+    if fit.draws is not None:
+        extra = fit.table[["r_hat", "ess"]]
+        parts.append(page.table(extra.rename(columns={"r_hat": "R-hat", "ess": "effective draws"}), "The chains"))
+        frame = frame.join(extra)
+    else:
+        why = fit.table.attrs.get("no_standard_errors", "")
+        if why:
+            parts.append(page.paragraph(why[:1].upper() + why[1:]))
+        try:
+            uncertainty = observed_information(fit)
+            sd = np.sqrt(np.diagonal(uncertainty.covariance))
+            correlations = uncertainty.covariance / np.outer(sd, sd)
+            caption = "Correlations of the estimates, by the observed information."
+            parts.append(page.figure(plots.correlation(uncertainty).figure, caption))
+        except ValueError as error:
+            parts.append(page.paragraph(f"Correlations of the estimates are not to be had: {error}", "soft"))
+    return Part(Section("Estimates", parts, open=True), weak.of_the_estimates(frame, correlations))
+
+
+def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
+    level = frame.attrs["level"]
+    shown = pd.DataFrame(
+        {
+            "estimate": frame.estimate,
+            "unit": frame.unit,
+            "SE": frame.se,
+            "RSE %": frame.rse.map("{:.0f}".format).replace("nan", ""),
+            f"{100 * level:g}% from": frame.low,
+            "to": frame.high,
+            "shrinkage %": (100.0 * frame.shrinkage).map("{:.0f}".format).replace("nan", ""),
+            "": frame.remark,
+        }
+    )
+    shown.index = [
+        f"SD of {name}" if kind == "sd" else name for name, kind in zip(frame.index, frame.kind, strict=True)
+    ]
+    kept = [name for name in shown if name in ("estimate", "unit") or shown[name].astype(str).replace("nan", "").any()]
+    return page.table(shown[kept], f"Estimates by {fit.method.label}; intervals keep to the domain of each number.")
+
+
+def convergence(asked: Asked) -> Part:
+    fit = asked.fit
+    steps = fit.history
+    words = f"{fit.ending.value}: {fit.message}. {steps[-1].iteration} iterations, {fit.evaluations} evaluations."
+    parts = [page.paragraph(words[:1].upper() + words[1:])]
+    last = steps[-1]
+    if np.isfinite(last.measure):
+        parts.append(page.paragraph(f"At the end: {last.measure_name} {last.measure:.3g}."))
+    if fit.saem is not None:
+        parts.append(
+            page.figure(plots.convergence(fit)[0].figure, "Every number of the table, iteration by iteration.")
+        )
+    elif fit.draws is not None:
+        parts.append(page.figure(plots.posterior(fit)[0].figure, "Posterior densities, and the traces of the chains."))
+    elif any(np.isfinite(step.minus_two_objective) for step in steps):
+        parts.append(page.figure(plots.history(fit).figure, "What was maximised, iteration by iteration."))
+    return Part(Section("Convergence", parts), weak.of_the_end(fit))
+
+
+# ---------------------------------------------------------------- does it describe the data?
+
+
+def goodness_of_fit(asked: Asked) -> Part:
+    parts: list[str] = []
+    for name, fit in by_outcome(asked.fit).items():
+        parts += [page.heading(name)] if name else []
+        picture = plots.goodness_of_fit(residuals(fit))[0].figure
+        caption = "Measured against predicted, for the typical subject (PRED) and each subject (IPRED); CWRES."
+        parts.append(page.figure(picture, caption))
+    return Part(Section("Goodness of fit", parts), [])
+
+
+def npde(asked: Asked) -> Part:
+    parts: list[str] = []
+    found: list[WeakPoint] = []
+    for name, fit in by_outcome(asked.fit).items():
+        parts += [page.heading(name)] if name else []
+        frame = residuals(fit, key=asked.key, samples=max(asked.samples, 200))
+        tests = weak.npde_tests(frame.NPDE.to_numpy())
+        found += weak.of_npde(tests)
+        parts.append(
+            page.figure(plots.goodness_of_fit(frame)[0].figure, "NPDE, which are N(0, 1) where the model is right.")
+        )
+        parts.append(page.table(tests, "Tests of NPDE; adjusted for three of them", digits=3))
+    return Part(Section("NPDE", parts), found)
+
+
+def predictive_check(asked: Asked) -> Part:
+    parts: list[str] = []
+    found: list[WeakPoint] = []
+    for name, fit in by_outcome(asked.fit).items():
+        parts += [page.heading(name)] if name else []
+        check = vpc(fit, key=asked.key, samples=asked.samples)
+        found += weak.of_vpc(check, fit.population.time_label)
+        words = f"{asked.samples} simulated data sets; {100 * check.inside:.0f}% of the percentiles of the data lie in "
+        caption = f"{words}their bands, where {100 * check.level:g}% are to be expected."
+        parts.append(page.figure(plots.vpc(check)[0].figure, caption))
+        parts += [page.paragraph(remark) for remark in check.remarks]
+    return Part(Section("Visual predictive check", parts, open=True), found)
+
+
+def individuals(asked: Asked) -> Part:
+    parts: list[str] = []
+    count = len(asked.fit.population)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _MOST_SUBJECTS)).astype(int)).tolist()
+    if len(chosen) < count:
+        parts.append(page.paragraph(f"{len(chosen)} of {count} subjects, evenly spread over the data."))
+    for name, fit in by_outcome(asked.fit).items():
+        parts += [page.heading(name)] if name else []
+        picture = plots.individual_fits(fit, subjects=chosen)[0].figure
+        parts.append(page.figure(picture, "Each subject's data, its own curve, and that of the typical subject."))
+    return Part(Section("Individual fits", parts), [])
+
+
+# ---------------------------------------------------------------- who differs, and why?
+
+
+def random_effects(asked: Asked) -> Part:
+    fit = asked.fit
+    if typical(fit):
+        raise ValueError("there are no random effects.")
+    parts = [page.figure(plots.random_effects(fit)[0].figure, "Every subject's random effects, before their prior.")]
+    epsilon = np.nan
+    found: list[WeakPoint] = []
+    if not fit.population.outcomes:
+        shares = shrinkage_table(fit)
+        epsilon = float(shares.sd_form["epsilon"])
+        shown = 100.0 * shares.rename(columns={"sd_form": "of the SD, %", "variance_form": "of the variance, %"})
+        parts.append(page.table(shown, "Shrinkage", digits=3))
+        covariates = list(fit.population.subjects.covariates)
+        if covariates:
+            caption = "Random effects against covariates: what the model has not explained."
+            parts.append(page.figure(plots.effects_against_covariates(fit)[0].figure, caption))
+            found = weak.of_covariates(random_effects_table(fit), eta_names(fit.model), covariates)
+    return Part(Section("Random effects and covariates", parts), [*weak.of_shrinkage(fit, epsilon), *found])
+
+
+def influences(asked: Asked) -> Part:
+    result = influence(asked.fit)
+    parts = [page.figure(plots.influence(result)[0].figure, "Each subject left out in turn, by one Newton step.")]
+    parts.append(page.table(result.table.sort_values("cook", ascending=False).head(10), "The ten that count most", 3))
+    parts += [page.paragraph(remark) for remark in result.remarks]
+    return Part(Section("Influence of single subjects", parts), weak.of_influence(result))
+
+
+# ---------------------------------------------------------------- how it came about
+
+
+def tried(asked: Asked) -> Part:
+    fits = {"this fit": asked.fit, **asked.compared}
+    rows = []
+    for name, fit in fits.items():
+        likelihood = fit.method.likelihood
+        row = {
+            "fit": name,
+            "model": type(fit.model).__name__,
+            "method": fit.method.label,
+            "parameters": fit.n_parameters,
+            "-2LL": fit.minus_two_log_likelihood if likelihood else np.nan,
+            "AIC": fit.aic if likelihood else np.nan,
+            "BIC": fit.bic if likelihood else np.nan,
+            "ending": fit.ending.value if fit.converged else f"NOT CONVERGED: {fit.message}",
+        }
+        rows.append(row)
+    parts = [page.table(pd.DataFrame(rows).set_index("fit"), "Fits, the failed ones too", 7, words=True)]
+    words = "-2LL is each method's own: only those of the same data and the same method compare."
+    other = [name for name, fit in fits.items() if fingerprint(fit.population) != fingerprint(asked.fit.population)]
+    if other:
+        words += f" Of other data than this fit: {', '.join(other)}."
+    parts.append(page.paragraph(words))
+    if not asked.compared:
+        parts.append(page.paragraph("No other fits were handed in (compared=...)."))
+    return Part(Section("What was tried", parts), [])
+
+
+def versions(asked: Asked) -> Part:
+    packages = ("mefit", "jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "diffrax", "pandas", "matplotlib")
+    rows = {"Python": platform.python_version(), "system": platform.platform()}
+    rows |= {name: importlib.metadata.version(name) for name in packages}
+    parts = [page.table(pd.DataFrame({"version": pd.Series(rows)}).rename_axis("software"), "Versions", words=True)]
+    key = asked.fit.key
+    seed = "none was needed" if key is None else f"key data {np.asarray(jax.random.key_data(key)).tolist()}"
+    parts.append(page.paragraph(f"Seed of the fit: {seed}. Seed of the simulations in this report: {asked.key_words}."))
+    parts.append(page.paragraph(f"SHA-256 of the data: {fingerprint(asked.fit.population)}"))
+    return Part(Section("Versions, seeds and data", parts), [])
