@@ -16,7 +16,7 @@ from ..fitting.result import Fit
 from ..inference.influence import scores_and_slopes
 from ..inference.many import TOLERANCE, maximise_many
 from ..inference.pairs import Pairs
-from ..model.covariate_effects import EFFECT, CovariateEffects, Relation, factor, relation
+from ..model.covariate_effects import EFFECT, CovariateEffects, Relation, factor, relate
 from ..model.numbers import eta_names
 from ..model.space import Space
 from ..objectives.information import inverse_information
@@ -145,7 +145,7 @@ def _relations(fit: Fit, candidates: Mapping[str, Sequence[str]] | Sequence[str]
     found = []
     for effect, names in candidates.items():
         for name in [names] if isinstance(names, str) else names:
-            found.append(relation(fit.model, fit.population, effect, name))
+            found.append(relate(fit.model, fit.population, effect, name))
     if not found:
         raise ValueError("there is no covariate to try: name them when the data are read, or in candidates.")
     return tuple(found)
@@ -211,7 +211,7 @@ class _Work:
         return _Place(self.relations, (), self.x, value, rows=(), rounds=0, phase=_FORWARD)
 
     def maxima(self, begin: Float[np.ndarray, " P"], sets: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        """The maximum with each set of relations, from one point: values (R,), NaN where none was found, and x (R, P)."""
+        """The maximum with each set of relations, from one point: values (R,), NaN where not found, and x (R, P)."""
         moving = np.ones((len(sets), self.x.size), bool)
         start = np.tile(begin, (len(sets), 1))
         for row, chosen in enumerate(sets):

@@ -40,7 +40,7 @@ class Relation(NamedTuple):
         return jnp.log(value / self.centre) if self.power else value - self.centre
 
 
-def relation(model: Model, population: Population, effect: str, covariate: str) -> Relation:
+def relate(model: Model, population: Population, effect: str, covariate: str) -> Relation:
     """The relation of a covariate to a random effect, by their names, in the form that suits its values.
 
     A covariate with two values is 0 at the lower one; one with more that are all positive enters as log(x / median), so
@@ -74,7 +74,7 @@ class CovariateEffects(Model):
     Where a parameter is theta exp(eta), log(x / centre) makes it theta (x / centre)^b exp(eta). The coefficients b are
     the parameter `effect`; all others keep their names. `eta` is what is left when the covariates are accounted for.
 
-    Make one with `covariate_search`, or from `relation`s.
+    Make one with `covariate_search`, or from relations that `relate` makes.
 
     **Raises:** ValueError for a mixture of experts, for a model with a parameter called `effect`, or for relations and
     coefficients of different numbers.
