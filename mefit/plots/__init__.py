@@ -5,6 +5,7 @@ from .decisions import doses, next_sample
 from .diagnoses import (
     convergence,
     correlation,
+    discrepancies,
     effects_against_covariates,
     goodness_of_fit,
     histogram,
@@ -28,6 +29,7 @@ __all__ = [
     "compare_fits",
     "convergence",
     "correlation",
+    "discrepancies",
     "doses",
     "effects_against_covariates",
     "forest",

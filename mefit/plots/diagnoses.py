@@ -22,6 +22,7 @@ from . import style
 __all__ = [
     "convergence",
     "correlation",
+    "discrepancies",
     "effects_against_covariates",
     "goodness_of_fit",
     "histogram",
@@ -58,6 +59,29 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
         panels[4].plot(expected, np.sort(z), **_dots(len(z)))
         panels[4].set(xlabel="quantile of N(0, 1)", ylabel=f"quantile of {name}")
         histogram(z, panels[5], name)
+        return panels
+
+
+def discrepancies(frame: pd.DataFrame, axes: Any = None) -> list[Axes]:
+    """Four panels of the NPDE of `mefit.residuals`: against time and PRED, their quantiles, and their histogram.
+
+    N(0, 1), 95% of them in the band, where the model is right. ValueError for a frame without NPDE.
+    """
+    if "NPDE" not in frame:
+        raise ValueError("these residuals have no NPDE: ask for them by mf.residuals(fit, key=...).")
+    z = frame.NPDE.to_numpy()
+    time = frame.attrs.get("time_label", "time")
+    y = frame.attrs.get("y_label", "y")
+    alt = f"{z.size} NPDE of {y} against time and prediction, against normal quantiles, and counted."
+    with style.drawing(axes, alt, 4, 960, 560, 2) as panels:
+        _against(frame.TIME.to_numpy(), z, panels[0], time, "NPDE")
+        _against(frame.PRED.to_numpy(), z, panels[1], f"PRED: {y}", "NPDE")
+        panels[0].legend()
+        expected = ndtri((np.arange(z.size) + 0.5) / z.size)
+        panels[2].plot(expected, expected, **style.LINE["prior"])
+        panels[2].plot(expected, np.sort(z), **_dots(z.size))
+        panels[2].set(xlabel="quantile of N(0, 1)", ylabel="quantile of NPDE")
+        histogram(z, panels[3], "NPDE")
         return panels
 
 

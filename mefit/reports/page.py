@@ -84,6 +84,11 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{f' class={kind!r}' if kind else ''}>{html.escape(text)}</p>"
 
 
+def sentence(text: str) -> str:
+    """A paragraph that begins with a capital, as remarks do not."""
+    return paragraph(text[:1].upper() + text[1:])
+
+
 def heading(text: str) -> str:
     return f"<h3>{html.escape(text)}</h3>"
 

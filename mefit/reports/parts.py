@@ -1,5 +1,6 @@
 """The sections of a report. What a fit does not allow is said in the place where it would stand."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -7,7 +8,6 @@ import platform
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ def by_outcome(fit: Fit) -> dict[str, Fit]:
 
 
 def fingerprint(population: Population) -> str:
-    """The SHA-256 of the data as `population.to_csv` writes them without a path's help: an event a row, in UTF-8."""
+    """The SHA-256 of `population.to_frame()` as CSV in UTF-8, which `mefit.save` keeps as data.csv."""
     return hashlib.sha256(population.to_frame().to_csv(index=False).encode("utf-8")).hexdigest()
 
 
@@ -75,7 +75,7 @@ def data(asked: Asked) -> Part:
     report = population.report
     facts = pd.DataFrame({"": pd.Series(report.facts)}).rename_axis("")
     parts = [page.table(facts, "What was read", words=True)]
-    parts += [page.paragraph(note) for note in report.notes]
+    parts += [page.sentence(note) for note in report.notes]
     parts.append(page.paragraph(f"SHA-256 of the event table that was fitted: {fingerprint(population)}"))
     for name, fit in by_outcome(asked.fit).items():
         picture = plots.population_curves(fit.population).figure
@@ -97,8 +97,13 @@ def model(asked: Asked) -> Part:
     held = ", ".join(fit.fixed) or "none"
     parts.append(page.paragraph(f"Parameters held fixed at their starting values: {held}."))
     parts.append(page.heading("Method"))
-    parts.append(page.code(f"{fit.method.label}\n\n{eqx.tree_pformat(fit.method)}"))
+    parts.append(page.code("\n".join([f"mf.{type(fit.method).__name__}: {fit.method.label}", *_settings(fit.method)])))
     return Part(Section("Model and method", parts), [])
+
+
+def _settings(method: Any) -> list[str]:
+    """The fields of a method as lines of text; arrays by their shapes."""
+    return [f"    {field.name} = {getattr(method, field.name)!r}" for field in dataclasses.fields(method)]
 
 
 def estimates(asked: Asked) -> Part:
@@ -113,7 +118,7 @@ def estimates(asked: Asked) -> Part:
     else:
         why = fit.table.attrs.get("no_standard_errors", "")
         if why:
-            parts.append(page.paragraph(why[:1].upper() + why[1:]))
+            parts.append(page.sentence(why))
         try:
             uncertainty = observed_information(fit)
             sd = np.sqrt(np.diagonal(uncertainty.covariance))
@@ -149,11 +154,12 @@ def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
 def convergence(asked: Asked) -> Part:
     fit = asked.fit
     steps = fit.history
-    words = f"{fit.ending.value}: {fit.message}. {steps[-1].iteration} iterations, {fit.evaluations} evaluations."
-    parts = [page.paragraph(words[:1].upper() + words[1:])]
+    said = [fit.ending.value] if fit.message == fit.ending.value else [fit.ending.value, fit.message]
+    words = f"{': '.join(said)}. {steps[-1].iteration} iterations, {fit.evaluations} evaluations."
+    parts = [page.sentence(words)]
     last = steps[-1]
     if np.isfinite(last.measure):
-        parts.append(page.paragraph(f"At the end: {last.measure_name} {last.measure:.3g}."))
+        parts.append(page.paragraph(f"At the end, {last.measure_name}: {last.measure:.3g}."))
     if fit.saem is not None:
         parts.append(
             page.figure(plots.convergence(fit)[0].figure, "Every number of the table, iteration by iteration.")
@@ -187,7 +193,7 @@ def npde(asked: Asked) -> Part:
         tests = weak.npde_tests(frame.NPDE.to_numpy())
         found += weak.of_npde(tests)
         parts.append(
-            page.figure(plots.goodness_of_fit(frame)[0].figure, "NPDE, which are N(0, 1) where the model is right.")
+            page.figure(plots.discrepancies(frame)[0].figure, "NPDE, which are N(0, 1) where the model is right.")
         )
         parts.append(page.table(tests, "Tests of NPDE; adjusted for three of them", digits=3))
     return Part(Section("NPDE", parts), found)
@@ -203,7 +209,7 @@ def predictive_check(asked: Asked) -> Part:
         words = f"{asked.samples} simulated data sets; {100 * check.inside:.0f}% of the percentiles of the data lie in "
         caption = f"{words}their bands, where {100 * check.level:g}% are to be expected."
         parts.append(page.figure(plots.vpc(check)[0].figure, caption))
-        parts += [page.paragraph(remark) for remark in check.remarks]
+        parts += [page.sentence(remark) for remark in check.remarks]
     return Part(Section("Visual predictive check", parts, open=True), found)
 
 
@@ -247,7 +253,7 @@ def influences(asked: Asked) -> Part:
     result = influence(asked.fit)
     parts = [page.figure(plots.influence(result)[0].figure, "Each subject left out in turn, by one Newton step.")]
     parts.append(page.table(result.table.sort_values("cook", ascending=False).head(10), "The ten that count most", 3))
-    parts += [page.paragraph(remark) for remark in result.remarks]
+    parts += [page.sentence(remark) for remark in result.remarks]
     return Part(Section("Influence of single subjects", parts), weak.of_influence(result))
 
 

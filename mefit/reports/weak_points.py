@@ -145,14 +145,14 @@ def of_npde(tests: pd.DataFrame) -> list[WeakPoint]:
     words = {
         "mean 0": "predictions are off on the whole: NPDE have a mean of {:.2f}, not 0",
         "variance 1": "spread is wrong: NPDE have a variance of {:.2f}, not 1",
-        "normal (skewness)": "the shape of the distribution is wrong: NPDE are not normal (skewness {:.2f})",
+        "normal (skewness)": "the shape of the distribution is wrong: NPDE are not normal, with a skewness of {:.2f}",
     }
     threshold = f"p below {CHANCE} after three tests: Comets et al. (2008), Comput. Methods Programs Biomed. 90"
     found = []
     for name, row in tests.iterrows():
         if row["adjusted p"] < CHANCE:
             text = words[str(name)].format(row.value)
-            found.append(WeakPoint(f"{text[:1].upper()}{text[1:]} (p = {row['adjusted p']:.2g}).", threshold))
+            found.append(WeakPoint(f"{text[:1].upper()}{text[1:]}, p = {row['adjusted p']:.2g}.", threshold))
     return found
 
 
@@ -178,9 +178,9 @@ def of_influence(result: Influence) -> list[WeakPoint]:
     heavy = result.table.cook[result.table.cook > COOK].sort_values(ascending=False)
     if not len(heavy):
         return []
-    names = ", ".join(f"{name} ({score:.1f})" for name, score in heavy.head(5).items())
-    more = f" and {len(heavy) - 5} more" if len(heavy) > 5 else ""
-    words = (
-        f"The estimates hang on single subjects: without subject {names}{more} they move by so many standard errors."
-    )
-    return [WeakPoint(words, f"a Cook score of {COOK:g}, our choice")]
+    moves = [
+        f"without subject {name} they move by {score:.1f} standard errors" for name, score in heavy.head(3).items()
+    ]
+    more = f"; so they do without {len(heavy) - 3} more" if len(heavy) > 3 else ""
+    words = f"The estimates hang on single subjects: {', '.join(moves)}, taken together{more}."
+    return [WeakPoint(words, f"a Cook score of {COOK:g}, our choice; one Newton step, which refits may correct")]
