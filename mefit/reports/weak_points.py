@@ -178,9 +178,7 @@ def of_influence(result: Influence) -> list[WeakPoint]:
     heavy = result.table.cook[result.table.cook > COOK].sort_values(ascending=False)
     if not len(heavy):
         return []
-    moves = [
-        f"without subject {name} they move by {score:.1f} standard errors" for name, score in heavy.head(3).items()
-    ]
-    more = f"; so they do without {len(heavy) - 3} more" if len(heavy) > 3 else ""
-    words = f"The estimates hang on single subjects: {', '.join(moves)}, taken together{more}."
+    moves = [f"without subject {name} they move by {score:.1f}" for name, score in heavy.head(3).items()]
+    more = f"; {len(heavy) - 3} more move them by over {COOK:g}" if len(heavy) > 3 else ""
+    words = f"The estimates, taken together, hang on single subjects: {', '.join(moves)} standard errors{more}."
     return [WeakPoint(words, f"a Cook score of {COOK:g}, our choice; one Newton step, which refits may correct")]
