@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import json
+import linecache
 import subprocess
 import sys
 import zipfile
@@ -20,6 +21,8 @@ from jaxtyping import Array
 from models import Additive, Line
 
 import mefit as mf
+from mefit.fitting.storage.encoding import Encoder
+from mefit.model.model import outcome_of
 
 TESTS = Path(__file__).resolve().parents[1]
 FEW = mf.BFGS(max_iterations=2)
@@ -309,6 +312,48 @@ def test_a_file_cannot_name_what_it_likes(name, saved, tmp_path):
     for change in (as_function, as_class):
         with pytest.raises(ValueError, match="the file needs|this mefit has no|is no class of models"):
             mf.load(rewritten(saved, tmp_path / "crafted.mefit", change), models=[Line])
+
+
+def test_what_does_not_hang_together_is_damaged(saved, tmp_path):
+    for change in (
+        lambda m: m["fit"]["fields"].update(eta={"array": 3}),
+        lambda m: m["fit"]["fields"].update(status={"dict": 5}),
+        lambda m: m.update(fit="a fit"),
+    ):
+        with pytest.raises(ValueError, match="is damaged"):
+            mf.load(rewritten(saved, tmp_path / "odd.mefit", change), models=[Line])
+
+
+CELL = """class Level(mf.Model):
+    mu: Array = mf.real()
+    sigma: Array = mf.positive()
+
+    def observations(self, eta, subject):
+        return dist.Normal(jnp.broadcast_to(self.mu, subject.time.shape), self.sigma)
+"""
+
+
+def test_a_class_of_a_notebook_is_kept_with_its_source(linear_population, tmp_path):
+    def cell(number):
+        """What IPython does with a cell: its text is found under a name that is no file."""
+        name = f"<cell {number}>"
+        linecache.cache[name] = (len(CELL), None, CELL.splitlines(keepends=True), name)
+        space = {"mf": mf, "dist": dist, "jnp": jnp, "Array": Array, "__name__": "__main__"}
+        exec(compile(CELL, name, "exec"), space)
+        return space["Level"]
+
+    fit = mf.fit(cell(1)(mu=200.0, sigma=20.0), linear_population, mf.NaivePooled(), progress=False)
+    mf.save(fit, tmp_path / "fit.mefit")
+    with zipfile.ZipFile(tmp_path / "fit.mefit") as archive:
+        assert archive.read("model.py").decode().strip() == CELL.strip()
+    again = mf.load(tmp_path / "fit.mefit", models=cell(2))
+    assert float(again.model.mu) == float(fit.model.mu)
+
+
+def test_a_view_on_one_outcome_is_no_fit_to_keep(line_model):
+    view = outcome_of(line_model, "pk")
+    with pytest.raises(ValueError, match="fit.model is a Line, which the kit makes for a while only"):
+        Encoder().value(view, "fit.model")
 
 
 def test_a_pickled_array_is_not_opened(saved, tmp_path):

@@ -106,10 +106,15 @@ def load(path: str | os.PathLike, *, models: Sequence[Any] = ()) -> Fit:
                 stacklevel=2,
             )
     try:
-        return Decoder(archive, known).value(manifest["fit"])
+        fit = Decoder(archive, known).value(manifest["fit"])
     except ValueError as error:
         writer = manifest["versions"]["mefit"]
         raise ValueError(f"{str(error).rstrip('.')} (the file was written by mefit {writer}).") from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:  # a part that is not of the form it claims
+        raise ValueError(f"{path} is damaged: {_CONTENTS} does not hang together; copy the file again.") from error
+    if not isinstance(fit, Fit):
+        raise ValueError(f"{path} is damaged: it holds a {type(fit).__name__}, and no fit.")
+    return fit
 
 
 def _refuse_missing(path: Any, known: Known, manifest: dict[str, Any]) -> None:
