@@ -1,7 +1,7 @@
 """Does a fit depend on where it starts? Many random starts, and where they end."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from .pairs import Pairs
 from .standard_errors import natural
 
 _SAME = 0.01  # nats: what comes so close to the best has arrived
-_ELSEWHERE = 0.1  # scales of a start: ends further apart than this are two places
+_ELSEWHERE = 0.1  # scales of a start: ends further apart than this are two places, unless a plateau joins them
 _ENDED = 0.05  # of a gradient, for a move of one scale: a steeper end is none
 _MOST = 200  # rounds of the searches
 
@@ -105,6 +105,7 @@ class _Ends:
     value: Float[np.ndarray, " R"]  # log-likelihood plus log prior; NaN where a start led nowhere
     ended: np.ndarray
     fits: tuple[Fit | None, ...] = ()
+    between: Callable[[int, int], float] | None = None  # the value half way between two ends
 
 
 def _scales(space: Space, population: Population) -> Float[np.ndarray, " P"]:
@@ -128,10 +129,15 @@ def _at_once(
     everyone = np.ones((len(begin), len(population)), int)
     found = maximise_many(pairs, space.vector(), np.diag(scale), everyone, begin=begin, most=_MOST)
     lost = ~np.isfinite(found.value)
+
+    def between(i: int, j: int) -> float:
+        return -float(pairs.total(0.5 * (found.x[i] + found.x[j])[None], everyone[:1]).value[0])
+
     return _Ends(
         x=np.where(lost[:, None], begin, found.x),
         value=np.where(lost, np.nan, found.value),
         ended=~lost & (found.gradient < _ENDED),
+        between=between,
     )
 
 
@@ -168,7 +174,7 @@ def _told(space: Space, fit: Fit, begin: np.ndarray, ends: _Ends, scale: np.ndar
     for i in order:
         if np.isnan(delta[i]) or not ends.ended[i]:
             continue
-        near = [k for k, j in enumerate(heads) if np.max(np.abs(ends.x[i] - ends.x[j]) / scale) < _ELSEWHERE]
+        near = [k for k, j in enumerate(heads) if _one_place(ends, i, j, scale)]
         if not near:
             heads.append(int(i))
         place[i] = near[0] if near else len(heads) - 1
@@ -182,6 +188,14 @@ def _told(space: Space, fit: Fit, begin: np.ndarray, ends: _Ends, scale: np.ndar
         share=float(np.mean(arrived)),
         remarks=_remarks(delta, place, heads, ends, numbers),
     )
+
+
+def _one_place(ends: _Ends, i: int, j: int, scale: np.ndarray) -> bool:
+    """Are two ends the same place: close to each other, or on one plateau, such as an SD of next to nothing?"""
+    if np.max(np.abs(ends.x[i] - ends.x[j]) / scale) < _ELSEWHERE:
+        return True
+    alike = abs(ends.value[i] - ends.value[j]) <= _SAME
+    return bool(alike and ends.between is not None and ends.between(i, j) >= ends.value[j] - _SAME)
 
 
 def _remarks(
