@@ -112,7 +112,7 @@ def test_two_places_that_fit_alike_are_both_named(flip_population):
 
 
 def test_starts_of_a_sound_model_arrive_and_one_by_one_they_arrive_there_too(flip_population):
-    """People do not differ here, so that the SD goes to nothing, from each start as far as its search goes: one place."""
+    """People do not differ here, so that the SD goes to nothing, from each start by its own way: one place."""
     y = np.asarray(flip_population.subjects.y)
     start = Means(mu=1.0, omega=0.5, sigma=1.0)
     found = mf.starts(start, flip_population, mf.FO(), 6, key=jax.random.key(2), progress=False)
