@@ -128,8 +128,9 @@ def _source_of_a_cell(kind: type) -> str:
         except SyntaxError:  # a cell with a line for IPython
             continue
         for node in ast.walk(tree):
-            is_it = isinstance(node, ast.ClassDef) and node.name == kind.__name__
-            if is_it and node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
+            if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
+                continue
+            if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
                 return textwrap.dedent(ast.get_source_segment(text, node, padded=True) or "")
     return ""
 

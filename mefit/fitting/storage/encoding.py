@@ -172,7 +172,7 @@ def _alike(models: list[Any]) -> bool:
     """Do the models differ in the values of their arrays alone?"""
     parts = [eqx.partition(model, eqx.is_array) for model in models]
     shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)] for arrays, _ in parts]
-    kinds = [jax.tree.structure(arrays) for arrays, _ in parts]
+    kinds: list[Any] = [jax.tree.structure(arrays) for arrays, _ in parts]
     first = parts[0][1]
     return all(
         shape == shapes[0] and kind == kinds[0] and eqx.tree_equal(rest, first) is True
