@@ -73,11 +73,11 @@ def covariate_search(
     fit: Fit,
     candidates: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
     *,
-    forward: float = 0.05,
-    backward: float = 0.01,
+    forward: float | int = 0.05,
+    backward: float | int = 0.01,
     bic: bool = False,
     resume: CovariateSearch | None = None,
-    level: float = 0.95,
+    level: float | int = 0.95,
     progress: bool = True,
 ) -> CovariateSearch:
     """Forward selection of covariates, then backward elimination, from a fit without them.
@@ -281,7 +281,7 @@ def _final(fit: Fit, work: _Work, place: _Place) -> Fit:
     return fit_model(small, fit.population, fit.method, key=fit.key, fixed=fit.fixed, progress=False)
 
 
-def _forest(fit: Fit | None, chosen: tuple[Relation, ...], level: float) -> pd.DataFrame:
+def _forest(fit: Fit | None, chosen: tuple[Relation, ...], level: float | int) -> pd.DataFrame:
     """exp(b z) with its interval, exp((b -+ z_level SE) z), at two values of each covariate."""
     rows = []
     for relation in chosen if fit is not None else ():

@@ -140,7 +140,7 @@ class Fit(Outcome):
         """The parameters as a pandas DataFrame: estimate, unit, standard error, relative standard error."""
         return parameter_table(self)
 
-    def to_frame(self, level: float = 0.95) -> pd.DataFrame:
+    def to_frame(self, level: float | int = 0.95) -> pd.DataFrame:
         """The estimates as a data frame, a row a number: `estimate`, `unit`, `se`, `rse` (percent), the interval `low`
         to `high`, `shrinkage` (a share), `kind` and `remark`.
 
@@ -149,16 +149,16 @@ class Fit(Outcome):
         """
         return estimates_frame(self, level)
 
-    def to_csv(self, path: str | os.PathLike, level: float = 0.95) -> None:
+    def to_csv(self, path: str | os.PathLike, level: float | int = 0.95) -> None:
         """Write `to_frame` as a CSV file, with all digits. OSError for a place that cannot be written to."""
         frame = self.to_frame(level)
         write_whole(path, lambda draft: frame.to_csv(draft))
 
-    def to_latex(self, path: str | os.PathLike | None = None, level: float = 0.95) -> str:
+    def to_latex(self, path: str | os.PathLike | None = None, level: float | int = 0.95) -> str:
         """The estimates as a LaTeX table (package booktabs), rounded; written to `path` where there is one."""
         return _handed_out(latex_table(self, level), path)
 
-    def to_html(self, path: str | os.PathLike | None = None, level: float = 0.95) -> str:
+    def to_html(self, path: str | os.PathLike | None = None, level: float | int = 0.95) -> str:
         """The estimates as an HTML page of one table, rounded, that Word and LibreOffice open as a table; written to
         `path` where there is one."""
         return _handed_out(html_table(self, level), path)

@@ -16,7 +16,7 @@ from .fitted import Fitted
 _SHRINKAGE = "shrinkage"  # in the `attrs`: of random effects whose SD has no row of its own
 
 
-def estimates_frame(fit: Fitted, level: float = 0.95) -> pd.DataFrame:
+def estimates_frame(fit: Fitted, level: float | int = 0.95) -> pd.DataFrame:
     """A row for each number: `estimate`, `unit`, `se`, `rse` (percent), `low` and `high`, `shrinkage` (a share),
     `kind`, `remark`.
 
@@ -55,7 +55,7 @@ class _Cells(NamedTuple):
     notes: list[str]
 
 
-def _cells(fit: Fitted, level: float) -> _Cells:
+def _cells(fit: Fitted, level: float | int) -> _Cells:
     table = estimates_frame(fit, level)
     of_draws = fit.draws is not None
     head = ["parameter", "mean" if of_draws else "estimate", "unit", "SD" if of_draws else "SE", "RSE (%)"]
@@ -111,7 +111,7 @@ _LATEX = {
 }
 
 
-def latex_table(fit: Fitted, level: float) -> str:
+def latex_table(fit: Fitted, level: float | int) -> str:
     """The estimates as a `tabular` with the rules of the package booktabs."""
     cells = _cells(fit, level)
     left = {"parameter", "unit", ""}
@@ -129,7 +129,7 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-def html_table(fit: Fitted, level: float) -> str:
+def html_table(fit: Fitted, level: float | int) -> str:
     """The estimates as an HTML page of one table, each cell with its own style, as word processors read them."""
     cells = _cells(fit, level)
     left = [head in ("parameter", "unit", "") for head in cells.head]
