@@ -89,7 +89,8 @@ def covariate_search(
     subjects, as long as there is one: a shift of random effects is learned from subjects, not from observations.
 
     - `candidates`: for each random effect the covariates to try, `{"cl": ["wt", "age"]}`; or covariates to try on every
-      random effect; all on all where it is left out.
+      random effect; all on all where it is left out. One with two values is 0 or 1, a positive one enters as
+      log(x / median), any other as x - median. Of several categories make columns of 0 and 1.
     - `resume`: a search that was interrupted; the others stay as they were for it.
 
     Likelihood ratios do not suffer from shrinkage, as pictures of individual estimates do; a remark tells where there

@@ -25,7 +25,7 @@ def link_of(model: Model, entry: Entry) -> Any:
 
 
 def intervals(
-    model: Model, value: Float[np.ndarray, " E"], se: Float[np.ndarray, " E"], level: float
+    model: Model, value: Float[np.ndarray, " E"], se: Float[np.ndarray, " E"], level: float | int
 ) -> Float[np.ndarray, "2 E"]:
     """The lower and upper ends of g(w -+ z se / g'(w)), with g the link of each number and g(w) its value.
 
