@@ -381,5 +381,5 @@ def test_what_no_file_can_hold_is_refused_by_its_place(line_model, linear_popula
         mf.save(odd, tmp_path / "odd.mefit")
     assert not (tmp_path / "odd.mefit").exists()
     named = eqx.tree_at(lambda m: m.net, odd.model, mf.networks.MLP(1, (2,), 1, activation=jax.nn.softplus))
-    again = opened(dataclasses.replace(fit, model=named), tmp_path / "named.mefit", WithLink)
+    again = opened(dataclasses.replace(fit, model=named), tmp_path / "named.mefit", WithLink, Line)
     assert again.model.net.activation is jax.nn.softplus and again.model.net.link is named.net.link
