@@ -171,12 +171,12 @@ def _told(space: Space, fit: Fit, begin: np.ndarray, ends: _Ends, scale: np.ndar
     order = np.argsort(np.where(np.isnan(delta), np.inf, delta), kind="stable")
     place = np.full(len(value), -1)
     heads: list[int] = []
-    for i in order:
+    for i in order.tolist():
         if np.isnan(delta[i]) or not ends.ended[i]:
             continue
         near = [k for k, j in enumerate(heads) if _one_place(ends, i, j, scale)]
         if not near:
-            heads.append(int(i))
+            heads.append(i)
         place[i] = near[0] if near else len(heads) - 1
     arrived = delta <= 2.0 * _SAME
     numbers = pd.DataFrame(np.asarray(natural(space, ends.x)), columns=labels)

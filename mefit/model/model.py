@@ -120,7 +120,13 @@ def _restricted(kind: type[Model], outcome: str) -> type[Model]:
     def observations(self, eta, subject):
         return kind.observations(self, eta, subject)[outcome]
 
-    return type(kind.__name__, (kind,), {"observations": observations, "__doc__": kind.__doc__})
+    own = {"observations": observations, "__doc__": kind.__doc__, "_seen_outcome": outcome}
+    return type(kind.__name__, (kind,), own)
+
+
+def is_view(kind: type) -> bool:
+    """Is it a class that `outcome_of` made, to see one of several outcomes?"""
+    return "_seen_outcome" in vars(kind)
 
 
 def outcome_of(model: ModelT, outcome: str) -> ModelT:

@@ -40,7 +40,8 @@ def influence(result: Influence, axes: Any = None) -> list[Axes]:
 
 def forest(search: CovariateSearch, ax: Axes | None = None) -> Axes:
     """The factor exp(b z) of each chosen relation at two values of its covariate, with its interval, on a logarithmic
-    axis; the line is no effect, and the band 0.8 to 1.25, within which bioequivalence calls two exposures alike.
+    axis; the line is no effect, and the band 0.8 to 1.25, within which bioequivalence calls two exposures alike. It is
+    a factor where the parameter is theta exp(eta); where eta is added to it, read the coefficients in the table.
 
     ValueError where nothing was chosen, or the search was interrupted.
     """
@@ -59,9 +60,14 @@ def forest(search: CovariateSearch, ax: Axes | None = None) -> Axes:
         ax.set_xscale("log")
         low = min(0.7, 0.9 * float(rows.low.min()))
         high = max(1.4, 1.1 * float(rows.high.max()))
-        ticks = [t for t in (0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0) if low <= t <= high]
+        marks = (0.01, 0.1, 1.0, 10.0, 100.0)
+        if high < 4.0 * low:
+            marks = (0.3, 0.5, 0.8, 1.0, 1.25, 2.0, 3.0)
+        elif high < 40.0 * low:
+            marks = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+        ticks = [mark for mark in marks if low <= mark <= high]
         ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
         ax.set_xticks([], minor=True)
         ax.set_yticks(place, labels)
-        ax.set(xlabel="factor on the parameter", xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
+        ax.set(xlabel="exp(b z), the factor on a log-normal parameter", xlim=(low, high), ylim=(len(rows) - 0.4, -0.6))
         return ax

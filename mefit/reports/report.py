@@ -68,7 +68,8 @@ def report(
         for name, make in _PARTS.items():
             made.append(parts.attempted(name, make, asked))
             bar.update()
-    found = [point for part in made for point in part.weak]
+    last_first = sorted(made, key=lambda part: part.section.title != "Convergence")  # whether to believe any of it
+    found = [point for part in last_first for point in part.weak]
     title = title or f"{type(fit.model).__name__}, by {fit.method.label}"
     text = page.page(title, [_summary(fit), _weak(found)], [part.section for part in made])
     write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ...model.model import is_view
 from ..result import Fit, Step
 from .names import found, is_record, name_of, name_of_function, of_the_kit
 
@@ -77,7 +78,7 @@ class Encoder:
 
     def _class(self, kind: type, place: str) -> str:
         name = name_of(kind)
-        if of_the_kit(name) and found(name) is not kind:
+        if is_view(kind) or (of_the_kit(name) and found(name) is not kind):
             raise ValueError(
                 f"{place} is a {kind.__name__}, which the kit makes for a while only and no name leads to: save the "
                 "fit of the whole model, and after loading take .outcome(name), or go on from there."

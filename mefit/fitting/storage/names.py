@@ -7,7 +7,7 @@ the kit is built on, a list of functions without effects, and what the caller ha
 import dataclasses
 import enum
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.nn
@@ -76,7 +76,7 @@ class Known:
         ValueError: something handed in that is neither a class nor a function.
     """
 
-    def __init__(self, given: Sequence[Any] = ()):
+    def __init__(self, given: Any = ()):
         given = (given,) if isinstance(given, type) or callable(given) else tuple(given)
         for item in given:
             if not callable(item) or not hasattr(item, "__qualname__"):

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ...base.archive import Archive, write_archive
@@ -69,7 +69,7 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
     write_archive(path, texts, encoder.arrays)
 
 
-def load(path: str | os.PathLike, *, models: Sequence[Any] = ()) -> Fit:
+def load(path: str | os.PathLike, *, models: Any = ()) -> Fit:
     """Open a fit that `mf.save` wrote.
 
     Nothing of the file is run. Classes are looked up by their names: the kit's own are found, and your own are handed
