@@ -14,12 +14,12 @@ import pandas as pd
 
 from .. import plots
 from ..data.population import Population
-from ..diagnosis.residuals import random_effects_table, residuals
+from ..diagnosis.residuals import is_discrete, random_effects_table, residuals
 from ..diagnosis.residuals import shrinkage as shrinkage_table
 from ..diagnosis.vpc import vpc
 from ..fitting.about import typical
 from ..fitting.result import Fit
-from ..fitting.storage.classes import source_of
+from ..fitting.storage.store import model_source
 from ..inference.influence import influence
 from ..inference.standard_errors import observed_information
 from ..model.numbers import eta_names
@@ -86,7 +86,7 @@ def data(asked: Asked) -> Part:
 def model(asked: Asked) -> Part:
     fit = asked.fit
     kind = type(fit.model)
-    source = source_of(kind)
+    source = model_source(fit.model)
     text = source or f"{kind.__module__}.{kind.__qualname__}\n\n{inspect.getdoc(kind) or ''}"
     parts = [page.code(text)]
     if not source:
@@ -147,7 +147,7 @@ def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
     shown.index = [
         f"SD of {name}" if kind == "sd" else name for name, kind in zip(frame.index, frame.kind, strict=True)
     ]
-    kept = [name for name in shown if name in ("estimate", "unit") or shown[name].astype(str).replace("nan", "").any()]
+    kept = [name for name in shown if name == "estimate" or shown[name].astype(str).replace("nan", "").any()]
     return page.table(shown[kept], f"Estimates by {fit.method.label}; intervals keep to the domain of each number.")
 
 
@@ -181,6 +181,11 @@ def goodness_of_fit(asked: Asked) -> Part:
         picture = plots.goodness_of_fit(residuals(fit))[0].figure
         caption = "Measured against predicted, for the typical subject (PRED) and each subject (IPRED); CWRES."
         parts.append(page.figure(picture, caption))
+        if is_discrete(fit.model, fit.population):
+            words = (
+                "These responses are counts or categories, whose CWRES are not normal even where the model is right: "
+            )
+            parts.append(page.paragraph(words + "look at NPDE and at the visual predictive check."))
     return Part(Section("Goodness of fit", parts), [])
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 from ..diagnosis.vpc import VPC
 from ..fitting.result import Fit
 from ..inference.influence import Influence
-from ..model.numbers import eta_names
+from ..model.numbers import eta_names, labels_of
+from ..objectives.objective import AT_BOUNDARY
 
 RSE_OF_VALUES = 30.0  # percent
 RSE_OF_SPREAD = 50.0  # percent, of SDs and correlations
@@ -39,7 +40,11 @@ def of_the_end(fit: Fit) -> list[WeakPoint]:
     found = []
     if not fit.converged:
         found.append(WeakPoint(f"The fit has not converged: {fit.message}.", "any fit should"))
-    found += [WeakPoint(remark[:1].upper() + remark[1:], "the fit's own remark") for remark in fit.remarks]
+    names = set(labels_of(fit.model))
+    for remark in fit.remarks:
+        begins_with_a_name = remark.split()[0].strip(",:;.") in names
+        words = remark if begins_with_a_name else remark[:1].upper() + remark[1:]
+        found.append(WeakPoint(words, "the fit's own remark"))
     count = len(fit.population)
     if count < 5 * fit.n_parameters:
         words = f"There are {count} subjects for {fit.n_parameters} parameters: standard errors, which hold for many "
@@ -62,7 +67,7 @@ def of_the_estimates(table: pd.DataFrame, correlations: pd.DataFrame | None) -> 
         if row.kind == "value" and row.low < 0.0 < row.high:
             words = f"{label} may be zero, or of the other sign: its interval is {row.low:.3g} to {row.high:.3g}."
             found.append(WeakPoint(words, "an interval around zero"))
-        if row.remark and row.remark != "fixed":
+        if row.remark and row.remark not in ("fixed", AT_BOUNDARY):  # of a boundary the fit speaks itself
             found.append(WeakPoint(f"{label} is {row.remark}.", "the fit's own remark"))
         if row.get("r_hat", 1.0) > R_HAT or row.get("ess", np.inf) < DRAWS:
             words = f"The chains do not tell {label} well: R-hat {row.r_hat:.3f}, {row.ess:.0f} effective draws."

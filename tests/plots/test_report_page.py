@@ -155,7 +155,7 @@ def estimates(**columns):
         (estimates(rse=49.0, kind="sd"), None),
         (estimates(rse=80.0, kind="sd"), "SD of cl is hardly known: its relative standard error is 80%"),
         (estimates(low=-1.0, rse=300.0), "cl may be zero, or of the other sign: its interval is -1 to 2"),
-        (estimates(remark="at its boundary"), "cl is at its boundary"),
+        (estimates(remark="not identified"), "cl is not identified"),
         (estimates(remark="fixed"), None),
         (estimates(r_hat=1.2, ess=90.0), "R-hat 1.200, 90 effective draws"),
     ],

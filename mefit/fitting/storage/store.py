@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...base.archive import Archive, write_archive
+from ...model.model import Model
 from ..result import Fit
 from .classes import described, reads_otherwise, refuse_changed, source_of
 from .decoding import Decoder
@@ -49,7 +50,7 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
     summary = _told(lambda: str(fit))  # before the fields, so that what it works out is kept with them
     encoder = Encoder()
     contents = encoder.fit(fit, "fit")
-    own = {name: kind for name, kind in encoder.classes.items() if not of_the_kit(name)}
+    own = _own(encoder)
     manifest = {
         "format": FORMAT,
         "versions": _versions(),
@@ -63,10 +64,24 @@ def save(fit: Fit, path: str | os.PathLike) -> None:
         "summary.txt": summary + "\n",
         "estimates.csv": _told(lambda: fit.table.to_csv()),
         "data.csv": _told(lambda: fit.population.to_frame().to_csv(index=False)),
-        "model.py": source_of(type(fit.model)),
+        "model.py": model_source(fit.model),
         _CONTENTS: json.dumps(manifest, ensure_ascii=False, allow_nan=False, indent=1),
     }
     write_archive(path, texts, encoder.arrays)
+
+
+def model_source(model: Model) -> str:
+    """The text of the classes that a model is made of, the kit's own left out; empty where it is not at hand."""
+    encoder = Encoder()
+    encoder.value(model, "model")
+    texts = list(dict.fromkeys(filter(None, map(source_of, _own(encoder).values()))))
+    kept = [text for text in texts if not any(text != other and text in other for other in texts)]
+    return "\n\n".join(kept)
+
+
+def _own(encoder: Encoder) -> dict[str, type]:
+    """The classes that are the caller's."""
+    return {name: kind for name, kind in encoder.classes.items() if not of_the_kit(name)}
 
 
 def load(path: str | os.PathLike, *, models: Any = ()) -> Fit:
