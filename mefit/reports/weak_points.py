@@ -46,7 +46,7 @@ def of_the_end(fit: Fit) -> list[WeakPoint]:
         words = remark if begins_with_a_name else remark[:1].upper() + remark[1:]
         found.append(WeakPoint(words, "the fit's own remark"))
     count = len(fit.population)
-    if count < 5 * fit.n_parameters:
+    if fit.draws is None and fit.method.likelihood and count < 5 * fit.n_parameters:
         words = f"There are {count} subjects for {fit.n_parameters} parameters: standard errors, which hold for many "
         found.append(WeakPoint(words + "subjects, are likely to be too short.", "5 subjects per parameter, our choice"))
     return found
