@@ -112,7 +112,7 @@ def estimates(asked: Asked) -> Part:
     parts = [_estimates_table(frame, fit)]
     correlations = None
     if fit.draws is not None:
-        extra = fit.table[["r_hat", "ess"]]
+        extra = fit.table[["r_hat", "ess"]].dropna(how="all")
         parts.append(page.table(extra.rename(columns={"r_hat": "R-hat", "ess": "effective draws"}), "The chains"))
         frame = frame.join(extra)
     else:
@@ -134,9 +134,9 @@ def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
     level = frame.attrs["level"]
     shown = pd.DataFrame(
         {
-            "estimate": frame.estimate,
+            "estimate" if fit.draws is None else "mean": frame.estimate,
             "unit": frame.unit,
-            "SE": frame.se,
+            "SE" if fit.draws is None else "SD": frame.se,
             "RSE %": frame.rse.map("{:.0f}".format).replace("nan", ""),
             f"{100 * level:g}% from": frame.low,
             "to": frame.high,
@@ -147,8 +147,9 @@ def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
     shown.index = [
         f"SD of {name}" if kind == "sd" else name for name, kind in zip(frame.index, frame.kind, strict=True)
     ]
-    kept = [name for name in shown if name == "estimate" or shown[name].astype(str).replace("nan", "").any()]
-    return page.table(shown[kept], f"Estimates by {fit.method.label}; intervals keep to the domain of each number.")
+    kept = [name for name in shown if name in ("estimate", "mean") or shown[name].astype(str).replace("nan", "").any()]
+    how = "intervals keep to the domain of each number" if fit.draws is None else "intervals hold so much of the draws"
+    return page.table(shown[kept], f"Estimates by {fit.method.label}; {how}.")
 
 
 def convergence(asked: Asked) -> Part:

@@ -11,6 +11,7 @@ from ..diagnosis.vpc import VPC
 from ..fitting.result import Fit
 from ..inference.influence import Influence
 from ..model.numbers import eta_names, labels_of
+from ..model.parameters import parameters
 from ..objectives.objective import AT_BOUNDARY
 
 RSE_OF_VALUES = 30.0  # percent
@@ -40,7 +41,7 @@ def of_the_end(fit: Fit) -> list[WeakPoint]:
     found = []
     if not fit.converged:
         found.append(WeakPoint(f"The fit has not converged: {fit.message}.", "any fit should"))
-    names = set(labels_of(fit.model))
+    names = {*labels_of(fit.model), *parameters(fit.model)}
     for remark in fit.remarks:
         begins_with_a_name = remark.split()[0].strip(",:;.") in names
         words = remark if begins_with_a_name else remark[:1].upper() + remark[1:]
