@@ -141,12 +141,12 @@ def _relations(fit: Fit, candidates: Mapping[str, Sequence[str]] | Sequence[str]
     if candidates is None:
         candidates = list(fit.population.subjects.covariates)
     if not isinstance(candidates, Mapping):
-        names = [candidates] if isinstance(candidates, str) else list(candidates)
-        candidates = dict.fromkeys(effects, names)
+        every = (candidates,) if isinstance(candidates, str) else tuple(candidates)
+        candidates = dict.fromkeys(effects, every)
     found = []
     for effect, names in candidates.items():
-        for name in [names] if isinstance(names, str) else names:
-            found.append(relate(fit.model, fit.population, effect, name))
+        wanted = (names,) if isinstance(names, str) else tuple(names)
+        found += [relate(fit.model, fit.population, effect, name) for name in wanted]
     if not found:
         raise ValueError("there is no covariate to try: name them when the data are read, or in candidates.")
     return tuple(found)
@@ -285,7 +285,9 @@ def _final(fit: Fit, work: _Work, place: _Place) -> Fit:
 def _forest(fit: Fit | None, chosen: tuple[Relation, ...], level: float | int) -> pd.DataFrame:
     """exp(b z) with its interval, exp((b -+ z_level SE) z), at two values of each covariate."""
     rows = []
-    for relation in chosen if fit is not None else ():
+    for relation in chosen:
+        if fit is None:  # the search was interrupted
+            break
         values = np.asarray(fit.population.subjects.covariates[relation.covariate], float)
         levels = np.unique(values)
         ends = levels[1:] if levels.size == 2 else np.percentile(values, _ENDS)

@@ -83,8 +83,7 @@ def starts(
     scale = _scales(space, population)
     begin = np.tile(space.vector(), (n, 1))
     begin[1:] += spread * scale * numpy_generator(key).standard_normal((n - 1, scale.size))
-    at_once = isinstance(method, Objective) and method.likelihood and method.guide is None and method.reported is method
-    if at_once:
+    if isinstance(method, Objective) and method.likelihood and method.guide is None and method.reported is method:
         ends = _at_once(method, space, population, key, begin, np.where(scale > 0.0, scale, 1.0))
     else:
         ends = _one_by_one(method, space, population, key, begin, progress)

@@ -60,7 +60,7 @@ def forest(search: CovariateSearch, ax: Axes | None = None) -> Axes:
         ax.set_xscale("log")
         low = min(0.7, 0.9 * float(rows.low.min()))
         high = max(1.4, 1.1 * float(rows.high.max()))
-        marks = (0.01, 0.1, 1.0, 10.0, 100.0)
+        marks: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0)
         if high < 4.0 * low:
             marks = (0.3, 0.5, 0.8, 1.0, 1.25, 2.0, 3.0)
         elif high < 40.0 * low:

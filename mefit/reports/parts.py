@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pandas as pd
 
-from .. import plots
 from ..data.population import Population
 from ..diagnosis.residuals import is_discrete, random_effects_table, residuals
 from ..diagnosis.residuals import shrinkage as shrinkage_table
@@ -24,6 +23,7 @@ from ..inference.influence import influence
 from ..inference.standard_errors import observed_information
 from ..model.numbers import eta_names
 from ..model.parameters import parameters
+from ..plots import diagnoses, fits, subjects
 from . import page
 from . import weak_points as weak
 from .page import Section
@@ -78,7 +78,7 @@ def data(asked: Asked) -> Part:
     parts += [page.sentence(note) for note in report.notes]
     parts.append(page.paragraph(f"SHA-256 of the event table that was fitted: {fingerprint(population)}"))
     for name, fit in by_outcome(asked.fit).items():
-        picture = plots.population_curves(fit.population).figure
+        picture = fits.population_curves(fit.population).figure
         parts.append(page.figure(picture, f"All data{f' of {name}' if name else ''}, a line per subject."))
     return Part(Section("Data", parts), [])
 
@@ -124,7 +124,7 @@ def estimates(asked: Asked) -> Part:
             sd = np.sqrt(np.diagonal(uncertainty.covariance))
             correlations = uncertainty.covariance / np.outer(sd, sd)
             caption = "Correlations of the estimates, by the observed information."
-            parts.append(page.figure(plots.correlation(uncertainty).figure, caption))
+            parts.append(page.figure(diagnoses.correlation(uncertainty).figure, caption))
         except ValueError as error:
             parts.append(page.paragraph(f"Correlations of the estimates are not to be had: {error}", "soft"))
     return Part(Section("Estimates", parts, open=True), weak.of_the_estimates(frame, correlations))
@@ -163,12 +163,12 @@ def convergence(asked: Asked) -> Part:
         parts.append(page.paragraph(f"At the end, {last.measure_name}: {last.measure:.3g}."))
     if fit.saem is not None:
         parts.append(
-            page.figure(plots.convergence(fit)[0].figure, "Every number of the table, iteration by iteration.")
+            page.figure(diagnoses.convergence(fit)[0].figure, "Every number of the table, iteration by iteration.")
         )
     elif fit.draws is not None:
-        parts.append(page.figure(plots.posterior(fit)[0].figure, "Posterior densities, and the traces of the chains."))
+        parts.append(page.figure(fits.posterior(fit)[0].figure, "Posterior densities, and the traces of the chains."))
     elif any(np.isfinite(step.minus_two_objective) for step in steps):
-        parts.append(page.figure(plots.history(fit).figure, "What was maximised, iteration by iteration."))
+        parts.append(page.figure(fits.history(fit).figure, "What was maximised, iteration by iteration."))
     return Part(Section("Convergence", parts), weak.of_the_end(fit))
 
 
@@ -179,7 +179,7 @@ def goodness_of_fit(asked: Asked) -> Part:
     parts: list[str] = []
     for name, fit in by_outcome(asked.fit).items():
         parts += [page.heading(name)] if name else []
-        picture = plots.goodness_of_fit(residuals(fit))[0].figure
+        picture = diagnoses.goodness_of_fit(residuals(fit))[0].figure
         caption = "Measured against predicted, for the typical subject (PRED) and each subject (IPRED); CWRES."
         parts.append(page.figure(picture, caption))
         if is_discrete(fit.model, fit.population):
@@ -199,7 +199,7 @@ def npde(asked: Asked) -> Part:
         tests = weak.npde_tests(frame.NPDE.to_numpy())
         found += weak.of_npde(tests)
         parts.append(
-            page.figure(plots.discrepancies(frame)[0].figure, "NPDE, which are N(0, 1) where the model is right.")
+            page.figure(diagnoses.discrepancies(frame)[0].figure, "NPDE, which are N(0, 1) where the model is right.")
         )
         parts.append(page.table(tests, "Tests of NPDE; adjusted for three of them", digits=3))
     return Part(Section("NPDE", parts), found)
@@ -214,7 +214,7 @@ def predictive_check(asked: Asked) -> Part:
         found += weak.of_vpc(check, fit.population.time_label)
         words = f"{asked.samples} simulated data sets; {100 * check.inside:.0f}% of the percentiles of the data lie in "
         caption = f"{words}their bands, where {100 * check.level:g}% are to be expected."
-        parts.append(page.figure(plots.vpc(check)[0].figure, caption))
+        parts.append(page.figure(diagnoses.vpc(check)[0].figure, caption))
         parts += [page.sentence(remark) for remark in check.remarks]
     return Part(Section("Visual predictive check", parts, open=True), found)
 
@@ -227,7 +227,7 @@ def individuals(asked: Asked) -> Part:
         parts.append(page.paragraph(f"{len(chosen)} of {count} subjects, evenly spread over the data."))
     for name, fit in by_outcome(asked.fit).items():
         parts += [page.heading(name)] if name else []
-        picture = plots.individual_fits(fit, subjects=chosen)[0].figure
+        picture = fits.individual_fits(fit, subjects=chosen)[0].figure
         parts.append(page.figure(picture, "Each subject's data, its own curve, and that of the typical subject."))
     return Part(Section("Individual fits", parts), [])
 
@@ -239,7 +239,7 @@ def random_effects(asked: Asked) -> Part:
     fit = asked.fit
     if typical(fit):
         raise ValueError("there are no random effects.")
-    parts = [page.figure(plots.random_effects(fit)[0].figure, "Every subject's random effects, before their prior.")]
+    parts = [page.figure(fits.random_effects(fit)[0].figure, "Every subject's random effects, before their prior.")]
     epsilon = np.nan
     found: list[WeakPoint] = []
     if not fit.population.outcomes:
@@ -250,14 +250,14 @@ def random_effects(asked: Asked) -> Part:
         covariates = list(fit.population.subjects.covariates)
         if covariates:
             caption = "Random effects against covariates: what the model has not explained."
-            parts.append(page.figure(plots.effects_against_covariates(fit)[0].figure, caption))
+            parts.append(page.figure(diagnoses.effects_against_covariates(fit)[0].figure, caption))
             found = weak.of_covariates(random_effects_table(fit), eta_names(fit.model), covariates)
     return Part(Section("Random effects and covariates", parts), [*weak.of_shrinkage(fit, epsilon), *found])
 
 
 def influences(asked: Asked) -> Part:
     result = influence(asked.fit)
-    parts = [page.figure(plots.influence(result)[0].figure, "Each subject left out in turn, by one Newton step.")]
+    parts = [page.figure(subjects.influence(result)[0].figure, "Each subject left out in turn, by one Newton step.")]
     parts.append(page.table(result.table.sort_values("cook", ascending=False).head(10), "The ten that count most", 3))
     parts += [page.sentence(remark) for remark in result.remarks]
     return Part(Section("Influence of single subjects", parts), weak.of_influence(result))
@@ -267,9 +267,9 @@ def influences(asked: Asked) -> Part:
 
 
 def tried(asked: Asked) -> Part:
-    fits = {"this fit": asked.fit, **asked.compared}
+    every = {"this fit": asked.fit, **asked.compared}
     rows = []
-    for name, fit in fits.items():
+    for name, fit in every.items():
         likelihood = fit.method.likelihood
         row = {
             "fit": name,
@@ -284,7 +284,7 @@ def tried(asked: Asked) -> Part:
         rows.append(row)
     parts = [page.table(pd.DataFrame(rows).set_index("fit"), "Fits, the failed ones too", 7, words=True)]
     words = "-2LL is each method's own: only those of the same data and the same method compare."
-    other = [name for name, fit in fits.items() if fingerprint(fit.population) != fingerprint(asked.fit.population)]
+    other = [name for name, fit in every.items() if fingerprint(fit.population) != fingerprint(asked.fit.population)]
     if other:
         words += f" Of other data than this fit: {', '.join(other)}."
     parts.append(page.paragraph(words))
