@@ -37,6 +37,7 @@ LONG_FILES = (
     "test_units.py",
     "test_reference.py",
     "test_saem.py",
+    "test_storage.py",
     "test_dynamics.py",
     "test_fit.py",
     "test_diagnostics.py",
@@ -48,6 +49,9 @@ LONG_FILES = (
     "test_diagnostic_plots.py",
     "test_checks.py",
     "test_uncertainty.py",
+    "test_influence.py",
+    "test_covariate_search.py",
+    "test_report_page.py",
     "test_exercises.py",
 )
 SMALL = 1_000_000_000  # bytes

@@ -49,7 +49,7 @@ class Asked(NamedTuple):
     samples: int
 
 
-def attempted(title: str, make: Callable[[Asked], Part], asked: Asked) -> Part:
+def attempted(title: str, make: Callable[[Any], Part], asked: Any) -> Part:
     """A part, or a section that says why there is none."""
     try:
         return make(asked)

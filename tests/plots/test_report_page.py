@@ -13,6 +13,7 @@ import mefit as mf
 from mefit.diagnosis.vpc import VPC
 from mefit.inference.influence import Influence
 from mefit.reports import weak_points as weak
+from mefit.reports.parts import attempted
 
 CHROMIUM = os.environ.get("MEFIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 TITLES = [
@@ -95,6 +96,20 @@ def test_theophylline_hangs_on_its_first_subject_and_is_small(written):
     assert "12 subjects for 7 parameters" in said
     assert "without subject 1 they move by 3." in said
     assert "relative standard error" not in said and "shrinkage" not in said  # all below the thresholds
+
+
+def test_what_is_not_to_be_had_is_said_in_its_place():
+    def make(asked):
+        raise ValueError("there are no random effects.")
+
+    section, weak_points = attempted("Random effects", make, None)
+    assert weak_points == [] and section.title == "Random effects"
+    assert section.parts == ["<p class='soft'>Not to be had: there are no random effects.</p>"]
+
+
+def test_residuals_without_npde_are_not_drawn_as_such():
+    with pytest.raises(ValueError, match="these residuals have no NPDE"):
+        mf.plots.discrepancies(pd.DataFrame({"CWRES": [0.1, -0.2]}))
 
 
 @pytest.mark.browser
