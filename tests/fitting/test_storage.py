@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import json
 import linecache
 import subprocess
@@ -383,3 +384,24 @@ def test_what_no_file_can_hold_is_refused_by_its_place(line_model, linear_popula
     named = eqx.tree_at(lambda m: m.net, odd.model, mf.networks.MLP(1, (2,), 1, activation=jax.nn.softplus))
     again = opened(dataclasses.replace(fit, model=named), tmp_path / "named.mefit", WithLink, Line)
     assert again.model.net.activation is jax.nn.softplus and again.model.net.link is named.net.link
+
+
+def bend(x):
+    return x / (1.0 + jnp.abs(x))
+
+
+class Bent(Line):
+    net: mf.networks.MLP = mf.weights()
+
+
+def test_a_function_of_ones_own_is_handed_in_by_its_name(line_model, linear_population, tmp_path):
+    net = mf.networks.MLP(1, (2,), 1, activation=bend, link=functools.partial(jax.nn.leaky_relu, negative_slope=0.2))
+    values = {field.name: getattr(line_model, field.name) for field in dataclasses.fields(line_model)}
+    fit = mf.fit(line_model, linear_population, mf.NaivePooled(), progress=False)
+    bent = dataclasses.replace(fit, model=Bent(net=net, **values), history=())
+    mf.save(bent, tmp_path / "bent.mefit")
+    with pytest.raises(ValueError, match=r"needs bend, not part of the kit: .* models=\[bend\]"):
+        mf.load(tmp_path / "bent.mefit", models=[Bent])
+    again = mf.load(tmp_path / "bent.mefit", models=[Bent, bend]).model.net
+    assert again.activation is bend and again.link.func is jax.nn.leaky_relu
+    assert again.link.keywords == {"negative_slope": 0.2} and again(0.3) == net(0.3)
