@@ -30,7 +30,7 @@ from workshop.studies.two_kinds import (
 
 LAST = 8.0  # years that are followed
 AHEAD = 2.0  # years from today to the slice
-LEVEL = 0.9
+LEVEL = 0.95
 RISING, STEADY = NAMES = ("first", "third")  # of `style.SERIES`
 LOWEST, HIGHEST = -2.5, 4.5
 _AT = np.arange(0.0, LAST + AHEAD + 0.25, 0.5)
@@ -132,7 +132,9 @@ def say(found: Known) -> str:
 def scene(prepared: Prepared, found: Known) -> Scene:
     years = Axis(-0.4, LAST + AHEAD + 0.3, "time (years)", ticks=(0, 2, 4, 6, 8, 10))
     panels = {
-        "curve": Panel(years, Axis(LOWEST, HIGHEST, "log bilirubin (mg/dL)"), f"Patient {found.person + 1}: drag today"),
+        "curve": Panel(
+            years, Axis(LOWEST, HIGHEST, "log bilirubin (mg/dL)"), f"Patient {found.person + 1}: drag today"
+        ),
         "kind": Panel(
             Axis(-0.3, 12.3, "measurements seen", ticks=(0, 3, 6, 9, 12)),
             Axis(-0.04, 1.04, ticks=[(0, "0"), (0.5, "50%"), (1, "100%")]),
@@ -209,7 +211,7 @@ def class_by_class(model: Any, population: mf.Population) -> Stage:
     prepared = prepare(model, population)
     controls: dict[str, Control] = {
         "today": Slider("Today", 0.0, LAST, 0.0, 0.1, unit="years", play=True),
-        "person": Slider("Patient", 1, len(prepared.data), 1, 1),
+        "person": Slider("Patient", 1, len(prepared.data), min(13, len(prepared.data)), 1),
         "imagined": Slider("An imagined measurement", -1.5, 3.5, 1.0, 0.1),
         "imagine": Switch("it counts", False),
         "answer": ANSWER,
@@ -220,7 +222,7 @@ def class_by_class(model: Any, population: mf.Population) -> Stage:
     )
     tries: Sequence[Move] = [
         ("the first visits", {"today": 1.2, "imagine": False}),
-        ("four years", {"today": 4.0, "imagine": False}),
+        ("a late turn", {"person": min(32, len(prepared.data)), "today": 3.2, "imagine": False}),
         ("if it were high today", {"imagined": 3.0, "imagine": True}),
         ("back to the gate", {"today": 0.0, "imagine": False}),
     ]

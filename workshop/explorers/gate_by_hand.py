@@ -79,7 +79,7 @@ def log_likelihood(log_odds: np.ndarray, w: np.ndarray, log_l: np.ndarray) -> fl
 @dataclass(frozen=True)
 class Turned:
     """A gate with the shares `left` and `right`: its `curve` over the axis, the `chance` (N,) of kind 1 that is shown
-    of each patient, and how far its log-likelihood lies below the best."""
+    of each patient, and how far its log-likelihood lies `below` the best, and that of one share for all, `flat`."""
 
     left: float
     right: float
@@ -87,6 +87,8 @@ class Turned:
     curve: np.ndarray
     chance: np.ndarray
     below: float
+    flat: float
+    best: tuple[float, float]
     shown: bool
 
 
@@ -100,7 +102,8 @@ def compute(prepared: Prepared, left: float, right: float, kind: str = BOTH, ans
         each = _each(log_odds, prepared.w, prepared.log_l)
         chance = np.exp(each[:, 0] - np.logaddexp.reduce(each, axis=1))
     below = prepared.best - log_likelihood(log_odds, prepared.w, prepared.log_l)
-    return Turned(left, right, kind, shares(log_odds, _GRID), chance, below, answer)
+    flat = prepared.best - prepared.flat
+    return Turned(left, right, kind, shares(log_odds, _GRID), chance, below, flat, prepared.ends, answer)
 
 
 def _sides(chance: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,24 +112,27 @@ def _sides(chance: np.ndarray) -> dict[str, np.ndarray]:
     return {RISING: rising, "guide": ~(rising | steady), STEADY: steady}
 
 
-def say(prepared: Prepared, found: Turned) -> str:
+def say(found: Turned) -> str:
     sides = _sides(found.chance)
     undecided = int(np.sum(sides["guide"]))
-    judged = "Close to the best gate" if found.below < 1.0 else "A gate that says the opposite of the data"
-    if 1.0 <= found.below < prepared.best - prepared.flat:
+    if found.below < 1.0:
+        judged = "Close to the best gate"
+    elif found.below < found.flat:
         judged = "Better than one share for all"
-    elif prepared.best - prepared.flat <= found.below < 1.5 * (prepared.best - prepared.flat):
+    elif found.below < 1.5 * found.flat:
         judged = "No better than one share for all"
-    elif 1.5 * (prepared.best - prepared.flat) <= found.below and found.right <= found.left:
+    elif (found.right <= found.left) == (found.best[1] <= found.best[0]):
         judged = "Worse than one share for all: too sure of itself"
+    else:
+        judged = "A gate that says the opposite of the data"
     text = (
         f"{judged}: the log-likelihood lies {found.below:.1f} below the best gate's. "
         f"{undecided} of {found.chance.size} patients are undecided.\n"
-        f"One share for all lies {prepared.best - prepared.flat:.1f} below. "
+        f"One share for all lies {found.flat:.1f} below. "
         f"{int(np.sum(sides[RISING]))} patients are counted as rising, {int(np.sum(sides[STEADY]))} as steady."
     )
     if found.shown:
-        text += f" The best gate has {prepared.ends[0]:.2f} at the left end and {prepared.ends[1]:.2f} at the right."
+        text += f" The best gate has {found.best[0]:.2f} at the left end and {found.best[1]:.2f} at the right."
     return text
 
 
@@ -218,7 +224,7 @@ def gate_by_hand(model: Any, population: mf.Population) -> Stage:
     return Stage(
         partial(compute, prepared),
         partial(scene, prepared),
-        partial(say, prepared),
+        say,
         controls,
         alt=alt,
         layout=["gate curves", "gate fit"],

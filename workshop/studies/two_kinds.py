@@ -2,7 +2,8 @@
 
 A kind has a line with random level and slope, b ~ N(beta, Omega), and an error of SD sigma. With z = (1, t),
 
-    y ~ N(Z beta, V),  V = Z Omega Z' + sigma^2 I,   b | y ~ N(beta + G (y - Z beta), Omega - G Z Omega),  G = Omega Z' V^-1.
+    y ~ N(Z beta, V),                                   V = Z Omega Z' + sigma^2 I,
+    b | y ~ N(beta + G (y - Z beta), Omega - G Z Omega),  G = Omega Z' V^-1.
 
 It is quick enough for a hand, and a referee of the library, whose mixtures are those of the lesson.
 """
@@ -10,28 +11,15 @@ It is quick enough for a hand, and a referee of the library, whose mixtures are 
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import logsumexp
 from scipy.stats import norm
 
 import mefit as mf
 
-GATE = ("age", "male", "edema", "hepatomegaly", "albumin")
-_SEED = 12
-_FITTED = 212  # patients; of the others 50 calibrate, and 50 are new
-_CALIBRATE = 50
 _POINTS = 480  # of the grid on which a density is cut
 _REACH = 5.0  # SDs beyond the outermost middle
-
-
-def split() -> tuple[mf.Population, mf.Population, mf.Population]:
-    """The patients with primary biliary cholangitis: 212 to fit, 50 to calibrate, 50 who are new."""
-    people = mf.datasets.bilirubin()
-    order = np.random.default_rng(_SEED).permutation(len(people))
-    ends = np.cumsum([0, _FITTED, _CALIBRATE, len(people) - _FITTED - _CALIBRATE])
-    parts = [people[sorted(order[a:b].tolist())] for a, b in zip(ends, ends[1:], strict=False)]
-    return parts[0], parts[1], parts[2]
 
 
 class Kind(NamedTuple):
