@@ -306,7 +306,7 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("12", "gate_by_hand", {"left": 0.1, "right": 0.9}, "A gate that says the opposite of the data"),
     ("12", "class_by_class", {}, "stays steady, with a chance of 93%"),
     ("12", "class_by_class", {"today": 0.1}, "rises, with a chance of 75%"),
-    ("12", "class_by_class", {"person": 32, "today": 3.0}, "stays steady, with a chance of 98%"),
+    ("12", "class_by_class", {"person": 32, "today": 3.0}, "this is a patient who stays steady"),
     ("12", "class_by_class", {"person": 32, "today": 3.2}, "rises, with near certainty"),
     ("12", "split_set", {"distance": 3.0}, "The smallest 95% set is one interval"),
     ("12", "split_set", {"distance": 5.0}, "has split in two, 15% shorter"),
