@@ -304,8 +304,9 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("12", "gate_by_hand", {"left": 0.96, "right": 0.15}, "Close to the best gate"),
     ("12", "gate_by_hand", {"left": 0.98, "right": 0.02}, "Worse than one share for all: too sure of itself"),
     ("12", "gate_by_hand", {"left": 0.1, "right": 0.9}, "A gate that says the opposite of the data"),
-    ("12", "class_by_class", {}, "stays steady, with a chance of 93%"),
-    ("12", "class_by_class", {"today": 0.1}, "rises, with a chance of 75%"),
+    ("12", "class_by_class", {}, "stays steady, with a chance of 83%"),
+    ("12", "class_by_class", {"today": 0.1}, "rises, with a chance of 96%"),
+    ("12", "class_by_class", {"today": 3.0}, "rises, with a chance of 87%"),
     ("12", "class_by_class", {"person": 32, "today": 3.0}, "this is a patient who stays steady"),
     ("12", "class_by_class", {"person": 32, "today": 3.2}, "rises, with near certainty"),
     ("12", "split_set", {"distance": 3.0}, "The smallest 95% set is one interval"),
@@ -316,7 +317,7 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
 ]
 START = {
     "gate_by_hand": {"left": 0.5, "right": 0.5},
-    "class_by_class": {"today": 0.0, "person": 13},
+    "class_by_class": {"today": 0.0, "person": 15},
     "split_set": {"distance": 2.0, "share": 0.56, "level": 0.95},
     "calibrated": {"truth": "one normal", "sd": 0.6, "people": 50, "level": 0.9},
     "one_more_sample": {"hour": 4.0},

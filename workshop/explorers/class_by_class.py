@@ -211,7 +211,7 @@ def class_by_class(model: Any, population: mf.Population) -> Stage:
     prepared = prepare(model, population)
     controls: dict[str, Control] = {
         "today": Slider("Today", 0.0, LAST, 0.0, 0.1, unit="years", play=True),
-        "person": Slider("Patient", 1, len(prepared.data), min(13, len(prepared.data)), 1),
+        "person": Slider("Patient", 1, len(prepared.data), min(15, len(prepared.data)), 1),
         "imagined": Slider("An imagined measurement", -1.5, 3.5, 1.0, 0.1),
         "imagine": Switch("it counts", False),
         "answer": ANSWER,

@@ -25,10 +25,10 @@ QUESTIONS: dict[str, Question] = {
         "both take two",
     ),
     "overruled": Number(
-        "By the gate patient 13 rises with a chance of 7%. The first bilirubin is well above the middle of the steady "
-        "ones. With which chance after it?",
-        75,
-        10,
+        "By the gate patient 15 rises with a chance of 17%. The first bilirubin is 5.5 mg/dL, where the steady ones have "
+        "0.9 on average. With which chance after it?",
+        96,
+        5,
         0,
         100,
         "%",
