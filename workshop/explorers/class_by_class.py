@@ -48,7 +48,7 @@ class Prepared:
 
 def prepare(model: Any, population: mf.Population) -> Prepared:
     """The numbers of a fitted mixture of two lines, and of patients whom it has not seen."""
-    log_shares = np.array([np.asarray(model.gate.log_shares(subject)) for subject in population])
+    log_shares = np.array([np.asarray(model.gate.log_shares(population[i])) for i in range(len(population))])
     return Prepared(kinds_of(model), log_shares, records(population))
 
 
@@ -92,7 +92,7 @@ def compute(
         y = np.append(y, imagined)
     chances = []
     for n in range(time.size + 1):
-        log_l = [log_marginal(kind, time[:n], y[:n]) for kind in prepared.kinds]
+        log_l = np.array([log_marginal(kind, time[:n], y[:n]) for kind in prepared.kinds])
         chances.append(responsibilities(log_shares, log_l))
     lines = np.array([own_line(kind, time, y)[0] @ np.array([np.ones(_AT.size), _AT]) for kind in prepared.kinds])
     future = ahead(prepared.kinds, log_shares, time, y, _AT)

@@ -51,7 +51,8 @@ def prepare(model: Any, population: mf.Population) -> Prepared:
     kinds = kinds_of(model)
     data = records(population)
     log_l = np.array([[log_marginal(kind, *one) for kind in kinds] for one in data])
-    w = np.array([np.ravel(subject.covariates[COVARIATE])[0] for subject in population], float)
+    first = [float(np.ravel(population[i].covariates[COVARIATE])[0]) for i in range(len(population))]
+    w = np.array(first)
     found = minimize(lambda x: -log_likelihood(x, w, log_l), np.zeros(2), method="BFGS", options={"gtol": 1e-6})
     same = minimize(lambda x: -log_likelihood(np.repeat(x, 2), w, log_l), np.zeros(1), method="BFGS")
     left, right = expit(found.x)

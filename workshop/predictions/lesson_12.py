@@ -25,7 +25,7 @@ QUESTIONS: dict[str, Question] = {
         "both take two",
     ),
     "overruled": Number(
-        "By the gate patient 15 rises with a chance of 17%. The first bilirubin is 5.5 mg/dL, where the steady ones have "
+        "By the gate patient 15 rises with a chance of 17%. The first bilirubin is 5.5 mg/dL, where the steady have "
         "0.9 on average. With which chance after it?",
         96,
         5,

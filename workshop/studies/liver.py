@@ -70,7 +70,7 @@ def draw_sets(
     """Bars of the sets of the first `patients` who have rows that were predicted, beside what came."""
     y = np.asarray(people.subjects.y)
     time = np.asarray(people.subjects.time)
-    place = 0
+    place = 0.0
     middles = []
     for i in np.flatnonzero(seen.any(axis=1))[:patients]:
         own = sets[sets.ID == people.ids[i]].drop_duplicates(["TIME", "part"])  # padding repeats the last time

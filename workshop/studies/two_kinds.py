@@ -38,7 +38,8 @@ def kinds_of(model: Any) -> list[Kind]:
 def records(population: mf.Population) -> list[tuple[np.ndarray, np.ndarray]]:
     """The times and responses that each person has."""
     found = []
-    for subject in population:
+    for i in range(len(population)):
+        subject = population[i]
         seen = np.asarray(subject.mask)
         found.append((np.asarray(subject.time)[seen], np.asarray(subject.y)[seen]))
     return found
@@ -102,7 +103,8 @@ def ahead(
 ) -> Mixed:
     """What a person's next responses may be at times `at`, after measurements `y` at `time`."""
     z = _design(at)
-    weight = responsibilities(log_shares, [log_marginal(kind, time, y) for kind in kinds])
+    log_l = np.array([log_marginal(kind, time, y) for kind in kinds])
+    weight = responsibilities(log_shares, log_l)
     middles = []
     spreads = []
     for kind in kinds:
