@@ -321,6 +321,7 @@ import mefit as mf
 import test_explorers_09 as nine
 import test_explorers_10 as ten
 import test_explorers_11 as eleven
+import test_explorers_12 as twelve
 from models import theophylline_model
 from workshop import explorers
 fit = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
@@ -337,6 +338,7 @@ GIVEN |= {"ladder": "[0.1, 1.0, 3.0], range(3), np.ones((3, 3)), {'one': np.ones
 GIVEN |= {"inside_the_ode": "nine.MODEL", "virtual_trial": "nine.study.true_mechanism(), nine.EFFECTS"}
 GIVEN |= {"one_network": "own, encoders, np.eye(3)", "day_by_day": "trained, lines, ten.jax.random.key(1)"}
 GIVEN |= {"batch_size": "eleven.TRAINED", "other_doses": "*eleven.untrained()"}
+GIVEN |= dict.fromkeys(("gate_by_hand", "class_by_class"), "*twelve.patients()")
 GIVEN |= dict.fromkeys(("generative", "prior_to_posterior"), "menet, people")
 
 

@@ -13,6 +13,7 @@ import test_checks_08
 import test_checks_09
 import test_checks_10
 import test_checks_11
+import test_checks_12
 
 from workshop.checks.engine import Checker
 
@@ -26,6 +27,7 @@ LESSONS = (
     test_checks_09,
     test_checks_10,
     test_checks_11,
+    test_checks_12,
 )
 TABLES = [lesson.TABLE for lesson in LESSONS]
 PLANTED = [

@@ -11,9 +11,11 @@ import nbformat
 import numpy as np
 import pytest
 from models import theophylline_model
+from test_explorers_12 import patients as mixture_near_the_fit
 
 import mefit as mf
 from workshop import explorers
+from workshop.studies import liver
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "workshop" / "INSTRUCTOR.md").read_text(encoding="utf-8")
@@ -57,7 +59,7 @@ def exercise_minutes() -> dict[str, int]:
 
 def named_exercises(text: str) -> list[str]:
     """The numbers in a text, `01.1 to 01.7` spelled out."""
-    found = re.findall(r"\b(?:0\d|1[01])\.\d\b", text)
+    found = re.findall(r"\b(?:0\d|1[0-2])\.\d\b", text)
     for first, last in re.findall(r"(\d\d\.\d) to (\d\d\.\d)", text):
         found += [number for number in exercise_minutes() if first < number < last]
     return found
@@ -298,8 +300,26 @@ SHOWN = [  # an explorer, its controls, what it then says and what the page quot
     ("11", "batch_size", {"batch": 15}, "everything sleeps from 15 people on"),
     ("11", "batch_size", {"batch": 15}, "all patients get the same curve"),
     ("11", "batch_size", {"batch": 32, "kind": "averaged over the batch"}, "2 dimensions are awake"),
+    ("12", "gate_by_hand", {}, "No better than one share for all"),
+    ("12", "gate_by_hand", {"left": 0.96, "right": 0.15}, "Close to the best gate"),
+    ("12", "gate_by_hand", {"left": 0.98, "right": 0.02}, "Worse than one share for all: too sure of itself"),
+    ("12", "gate_by_hand", {"left": 0.1, "right": 0.9}, "A gate that says the opposite of the data"),
+    ("12", "class_by_class", {}, "stays steady, with a chance of 83%"),
+    ("12", "class_by_class", {"today": 0.1}, "rises, with a chance of 96%"),
+    ("12", "class_by_class", {"today": 3.0}, "rises, with a chance of 87%"),
+    ("12", "class_by_class", {"person": 32, "today": 3.0}, "this is a patient who stays steady"),
+    ("12", "class_by_class", {"person": 32, "today": 3.2}, "rises, with near certainty"),
+    ("12", "split_set", {"distance": 3.0}, "The smallest 95% set is one interval"),
+    ("12", "split_set", {"distance": 5.0}, "has split in two, 15% shorter"),
+    ("12", "calibrated", {}, "hold 68% of new people, less than they promise; calibrated they hold 92%"),
+    ("12", "calibrated", {"sd": 1.6}, "hold 99% of new people, more than they promise"),
+    ("12", "calibrated", {"people": 20}, "end between 78% and 98%"),
 ]
 START = {
+    "gate_by_hand": {"left": 0.5, "right": 0.5},
+    "class_by_class": {"today": 0.0, "person": 15},
+    "split_set": {"distance": 2.0, "share": 0.56, "level": 0.95},
+    "calibrated": {"truth": "one normal", "sd": 0.6, "people": 50, "level": 0.9},
     "one_more_sample": {"hour": 4.0},
     "dose_and_loss": {"dose": 100.0},
     "batch_size": {"batch": 4},
@@ -338,7 +358,25 @@ def prepared_batches():
     return importlib.import_module("workshop.explorers.batch_size").prepare({})
 
 
+def of_two_kinds(name, group):
+    """The lesson's fit, to three digits, and its people: those fitted, or the new ones."""
+    model, new = mixture_near_the_fit()
+    people = new if group == "new" else liver.split()[0]
+    return importlib.import_module(f"workshop.explorers.{name}").prepare(model, people)
+
+
+@cache
+def turned_gate():
+    return of_two_kinds("gate_by_hand", "fitted")
+
+
+@cache
+def newcomers():
+    return of_two_kinds("class_by_class", "new")
+
+
 PREPARED = {"pooling": fitted_pooling, "saem_step_by_step": fitted_saem, "batch_size": prepared_batches}
+PREPARED |= {"gate_by_hand": turned_gate, "class_by_class": newcomers}
 
 
 @pytest.mark.parametrize(("lesson", "name", "move", "quote"), SHOWN)

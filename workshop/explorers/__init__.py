@@ -6,6 +6,8 @@ Each comes from a function that takes what it needs and returns a `Stage`, drawn
 
 from workshop.explorers.batch_size import batch_size
 from workshop.explorers.bound_and_gap import bound_and_gap
+from workshop.explorers.calibrated import calibrated
+from workshop.explorers.class_by_class import class_by_class
 from workshop.explorers.collapse import collapse
 from workshop.explorers.controls import Refused
 from workshop.explorers.day_by_day import day_by_day
@@ -15,6 +17,7 @@ from workshop.explorers.draws_needed import draws_needed
 from workshop.explorers.dropout import dropout
 from workshop.explorers.eight_schools import eight_schools
 from workshop.explorers.em_by_hand import em_by_hand
+from workshop.explorers.gate_by_hand import gate_by_hand
 from workshop.explorers.generative import generative
 from workshop.explorers.inside_the_ode import inside_the_ode
 from workshop.explorers.ladder import ladder
@@ -32,6 +35,7 @@ from workshop.explorers.sampling_times import sampling_times
 from workshop.explorers.shrinkage import shrinkage
 from workshop.explorers.sparse_binary import sparse_binary
 from workshop.explorers.sparse_theophylline import sparse_theophylline
+from workshop.explorers.split_set import split_set
 from workshop.explorers.three_patients import three_patients
 from workshop.explorers.virtual_trial import virtual_trial
 from workshop.explorers.vpc_by_hand import vpc_by_hand
@@ -43,6 +47,8 @@ __all__ = [
     "Refused",
     "batch_size",
     "bound_and_gap",
+    "calibrated",
+    "class_by_class",
     "collapse",
     "day_by_day",
     "diagonal_or_full",
@@ -51,6 +57,7 @@ __all__ = [
     "dropout",
     "eight_schools",
     "em_by_hand",
+    "gate_by_hand",
     "generative",
     "inside_the_ode",
     "ladder",
@@ -68,6 +75,7 @@ __all__ = [
     "shrinkage",
     "sparse_binary",
     "sparse_theophylline",
+    "split_set",
     "three_patients",
     "virtual_trial",
     "vpc_by_hand",

@@ -1,0 +1,16 @@
+"""Every mark of lesson 12's explorers that can be taken hold of is moved, by the mouse and by a key, in a real browser.
+
+Needs what `test_stage_browser.py` needs, and keeps its pictures as that does.
+"""
+
+import pytest
+from test_browser import CHROMIUM, browser, lab  # noqa: F401
+from test_stage_browser import take_hold_of_every_mark
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="There is no Chromium on this computer.")]
+
+NAMES = ("gate_by_hand", "class_by_class", "split_set", "calibrated")
+
+
+def test_every_mark_is_taken_hold_of(tmp_path, lab, browser):  # noqa: F811
+    take_hold_of_every_mark(NAMES, "12", tmp_path, lab, browser)
