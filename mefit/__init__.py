@@ -46,6 +46,7 @@ from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .inference import scores
+from .inference.class_test import ClassTest, bootstrap_classes
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
 from .inference.complexity import Complexity, complexity
@@ -62,6 +63,7 @@ from .inference.taught import taught_encoder
 from .methods.adam import Adam
 from .methods.augmented import Augmented
 from .methods.em import EM
+from .methods.many import Fits, fit_many
 from .methods.method import Ending
 from .methods.nuts.draws import Draws
 from .methods.nuts.nuts import NUTS

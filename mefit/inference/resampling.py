@@ -14,9 +14,10 @@ from jaxtyping import Float, PRNGKeyArray
 
 from ..base.chance import numpy_generator, require_key
 from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
+from ..base.together import Slopes, minimise_together
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
-from .pairs import Pairs, Values
+from .pairs import Pairs
 from .standard_errors import Uncertainty, covariance, natural, refuse_one_subject, tabulate
 
 _PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar
@@ -50,13 +51,13 @@ def bootstrap(
     def refit(group: slice) -> _Refits:
         return _refit(pairs, centre, root, weights[group])
 
-    groups, why = _in_groups(refit, replicates, count, "bootstrap", progress)
+    groups, why = in_groups(refit, replicates, _group_size(count), "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
     kept = gradient <= _NEAR * _TOLERANCE
     failed = int(np.sum(~kept))
     stalled = int(np.sum(kept & (gradient > _TOLERANCE)))
-    remarks = _interrupted(why, len(x), replicates, "replicates")
+    remarks = said_of_interrupt(why, len(x), replicates, "replicates")
     if failed:
         remarks += (f"{failed} of {len(kept)} replicates did not converge and are left out.",)
     if stalled:
@@ -101,7 +102,7 @@ def sir(
         everyone_once = np.ones((len(x[group]), count))
         return 0.5 * np.sum(normal[group] ** 2, 1) - pairs.total(x[group], everyone_once).value
 
-    groups, why = _in_groups(log_ratio, samples, count, "SIR", progress)
+    groups, why = in_groups(log_ratio, samples, _group_size(count), "SIR", progress)
     log_weight = np.concatenate(groups)
     done = len(log_weight)
     asked = resamples
@@ -112,7 +113,7 @@ def sir(
     effective = float(np.sum(weight) ** 2 / np.sum(weight**2))
     # Without replacement, in proportion to the weights: the largest of log w + Gumbel noise.
     chosen = np.argsort(-log_weight - rng.gumbel(size=len(log_weight)))[:resamples]
-    remarks = _interrupted(why, done, samples, "samples")
+    remarks = said_of_interrupt(why, done, samples, "samples")
     if len(chosen) < asked:
         remarks += (f"{len(chosen)} in place of {asked} are resampled.",)
     if effective < resamples:
@@ -124,14 +125,19 @@ def sir(
     return to_the_end(lambda: _from_draws(fit, "Sampling importance resampling", x[chosen], level, remarks, details))
 
 
-class _Groups(NamedTuple):
+def _group_size(subjects: int) -> int:
+    return max(1, min(50, _PAIRS_A_GROUP // subjects))
+
+
+class Groups(NamedTuple):
+    """What was made of replicates, group by group."""
+
     done: list
     why: str  # it was stopped; empty where it was not
 
 
-def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: str, progress: bool) -> _Groups:
-    """What `work` makes of one group after another; where it is stopped, what is done so far."""
-    size = max(1, min(50, _PAIRS_A_GROUP // subjects))
+def in_groups(work: Callable[[slice], Any], total: int, size: int, label: str, progress: bool) -> Groups:
+    """What `work` makes of one group after another, of `size` each; where it is stopped, what is done so far."""
     done: list[Any] = []
     with Bar(label, total=total, shown=progress) as bar:
         try:
@@ -141,14 +147,15 @@ def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: s
                 bar.update(end - begin)
         except (KeyboardInterrupt, Exception) as error:
             if len(done) * size >= 2:  # one draw has no spread
-                return _Groups(done, why_stopped(error))
+                return Groups(done, why_stopped(error))
             if not is_interrupt(error):
                 raise
             raise KeyboardInterrupt("interrupted during the first group: there is no result yet") from None
-    return _Groups(done, "")
+    return Groups(done, "")
 
 
-def _interrupted(why: str, done: int, asked: int, unit: str) -> tuple[str, ...]:
+def said_of_interrupt(why: str, done: int, asked: int, unit: str) -> tuple[str, ...]:
+    """A sentence where it was stopped."""
     return (f"{why}: {done} of {asked} {unit} were done.",) if why else ()
 
 
@@ -187,61 +194,14 @@ class _Refits(NamedTuple):
     gradient: Float[np.ndarray, " R"]  # the largest entry, for a move of one standard error
 
 
-def _refit(
-    pairs: Pairs,
-    centre: np.ndarray,
-    root: np.ndarray,
-    weights: np.ndarray,
-    tolerance: float = _TOLERANCE,
-    most: int = 100,
-) -> _Refits:
-    """Minimise the weighted objective of every replicate at once: BFGS in u, x = centre + root u,
-    one trial a round.
+def _refit(pairs: Pairs, centre: np.ndarray, root: np.ndarray, weights: np.ndarray, most: int = 100) -> _Refits:
+    """Minimise the weighted objective of every replicate at once, in standard errors from the estimates."""
 
-    A search ends where its gradient is within the tolerance, or its steps have become too short to
-    tell.
-    Source: Nocedal and Wright (2006), algorithm 6.1, backtracking.
-    """
-    u = np.zeros((len(weights), len(centre)))
-    inverse = np.tile(np.eye(len(centre)), (len(u), 1, 1))
-    length = np.ones(len(u))
+    def total(x: np.ndarray, which: np.ndarray) -> Slopes:
+        found = pairs.total(x, weights[which])
+        return Slopes(found.value, found.score)
 
-    def total(u: np.ndarray, weights: np.ndarray) -> Values:
-        value, slope = pairs.total(centre + u @ root.T, weights)
-        return Values(value, slope @ root)
-
-    value, gradient = total(u, weights)
-    for _ in range(most):
-        going = np.flatnonzero((np.max(np.abs(gradient), 1) > tolerance) & (length > 1e-6))
-        if not going.size:
-            break
-        direction = -np.einsum("rpq,rq->rp", inverse[going], gradient[going])
-        reach = np.linalg.norm(direction, axis=1, keepdims=True)
-        # At most five standard errors
-        step = length[going, None] * direction * np.minimum(1.0, 5.0 / reach)
-        expected = np.sum(gradient[going] * step, 1)
-        with np.errstate(all="ignore"):
-            trial = total(u[going] + step, weights[going])
-            good = np.isfinite(trial.value) & np.all(np.isfinite(trial.score), 1)
-            good &= trial.value <= value[going] + 1e-4 * expected + 1e-9
-            excess = trial.value - value[going] - expected
-            shorter = np.clip(np.nan_to_num(-0.5 * expected / excess), 0.1, 0.5)
-        length[going] = np.where(good, 1.0, length[going] * shorter)
-        accepted = going[good]
-        change = step[good]
-        turn = trial.score[good] - gradient[accepted]
-        inverse[accepted] = _updated(inverse[accepted], change, turn)
-        u[accepted] += change
-        value[accepted] = trial.value[good]
-        gradient[accepted] = trial.score[good]
-    return _Refits(x=centre + u @ root.T, gradient=np.max(np.abs(gradient), 1))
-
-
-def _updated(inverse: np.ndarray, change: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """The inverse Hessians (R, P, P) after steps `change` that turned the gradients by `turn`; as
-    they were where the function does not curve upwards along the step."""
-    curved = np.sum(change * turn, 1)
-    upwards = curved > 1e-8 * np.linalg.norm(change, axis=1) * np.linalg.norm(turn, axis=1)
-    rho = np.where(upwards, 1.0 / np.where(upwards, curved, 1.0), 0.0)[:, None, None]
-    left = np.eye(change.shape[1]) - rho * change[:, :, None] * turn[:, None, :]
-    return left @ inverse @ np.swapaxes(left, 1, 2) + rho * change[:, :, None] * change[:, None, :]
+    count = len(weights)
+    every = np.tile(root, (count, 1, 1))
+    ends = minimise_together(total, np.tile(centre, (count, 1)), every, tolerance=_TOLERANCE, rounds=most)
+    return _Refits(ends.x, ends.slope)

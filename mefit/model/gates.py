@@ -19,7 +19,13 @@ from .parameters import Parameter, parameters, real, simplex
 
 
 class Gate(eqx.Module):
-    """Base of the gates: the shares pi_k(w) of the classes, given a subject's covariates w at its first row."""
+    """Base of the gates: the shares pi_k(w) of the classes, given a subject's covariates w at its first row.
+
+    A gate has no random effects. A subject is in one class for good, so that an effect of its own in the linear
+    predictor would be seen once: integrated out it leaves a flatter curve of shares, which smaller coefficients give as
+    well, and its variance would not be identified. It would take subjects who change class from occasion to occasion,
+    and a sum over all the ways to do so, which a mixture of experts does not do.
+    """
 
     @abc.abstractmethod
     def sized(self, classes: int) -> "Gate":
