@@ -38,9 +38,8 @@ def spent() -> float:
 
 def cold(repeats: int) -> None:
     """Bilirubin, two classes from ten starts."""
-    print(
-        "| compiled programs | import and data, s | process to result: wall s (CPU s) | log L |\n| --- | --- | --- | --- |"
-    )
+    print("| compiled programs | import and data, s | process to result: wall s (CPU s) | log L |")
+    print("| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("none at hand", "at hand"):
             walls = []

@@ -47,6 +47,11 @@ class Climbs(NamedTuple):
         return np.where(known, left, np.inf)
 
     @property
+    def lost(self) -> Bool[np.ndarray, " R"]:
+        """Where no step climbed, however short, though more was promised than rounding."""
+        return self.stuck & (self.damping > _MOST_DAMPING)
+
+    @property
     def rounding(self) -> Float[np.ndarray, " R"]:
         """A gain that is no more than rounding."""
         return _CLIMB * np.maximum(1.0, np.abs(self.seen.value))

@@ -216,7 +216,9 @@ class EM(Method):
                 f"a class collapsed: {labels} ran to the limit of its scale, where the likelihood of a mixture has no "
                 "maximum; start elsewhere, take fewer classes, or give it a prior"
             )
-        if climbs.left[best] > self.tolerance and climbs.gain[best] > climbs.rounding[best]:
+        if climbs.lost[best]:
+            return Ending.FAILED, f"stopped after {climbs.steps[best]} iterations, none of the last of which climbed"
+        if climbs.left[best] > self.tolerance and climbs.steps[best] >= self.max_iterations:
             return Ending.FAILED, f"stopped after {climbs.steps[best]} iterations, still climbing"
         return Ending.CONVERGED, "converged"
 

@@ -74,8 +74,7 @@ def coverage(model: mf.Model, parts: Split, whole: bool = False, seed: int = 3) 
 
     def predict(people: mf.Population) -> mf.Predictive:
         known = mf.individual(model, people.until(YEAR), draws=400, proposed=1000, key=key_fit)
-        here = jnp.asarray(people.subjects.time)
-        return mf.predictive(known, time=here, components=200)
+        return mf.predictive(known, components=200)
 
     calibrated = mf.conformal(predict, parts.calibration, 0.95, after=YEAR, whole=whole, key=key_row)
     told = predict(parts.trial)
