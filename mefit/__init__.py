@@ -46,7 +46,7 @@ from .effects.proposals import EncoderProposal, LaplaceProposal
 from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .inference import scores
-from .inference.class_test import ClassTest, bootstrap_classes
+from .inference.bootstrap_classes import ClassTest, bootstrap_classes
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
 from .inference.complexity import Complexity, complexity

@@ -1,6 +1,5 @@
 """Many fits side by side are the fits one by one: where they end, how sure they are, and what is refused."""
 
-
 import numpy as np
 import pytest
 from experts import KEY, UP, by_class, line, lines, mixture
