@@ -27,12 +27,14 @@ def test_where_the_model_is_right_all_errors_agree_and_intervals_cover():
     by_scores = np.linalg.inv(fits.crossed)
     both = naive @ fits.crossed @ naive
     errors = [np.sqrt(np.diagonal(one, axis1=1, axis2=2)) for one in (naive, by_scores, both)]
-    spread = fits.x.std(axis=0, ddof=1)
+    # the SD of estimates by their middle 68%: the logarithm of a slope's variance has a long tail towards 0
+    low, high = np.quantile(fits.x, [0.1587, 0.8413], axis=0)
+    spread = 0.5 * (high - low)
     middle = [np.median(one, axis=0) for one in errors]
     # of naive errors and sandwich: 1 +- 0.1 in each coordinate; cross-products of 300 scores are a little smaller
     np.testing.assert_allclose(middle[2] / middle[0], 1.0, atol=0.1)
     np.testing.assert_allclose(middle[1] / middle[0], 1.0, atol=0.15)
-    np.testing.assert_allclose(middle[0] / spread, 1.0, atol=0.2)  # an SD of 200 is known to 5%
+    np.testing.assert_allclose(middle[0] / spread, 1.0, atol=0.25)  # by 200 it is known to 7%
     for se in (errors[0], errors[2]):
         covered = np.abs(fits.x - at) < Z * se
         assert 0.93 <= covered.mean() <= 0.97

@@ -26,7 +26,7 @@ class Line(mf.Model):
     """A straight line of one's own."""
 
     beta: Array = mf.real(names=("intercept", "slope"))
-    omega: Array = mf.diagonal_covariance(names=("intercept", "slope"))
+    omega: Array = mf.covariance(names=("intercept", "slope"))
     sigma: Array = mf.positive()
 
     def random_effects(self):
