@@ -110,7 +110,14 @@ def advance(looks: Looks, climbs: Climbs, which: Int[np.ndarray, " A"], free: Bo
         good &= np.all(np.isfinite(seen.complete), axis=(1, 2))
     up = which[good]
     down = which[~good]
-    new = Climbs(*[leaf if isinstance(leaf, int | Seen) else leaf.copy() for leaf in climbs])
+    new = climbs._replace(
+        x=climbs.x.copy(),
+        damping=climbs.damping.copy(),
+        gain=climbs.gain.copy(),
+        before=climbs.before.copy(),
+        steps=climbs.steps.copy(),
+        stuck=climbs.stuck.copy(),
+    )
     new.x[up] += step[good]
     new.before[up] = climbs.gain[up]
     new.gain[up] = gain[good]

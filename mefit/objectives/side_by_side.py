@@ -34,7 +34,7 @@ class Pool(NamedTuple):
     subjects: Subject
     extras: PyTree
     weights: Array  # how often each subject counts; those that fill up the last chunk do not
-    real: np.ndarray  # (chunks, subjects of a chunk): is it a subject, or does it fill up?
+    real: Any  # (chunks, subjects of a chunk): is it a subject, or does it fill up?
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,10 +94,10 @@ def classes_of(model: Model) -> int:
 class _Asked(NamedTuple):
     """What is asked of one point."""
 
-    x: Array  # (P,)
-    which: Array  # the number of its data set
-    given: Array  # (chunks, subjects of a chunk, C), responsibilities
-    held: Array  # do these count, or those at the point itself?
+    x: Any  # (P,)
+    which: Any  # the number of its data set
+    given: Any  # (chunks, subjects of a chunk, C), responsibilities
+    held: Any  # do these count, or those at the point itself?
 
 
 def look(
