@@ -48,6 +48,7 @@ from .fitting.fit import fit, iterate, log_density, log_likelihood
 from .fitting.result import Fit, Step
 from .fitting.storage.store import load, save
 from .inference import scores
+from .inference.bootstrap_classes import ClassTest, bootstrap_classes
 from .inference.compare import LikelihoodRatio, compare, likelihood_ratio_test
 from .inference.completion import completed, delta_adjusted
 from .inference.complexity import Complexity, complexity
@@ -66,6 +67,7 @@ from .inference.taught import taught_encoder
 from .methods.adam import Adam
 from .methods.augmented import Augmented
 from .methods.em import EM
+from .methods.many import Fits, fit_many
 from .methods.method import Ending
 from .methods.nuts.draws import Draws
 from .methods.nuts.nuts import NUTS

@@ -50,13 +50,13 @@ def bootstrap(
     def refit(group: slice) -> Maxima:
         return maximise_many(pairs, centre, root, weights[group])
 
-    groups, why = _in_groups(refit, replicates, count, "bootstrap", progress)
+    groups, why = in_groups(refit, replicates, _group_size(count), "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
     kept = gradient <= _NEAR * TOLERANCE
     failed = int(np.sum(~kept))
     stalled = int(np.sum(kept & (gradient > TOLERANCE)))
-    remarks = _interrupted(why, len(x), replicates, "replicates")
+    remarks = said_of_interrupt(why, len(x), replicates, "replicates")
     if failed:
         remarks += (f"{failed} of {len(kept)} replicates did not converge and are left out.",)
     if stalled:
@@ -101,7 +101,7 @@ def sir(
         everyone_once = np.ones((len(x[group]), count))
         return 0.5 * np.sum(normal[group] ** 2, 1) - pairs.total(x[group], everyone_once).value
 
-    groups, why = _in_groups(log_ratio, samples, count, "SIR", progress)
+    groups, why = in_groups(log_ratio, samples, _group_size(count), "SIR", progress)
     log_weight = np.concatenate(groups)
     done = len(log_weight)
     asked = resamples
@@ -112,7 +112,7 @@ def sir(
     effective = float(np.sum(weight) ** 2 / np.sum(weight**2))
     # Without replacement, in proportion to the weights: the largest of log w + Gumbel noise.
     chosen = np.argsort(-log_weight - rng.gumbel(size=len(log_weight)))[:resamples]
-    remarks = _interrupted(why, done, samples, "samples")
+    remarks = said_of_interrupt(why, done, samples, "samples")
     if len(chosen) < asked:
         remarks += (f"{len(chosen)} in place of {asked} are resampled.",)
     if effective < resamples:
@@ -124,14 +124,19 @@ def sir(
     return to_the_end(lambda: _from_draws(fit, "Sampling importance resampling", x[chosen], level, remarks, details))
 
 
-class _Groups(NamedTuple):
+def _group_size(subjects: int) -> int:
+    return max(1, min(50, _PAIRS_A_GROUP // subjects))
+
+
+class Groups(NamedTuple):
+    """What was made of replicates, group by group."""
+
     done: list
     why: str  # it was stopped; empty where it was not
 
 
-def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: str, progress: bool) -> _Groups:
-    """What `work` makes of one group after another; where it is stopped, what is done so far."""
-    size = max(1, min(50, _PAIRS_A_GROUP // subjects))
+def in_groups(work: Callable[[slice], Any], total: int, size: int, label: str, progress: bool) -> Groups:
+    """What `work` makes of one group after another, of `size` each; where it is stopped, what is done so far."""
     done: list[Any] = []
     with Bar(label, total=total, shown=progress) as bar:
         try:
@@ -141,14 +146,15 @@ def _in_groups(work: Callable[[slice], Any], total: int, subjects: int, label: s
                 bar.update(end - begin)
         except (KeyboardInterrupt, Exception) as error:
             if len(done) * size >= 2:  # one draw has no spread
-                return _Groups(done, why_stopped(error))
+                return Groups(done, why_stopped(error))
             if not is_interrupt(error):
                 raise
             raise KeyboardInterrupt("interrupted during the first group: there is no result yet") from None
-    return _Groups(done, "")
+    return Groups(done, "")
 
 
-def _interrupted(why: str, done: int, asked: int, unit: str) -> tuple[str, ...]:
+def said_of_interrupt(why: str, done: int, asked: int, unit: str) -> tuple[str, ...]:
+    """A sentence where it was stopped."""
     return (f"{why}: {done} of {asked} {unit} were done.",) if why else ()
 
 

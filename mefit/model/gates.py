@@ -19,7 +19,13 @@ from .parameters import Parameter, parameters, real, simplex
 
 
 class Gate(eqx.Module):
-    """Base of the gates: the shares pi_k(w) of the classes, given a subject's covariates w at its first row."""
+    """Base of the gates: the shares pi_k(w) of the classes, given a subject's covariates w at its first row.
+
+    A gate has no random effects. A subject is in one class for good, so that an effect of its own in the linear
+    predictor would be seen once: integrated out it leaves a flatter curve of shares, which smaller coefficients give as
+    well, and its variance would not be identified. It would take subjects who change class from occasion to occasion,
+    and a sum over all the ways to do so, which a mixture of experts does not do.
+    """
 
     @abc.abstractmethod
     def sized(self, classes: int) -> "Gate":
@@ -82,8 +88,9 @@ class Inputs(eqx.Module):
 
     names: tuple[str, ...] = eqx.field(static=True)
     codes: tuple[float, ...] = eqx.field(static=True)  # of each, what stands for a missing one; infinite for none
-    centre: tuple[float, ...] = eqx.field(static=True)
-    spread: tuple[float, ...] = eqx.field(static=True)
+    # arrays, so that what is compiled serves other people too
+    centre: Float[Array, " G"]
+    spread: Float[Array, " G"]
 
     def __init__(self, population: Population, names: Iterable[str], missing: Mapping[str, float | int] | None = None):
         self.names = (names,) if isinstance(names, str) else tuple(names)
@@ -105,8 +112,8 @@ class Inputs(eqx.Module):
                 raise ValueError(
                     f"no subject lacks {name!r}, whose share could then not be estimated: drop it in missing=."
                 )
-        self.centre = tuple(float(np.mean(values)) for values in seen)
-        self.spread = tuple(float(np.std(values)) for values in seen)
+        self.centre = jnp.asarray([np.mean(values) for values in seen], float)
+        self.spread = jnp.asarray([np.std(values) for values in seen], float)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -117,10 +124,10 @@ class Inputs(eqx.Module):
     def __call__(self, subject: Subject) -> Float[Array, " F"]:
         scaled = []
         lacking = []
-        for name, code, centre, spread in zip(self.names, self.codes, self.centre, self.spread, strict=True):
+        for i, (name, code) in enumerate(zip(self.names, self.codes, strict=True)):
             _refuse_unknown(name, subject.covariates)
             value = jnp.reshape(subject.covariates[name], -1)[0]
-            scaled.append(jnp.where(value == code, 0.0, (value - centre) / spread))
+            scaled.append(jnp.where(value == code, 0.0, (value - self.centre[i]) / self.spread[i]))
             if np.isfinite(code):
                 lacking.append(jnp.where(value == code, 1.0, 0.0))
         return jnp.stack([*scaled, *lacking])

@@ -123,3 +123,49 @@ def by_class_far(model, population):
     z = (w - model.gate.inputs.centre[0]) / model.gate.inputs.spread[0]
     logit = 46.0 * z
     return each + np.stack([-np.logaddexp(0.0, logit), -np.logaddexp(0.0, -logit)], axis=1)
+
+
+def exact_of_counts(x: np.ndarray, counts: np.ndarray, rows: int) -> float:
+    """The log-likelihood of counts of yes in two classes, by 101 nodes of Gauss and Hermite; binomial constants out."""
+    node, weight = np.polynomial.hermite_e.hermegauss(101)
+    share = expit(x[4])
+    each = []
+    for b0, log_omega in (x[:2], x[2:4]):
+        p = expit(b0 + np.exp(log_omega) * node)
+        likelihood = p ** counts[:, None] * (1.0 - p) ** (rows - counts[:, None])
+        each.append(likelihood @ (weight / weight.sum()))
+    return float(np.sum(np.log((1.0 - share) * each[0] + share * each[1])))
+
+
+def test_experts_of_yes_or_no_by_em_with_quadrature_end_at_the_exact_maximum():
+    """Where Laplace ends somewhat lower: the slopes of the exact likelihood by differences."""
+    rng = np.random.default_rng(8)
+    rows = 6
+    second = rng.random(150) < 0.4
+    chance = expit(np.where(second, 2.0, -2.0) + 0.8 * rng.normal(size=150))
+    counts = rng.binomial(rows, chance)
+    subjects = []
+    for count in counts:
+        answers = (np.arange(rows) < count).astype(float)
+        subjects.append(mf.Subject(time=np.arange(float(rows)), y=answers, mask=np.ones(rows, bool)))
+    population = mf.Population.from_subjects(subjects)
+    start = mf.MixtureOfExperts((Logistic(b0=-1.5, omega=0.7), Logistic(b0=1.5, omega=0.7)))
+
+    def ended(objective):
+        model = mf.fit(start, population, mf.EM(objective), progress=False).model
+        share = np.log(float(model.share[1]) / float(model.share[0]))
+        first, other = model.experts
+        return np.array([first.b0, np.log(first.omega), other.b0, np.log(other.omega), share], float)
+
+    x = ended(mf.AGQ(15))
+    step = 1e-4
+
+    def slopes(x):
+        return [
+            (exact_of_counts(x + step * e, counts, rows) - exact_of_counts(x - step * e, counts, rows)) / (2.0 * step)
+            for e in np.eye(5)
+        ]
+
+    np.testing.assert_allclose(slopes(x), 0.0, atol=0.02)
+    rough = ended(mf.Laplace())
+    assert exact_of_counts(rough, counts, rows) < exact_of_counts(x, counts, rows) - 1e-3

@@ -1,0 +1,68 @@
+"""Is one class more than chance? The bootstrap of the likelihood ratio holds its level, and sees what is there."""
+
+import jax
+import numpy as np
+import pytest
+from experts import KEY
+from models import Means
+from scipy.stats import kstest
+
+import mefit as mf
+
+ROWS = 3
+
+
+def levels(mu: np.ndarray, seed: int) -> mf.Population:
+    """y_ij = mu_i + eta_i + e_ij, both SDs 1."""
+    rng = np.random.default_rng(seed)
+    y = mu[:, None] + rng.normal(size=(mu.size, 1)) + rng.normal(size=(mu.size, ROWS))
+    subjects = [mf.Subject(time=np.arange(float(ROWS)), y=one, mask=np.ones(ROWS, bool)) for one in y]
+    return mf.Population.from_subjects(subjects)
+
+
+def both(population: mf.Population) -> tuple[mf.Fit, mf.Fit]:
+    """One class, and two with means of their own."""
+    first, second = (Means(mu=mu, omega=1.0, sigma=1.0) for mu in (-1.0, 1.0))
+    start = mf.MixtureOfExperts((first, second), shared=("omega", "sigma"))
+    one = mf.fit(Means(mu=0.0, omega=1.0, sigma=1.0), population, mf.Laplace(), progress=False)
+    return one, mf.fit(start, population, mf.EM(starts=3), key=KEY, progress=False)
+
+
+def test_two_classes_far_apart_are_seen():
+    population = levels(np.where(np.arange(40) < 20, -4.0, 4.0), seed=1)
+    one, two = both(population)
+    test = mf.bootstrap_classes(one, two, replicates=19, starts=2, key=KEY, progress=False)
+    assert test.classes == (1, 2) and test.replicates.shape == (19,)
+    assert test.statistic == pytest.approx(2.0 * (two.log_likelihood - one.log_likelihood))
+    assert test.p_value == 0.05 and test.statistic > 20.0 > test.replicates.max()  # the least that 19 can say
+    assert "2 classes against 1" in str(test)
+
+
+def test_it_refuses_what_cannot_be_compared():
+    population = levels(np.zeros(20), seed=2)
+    one, two = both(population)
+    with pytest.raises(ValueError, match="1 and 1 classes"):
+        mf.bootstrap_classes(one, one, key=KEY)
+    with pytest.raises(ValueError, match="key"):
+        mf.bootstrap_classes(one, two)
+    with pytest.raises(ValueError, match="one or more replicates"):
+        mf.bootstrap_classes(one, two, replicates=0, key=KEY)
+    with pytest.raises(ValueError, match="different responses"):
+        mf.bootstrap_classes(both(levels(np.zeros(20), seed=3))[0], two, key=KEY)
+    by_foce = mf.fit(one.model, population, mf.FOCE(), progress=False)
+    with pytest.raises(ValueError, match="different objectives"):
+        mf.bootstrap_classes(by_foce, two, key=KEY)
+
+
+@pytest.mark.slow
+def test_where_there_is_one_class_its_p_values_are_uniform():
+    """40 studies of one class, 39 replicates each: p is uniform on 1/40, ..., 1, which Kolmogorov and Smirnov's test
+    sees within 0.26 at its 1% level; and 5% lie below 0.05 within the error of 40."""
+    found = []
+    for seed in range(40):
+        one, two = both(levels(np.zeros(40), seed=100 + seed))
+        test = mf.bootstrap_classes(one, two, replicates=39, starts=3, key=jax.random.key(seed), progress=False)
+        found.append(test.p_value)
+    p = np.array(found)
+    assert kstest(p - 0.0125, "uniform").pvalue > 0.01
+    assert np.mean(p <= 0.05) <= 0.15 and abs(p.mean() - 0.5) < 0.15
