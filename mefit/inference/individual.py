@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
 from ..data.changing import with_room
@@ -297,7 +298,7 @@ def _curves(models: Model, theta: Any, eta: Float[Array, "N M K"], subjects: Sub
 
     by_draw = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (theta, eta, keys))
     draws = max(1, _CURVES_AT_ONCE // eta.shape[0])
-    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw, batch_size=draws))
+    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), in_parts(of_draw, by_draw, draws))
 
 
 @compiled
