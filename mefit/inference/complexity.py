@@ -8,8 +8,6 @@ import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
 
 from ..base.chance import numpy_generator, require_key
 from ..data.by_outcome import as_dict
@@ -31,20 +29,13 @@ class Complexity:
     says all that there is to say. `best` names the template. `profiles` has a row for each person, those who need the
     flexible model most first: `measurements`, the held-out log-likelihood by each model, and `gain` in nats a
     measurement. A template that is fitted to people whom it cannot describe takes their shape for noise, and loses a
-    little on all others too: so look at the order of gains, and for a gap in it, rather than at their sign. `needs` is
-    the probability that the person is one of a `share` s of people whom the flexible model describes, the template
-    describing all others,
-
-        s f_i / (s f_i + (1 - s) t_i),    s = argmax sum_i log(s f_i + (1 - s) t_i),
-
-    with f_i and t_i the held-out densities of all that was seen of a person. It, too, takes the two as they were fitted,
-    to everybody.
+    little on all others too: so look at the order of gains, and for a gap in it, rather than at their sign. Who needs the
+    flexible model is told by a mixture of both, fitted together: `mf.responsibilities` of an `mf.MixtureOfExperts`.
     """
 
     score: float
     error: float
     best: str
-    share: float
     profiles: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -99,14 +90,11 @@ def complexity(
     best = max(templates, key=lambda name: scores[name].sum())
     difference = scores[flexible_name] - scores[best]
     total = profiles.measurements.sum()
-    share = _share(difference)
-    profiles["needs"] = expit(difference + logit(share))
     profiles["gain"] = difference / np.where(profiles.measurements > 0, profiles.measurements, np.nan)
     return Complexity(
         score=float(difference.sum() / total),
         error=float(difference.std(ddof=1) * np.sqrt(count) / total),
         best=best,
-        share=share,
         profiles=profiles.set_index("ID").sort_values("gain", ascending=False, kind="stable"),
     )
 
@@ -121,23 +109,6 @@ def _held_out(recipe: Recipe, population: Population, fold: np.ndarray, by: Obje
         fitted = fit(model, population[~out], method, key=key_fit, progress=False)
         values[out] = log_likelihood(fitted.model, population[out], by, key=key_score, by_subject=True)
     return values
-
-
-def _share(log_ratio: np.ndarray) -> float:
-    """The s of highest sum_i log(1 - s + s r_i), which is concave in s: where its slope is 0, or at an end."""
-
-    def slope(s: float) -> float:
-        less = np.exp(-np.abs(log_ratio))  # the smaller of the two densities, the larger being 1
-        rises = (1.0 - less) / (s + (1.0 - s) * less)
-        falls = (less - 1.0) / (1.0 - s + s * less)
-        return float(np.sum(np.where(log_ratio > 0.0, rises, falls)))
-
-    tiny = 1e-12
-    if slope(tiny) <= 0.0:
-        return 0.0
-    if slope(1.0 - tiny) >= 0.0:
-        return 1.0
-    return float(brentq(slope, tiny, 1.0 - tiny, xtol=1e-12))
 
 
 def _measurements(population: Population) -> np.ndarray:

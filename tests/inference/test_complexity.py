@@ -7,11 +7,10 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
-from scipy.optimize import minimize_scalar
+from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 import mefit as mf
-from mefit.inference.complexity import _share as complexity_of
 
 TIMES = np.linspace(-1.0, 1.0, 8)
 
@@ -90,27 +89,23 @@ def test_profiles_are_told_apart(mixed):
     assert mixed.error == pytest.approx(difference.std() * np.sqrt(150) / (150 * 8), rel=1e-9)
 
 
-def test_who_needs_the_flexible_model(mixed):
-    """The share by SciPy's search on the likelihood itself, and the label by Bayes's rule; most labels are right."""
-    log_f = mixed.profiles["flexible"].to_numpy()
-    log_t = mixed.profiles["line"].to_numpy()
-
-    def lost(s):
-        return -np.sum(np.logaddexp(np.log(s) + log_f, np.log1p(-s) + log_t))
-
-    found = minimize_scalar(lost, bounds=(1e-6, 1.0 - 1e-6), method="bounded", options={"xatol": 1e-9})
-    assert mixed.share == pytest.approx(found.x, abs=1e-5)
-    odds = mixed.share / (1.0 - mixed.share) * np.exp(log_f - log_t)
-    np.testing.assert_allclose(mixed.profiles.needs, odds / (1.0 + odds), rtol=1e-9)
-    bent = mixed.profiles.index >= 90
-    assert mixed.profiles.needs[bent].mean() > 0.3 + mixed.profiles.needs[~bent].mean()
-
-
-def test_nobody_needs_what_gains_nothing_and_all_what_always_gains():
-    assert complexity_of(np.full(9, -0.1)) == 0.0
-    assert complexity_of(np.full(9, 0.1)) == 1.0
-    far = np.array([900.0] * 3 + [-900.0] * 9)  # no overflow
-    assert complexity_of(far) == pytest.approx(0.25, abs=1e-9)
+def test_who_needs_the_flexible_model_is_told_by_a_mixture_of_both():
+    """Held against Bayes's rule at the parameters that people were made with, by SciPy."""
+    population = people(60)
+    line = start(1)[0]
+    parabola = Polynomial(sds=jnp.array([1.0, 1.0, 2.0]), sigma=jnp.asarray(0.5))
+    mixture = mf.MixtureOfExperts((line, parabola), shared="sigma")
+    fit = mf.fit(mixture, population, mf.Laplace(), progress=False)
+    powers = TIMES ** np.arange(3)[:, None]
+    log_p = []
+    for share, sds in ((0.6, [1.0, 1.0]), (0.4, [1.0, 1.0, 3.0])):
+        design = powers[: len(sds)]
+        covariance = design.T * np.array(sds) ** 2 @ design + 0.09 * np.eye(8)
+        log_p.append(np.log(share) + multivariate_normal(np.zeros(8), covariance).logpdf(population.subjects.y))
+    exact = expit(log_p[1] - log_p[0])
+    assert exact[90:].mean() > 0.6 > 0.4 > exact[:90].mean()  # the data do tell
+    np.testing.assert_allclose(mf.responsibilities(fit)[2], exact, atol=0.25)
+    assert np.mean(np.abs(mf.responsibilities(fit)[2] - exact)) < 0.06
 
 
 def test_where_the_template_is_right_nothing_is_gained():
