@@ -75,7 +75,7 @@ def measured(model: mf.Model, repeats: int) -> list[str]:
 def main() -> None:
     truth = one_person.truth()
     models = {"closed form": truth, "differential equations": ByEquations(omega=truth.omega, sigma=truth.sigma)}
-    rows = [[name, *measured(model, REPEATS)] for name, model in models.items()]
+    rows = ([name, *measured(model, REPEATS)] for name, model in models.items())  # told as they are measured
     head = ["model", "100 people", "one person", "choose of 5", "find", "next time of 5", "first, CPU s"]
     table(f"One person, 1,000 of 4,000 draws, after compiling: CPU ms, median of {REPEATS}", head, rows)
 

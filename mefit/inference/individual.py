@@ -33,6 +33,7 @@ from .own_records import Picked, thinned, with_theta_drawn, with_theta_known
 from .same_data import already_in
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
+_FOLLOWED = 8  # people whose samples come in one after the other: for more a program of their own is worth it
 _CURVES_AT_ONCE = 256  # curves of draws that are made together
 
 
@@ -144,7 +145,7 @@ class Individuals:
     def _looked(self, time: Any, doses: Any, keys: Any, held: Any = None) -> Any:
         subjects = self.rows_at(time, doses, held)
         rows = subjects.time.shape[1]
-        roomy = with_room(subjects, rows=time is None)
+        roomy = with_room(subjects, rows=time is None, few_doses=doses is not None)
         curves = _curves(self.models_drawn, self.theta, self.eta, roomy, keys)
         return jax.tree.map(lambda values: np.asarray(values)[..., :rows], curves)
 
@@ -208,7 +209,8 @@ def individual(
     if draws < 1 or thetas < 0:
         raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
-    roomy = with_room(population.subjects)
+    # one person is asked about again with each new sample; of many the room for it would cost more than it saves
+    roomy = with_room(population.subjects) if len(population) <= _FOLLOWED else population.subjects
     samples = max(proposed, 2 * draws)
     sampling = ImportanceSampling(samples=samples, proposal=proposal)
     sampling.check(model, population)
