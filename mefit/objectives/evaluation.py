@@ -163,9 +163,7 @@ def _value_and_forward_gradient(function: Callable) -> Callable:
     return lambda *args: jax.jacfwd(twice, has_aux=True)(*args)[::-1]
 
 
-def mean_loss(
-    objective: Objective, space: Space, batches: Batches, count: int
-) -> Loss:
+def mean_loss(objective: Objective, space: Space, batches: Batches, count: int) -> Loss:
     """Minus the objective over the number of subjects, and its gradient: infinite, and flat, where it is no number."""
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:

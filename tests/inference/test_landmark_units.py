@@ -74,9 +74,11 @@ def test_other_units_predict_the_same(plain, by_time, by_marker):
     for name, unit in (("marker", by_marker), ("death", 1.0)):
         one = plain.predictions[plain.predictions.OUTCOME == name]
         two = other.predictions[other.predictions.OUTCOME == name]
-        np.testing.assert_allclose(two[["mean", "probability", "brier"]] / [unit, 1, 1], one[["mean", "probability", "brier"]], rtol=1e-6)
+        columns = ["mean", "probability", "brier"]
+        np.testing.assert_allclose(two[columns] / [unit, 1, 1], one[columns], rtol=1e-6)
         if name == "marker":
-            np.testing.assert_allclose(two[["q5", "q50", "q95"]] / unit, one[["q5", "q50", "q95"]], rtol=1e-6)
+            quantiles = ["q5", "q50", "q95"]
+            np.testing.assert_allclose(two[quantiles] / unit, one[quantiles], rtol=1e-6)
             np.testing.assert_allclose(two.place, one.place, rtol=1e-6)
             density = by_marker
         else:
