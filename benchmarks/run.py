@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 COLD = """
 import json, sys, time
@@ -79,9 +80,9 @@ METHODS = {
 }
 
 
-def table(title: str, head: list[str], rows: list[list[str]]) -> None:
+def table(title: str, head: list[str], rows: Iterable[list[str]]) -> None:
     """Print a table in Markdown."""
-    print(f"\n### {title}\n\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    print(f"\n### {title}\n\n| " + " | ".join(head) + " |\n|" + " --- |" * len(head), flush=True)
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
 

@@ -34,7 +34,8 @@ def _shape_of(x: Float[np.ndarray, " m"]) -> float:
     b = (1.0 - np.sqrt(candidates / place)) / (3.0 * quartile) + 1.0 / x[-1]
     k = np.mean(np.log1p(-b[:, None] * x), axis=1)
     log_likelihood = size * (np.log(-b / k) - k - 1.0)
-    share = 1.0 / np.sum(np.exp(log_likelihood - log_likelihood[:, None]), axis=1)
+    share = np.exp(log_likelihood - log_likelihood.max())  # from the highest on, so that none overflows
+    share = share / share.sum()
     best = float(np.sum(b * share) / np.sum(share))
     shape = float(np.mean(np.log1p(-best * x)))
     return (size * shape + 10.0 * 0.5) / (size + 10.0)

@@ -91,12 +91,13 @@ def room_for(count: int) -> int:
     return size
 
 
-def with_room(subjects: Subject, rows: bool = True) -> Subject:
+def with_room(subjects: Subject, rows: bool = True, few_doses: bool = False) -> Subject:
     """The same subjects with their doses, and their rows unless told otherwise, filled up to one of few sizes.
 
-    What is compiled for a subject then serves it with one more of them as well. Nobody's own rows or doses change.
+    What is compiled for a subject then serves it with one more of them as well. Nobody's own rows or doses change. A
+    curve costs as much for a dose that is room as for one that was given: `few_doses` are filled up to 1, 2 or 4.
     """
-    doses = _filled_doses(subjects.doses)
+    doses = _filled_doses(subjects.doses, few_doses)
     now = subjects.time.shape[1]
     more = room_for(now) - now if rows and now else 0
     if more == 0:
@@ -114,10 +115,11 @@ def with_room(subjects: Subject, rows: bool = True) -> Subject:
     return Subject(time=time, covariates=covariates, doses=doses, real=nothing(subjects.real), **empty)
 
 
-def _filled_doses(doses: Doses) -> Doses:
+def _filled_doses(doses: Doses, few: bool) -> Doses:
     """With amounts of zero at the first dose, as `Doses.padded` has them; where there are none, none are made."""
     given = doses.time.shape[1]
-    more = room_for(given) - given if given else 0
+    room = 1 << (given - 1).bit_length() if few and given <= _LEAST_ROOM else room_for(given)
+    more = room - given if given else 0
     if more == 0:
         return doses
     first = np.repeat(np.asarray(doses.time)[:, :1], more, axis=1)

@@ -114,6 +114,7 @@ def _simple(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule, abov
         "cmax": jnp.max(c, -1),
         "tmax": jnp.take_along_axis(t, peak, -1)[..., 0],
         "cmin": jnp.min(c, -1),
+        "trough": c[..., -1],
         "auc": jnp.sum(_areas(t, c, rule), -1),
     }
     if above is not None:
@@ -131,7 +132,7 @@ def _measures(t: Float[Array, "... m"], c: Float[Array, "... m"], rule: Rule, ab
     tlast = jnp.where(some, jnp.take_along_axis(t, last, -1)[..., 0], jnp.nan)
     before_last = jnp.arange(c.shape[-1] - 1) < last
     auc_last = jnp.where(some, jnp.sum(jnp.where(before_last, _areas(t, c, rule), 0.0), -1), 0.0)
-    measures |= {"trough": c[..., -1], "clast": clast, "tlast": tlast, "auc_last": auc_last}
+    measures |= {"clast": clast, "tlast": tlast, "auc_last": auc_last}
     terminal = _terminal(t, c, measures["tmax"], clast, tlast)
     rate = terminal.pop("rate")
     beyond = clast / rate

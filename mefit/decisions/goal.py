@@ -117,7 +117,6 @@ class Goal:
         if not np.all(np.isfinite(concentration)):
             raise ValueError(f"{name}: not all curves are finite; look at its compartments, or the solver.")
         known = regimen_measures(self.grid, concentration, self.above)
-        known["trough"] = concentration[..., -1]
         measures = {name: np.asarray(known[name]) for name in self._named}
         if not isinstance(self.quantity, str):
             own = np.asarray(self.quantity(self.grid, concentration), float)

@@ -39,6 +39,7 @@ class NextSample:
     table: pd.DataFrame
     best: dict[Any, tuple[float, ...]]
     remarks: tuple[str, ...] = ()
+    time_label: str = "time"
 
     def __repr__(self) -> str:
         told = [f"{person}: {', '.join(f'{t:g}' for t in times) or 'none'}" for person, times in self.best.items()]
@@ -117,7 +118,8 @@ def next_time(
     by = "sd" if regimens is None else "loss"
     least = table.loc[table.groupby("ID", sort=False)[by].idxmin()]
     best = dict(zip(least.ID, least.times, strict=True))
-    return NextSample(table=table, best=best, remarks=_remarks(people, table))
+    label = people.population.time_label
+    return NextSample(table=table, best=best, remarks=_remarks(people, table), time_label=label)
 
 
 def _schedules(times: Sequence[float | int], ahead: int) -> list[tuple[float, ...]]:

@@ -13,15 +13,15 @@ from ..model.densities import eta_mean
 
 
 @dataclasses.dataclass(frozen=True)
-class Individuals:
-    """Subjects, and what is known of their random effects."""
+class Estimates:
+    """Subjects, and the estimates of their random effects."""
 
     population: Population
     eta: Float[np.ndarray, "N K"]  # estimates
     covariance: Float[np.ndarray, "N K K"]  # of their Gaussian approximation
 
 
-def individuals(fit: Fit, population: Population | None = None) -> Individuals:
+def individuals(fit: Fit, population: Population | None = None) -> Estimates:
     """The fitted subjects with the fit's own estimates; those of another `population` by empirical
     Bayes.
 
@@ -34,7 +34,7 @@ def individuals(fit: Fit, population: Population | None = None) -> Individuals:
     several outcomes.
     """
     if population is None or population is fit.population:
-        return Individuals(
+        return Estimates(
             population=fit.population,
             eta=np.asarray(fit.eta),
             covariance=np.asarray(fit.eta_covariance),
@@ -43,7 +43,7 @@ def individuals(fit: Fit, population: Population | None = None) -> Individuals:
     if typical(fit):
         mean = np.asarray(eta_mean(fit.model))
         count = len(population)
-        return Individuals(
+        return Estimates(
             population=population,
             eta=np.tile(mean, (count, 1)),
             covariance=np.zeros((count, mean.size, mean.size)),
@@ -51,4 +51,4 @@ def individuals(fit: Fit, population: Population | None = None) -> Individuals:
     objective = final_objective(fit.method)
     newton = None if objective is None else objective.newton
     eta, covariance = empirical_bayes(fit.model, population, newton)
-    return Individuals(population=population, eta=np.asarray(eta), covariance=np.asarray(covariance))
+    return Estimates(population=population, eta=np.asarray(eta), covariance=np.asarray(covariance))

@@ -15,6 +15,7 @@ from ..curves.mlp import MLP
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import eta_size, gaussian_law_of, log_conditional
+from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
 from .gaussian import has_gaussian_rows, slope_and_information
 from .standard import Standard, standard_of
@@ -55,7 +56,7 @@ class ModelEncoder(AnyEncoder):
     - `looks`: 1 sees the subject from the mean of p(eta) alone; each further one costs as much again.
     - `seed`: of the weights at the start.
 
-    **Raises:** ValueError for random effects that are not Gaussian, or none, and fewer than one look.
+    **Raises:** ValueError for random effects that are not Gaussian, or none, a mixture, and fewer than one look.
     """
 
     bend: MLP
@@ -64,6 +65,11 @@ class ModelEncoder(AnyEncoder):
     covariates: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(self, model: Model, hidden: Sequence[int] = (32,), *, looks: int = 2, seed: int = 0):
+        if isinstance(model, MixtureOfExperts):
+            raise ValueError(
+                "an encoder answers for one model, and this is a mixture of several: make one for an expert by itself; "
+                "mf.individual needs none for a mixture."
+            )
         effects = eta_size(model)
         refuse_no_effects(effects)
         law = gaussian_law_of(model)

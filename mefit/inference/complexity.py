@@ -29,7 +29,8 @@ class Complexity:
     says all that there is to say. `best` names the template. `profiles` has a row for each person, those who need the
     flexible model most first: `measurements`, the held-out log-likelihood by each model, and `gain` in nats a
     measurement. A template that is fitted to people whom it cannot describe takes their shape for noise, and loses a
-    little on all others too: so look at the order of gains, and for a gap in it, rather than at their sign.
+    little on all others too: so look at the order of gains, and for a gap in it, rather than at their sign. Who needs
+    the flexible model is told by a mixture of both, fitted together: `mf.responsibilities` of an `mf.MixtureOfExperts`.
     """
 
     score: float

@@ -10,6 +10,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..data.by_outcome import as_dict
 from ..data.subject import Subject
 from ..model.categorical import is_categorical
@@ -64,7 +65,7 @@ def _foretold(
         own_etas, subject, key = one
         return _of_person(model, own_etas, subject, key, asked)
 
-    return jax.lax.map(of_person, (etas, subjects, keys), batch_size=at_once)
+    return in_parts(of_person, (etas, subjects, keys), at_once)
 
 
 def _of_person(

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
 from ..data.changing import with_room
@@ -32,6 +33,7 @@ from .own_records import Picked, thinned, with_theta_drawn, with_theta_known
 from .same_data import already_in
 
 _UNTRUSTED = 0.7  # of Pareto's k: above it the draws are not the posterior
+_FOLLOWED = 8  # people whose samples come in one after the other: for more a program of their own is worth it
 _CURVES_AT_ONCE = 256  # curves of draws that are made together
 
 
@@ -143,7 +145,7 @@ class Individuals:
     def _looked(self, time: Any, doses: Any, keys: Any, held: Any = None) -> Any:
         subjects = self.rows_at(time, doses, held)
         rows = subjects.time.shape[1]
-        roomy = with_room(subjects, rows=time is None)
+        roomy = with_room(subjects, rows=time is None, few_doses=doses is not None)
         curves = _curves(self.models_drawn, self.theta, self.eta, roomy, keys)
         return jax.tree.map(lambda values: np.asarray(values)[..., :rows], curves)
 
@@ -207,7 +209,8 @@ def individual(
     if draws < 1 or thetas < 0:
         raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
-    roomy = with_room(population.subjects)
+    # one person is asked about again with each new sample; of many the room for it would cost more than it saves
+    roomy = with_room(population.subjects) if len(population) <= _FOLLOWED else population.subjects
     samples = max(proposed, 2 * draws)
     sampling = ImportanceSampling(samples=samples, proposal=proposal)
     sampling.check(model, population)
@@ -297,7 +300,7 @@ def _curves(models: Model, theta: Any, eta: Float[Array, "N M K"], subjects: Sub
 
     by_draw = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (theta, eta, keys))
     draws = max(1, _CURVES_AT_ONCE // eta.shape[0])
-    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), jax.lax.map(of_draw, by_draw, batch_size=draws))
+    return jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), in_parts(of_draw, by_draw, draws))
 
 
 @compiled

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..base.compiling import compiled
 from ..base.pareto import pareto_k
+from ..base.parts import in_parts
 from ..data.subject import Subject
 from ..methods.nuts.draws import Draws
 from ..model.model import Model, draw_of
@@ -120,7 +121,7 @@ def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, key
     def of_person(one):
         return sampling.weighted(model, *one)
 
-    return jax.lax.map(of_person, (subjects, keys), batch_size=_at_once(subjects, sampling.samples))
+    return in_parts(of_person, (subjects, keys), _at_once(subjects, sampling.samples))
 
 
 @compiled
@@ -135,4 +136,4 @@ def _weighted_by_theta(sampling: ImportanceSampling, models: Model, subjects: Su
 
         return jax.vmap(of_theta)(jnp.arange(size), own_keys)
 
-    return jax.lax.map(of_person, (subjects, keys), batch_size=_at_once(subjects, sampling.samples * size))
+    return in_parts(of_person, (subjects, keys), _at_once(subjects, sampling.samples * size))

@@ -13,6 +13,7 @@ from numpyro.distributions.distribution import validation_enabled
 from scipy.special import ndtr
 
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..data.by_outcome import UNNAMED, as_dict
 from ..data.doses import Doses
 from ..data.subject import Subject
@@ -205,7 +206,7 @@ def _components(model: Model, etas: Float[Array, "N M K"], subjects: Subject, ou
         return jax.vmap(lambda eta: of_draw(eta, subject))(own)
 
     at_once = max(1, _AT_ONCE // (etas.shape[1] * subjects.time.shape[1]))
-    return jax.lax.map(of_person, (etas, subjects), batch_size=min(at_once, etas.shape[0]))
+    return in_parts(of_person, (etas, subjects), at_once)
 
 
 def _check_level(level: float | int) -> None:

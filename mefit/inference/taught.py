@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import gaussian_effects, half_log_det
@@ -117,7 +118,7 @@ def _lessons(encoder: ModelEncoder, subjects: Subject, keys: Any) -> Lessons:
         z = solve_triangular(law.lower, eta - law.mean, lower=True)
         return Lessons(encoder.features(look), solve_triangular(look.root, z - look.centre, lower=True))
 
-    return jax.lax.map(of_person, (subjects, keys), batch_size=_AT_ONCE)
+    return in_parts(of_person, (subjects, keys), _AT_ONCE)
 
 
 @compiled

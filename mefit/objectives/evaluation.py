@@ -21,11 +21,18 @@ from ..model.space import Space
 from . import mixture
 from .natural_scale import natural_scale
 from .objective import Objective, Term
+from .peaks import beside
 
 # Subjects evaluated at once. On a core the objective says: more do not fit its cache, and all wait for the slowest
 # search. On a GPU: what it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks
 # of 32: 181 microseconds a subject and evaluation; 100,000 in chunks of 32,768: 1.3; one H200).
 _LARGEST_CHUNK_ON_A_GPU = 32_768
+
+_NEARBY = 0.25  # SDs of the prior from its mean, where a search begins that ended on another peak than the fit's
+_JUMP = 0.01  # nats: what slopes do not explain of the move of an objective
+_BENT = 0.1  # of what the change of its slope explains
+
+Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 class Batches(NamedTuple):
@@ -156,9 +163,7 @@ def _value_and_forward_gradient(function: Callable) -> Callable:
     return lambda *args: jax.jacfwd(twice, has_aux=True)(*args)[::-1]
 
 
-def mean_loss(
-    objective: Objective, space: Space, batches: Batches, count: int
-) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def mean_loss(objective: Objective, space: Space, batches: Batches, count: int) -> Loss:
     """Minus the objective over the number of subjects, and its gradient: infinite, and flat, where it is no number."""
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -178,7 +183,8 @@ def information(
 
     By automatic derivatives where nothing is searched, so that they are exact; else by central differences of the exact
     gradient, which reuse the program that a fit compiled, and so cost evaluations but no compilation. The steps are a
-    small part of each coordinate's scale, whatever its unit.
+    small part of each coordinate's scale, whatever its unit. Where a subject's joint density has several peaks, a small
+    step may send its search to another: such a step is taken again, the searches beginning elsewhere.
     """
     count = len(population)
     x = space.vector()
@@ -187,13 +193,35 @@ def information(
         hessian = np.asarray(_hessian(objective, space, x, batches))
         return -0.5 * (hessian + hessian.T)
     loss = mean_loss(objective, space, batches, count)
-    gradient = loss(x)[1]
+    value, gradient = loss(x)
+    directions = [np.zeros(eta_size(space.template)), *beside(eta_size(space.template), _NEARBY)]
+    begun = [mean_loss(objective, space, batches._replace(aside=aside), count) for aside in directions]
+    loss = _without_jumps(begun, x, value, gradient, _JUMP / count)
     sizes = space.sizes._replace(measured=np.ones(x.size, bool))
     curvature = measure_curvature(loss, x, gradient, sizes, central=True)
     if np.any(curvature.flat & np.isinf(sizes.most)):  # a number with a unit, whose estimate is close to zero
         sizes = sizes._replace(guess=natural_scale(space, population))
         curvature = measure_curvature(loss, x, gradient, sizes, central=True)
     return count * curvature.matrix
+
+
+def _without_jumps(losses: list[Loss], x: np.ndarray, value: float, slope: np.ndarray, jump: float) -> Loss:
+    """Of losses that differ in where searches for modes begin, at each place the first that comes there from x without
+    a jump: which moves by the mean of its slopes at both ends, as a smooth function does. Where all jump, the first."""
+
+    def loss(moved: np.ndarray) -> tuple[float, np.ndarray]:
+        step = moved - x
+        found = [losses[0](moved)]
+        for other in [*losses[1:], None]:
+            there, steeper = found[-1]
+            unexplained = abs(there - value - 0.5 * step @ (slope + steeper))
+            if unexplained <= jump + _BENT * abs(step @ (steeper - slope)):
+                return found[-1]
+            if other is not None:
+                found.append(other(moved))
+        return found[0]
+
+    return loss
 
 
 @compiled

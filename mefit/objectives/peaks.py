@@ -42,7 +42,7 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
     first = jax.tree.map(np.asarray, terms)
     several = np.zeros(first.value.shape, bool)
     better = several.copy()
-    for aside in _directions(first.eta.shape[1]):
+    for aside in beside(first.eta.shape[1], _FAR):
         other = jax.tree.map(np.asarray, run(aside))
         move = other.eta - first.eta
         with np.errstate(invalid="ignore"):
@@ -54,9 +54,9 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
     return Peaks(several, better)
 
 
-def _directions(k: int) -> Float[np.ndarray, "D K"]:
-    """Where searches begin, in SDs of the prior from its mean."""
+def beside(k: int, far: float) -> Float[np.ndarray, "D K"]:
+    """Where searches begin, about so many SDs of the prior from its mean."""
     if k > _FEW:
-        return ndtri(qmc.Halton(k, scramble=False).random(_MANY + 1)[1:])
-    axes = _FAR * np.eye(k)
+        return far / _FAR * ndtri(qmc.Halton(k, scramble=False).random(_MANY + 1)[1:])
+    axes = far * np.eye(k)
     return np.concatenate([axes, -axes])

@@ -75,20 +75,20 @@ def next_sample(result: NextSample, axes: list[Axes] | None = None) -> list[Axes
                 time = np.array([times[0] for times in planned.times])
                 ax.plot(time, planned[by], **(style.LINE["posterior"] | {"marker": "o", "linewidth": 1.6}))
                 ax.axhline(own[by].iloc[0], **style.LINE["prior"], label="without a sample")
-                ax.set(xlabel="time of the next sample", ylim=(0, None))
+                ax.set(xlabel=f"next sample: {result.time_label}", ylim=(0, None))
             else:
-                _two_ahead(ax, planned, by, label)
+                _two_ahead(ax, planned, by, label, result.time_label)
             _mark(ax, result.best[person], own, by)
             ax.set(title=f"person {person}")
-        panels[0].set_ylabel(label if len(planned.times.iloc[0]) == 1 else "second sample at")
+        panels[0].set_ylabel(label if len(planned.times.iloc[0]) == 1 else f"second sample: {result.time_label}")
         return panels
 
 
-def _two_ahead(ax: Axes, planned: pd.DataFrame, by: str, label: str) -> None:
+def _two_ahead(ax: Axes, planned: pd.DataFrame, by: str, label: str, time_label: str) -> None:
     first = np.array([times[0] for times in planned.times])
     second = np.array([times[1] for times in planned.times])
     dots = ax.scatter(first, second, c=planned[by], cmap="viridis", s=160, marker="s")
-    ax.set(xlabel="first sample at")
+    ax.set(xlabel=f"first sample: {time_label}")
     ax.margins(0.12)
     ax.figure.colorbar(dots, ax=ax, label=label)
 

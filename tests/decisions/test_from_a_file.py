@@ -45,9 +45,41 @@ class Network(mf.Model):
         return dist.LogNormal(jnp.log(subject.doses.amount[0]) + shape, 0.2)
 
 
+class Menet(mf.Model):
+    """The same curve by a network that reads the person's own random effect."""
+
+    net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(0.1))
+    omega: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(0.0, self.omega)
+
+    def observations(self, eta, subject):
+        left = mf.networks.time_features(subject.time, 1.0, 6.0)
+        shape = jax.vmap(lambda row: self.net(row, eta))(left) - 4.0 - eta - 0.08 * subject.time
+        return dist.LogNormal(jnp.log(subject.doses.amount[0]) + shape, 0.2)
+
+
+class Closed(mf.Model):
+    """One compartment by mouth in closed form."""
+
+    cl: Array = mf.positive()
+    omega: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(0.0, self.omega)
+
+    def observations(self, eta, subject):
+        curve = mf.pk.oral_one_compartment(subject, ka=1.2, cl=self.cl * jnp.exp(eta), v=30.0)
+        return dist.LogNormal(jnp.log(curve), 0.2)
+
+
+SLOW, FAST = (Closed(cl=jnp.asarray(cl), omega=jnp.asarray(0.2)) for cl in (1.5, 4.0))
 MODELS = {
     "equations": Equations(cl=jnp.asarray(3.0), omega=jnp.asarray(0.3)),
     "network": Network(net=mf.networks.MLP(2, (4,)), omega=jnp.asarray(0.3)),
+    "menet": Menet(net=mf.networks.MLP(3, (4,), last=0.3), omega=jnp.asarray(0.3)),
+    "mixture": mf.MixtureOfExperts((SLOW, FAST)),
 }
 
 
@@ -68,7 +100,7 @@ def test_a_dose_and_the_next_sample_in_six_lines(name, tmp_path):
 
     table = choice.table.set_index("regimen")
     assert choice.chosen[7] in doses and choice.chosen[7] == table.loss.idxmin()
-    # both models are linear in the dose, and the risks of too much rise with it
+    # all are linear in the dose, and the risks of too much rise with it
     np.testing.assert_allclose(table["median"] / table["median"]["100 mg"], [0.5, 1.0, 2.0], rtol=1e-4)
     assert list(table.above) == sorted(table.above)
     assert [bool(text) for text in table.beyond] == [True, False, True]

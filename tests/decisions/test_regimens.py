@@ -107,19 +107,22 @@ def test_many_doses_come_to_steady_state(fitted):
     regimens = {"40": mf.regimen(4.0, every=12, count=40), "steady": steady, "once": mf.regimen(4.0, start=468.0)}
     found = simulated(fitted(mf.FOCE()), regimens, 468 + np.linspace(0.0, 12.0, 25), subjects=50).subjects
     many, at_once, once = (found[found.regimen == name] for name in regimens)
-    for quantity in ("cmax", "tmax", "cmin", "auc"):
+    for quantity in ("cmax", "tmax", "cmin", "trough", "auc"):
         np.testing.assert_allclose(at_once[quantity], many[quantity], rtol=1e-5)
     assert (once.auc.to_numpy() < at_once.auc.to_numpy()).all()
 
 
 def test_table_and_curves_are_percentiles_over_the_virtual_subjects(result):
-    assert list(result.table.columns) == ["regimen", "quantity", "5%", "50%", "95%"] and len(result.table) == 8
-    assert list(result.subjects.columns) == ["regimen", "subject", "wt", "cmax", "tmax", "cmin", "auc"]
+    assert list(result.table.columns) == ["regimen", "quantity", "5%", "50%", "95%"] and len(result.table) == 10
+    assert list(result.subjects.columns) == ["regimen", "subject", "wt", "cmax", "tmax", "cmin", "trough", "auc"]
     for _, row in result.table.iterrows():
         values = result.subjects.loc[result.subjects.regimen == row.regimen, row.quantity]
         np.testing.assert_allclose(row[["5%", "50%", "95%"]].astype(float), np.percentile(values, [5, 50, 95]))
     assert list(result.curves.columns) == ["regimen", "TIME", "5%", "50%", "95%"] and len(result.curves) == 2 * 193
     np.testing.assert_array_equal(result.curves.TIME[:193], DAYS)
+    last = result.curves[result.curves.TIME == DAYS[-1]].set_index("regimen")[["5%", "50%", "95%"]]
+    trough = result.table[result.table.quantity == "trough"].set_index("regimen")[["5%", "50%", "95%"]]
+    np.testing.assert_allclose(trough, last, rtol=1e-12)  # the last point of each curve
     assert (result.time_label, result.y_label) == ("time (h)", "theophylline (mg/L)")
     assert "200 virtual subjects" in repr(result) and "daily" in repr(result) and "auc" in repr(result)
     page = result._repr_html_()

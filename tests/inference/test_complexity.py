@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
+from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 import mefit as mf
@@ -86,6 +87,25 @@ def test_profiles_are_told_apart(mixed):
     difference = mixed.profiles["flexible"] - mixed.profiles["line"]
     assert mixed.score == pytest.approx(difference.sum() / (150 * 8), rel=1e-9)
     assert mixed.error == pytest.approx(difference.std() * np.sqrt(150) / (150 * 8), rel=1e-9)
+
+
+def test_who_needs_the_flexible_model_is_told_by_a_mixture_of_both():
+    """Held against Bayes's rule at the parameters that people were made with, by SciPy."""
+    population = people(60)
+    line = start(1)[0]
+    parabola = Polynomial(sds=jnp.array([1.0, 1.0, 2.0]), sigma=jnp.asarray(0.5))
+    mixture = mf.MixtureOfExperts((line, parabola), shared="sigma")
+    fit = mf.fit(mixture, population, mf.Laplace(), progress=False)
+    powers = TIMES ** np.arange(3)[:, None]
+    log_p = []
+    for share, sds in ((0.6, [1.0, 1.0]), (0.4, [1.0, 1.0, 3.0])):
+        design = powers[: len(sds)]
+        covariance = design.T * np.array(sds) ** 2 @ design + 0.09 * np.eye(8)
+        log_p.append(np.log(share) + multivariate_normal(np.zeros(8), covariance).logpdf(population.subjects.y))
+    exact = expit(log_p[1] - log_p[0])
+    assert exact[90:].mean() > 0.6 > 0.4 > exact[:90].mean()  # the data do tell
+    np.testing.assert_allclose(mf.responsibilities(fit)[2], exact, atol=0.25)
+    assert np.mean(np.abs(mf.responsibilities(fit)[2] - exact)) < 0.06
 
 
 def test_where_the_template_is_right_nothing_is_gained():

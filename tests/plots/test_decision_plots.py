@@ -1,5 +1,7 @@
 """Pictures of doses and of the next sample draw the numbers of the library, and say which is best."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from test_doses_for_one import IN_LOGS, PEOPLE
@@ -31,3 +33,12 @@ def test_next_sample_marks_the_best(ahead):
     expected = best if ahead == 2 else (best[0], result.table[result.table.ID == 1].sd.min())
     np.testing.assert_allclose(marked, expected)
     assert " and ".join(f"{t:g}" for t in best) in panels[0].figure.alt
+
+
+@pytest.mark.parametrize(("ahead", "label"), [(1, "next sample: time (h)"), (2, "first sample: time (h)")])
+def test_times_of_the_next_sample_have_their_unit(ahead, label):
+    population = dataclasses.replace(PEOPLE.population, time_label="time (h)")
+    people = dataclasses.replace(PEOPLE, population=population)
+    panels = plots.next_sample(mf.dosing.next_time(people, [1.0, 2.0, 3.0], IN_LOGS, ahead=ahead, outcomes=20))
+    assert panels[0].get_xlabel() == label
+    assert ahead == 1 or panels[0].get_ylabel() == "second sample: time (h)"

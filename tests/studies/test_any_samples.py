@@ -85,7 +85,10 @@ def test_a_direction_that_sleeps_sends_the_second_sample_to_the_edges():
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="seed 0: 1.06 by the encoder alone and 1.10 weighed, most of it with six samples; aim 1.06")
+@pytest.mark.xfail(
+    reason="seed 0: 1.06 by the encoder alone and 1.10 weighed, most of it with six samples; aim 1.06. One of three "
+    "directions sleeps, and on 400 people held out the decoder is 0.05 nats a person behind the truth"
+)
 @pytest.mark.parametrize("seed", range(2))
 def test_it_is_nearly_as_good_as_the_exact_posterior(seed):
     """A thousand people to learn from; means over the five designs that have samples."""
