@@ -23,6 +23,10 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
+from .base import devices as _devices
+
+_devices.cores_as_devices(_os.environ, _xla.backend_is_running())
+
 if _TYPE_CHECKING:  # for editors and type checkers; a test holds that `_NAMES` and `_MODULES` say the same
     from . import datasets
     from .base.bfgs import BFGS

@@ -3,11 +3,13 @@
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..base import devices
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
@@ -34,13 +36,26 @@ class _Likelihood(NamedTuple):
 
     objective: Objective
     space: Space
+    mesh: Any  # the devices that the pairs are shared out among; None where there is one
 
 
 @compiled
 def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
-    """Value and score of pairs, a vector of free coordinates and the number of a subject, block
-    after block."""
-    objective, space = likelihood
+    """Value and score of pairs, a vector of free coordinates and the number of a subject, on each
+    device so many blocks of its own, one after the other."""
+    if likelihood.mesh is None:
+        return _on_one(likelihood, blocks, x, subject, data)
+    moving, still = eqx.partition((likelihood, blocks, data), eqx.is_array)
+
+    def here(moving: Any, pairs: Any) -> Values:
+        likelihood, blocks, data = eqx.combine(moving, still)
+        return _on_one(likelihood, blocks, *pairs, data)
+
+    return devices.on_each(likelihood.mesh, here, moving, (x, subject))
+
+
+def _on_one(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
+    objective, space, _ = likelihood
     size = x.shape[0] // _BLOCKS
 
     def value_of(x, data):
@@ -74,7 +89,8 @@ class Pairs:
 
     def __init__(self, fit: Fit):
         objective = likelihood_of(fit)
-        self.likelihood = _Likelihood(objective, fit.space)
+        mesh = devices.mesh_of(len(jax.local_devices()), 1) if jax.default_backend() == "cpu" else None
+        self.likelihood = _Likelihood(objective, fit.space, mesh)
         self.prior = has_prior(fit.model, fit.fixed)
         self.data = (fit.population.subjects, mixture.extras_of(objective, fit.model, fit.population, fit.key))
         self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, fit.model) // 2000))
@@ -83,14 +99,18 @@ class Pairs:
         self, x: Float[np.ndarray, "R P"], which: Int[np.ndarray, " M"], subject: Int[np.ndarray, " M"]
     ) -> Values:
         """Values and scores of the pairs (x[which], subject)."""
-        most = self.size * _BLOCKS
+        room = self.size * _BLOCKS  # of each device
+        dealt = devices.count_of(self.likelihood.mesh)
         parts = []
-        for begin in range(0, len(which), most):
-            count = min(most, len(which) - begin)
-            pairs = begin + np.minimum(np.arange(most), count - 1)  # filled up with the last pair
-            blocks = np.asarray(math.ceil(count / self.size))
+        for begin in range(0, len(which), dealt * room):
+            count = min(dealt * room, len(which) - begin)
+            each = math.ceil(count / dealt)
+            stand = np.arange(dealt)[:, None] * each + np.minimum(np.arange(room), each - 1)
+            pairs = begin + np.minimum(stand, count - 1).ravel()  # filled up with the last pair
+            blocks = np.asarray(math.ceil(each / self.size))
             values = _pair_scores(self.likelihood, blocks, x[which[pairs]], subject[pairs], self.data)
-            parts.append(Values(np.asarray(values.value)[:count], np.asarray(values.score)[:count]))
+            kept = np.arange(count) // each * room + np.arange(count) % each
+            parts.append(Values(np.asarray(values.value)[kept], np.asarray(values.score)[kept]))
         return Values(
             value=np.concatenate([part.value for part in parts]),
             score=np.concatenate([part.score for part in parts]),
