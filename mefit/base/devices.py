@@ -85,7 +85,7 @@ def mesh_of(parts: int, that_pay: int) -> Mesh | None:
     """
     asked = _ASKED.get()
     if asked is None:
-        if jax.config.jax_default_device is not None:
+        if jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
             return None  # the user has chosen one
         most = parts // that_pay
     else:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..base import devices
-from ..base.compiling import compiled
+from ..base.compiling import compiled, compiled_for_devices
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
 from ..model.parameters import has_prior
@@ -39,7 +39,7 @@ class _Likelihood(NamedTuple):
     mesh: Any  # the devices that the pairs are shared out among; None where there is one
 
 
-@compiled
+@compiled_for_devices
 def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
     """Value and score of pairs, a vector of free coordinates and the number of a subject, on each
     device so many blocks of its own, one after the other."""
@@ -49,7 +49,8 @@ def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Arra
 
     def here(moving: Any, pairs: Any) -> Values:
         likelihood, blocks, data = eqx.combine(moving, still)
-        return _on_one(likelihood, blocks, *pairs, data)
+        x, subject = pairs
+        return _on_one(likelihood, blocks, x, subject, data)
 
     return devices.on_each(likelihood.mesh, here, moving, (x, subject))
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..base import devices
-from ..base.compiling import compiled
+from ..base.compiling import compiled_for_devices
 from ..base.scales import measure_curvature
 from ..data.population import Population
 from ..data.subject import Subject
@@ -155,7 +155,7 @@ def evaluation(
     return value, gradient, log_p, _join_chunks(terms, batches.place)
 
 
-evaluate = compiled(evaluation)
+evaluate = compiled_for_devices(evaluation)
 
 
 def _of_chunk(x: Array, objective: Objective, space: Space, chunk: Any) -> tuple[Array, Term]:
@@ -234,7 +234,7 @@ def information(
     return count * curvature.matrix
 
 
-@compiled
+@compiled_for_devices
 def _hessian(objective: Objective, space: Space, x: Array, batches: Batches) -> Float[Array, "P P"]:
     """The Hessian of the objective and the prior: a chunk after the other and a column after the other, so that the
     memory is that of a gradient."""
@@ -255,7 +255,7 @@ def terms_of(objective: Objective, model: Model, population: Population, key: PR
     return _terms(objective, model, batches_of(objective, model, population, key))
 
 
-@compiled
+@compiled_for_devices
 def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
     objective = _beginning(objective, batches)
     terms = _of_chunks(batches, lambda known, chunk: _total(*known, *chunk)[1], (objective, model))
