@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -109,17 +110,32 @@ def shared_out(mesh: Mesh | None, leaf: Any) -> Any:
 def on_each(mesh: Mesh, work: Callable[[Any, Any], Any], everywhere: Any, parts: Any) -> Any:
     """`work(everywhere, parts)` on each device for its parts of the leading axes, and what came out of all, everywhere.
 
-    `everywhere` and `parts` are trees of arrays. What comes out is joined along its leading axis, in the order of the
-    parts.
+    `everywhere` and `parts` are trees of arrays. What comes out, whose arrays have leading axes of one length, is
+    joined along them, in the order of the parts.
     """
 
     def here(everywhere: Any, parts: Any) -> Any:
-        def gather(leaf: Any) -> Any:
-            return jax.lax.all_gather(leaf, AXIS, tiled=True)
-
-        return jax.tree.map(gather, work(everywhere, parts))
+        return _gathered(work(everywhere, parts))
 
     whole = PartitionSpec()
     # Loops inside begin with constants, which are the same everywhere, and go on with what is not: not to be checked.
     one = jax.shard_map(here, mesh=mesh, in_specs=(whole, PartitionSpec(AXIS)), out_specs=whole, check_vma=False)
     return one(everywhere, parts)
+
+
+def _gathered(tree: Any) -> Any:
+    """The arrays of all devices, joined along their leading axes.
+
+    Those of a kind go as one: at each exchange all devices wait for the last, which on a busy processor is long.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    kinds = [jnp.dtype(float) if leaf.dtype == bool else leaf.dtype for leaf in leaves]
+    joined: list[Any] = list(leaves)
+    for kind in dict.fromkeys(kinds):
+        which = [i for i, other in enumerate(kinds) if other == kind]
+        columns = [leaves[i].reshape(len(leaves[i]), -1).astype(kind) for i in which]
+        whole = jax.lax.all_gather(jnp.concatenate(columns, axis=1), AXIS, tiled=True)
+        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+        for i, column in zip(which, jnp.split(whole, ends, axis=1), strict=True):
+            joined[i] = column.reshape(len(whole), *leaves[i].shape[1:]).astype(leaves[i].dtype)
+    return jax.tree.unflatten(structure, joined)

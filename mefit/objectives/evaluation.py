@@ -101,7 +101,7 @@ def _of_chunks(batches: Batches, work: Callable[[Any, Any], Any], everywhere: An
     count = devices.count_of(batches.mesh)
 
     def in_order(leaf):
-        return leaf.reshape(count, -1, *leaf.shape[1:]).swapaxes(0, 1).reshape(leaf.shape)
+        return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:]).swapaxes(0, 1).reshape(leaf.shape)
 
     return jax.tree.map(in_order, outcome)
 

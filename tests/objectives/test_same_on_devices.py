@@ -43,7 +43,7 @@ with using(devices):
     out["value, gradient, prior and terms"] = told(evaluate(mf.Laplace(), space, space.vector(), batches))
     out["terms"] = told(terms_of(mf.Laplace(), model, people))
     out["information"] = told(information(mf.FO(), space, people, None))
-fit = mf.fit(model, people, mf.FOCE(), progress=False, devices=devices)
+fit = mf.fit(model, people, mf.Laplace(), progress=False, devices=devices)
 out["log-likelihood"] = [[fit.log_likelihood]]
 out["estimates"] = told((Space(fit.model).vector(), fit.eta))
 out["bootstrap"] = told(mf.bootstrap(fit, 4, key=jax.random.key(1), progress=False).draws.to_numpy())
