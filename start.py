@@ -401,12 +401,22 @@ def test_command(arguments: "list[str]") -> "list[str]":
 
 def keeping_compiled() -> dict:
     """Environment variables with which kernels keep what they compile in a folder in .venv, for each other and for the
-    next start, unless the user has named another folder."""
+    next start, unless the user has named another folder. A folder that cannot be written is read, if anything is in
+    it."""
     env = surroundings()
-    if not env.get("MEFIT_COMPILED") and can_write(compiled_folder()):
+    if env.get("MEFIT_COMPILED"):
+        return env
+    if can_write(compiled_folder()):
         env["MEFIT_COMPILED"] = compiled_folder()
         keep_newest(env["MEFIT_COMPILED"], COMPILED_MEGABYTES)
+    elif holds_programs(compiled_folder()):
+        env["MEFIT_COMPILED"] = compiled_folder()
     return env
+
+
+def holds_programs(folder: str) -> bool:
+    """Whether compiled programs are kept in a folder."""
+    return any(name.endswith("-cache") for _, _, names in os.walk(folder) for name in names)
 
 
 def can_write(folder: str) -> bool:

@@ -15,8 +15,9 @@ the kit says what is not finite.
 """
 
 import functools
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -91,3 +92,17 @@ class compiled:
         if _inside_another((args, kwargs)):
             return self._unchecked(*args, **kwargs)
         return self.program(*args, **kwargs)
+
+
+class compiled_for_devices(compiled):
+    """As `compiled`, of a program that may run on several devices at once.
+
+    Threads hand over such programs one after the other. Devices that began two of them in different orders would wait
+    for each other for ever.
+    """
+
+    _turn: ClassVar[Any] = threading.RLock()  # of all such programs together
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().__call__(*args, **kwargs)

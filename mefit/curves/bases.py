@@ -2,14 +2,13 @@
 
 import abc
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from numpy.polynomial import legendre
-from scipy.interpolate import CubicSpline, PPoly
 
 from ..data.population import Population
 
@@ -226,6 +225,8 @@ class _Tables(NamedTuple):
 @functools.cache
 def _tables(df: int, low: float | int, high: float | int) -> _Tables:
     """The functions, made orthonormal one after the other, the constant first."""
+    from scipy.interpolate import CubicSpline  # it takes a tenth of a second to import
+
     knots = np.linspace(low, high, df + 1)
     cardinal = CubicSpline(knots, np.eye(df + 1), bc_type="natural") if df > 1 else _lines(knots)
     grid = np.linspace(low, high, _GRID)
@@ -240,7 +241,9 @@ def _tables(df: int, low: float | int, high: float | int) -> _Tables:
     return _Tables(knots, pieces, cardinal(knots[[0, -1]], 1) @ change)
 
 
-def _lines(knots: np.ndarray) -> PPoly:
+def _lines(knots: np.ndarray) -> Any:
     """The two straight lines between two knots."""
+    from scipy.interpolate import PPoly
+
     width = knots[1] - knots[0]
     return PPoly(np.array([[[-1.0 / width, 1.0 / width]], [[1.0, 0.0]]]), knots)

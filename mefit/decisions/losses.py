@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
-from scipy.stats import norm
+from scipy.special import ndtr
 
 # The cost of each exposure, given both ends of the target
 Loss = Callable[[np.ndarray, float, float], ArrayLike]
@@ -95,4 +95,4 @@ def smooth_share_above(values: Float[np.ndarray, " M"], level: float | int) -> f
     width = float(values.std()) * len(values) ** (-1.0 / 3.0)
     if width == 0.0:
         return float(np.mean(values > level))
-    return float(norm.sf((level - values) / width).mean())
+    return float(ndtr((values - level) / width).mean())

@@ -1,6 +1,7 @@
 """`fit`: the one door to every method."""
 
 import inspect
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
+from ..base.devices import using
 from ..base.stopping import Bar
 from ..data.population import Population
 from ..methods.choice import as_method
@@ -24,6 +26,7 @@ from ..objectives import mixture
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
 from .about import curvature_of_a_bound
+from .checkpoint import Checkpoint
 from .result import Fit, Step
 from .running import run
 
@@ -73,6 +76,8 @@ def fit(
     key: PRNGKeyArray | None = None,
     fixed: Iterable[str] = (),
     progress: bool = True,
+    devices: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
 ) -> Fit:
     """Estimate the parameters of `model` from `population` by `method`.
 
@@ -88,6 +93,11 @@ def fit(
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
+    - `devices`: among how many cores, or accelerators, subjects are shared out: as many as pay, unless given. The
+      result does not depend on it.
+    - `checkpoint`: a folder in which the state of the fit is kept, written anew every minute. After a crash the same
+      call goes on from there and ends at the same numbers; it is emptied when the fit is over. Only a folder that you
+      trust: what is read there can run code.
 
     **Returns:** a `Fit`. Interrupting (Ctrl-C, or the stop button) returns the best so far, marked as interrupted; so
     does an error after the first iteration, marked as failed, and `fit.message` says which.
@@ -98,14 +108,28 @@ def fit(
     refuse_lifted(model, population)
     history = _History(problem.space.size)
     running = as_method(method, population)
+    kept = Checkpoint(checkpoint, problem, running) if checkpoint is not None else None
     with Bar(f"{running.label}: compiling, once", total=running.iterations, shown=progress) as bar:
 
         def look(state: State) -> None:
             history.append(state)
             if state.iteration > 0:
                 _show(bar, running, state)
+            if kept:
+                kept.look(state, history)
 
-        state, outcome = run(running, problem, look)
+        def onward(first: State) -> State:
+            nonlocal history
+            if not kept:
+                return first
+            state, history = kept.begin(first, history)
+            history.forget(state)  # it is looked at again
+            return state
+
+        with using(devices):
+            state, outcome = run(running, problem, look, onward)
+    if kept and state.done:
+        kept.forget()
     facts = vars(outcome) | {"method": outcome.method or method}
     return Fit(
         population=population,
@@ -124,6 +148,11 @@ class _History:
         self._most = max(10, _KEPT // max(1, size))
         self._stride = 1
         self.steps: list[Step] = []
+
+    def forget(self, state: State) -> None:
+        """Take away its step, if it is the last."""
+        if self.steps and self.steps[-1].iteration == state.iteration:
+            self.steps.pop()
 
     def append(self, state: State) -> None:
         if len(self.steps) >= 2 and self.steps[-1].iteration % self._stride:
@@ -206,7 +235,7 @@ def log_density(
     problem = _problem(model, population, method, key, fixed)
     objective = _objective(method)
     mixture.check(objective, model, population)
-    with jax.ensure_compile_time_eval():  # the data are known, whatever else is being traced
+    with using(1), jax.ensure_compile_time_eval():  # the data are known, whatever else is being traced
         batches = batches_of(objective, model, population, key)
 
     def density(model: Model) -> Array:

@@ -22,13 +22,18 @@ class Run(NamedTuple):
     outcome: Outcome
 
 
-def run(method: Method, problem: Problem, look: Callable[[State], object]) -> Run:
-    """Run a method, showing every state to `look`.
+def run(
+    method: Method,
+    problem: Problem,
+    look: Callable[[State], object],
+    onward: Callable[[State], State] = lambda first: first,
+) -> Run:
+    """Run a method, showing every state to `look`; `onward` may put a state that was kept in place of the first.
 
     An interrupt, or an error after the first iteration, ends it with the best so far, marked as such. So it does while
     the end is worked out; then what was not computed is NaN. An error before that is raised: there is nothing to keep.
     """
-    states = method.states(problem)
+    states = method.states(problem, onward)
     try:
         state = next(states)
     except KeyboardInterrupt:

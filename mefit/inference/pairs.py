@@ -3,12 +3,14 @@
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..base.compiling import compiled
+from ..base import devices
+from ..base.compiling import compiled, compiled_for_devices
 from ..data.population import Population
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
@@ -35,13 +37,27 @@ class _Likelihood(NamedTuple):
 
     objective: Objective
     space: Space
+    mesh: Any  # the devices that the pairs are shared out among; None where there is one
 
 
-@compiled
+@compiled_for_devices
 def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
-    """Value and score of pairs, a vector of free coordinates and the number of a subject, block
-    after block."""
-    objective, space = likelihood
+    """Value and score of pairs, a vector of free coordinates and the number of a subject, on each
+    device so many blocks of its own, one after the other."""
+    if likelihood.mesh is None:
+        return _on_one(likelihood, blocks, x, subject, data)
+    moving, still = eqx.partition((likelihood, blocks, data), eqx.is_array)
+
+    def here(moving: Any, pairs: Any) -> Values:
+        likelihood, blocks, data = eqx.combine(moving, still)
+        x, subject = pairs
+        return _on_one(likelihood, blocks, x, subject, data)
+
+    return devices.on_each(likelihood.mesh, here, moving, (x, subject))
+
+
+def _on_one(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
+    objective, space, _ = likelihood
     size = x.shape[0] // _BLOCKS
 
     def value_of(x, data):
@@ -85,7 +101,8 @@ class Pairs:
 
     def _set(self, objective: Objective, space: Space, population: Population, key: Any) -> None:
         model = space.template
-        self.likelihood = _Likelihood(objective, space)
+        mesh = devices.mesh_of(len(jax.local_devices()), 1) if jax.default_backend() == "cpu" else None
+        self.likelihood = _Likelihood(objective, space, mesh)
         self.prior = has_prior(model, space.fixed)
         self.data = (population.subjects, mixture.extras_of(objective, model, population, key))
         self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, model) // 2000))
@@ -94,14 +111,18 @@ class Pairs:
         self, x: Float[np.ndarray, "R P"], which: Int[np.ndarray, " M"], subject: Int[np.ndarray, " M"]
     ) -> Values:
         """Values and scores of the pairs (x[which], subject)."""
-        most = self.size * _BLOCKS
+        room = self.size * _BLOCKS  # of each device
+        dealt = devices.count_of(self.likelihood.mesh)
         parts = []
-        for begin in range(0, len(which), most):
-            count = min(most, len(which) - begin)
-            pairs = begin + np.minimum(np.arange(most), count - 1)  # filled up with the last pair
-            blocks = np.asarray(math.ceil(count / self.size))
+        for begin in range(0, len(which), dealt * room):
+            count = min(dealt * room, len(which) - begin)
+            each = math.ceil(count / dealt)
+            stand = np.arange(dealt)[:, None] * each + np.minimum(np.arange(room), each - 1)
+            pairs = begin + np.minimum(stand, count - 1).ravel()  # filled up with the last pair
+            blocks = np.asarray(math.ceil(each / self.size))
             values = _pair_scores(self.likelihood, blocks, x[which[pairs]], subject[pairs], self.data)
-            parts.append(Values(np.asarray(values.value)[:count], np.asarray(values.score)[:count]))
+            kept = np.arange(count) // each * room + np.arange(count) % each
+            parts.append(Values(np.asarray(values.value)[kept], np.asarray(values.score)[kept]))
         return Values(
             value=np.concatenate([part.value for part in parts]),
             score=np.concatenate([part.score for part in parts]),

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -124,6 +123,8 @@ def _lessons(encoder: ModelEncoder, subjects: Subject, keys: Any) -> Lessons:
 @compiled
 def _trained(encoder: ModelEncoder, lessons: Lessons, batches: Array, learning_rate: Array) -> Any:
     """The weights after one step of Adam for each batch."""
+    import optax  # it takes a tenth of a second to import
+
     rates = optax.cosine_decay_schedule(learning_rate, len(batches))
     adam = optax.chain(optax.clip_by_global_norm(_STEEPEST), optax.adamw(rates, weight_decay=_FADING))
 

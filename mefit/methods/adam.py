@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
 from jaxtyping import Array, Float
 
+from ..base.adam_steps import steps_of_adam
 from ..base.chance import seed_of
 from ..base.compiling import compiled
 from ..base.newton import ModeSearch, Newton
@@ -134,7 +134,7 @@ class Adam(Method):
         progress = Progress(
             x=x,
             sound=x,
-            moments=optax.scale_by_adam().init(x),
+            moments=steps_of_adam().init(x),
             starts=starts,
             done=jnp.zeros((), int),
         )
@@ -304,7 +304,7 @@ class Setting(NamedTuple):
 def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
     """One step of Adam for each rate: the progress, and the objective before each step."""
     objective, space, subjects, extras, scale = setting
-    adam = optax.scale_by_adam()
+    adam = steps_of_adam()
     looks = spread_over_prior(space.template, 64 * _LOOKS)
 
     def starts_of(progress: Progress, which: Array) -> Array:

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -196,9 +196,12 @@ class Method(eqx.Module):
             status=("",) * len(problem.space.coordinates),
         )
 
-    def states(self, problem: Problem) -> Iterator[State]:
-        """The state at the starting values, then that after each iteration, to the last."""
-        state = self.init(problem)
+    def states(self, problem: Problem, onward: Callable[[State], State] = lambda first: first) -> Iterator[State]:
+        """The state at the starting values, then that after each iteration, to the last.
+
+        `onward` may put a state that was kept in place of the first.
+        """
+        state = onward(self.init(problem))
         yield state
         while not state.done:
             state = self.step(problem, state)

@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..base.compiling import compiled
+from ..base import devices
+from ..base.compiling import compiled_for_devices
 from ..base.scales import measure_curvature
 from ..data.population import Population
 from ..data.subject import Subject
@@ -27,6 +29,7 @@ from .peaks import beside
 # search. On a GPU: what it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks
 # of 32: 181 microseconds a subject and evaluation; 100,000 in chunks of 32,768: 1.3; one H200).
 _LARGEST_CHUNK_ON_A_GPU = 32_768
+_CHUNKS_THAT_PAY = 8  # for each device
 
 _NEARBY = 0.25  # SDs of the prior from its mean, where a search begins that ended on another peak than the fit's
 _JUMP = 0.01  # nats: what slopes do not explain of the move of an objective
@@ -47,6 +50,7 @@ class Batches(NamedTuple):
     place: Array  # (N,), where each subject of the population stands
     # (K,), how far beside the mean of the random effects the searches for modes begin, in SDs; the mean itself
     aside: Any = None
+    mesh: Any = None  # the devices that the chunks are dealt out to; None where there is one
 
 
 def batches_of(
@@ -58,28 +62,60 @@ def batches_of(
 ) -> Batches:
     """The population, with the objective's extras, in chunks: leading axes (chunks, subjects of a chunk).
 
-    `weights` say how often each subject counts: once, unless given.
+    `weights` say how often each subject counts: once, unless given. Where several devices pay, they are dealt the
+    chunks one after the other, so that each has its share of long and short subjects.
     """
     count = len(population)
     chunks, size = chunks_of(objective, model, population, count)
+    mesh = devices.mesh_of(chunks, _CHUNKS_THAT_PAY)
+    dealt = devices.count_of(mesh)
+    chunks = dealt * math.ceil(chunks / dealt)
     order = np.arange(count) if chunks == 1 else np.argsort(-_length(population), kind="stable")
     place = jnp.asarray(np.argsort(order))
-    filled = np.concatenate([order, np.full(chunks * size - count, order[-1])])
+    dealing = np.arange(chunks).reshape(-1, dealt).T.ravel()
+    stands = np.arange(chunks * size).reshape(chunks, size)[dealing].ravel()  # which of all subjects, in their order
+    filled = order[np.minimum(stands, count - 1)]
 
     def cut(leaf):  # by NumPy, which compiles nothing
         leaf = leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
-        return jax.device_put(leaf[filled].reshape(chunks, size, *leaf.shape[1:]))
+        return devices.shared_out(mesh, leaf[filled].reshape(chunks, size, *leaf.shape[1:]))
 
     extras = mixture.extras_of(objective, model, population, key)
     given = np.ones(count) if weights is None else np.asarray(weights, float)
-    counted = np.where(np.arange(chunks * size) < count, given[filled], 0.0).reshape(chunks, size)
     return Batches(
         subjects=jax.tree.map(cut, population.subjects),
         extras=jax.tree.map(cut, extras),
-        weights=jnp.asarray(counted),
+        weights=devices.shared_out(mesh, np.where(stands < count, given[filled], 0.0).reshape(chunks, size)),
         place=place,
         aside=np.zeros(eta_size(model)),
+        mesh=mesh,
     )
+
+
+def _of_chunks(batches: Batches, work: Callable[[Any, Any], Any], everywhere: Any) -> Any:
+    """`work(everywhere, chunk)` for one chunk after the other, on each device for those that it was dealt.
+
+    What comes out has the chunks in their order, however many devices there are, so that sums over them are the same.
+    """
+    moving, still = eqx.partition(everywhere, eqx.is_array)
+
+    def dealt(moving: Any, chunks: Any) -> Any:
+        return jax.lax.map(lambda chunk: work(eqx.combine(moving, still), chunk), chunks)
+
+    if batches.mesh is None:
+        return dealt(moving, batches[:3])
+    outcome = devices.on_each(batches.mesh, dealt, moving, batches[:3])
+    count = devices.count_of(batches.mesh)
+
+    def in_order(leaf):
+        return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:]).swapaxes(0, 1).reshape(leaf.shape)
+
+    return jax.tree.map(in_order, outcome)
+
+
+def _added(start: Any, numbers: Any) -> Any:
+    """`start` and the numbers of all chunks, one after the other."""
+    return jax.lax.scan(lambda total, more: (jax.tree.map(jnp.add, total, more), None), start, numbers)[0]
 
 
 def _beginning(objective: Objective, batches: Batches) -> Objective:
@@ -110,25 +146,27 @@ def evaluation(
 ) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, ""], Term]:
     """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
     objective = _beginning(objective, batches)
-
-    def chunk(x, batch):
-        return _total(objective.guided(space.guide_at(x)), space.at(x), *batch)
-
+    with_gradient = value_and_gradient(objective, space, x.size)(_of_chunk)
     log_p, slope = jax.value_and_grad(space.log_prior)(x)
-    with_gradient = value_and_gradient(objective, space, x.size)(chunk)
     if batches.weights.shape[0] == 1:
-        (value, terms), gradient = with_gradient(x, jax.tree.map(lambda leaf: leaf[0], batches[:3]))
+        (value, terms), gradient = with_gradient(x, objective, space, jax.tree.map(lambda leaf: leaf[0], batches[:3]))
         return value + log_p, gradient + slope, log_p, terms
 
-    def accumulate(total, batch):
-        (value, terms), gradient = with_gradient(x, batch)
-        return (total[0] + value, total[1] + gradient), terms
+    def work(everywhere: Any, chunk: Any) -> Any:
+        objective, space, x = everywhere
+        (value, terms), gradient = with_gradient(x, objective, space, chunk)
+        return (value, gradient), terms
 
-    (value, gradient), terms = jax.lax.scan(accumulate, (log_p, slope), batches[:3])
+    numbers, terms = _of_chunks(batches, work, (objective, space, x))
+    value, gradient = _added((log_p, slope), numbers)
     return value, gradient, log_p, _join_chunks(terms, batches.place)
 
 
-evaluate = compiled(evaluation)
+evaluate = compiled_for_devices(evaluation)
+
+
+def _of_chunk(x: Array, objective: Objective, space: Space, chunk: Any) -> tuple[Array, Term]:
+    return _total(objective.guided(space.guide_at(x)), space.at(x), *chunk)
 
 
 def _total(objective: Objective, model: Model, subjects: Subject, extras: PyTree, weights: Array) -> tuple[Array, Term]:
@@ -224,22 +262,19 @@ def _without_jumps(losses: list[Loss], x: np.ndarray, value: float, slope: np.nd
     return loss
 
 
-@compiled
+@compiled_for_devices
 def _hessian(objective: Objective, space: Space, x: Array, batches: Batches) -> Float[Array, "P P"]:
-    """The Hessian of the objective and the prior: a column after the other and a chunk after the other, so that the
+    """The Hessian of the objective and the prior: a chunk after the other and a column after the other, so that the
     memory is that of a gradient."""
 
-    def slope(x: Array, batch: Any) -> Array:
-        return jax.grad(lambda x: _total(objective.guided(space.guide_at(x)), space.at(x), *batch)[0])(x)
+    def columns(slope: Callable[[Array], Array], x: Array) -> Array:
+        return jax.lax.map(lambda direction: jax.jvp(slope, (x,), (direction,))[1], jnp.eye(x.size))
 
-    def column(direction: Array) -> Array:
-        def add(total: Array, batch: Any) -> tuple[Array, None]:
-            return total + jax.jvp(lambda x: slope(x, batch), (x,), (direction,))[1], None
+    def work(everywhere: Any, chunk: Any) -> Array:
+        objective, space, x = everywhere
+        return columns(jax.grad(lambda x: _of_chunk(x, objective, space, chunk)[0]), x)
 
-        prior = jax.jvp(jax.grad(space.log_prior), (x,), (direction,))[1]
-        return jax.lax.scan(add, prior, batches[:3])[0]
-
-    return jax.lax.map(column, jnp.eye(x.size))
+    return _added(columns(jax.grad(space.log_prior), x), _of_chunks(batches, work, (objective, space, x)))
 
 
 def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
@@ -248,10 +283,10 @@ def terms_of(objective: Objective, model: Model, population: Population, key: PR
     return _terms(objective, model, batches_of(objective, model, population, key))
 
 
-@compiled
+@compiled_for_devices
 def _terms(objective: Objective, model: Model, batches: Batches) -> Term:
     objective = _beginning(objective, batches)
-    terms = jax.lax.map(lambda batch: _total(objective, model, *batch)[1], batches[:3])
+    terms = _of_chunks(batches, lambda known, chunk: _total(*known, *chunk)[1], (objective, model))
     return _join_chunks(terms, batches.place)
 
 

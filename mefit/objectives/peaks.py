@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from ..model.model import Model
 from ..model.parameters import has_network
@@ -57,6 +56,8 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
 def beside(k: int, far: float) -> Float[np.ndarray, "D K"]:
     """Where searches begin, about so many SDs of the prior from its mean."""
     if k > _FEW:
+        from scipy.stats import qmc  # it takes a third of a second to import
+
         return far / _FAR * ndtri(qmc.Halton(k, scramble=False).random(_MANY + 1)[1:])
     axes = far * np.eye(k)
     return np.concatenate([axes, -axes])

@@ -2,16 +2,21 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jax._src import compilation_cache
 
 import mefit as mf
-from mefit.base import keeping
+from mefit.base import keeping, program_folder
+from mefit.base.program_folder import ProgramFolder
 
 HOME = Path(__file__).resolve().parents[2]
 CODE = """
@@ -27,11 +32,11 @@ print(float(kept(jnp.asarray(0.3))))
 """
 
 
-def run(**more):
+def run(code=CODE, **more):
     """What CODE prints in a process of its own, and what it says on the side."""
     path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": path} | more
-    done = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return done.stdout, done.stderr
 
 
@@ -89,23 +94,119 @@ def test_processes_side_by_side_share_a_folder(tmp_path):
     assert len(set(told)) == 1 and told[0][1] == "" and float(told[0][0])
 
 
-def test_a_full_disk_is_said_once(tmp_path):
-    (tmp_path / "one-cache").write_bytes(b"half")
+def test_a_folder_is_written_by_several_at_once(tmp_path):
+    """Four writers of the same program, of 3 MB, while others read: what is read is nothing or the whole."""
+    program = np.random.default_rng(1).bytes(3_000_000)
+    programs = ProgramFolder(tmp_path, 1e9, writable=True)
+    with ThreadPoolExecutor(6) as pool:
+        for k in range(20):
+            writers = [pool.submit(write, tmp_path, f"{k}", program) for _ in range(2)]
+            readers = [pool.submit(programs.get, f"{k}") for _ in range(4)]
+            assert all(reader.result() in (None, program) for reader in readers)
+            assert [writer.result() for writer in writers] == [None, None]
+            assert programs.get(f"{k}") == program
+    assert not list(tmp_path.glob("*.unfinished"))
 
-    def full(cache_key):
+
+def write(folder, key, program):
+    """As from a process of its own."""
+    ProgramFolder(folder, 1e9, writable=True).put(key, program)
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    programs = ProgramFolder(tmp_path, 1e9, writable=True)
+    programs.put("one", b"machine code" * 100)
+    place = programs.place("one")
+    whole = bytearray(place.read_bytes())
+    whole[700] ^= 1
+    place.write_bytes(whole)
+    assert programs.get("one") is None and not place.exists()
+    programs.put("one", b"machine code")
+    assert programs.get("one") == b"machine code"
+
+
+def test_an_interrupted_writer_leaves_nothing_that_is_read_or_stays(tmp_path, monkeypatch):
+    programs = ProgramFolder(tmp_path, 1e9, writable=True)
+
+    def killed(unfinished, place):
+        raise SystemExit  # as late as can be: all is written, nothing moved
+
+    monkeypatch.setattr(program_folder, "_move", killed)
+    with pytest.raises(SystemExit):
+        programs.put("one", b"program")
+    monkeypatch.undo()
+    assert programs.get("one") is None
+    (left,) = tmp_path.iterdir()
+    programs.put("one", b"program")
+    assert programs.get("one") == b"program"
+    left.touch()
+    programs.keep_within_bounds()
+    assert left.exists()  # its writer may still be at work
+    os.utime(left, (0, 0))
+    programs.keep_within_bounds()
+    assert not left.exists() and programs.get("one") == b"program"
+
+
+def test_a_folder_is_bounded_and_what_was_used_last_stays(tmp_path):
+    """Of ten programs of 100 kB and a bound of 1 MB an eleventh leaves 0.75 MB, digests included: seven programs."""
+    programs = ProgramFolder(tmp_path, 1e6, writable=True)
+    now = time.time()
+    for k in range(10):
+        programs.put(f"{k}", bytes(99_000))
+        os.utime(programs.place(f"{k}"), (0, now - 100_000 + 1000 * k))
+    assert programs.get("0") is not None  # which notes that it was used
+    programs.put("ten", bytes(99_000))
+    assert {path.name for path in tmp_path.iterdir()} == {f"{k}-cache" for k in ("0", "ten", *range(5, 10))}
+
+
+def test_a_full_disk_is_said_once(tmp_path, monkeypatch):
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[:4])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write = keeping._writing(full, tmp_path)
+    programs = ProgramFolder(tmp_path, 1e9, writable=True)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.warns(UserWarning, match="No space left on device.; all works"):
-        write("one")
-    assert not (tmp_path / "one-cache").exists()
+        programs.put("one", b"program")
+    assert list(tmp_path.iterdir()) == []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write("two")
+        programs.put("two", b"program")
+    assert programs.get("one") is None
+
+
+def test_a_folder_that_cannot_be_written_is_read(first, tmp_path, monkeypatch):
+    """Whoever is no administrator meets a folder without rights; an administrator has all of them, so that it is
+    acted for one: no file can be made."""
+    folder, value = first
+    copy = tmp_path / "shared"
+    shutil.copytree(folder, copy)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    locked = "import pathlib\ndef refused(path, data): raise PermissionError(13, 'Permission denied')\n"
+    again, said = run(locked + "pathlib.Path.write_bytes = refused\n" + CODE, MEFIT_COMPILED=str(copy))
+    assert again == value and said == ""
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()} == {
+        path: when for path, when in before.items() if path.is_file()
+    }
+    program_of(copy).write_bytes(b"damaged")
+    again, said = run(locked + "pathlib.Path.write_bytes = refused\n" + CODE, MEFIT_COMPILED=str(copy))
+    assert again == value and said == "" and program_of(copy).read_bytes() == b"damaged"
+
+
+def test_what_is_in_the_way_of_keeping_stops_no_import(tmp_path):
+    (tmp_path / "file").write_text("")
+    value, said = run(MEFIT_COMPILED=str(tmp_path / "file"))
+    assert float(value) and "programs cannot be kept in" in said and "All works, but compiles anew." in said
+
+
+def test_a_bound_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="megabytes must be positive, to bound what is kept, and is 0"):
+        mf.keep_compiled(tmp_path, megabytes=0)
 
 
 def test_jax_has_the_two_functions_that_are_guarded():
-    for name in (keeping.READER, keeping.WRITER):
+    for name in (keeping.READER, keeping.MAKER):
         assert callable(getattr(compilation_cache, name))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mefit.base import xla
+from mefit.base import devices, xla
 
 HOME = Path(__file__).resolve().parents[2]
 OFF = "--xla_cpu_experimental_ynn_fusion_type="
@@ -137,7 +137,7 @@ TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 def wrong(before, flags):
     """Wrong rows by jax.jit and by the kit's compiler options; counts of warnings and devices."""
     environment = dict(os.environ)
-    for name in ("XLA_FLAGS", "MEFIT_COMPILED"):
+    for name in ("XLA_FLAGS", "MEFIT_COMPILED", "JAX_NUM_CPU_DEVICES"):
         environment.pop(name, None)
     paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -150,7 +150,7 @@ def wrong(before, flags):
 
 
 def test_no_flags_of_ones_own():
-    assert wrong("", None) == (0, 0, 0, 1)
+    assert wrong("", None) == (0, 0, 0, devices.cores())
 
 
 def test_flags_of_ones_own_are_kept():
@@ -164,7 +164,7 @@ def test_a_file_of_flags_is_kept(tmp_path):
 
 
 def test_jax_may_be_imported_first():
-    assert wrong(IMPORTED, None) == (0, 0, 0, 1)
+    assert wrong(IMPORTED, None) == (0, 0, 0, devices.cores())
 
 
 def test_where_jax_computed_first_the_kit_is_right_and_says_that_the_rest_may_not_be():

@@ -361,6 +361,11 @@ def test_the_workshop_s_kernels_keep_what_they_compile(start, monkeypatch):
     monkeypatch.setattr(start, "can_write", lambda folder: False)
     start.open_lab(8888, browser=False)
     assert "MEFIT_COMPILED" not in seen[1]  # a kit that is read-only works all the same
+    programs = Path(start.compiled_folder(), "of this JAX")
+    programs.mkdir(parents=True)
+    (programs / "one-cache").touch()
+    start.open_lab(8888, browser=False)
+    assert seen[2]["MEFIT_COMPILED"] == start.compiled_folder()  # it takes what its teacher has kept
 
 
 def test_a_folder_that_cannot_be_written_is_noticed(start, tmp_path):

@@ -1,0 +1,141 @@
+"""Devices that work side by side: the cores of a processor, or several accelerators.
+
+To JAX a processor is one device, whose own pool of threads has nothing to do in programs of many small matrices. Here
+each core becomes a device, and what is independent is shared out among them by `jax.shard_map`.
+"""
+
+import contextlib
+import contextvars
+import math
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "devices"
+_ASKED: contextvars.ContextVar[int | None] = contextvars.ContextVar("devices", default=None)
+_FLAG = "xla_force_host_platform_device_count"
+
+
+def cores(root: str = "/") -> int:
+    """How many cores this process may use: of the machine, or those that a container lends it."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _lent(Path(root)))))
+
+
+def _lent(root: Path) -> float:
+    """Cores by the limits of control groups, version 2 or 1; infinite where there are none."""
+    groups = root / "sys" / "fs" / "cgroup"
+    try:
+        quota, period = (groups / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (groups / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (groups / "cpu" / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return math.inf
+    if quota == "max" or float(quota) <= 0:
+        return math.inf
+    return float(quota) / float(period)
+
+
+def cores_as_devices(environment: MutableMapping[str, str], running: bool) -> None:
+    """Make each core a device and leave XLA's own threads idle, unless the user has chosen or XLA `running` has begun.
+
+    XLA reads the variable NPROC when it begins, for the size of its pool, which has at least one thread a device.
+    """
+    if running:
+        return
+    environment.setdefault("NPROC", "1")
+    if jax.config.values.get("jax_num_cpu_devices", 0) == -1 and _FLAG not in environment.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+@contextlib.contextmanager
+def using(devices: int | None) -> Iterator[None]:
+    """Share out what is done inside among so many devices; None leaves the choice to what is done.
+
+    Raises:
+        ValueError: a number that is not positive, or larger than that of the devices.
+    """
+    if devices is not None:
+        there = len(jax.local_devices())
+        if devices < 1:
+            raise ValueError(f"devices must be 1 or more, and is {devices}; leave it out for an automatic choice.")
+        if devices > there:
+            raise ValueError(
+                f"devices={devices}, and JAX has {there} here: ask for {there} at most, or set the environment "
+                f"variable JAX_NUM_CPU_DEVICES={devices} before Python starts."
+            )
+    before = _ASKED.set(devices)
+    try:
+        yield
+    finally:
+        _ASKED.reset(before)
+
+
+def mesh_of(parts: int, that_pay: int) -> Mesh | None:
+    """The devices for so many independent parts, or None where one is enough.
+
+    Each of them gets at least `that_pay` parts where nobody asked for a number of devices, and else at least one.
+    """
+    asked = _ASKED.get()
+    if asked is None:
+        if jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
+            return None  # the user has chosen one
+        most = parts // that_pay
+    else:
+        most = min(asked, parts)
+    if most < 2:
+        return None
+    devices = jax.local_devices()[:most]
+    return Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
+
+
+def count_of(mesh: Mesh | None) -> int:
+    """How many devices there are in a mesh."""
+    return 1 if mesh is None else mesh.devices.size
+
+
+def shared_out(mesh: Mesh | None, leaf: Any) -> Any:
+    """An array on the devices, its leading axis cut into one piece for each."""
+    return jax.device_put(leaf) if mesh is None else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def on_each(mesh: Mesh, work: Callable[[Any, Any], Any], everywhere: Any, parts: Any) -> Any:
+    """`work(everywhere, parts)` on each device for its parts of the leading axes, and what came out of all, everywhere.
+
+    `everywhere` and `parts` are trees of arrays. What comes out, whose arrays have leading axes of one length, is
+    joined along them, in the order of the parts.
+    """
+
+    def here(everywhere: Any, parts: Any) -> Any:
+        return _gathered(work(everywhere, parts))
+
+    whole = PartitionSpec()
+    # Loops inside begin with constants, which are the same everywhere, and go on with what is not: not to be checked.
+    one = jax.shard_map(here, mesh=mesh, in_specs=(whole, PartitionSpec(AXIS)), out_specs=whole, check_vma=False)
+    return one(everywhere, parts)
+
+
+def _gathered(tree: Any) -> Any:
+    """The arrays of all devices, joined along their leading axes.
+
+    Those of a kind go as one: at each exchange all devices wait for the last, which on a busy processor is long.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    kinds = [jnp.dtype(float) if leaf.dtype == bool else leaf.dtype for leaf in leaves]
+    joined: list[Any] = list(leaves)
+    for kind in dict.fromkeys(kinds):
+        which = [i for i, other in enumerate(kinds) if other == kind]
+        columns = [leaves[i].reshape(len(leaves[i]), -1).astype(kind) for i in which]
+        whole = jax.lax.all_gather(jnp.concatenate(columns, axis=1), AXIS, tiled=True)
+        ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+        for i, column in zip(which, jnp.split(whole, ends, axis=1), strict=True):
+            joined[i] = column.reshape(len(whole), *leaves[i].shape[1:]).astype(leaves[i].dtype)
+    return jax.tree.unflatten(structure, joined)

@@ -1,0 +1,185 @@
+"""A fit that is killed goes on in the next process, and ends at the same digits."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from experts import mixture, sixty
+from jaxtyping import Array
+from models import Line
+
+import mefit as mf
+from mefit.fitting import checkpoint
+from mefit.methods.choice import as_method
+from mefit.model.space import Space
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+class Prior(Line):
+    """The line, its slopes with a prior; the rest is held fixed."""
+
+    beta: Array = mf.real(names=("intercept", "slope"), prior=dist.Normal(0.0, 1000.0))
+
+
+class Killed(BaseException):
+    """As sudden as `kill -9`: `fit` does not catch it."""
+
+
+def counted(monkeypatch, method, population, last=None):
+    """Count the steps of a method; with `last`, the process ends instead of the step after so many."""
+    kind = type(as_method(method, population))
+    step = kind.step
+    steps = []
+
+    def one(self, problem, state):
+        if len(steps) == last:
+            raise Killed
+        steps.append(state.iteration)
+        return step(self, problem, state)
+
+    monkeypatch.setattr(kind, "step", one)
+    return steps
+
+
+def numbers(fit):
+    whole = [Space(fit.model).vector(), fit.eta, fit.log_likelihood, [step.minus_two_objective for step in fit.history]]
+    if fit.draws is not None:
+        whole.append(fit.draws.eta)
+    if fit.saem is not None:
+        whole.append(fit.saem.trajectory)
+    return [np.asarray(part) for part in whole]
+
+
+METHODS = {
+    "BFGS": mf.Laplace(),
+    "Adam": mf.Adam(mf.FOCE(), steps=40, block=5, batch=2),
+    "SAEM": mf.SAEM(chains=2, exploration=60, smoothing=20, block=10, stop_early=False, likelihood_by=mf.FOCE()),
+    "NUTS": mf.NUTS(warmup=40, samples=20, chains=2, block=10, likelihood_by=mf.FO()),
+    "EM": mf.EM(starts=2),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_goes_on_and_ends_at_the_same_digits(name, tmp_path, monkeypatch, line_model, linear_population):
+    method = METHODS[name]
+    model = line_model
+    people = linear_population
+    fixed = ()
+    if name == "NUTS":
+        model = Prior(beta=line_model.beta, omega=line_model.omega, sigma=line_model.sigma)
+        fixed = ("omega", "sigma")
+    if name == "EM":
+        people, _ = sixty()
+        model = mixture(people)
+    asked = {"key": jax.random.key(1), "fixed": fixed, "progress": False}
+    with monkeypatch.context() as patched:
+        steps = counted(patched, method, people)
+        whole = mf.fit(model, people, method, **asked)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    half = len(steps) // 2
+    with monkeypatch.context() as patched:
+        counted(patched, method, people, last=half)
+        with pytest.raises(Killed):
+            mf.fit(model, people, method, **asked, checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.mefit"]
+    with monkeypatch.context() as patched:
+        left = counted(patched, method, people)
+        again = mf.fit(model, people, method, **asked, checkpoint=tmp_path)
+    assert left == steps[half:]  # nothing was done twice
+    for one, other in zip(numbers(whole), numbers(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (again.message, again.ending, again.evaluations) == (whole.message, whole.ending, whole.evaluations)
+    assert list(tmp_path.iterdir()) == []  # it is over
+
+
+CODE = """
+import os, signal, sys
+import jax.numpy as jnp
+import mefit as mf
+from mefit.fitting import checkpoint
+from mefit.methods.maximise import Maximise
+from mefit.model.space import Space
+from models import Line
+
+checkpoint.EVERY = 0.0
+step = Maximise.step
+last = int(sys.argv[2])
+
+
+def one(self, problem, state):
+    if state.iteration == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, problem, state)
+
+
+Maximise.step = one
+model = Line(beta=jnp.array([245.0, 9.0]), omega=jnp.array([[400.0, 20.0], [20.0, 30.0]]), sigma=14.0)
+fit = mf.fit(model, mf.datasets.sleepstudy(), mf.FO(), progress=False, checkpoint=sys.argv[1] or None)
+print(fit.log_likelihood.hex(), [number.hex() for number in Space(fit.model).vector().tolist()], len(fit.history))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_after_kill_9_another_process_goes_on(tmp_path):
+    path = os.pathsep.join(filter(None, (str(HOME), str(HOME / "tests"), os.environ.get("PYTHONPATH"))))
+
+    def run(folder, last):
+        command = [sys.executable, "-c", CODE, str(folder), str(last)]
+        return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+
+    assert run(tmp_path, 3).returncode == -9
+    again = run(tmp_path, -1)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == run("", -1).stdout and float.fromhex(again.stdout.split()[0]) < 0
+
+
+def test_a_full_disk_is_said_at_the_beginning_and_the_fit_goes_on(tmp_path, monkeypatch, line_model, linear_population):
+    said = []
+
+    def full(descriptor):
+        said.append(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    with pytest.warns(
+        UserWarning, match=r"cannot be kept in .* \(No space left on device: make room.*it goes on"
+    ) as told:
+        fit = mf.fit(line_model, linear_population, mf.FO(), progress=False, checkpoint=tmp_path / "new")
+    assert len(told) == 1 and len(said) > 1 and fit.converged
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_read_is_a_sentence_before_anything_is_done(tmp_path, line_model, linear_population):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "state.mefit").mkdir(parents=True)
+    for name in ("file", "folder"):
+        with pytest.raises(ValueError, match=r"checkpoint='.*' cannot be read \(.*\): name another folder\."):
+            mf.fit(line_model, linear_population, mf.FO(), progress=False, checkpoint=tmp_path / name)
+
+
+def test_another_fit_is_told_apart_and_damage_is_noticed(tmp_path, monkeypatch, line_model, linear_population):
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+
+    def killed(method, people=linear_population, last=2):
+        with monkeypatch.context() as patched:
+            counted(patched, method, people, last=last)
+            with pytest.raises(Killed):
+                mf.fit(line_model, people, method, progress=False, checkpoint=tmp_path)
+
+    killed(mf.FO())
+    for method, people in ((mf.FO(scale_limit=1e5), linear_population), (mf.FO(), linear_population[:4])):
+        with pytest.raises(ValueError, match="holds the state of another fit"):
+            mf.fit(line_model, people, method, progress=False, checkpoint=tmp_path)
+    place = tmp_path / "state.mefit"
+    place.write_bytes(place.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="is damaged: the fit begins anew"):
+        fit = mf.fit(line_model, linear_population, mf.FO(), progress=False, checkpoint=tmp_path)
+    assert fit.converged and fit.history[0].iteration == 0
