@@ -6,6 +6,7 @@ pictures. With `--kept` none is run. The Python that has Sphinx is named by MEFI
 """
 
 import argparse
+import filecmp
 import os
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ import reference
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build"
-KEPT, PAGES, SITE = BUILD / "kept", BUILD / "pages", BUILD / "site"
+KEPT, PAGES, FORMER, SITE = BUILD / "kept", BUILD / "pages", BUILD / "pages.former", BUILD / "site"
 PROSE = ("glossary", "formulas", "translation", "choosing", "errors", "covariates", "messages", "class", "publish")
 
 
@@ -45,6 +46,7 @@ def main() -> int:
         return 1
     wanted = set() if asked.kept else set(asked.lessons or known)
     missing = write_pages(known, wanted, run_recipes=not asked.kept)
+    keep_times()
     if not asked.pages and (failed := sphinx()):
         return failed
     print(f"{'written: ' + str(PAGES) if asked.pages else 'built: ' + str(SITE / 'index.html')}", end=", ")
@@ -56,8 +58,10 @@ def main() -> int:
 
 def write_pages(known: dict[str, Path], wanted: set[str], run_recipes: bool) -> list[str]:
     """Write the sources of all pages; the names of those that were not run."""
+    if FORMER.exists():
+        shutil.rmtree(FORMER)
     if PAGES.exists():
-        shutil.rmtree(PAGES)
+        PAGES.rename(FORMER)
     static = PAGES / "_static"
     static.mkdir(parents=True)
     files = pages_of_the_site(known)
@@ -147,12 +151,21 @@ def write_scripts(static: Path) -> None:
     shutil.copy(HERE / "site.css", static)
 
 
+def keep_times() -> None:
+    """Give files that have not changed the time that they had, so that Sphinx does not read them again."""
+    for path in PAGES.rglob("*"):
+        former = FORMER / path.relative_to(PAGES)
+        if path.is_file() and former.is_file() and filecmp.cmp(path, former, shallow=False):
+            shutil.copystat(former, path)
+    if FORMER.exists():
+        shutil.rmtree(FORMER)
+
+
 def sphinx() -> int:
     """Let Sphinx build the site; warnings are mistakes."""
-    if SITE.exists():
-        shutil.rmtree(SITE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     env = {**os.environ, "MEFIT_VERSION": project["version"], "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore"}
+    env["MEFIT_STATIC"] = str(PAGES / "_static")
     python = os.environ.get("MEFIT_SITE_PYTHON", sys.executable)
     command = [python, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-c", str(HERE)]
     command += ["-d", str(BUILD / "doctrees"), str(PAGES), str(SITE)]

@@ -31,7 +31,7 @@ suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
-html_static_path = ["_static"]
+html_static_path = [os.environ["MEFIT_STATIC"]]
 html_css_files = ["stage.css", "site.css"]
 html_js_files = [("play.js", {"defer": "defer"})]
 html_show_sphinx = False

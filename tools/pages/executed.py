@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -89,12 +90,20 @@ def key_of(notebook: nbformat.NotebookNode) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             digest.update(cell.source.encode() + b"\0")
-    for text in kit():
-        digest.update(text.encode() + b"\0")
+    digest.update(kit().encode())
     return digest.hexdigest()[:12]
 
 
-def kit() -> Iterator[str]:
+@cache
+def kit() -> str:
+    """The code of the kit that a lesson can reach, and the data, in one number."""
+    digest = hashlib.sha256()
+    for text in parts_of_the_kit():
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def parts_of_the_kit() -> Iterator[str]:
     """The code of the kit that a lesson can reach, and the data."""
     for name in KIT:
         for path in sorted((ROOT / name).rglob("*.py")):

@@ -38,12 +38,15 @@ def relinked(text: str, folder: str, known: set[str]) -> str:
         path, _, anchor = target.partition("#")
         path = re.sub(r"(?:\.\./)?solutions/(\d\d)_solutions", r"../exercises/\1_exercises", path)
         path = re.sub(r"^(\d\d)_solutions\.ipynb", r"../exercises/\1_exercises.ipynb", path)
-        path = path.replace("../README.md", "../start.md")
+        front = "../index.md" if anchor == "a-model-and-its-fit" else "../start.md"
+        path = path.replace("../README.md", front)
         end = f"#{slug(anchor)}" if anchor else ""
         if not path:
             return f"{words}({end})"
         place = resolved(folder, path)
         if place in known:
+            if place.startswith("docs/recipes/") and not place.endswith("index.md"):
+                path = path.removesuffix(".md") + ".ipynb"
             return f"{words}({path}{end})"
         return found[0] if words.startswith("!") else words[1:-1]
 
@@ -138,6 +141,7 @@ def with_answer(cell: nbformat.NotebookNode, stub: nbformat.NotebookNode | None)
         return [answer]
     lines = [line for line in cell.source.splitlines() if "### " not in line and "# stub:" not in line]
     answer.source = "\n".join(lines) if BEGIN in cell.source else cell.source
+    answer.id = f"{cell.id}-answer"
     answer.metadata["tags"] = ["hide-input"]
     answer.metadata["mystnb"] = {"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
     return [copy.deepcopy(stub), answer] if stub is not None else [answer]

@@ -31,6 +31,7 @@ def cells(text: str) -> Iterator[tuple[str, str]]:
 def notebook(path: Path) -> nbformat.NotebookNode:
     """A recipe as a notebook that was not run."""
     made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    made.metadata["language_info"] = {"name": "python"}
     for k, (kind, source) in enumerate(cells(path.read_text(encoding="utf-8"))):
         cell = nbformat.v4.new_code_cell(source) if kind == "code" else nbformat.v4.new_markdown_cell(source)
         cell.id = f"part-{k}"
