@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site. The pages it reads are made by build.py, with what their code printed and drew.
+"""Sphinx's settings for the site. The pages it reads are made by build_site.py, with what their code printed and drew.
 
 Nothing is run here and nothing is fetched: MathJax comes from an installed package, and goes into the site.
 """

@@ -68,7 +68,7 @@ def plain(words: str) -> str:
 
 def box(left: float, top: float, width: float, words: str, kind: str) -> str:
     """A rounded box with up to three lines of words."""
-    lines = wrapped(words, int(width / 8.3))
+    lines = wrapped(words, int(width / 9.4))
     first = top + HEIGHT / 2 + 5.5 - 10 * (len(lines) - 1)
     texts = "".join(
         f'<text x="{left + width / 2}" y="{first + 20 * k}" text-anchor="middle">{html.escape(line)}</text>'

@@ -143,7 +143,7 @@ def write_scripts(static: Path) -> None:
     source = Path(stage.__file__).with_name("stage.js").read_text(encoding="utf-8")
     drawing, found, _ = source.partition("/** A view, made once")
     if not found:
-        raise ValueError("stage.js has no whenShown any more: build.py has to cut it in another way.")
+        raise ValueError("stage.js has no whenShown any more: build_site.py has to cut it in another way.")
     drawing = drawing.replace("export function", "function")
     player = (HERE / "play.js").read_text(encoding="utf-8")
     (static / "play.js").write_text(f'(() => {{\n"use strict";\n{drawing}\n{player}\n}})();\n', encoding="utf-8")
