@@ -2,7 +2,7 @@
 
 Lessons are run once and kept by their content in build/kept; the pages are written to build/pages, and Sphinx makes
 build/site of them. With numbers, only those lessons are run, and the others shown as they were kept, or without their
-pictures. With `--kept` none is run. The Python that has Sphinx is named by MEFIT_SITE_PYTHON; this one needs the kit.
+pictures. With `--kept` nothing is run. The Python that has Sphinx is named by MEFIT_SITE_PYTHON; this one needs the kit.
 """
 
 import argparse
@@ -35,7 +35,8 @@ def main() -> int:
     """Run what was asked for, write the pages, and call Sphinx."""
     parser = argparse.ArgumentParser(description="Build the site into build/site.")
     parser.add_argument("lessons", nargs="*", help="run these only, such as 02 05b; others as they were kept")
-    parser.add_argument("--kept", action="store_true", help="run no lesson and no recipe")
+    parser.add_argument("--kept", action="store_true", help="run nothing")
+    parser.add_argument("--no-recipes", action="store_true", help="run no recipe")
     parser.add_argument("--pages", action="store_true", help="write the pages, and do not call Sphinx")
     asked = parser.parse_args()
     began = time.perf_counter()
@@ -45,7 +46,7 @@ def main() -> int:
         print(f"There is no lesson {unknown[0]!r}: choose from {', '.join(known)}.", file=sys.stderr)
         return 1
     wanted = set() if asked.kept else set(asked.lessons or known)
-    missing = write_pages(known, wanted, run_recipes=not asked.kept)
+    missing = write_pages(known, wanted, run_recipes=not (asked.kept or asked.no_recipes))
     keep_times()
     if not asked.pages and (failed := sphinx()):
         return failed
