@@ -80,7 +80,8 @@ def test_pictures_go_into_files_and_widgets_away(tmp_path):
 
 
 def test_docstrings_show_every_sign_and_list_their_arguments():
-    text = "Sum of eta* and y_i <= 1:\n\n    C(t) = a*b\n\nArgs:\n    ka, cl: scalars,\n        positive.\n\nReturns:\n    (n,)."
+    text = "Sum of eta* and y_i <= 1:\n\n    C(t) = a*b\n\n"
+    text += "Args:\n    ka, cl: scalars,\n        positive.\n\nReturns:\n    (n,)."
     made = docstrings.markdown(text)
     assert made.splitlines()[0] == r"Sum of eta\* and y\_i \<= 1:"
     assert "    C(t) = a*b" in made

@@ -92,7 +92,11 @@ def toy(seconds: float = 0.0) -> Stage:
         line = Line("p", "curve", "prior", [0, 10], [a, b] if kind == "up" else [b, a])
         return Scene({"p": Panel(Axis(0, 10), Axis(0, 10))}, [line, Dots("p", "a", "data", a, b, drag=Drag("a", "b"))])
 
-    controls = {"a": Slider("A", 0, 10, 3, 1), "b": Slider("B", 0.0, 10.0, 4.0), "kind": Choice("K", ("up", "down"), "up")}
+    controls = {
+        "a": Slider("A", 0, 10, 3, 1),
+        "b": Slider("B", 0.0, 10.0, 4.0),
+        "kind": Choice("K", ("up", "down"), "up"),
+    }
     return Stage(compute, scene, lambda r: f"a {r[0]}, b {r[1]:g}, {r[2]}", controls, alt="A toy.", layout=["p"])
 
 

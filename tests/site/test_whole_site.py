@@ -1,7 +1,7 @@
 """The whole site, as Sphinx makes it: every link and anchor leads somewhere, nothing is fetched, the search finds.
 
 It needs the environment that `python3 start.py site` makes (MEFIT_SITE_PYTHON names another), and runs lesson 00 only:
-other lessons are as they were kept. With MEFIT_AXE, the path of axe.min.js of axe-core, contrast and labels are checked.
+others are as they were kept. With MEFIT_AXE, the path of axe.min.js of axe-core, it looks at contrast and labels.
 """
 
 import http.server

@@ -2,7 +2,7 @@
 
 Lessons are run once and kept by their content in build/kept; the pages are written to build/pages, and Sphinx makes
 build/site of them. With numbers, only those lessons are run, and the others shown as they were kept, or without their
-pictures. With `--kept` nothing is run. The Python that has Sphinx is named by MEFIT_SITE_PYTHON; this one needs the kit.
+pictures. With `--kept` nothing is run. MEFIT_SITE_PYTHON names the Python that has Sphinx; this one needs the kit.
 """
 
 import argparse

@@ -8,7 +8,10 @@ from pathlib import Path
 import nbformat
 from notebooks import pictures_in_files, text_of
 
-PLAY = re.compile(r'<div class="mefit-play" data-name="(\w+)" data-recording="([\w-]*)".*?</div>(?:<p class="mefit-note">.*?</p>)?', re.DOTALL)
+PLAY = re.compile(
+    r'<div class="mefit-play" data-name="(\w+)" data-recording="([\w-]*)".*?</div>(?:<p class="mefit-note">.*?</p>)?',
+    re.DOTALL,
+)
 ALT = re.compile(r'<img alt="([^"]*)"')
 SOURCE = re.compile(r'src="([^"]*)"')
 
@@ -61,7 +64,8 @@ def write(pages: Path, shown: list[Shown]) -> None:
     names = "\n".join(one.name for one in ordered)
     text = f"""# All explorers
 
-Pictures that are moved by hand, each from a lesson. Open one, take hold of a ringed mark, or press Tab and the arrow keys.
+Pictures that are moved by hand, each from a lesson. Open one, take hold of a ringed mark, or press Tab and the
+arrow keys.
 
 ```{{raw}} html
 <ul class="mefit-gallery">{"".join(cards)}</ul>
@@ -80,8 +84,8 @@ def explorer_page(one: Shown, page: str) -> str:
     """The page of one explorer."""
     return f"""# {one.words}
 
-From *{one.heading}*, in lesson [{one.title}](../workshop/{one.lesson}). Drag a ringed mark, or use the controls; the arrow keys move
-what has the focus. *Link to this state* gives an address for slides and questions.
+From *{one.heading}*, in lesson [{one.title}](../workshop/{one.lesson}). Drag a ringed mark, or use the
+controls; the arrow keys move what has the focus. *Link to this state* gives an address for slides and questions.
 
 ```{{raw}} html
 {page}

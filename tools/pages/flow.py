@@ -54,7 +54,8 @@ def drawing(chain: list[Step]) -> str:
     height = 10 + len(chain) * (HEIGHT + GAP)
     words = "; ".join(f"{step.question} yes: {plain(step.answer)}" for step in chain if step.question)
     label = html.escape(f"Which method? {words}; otherwise {plain(chain[-1].answer)}", quote=True)
-    tip = '<marker id="tip" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto"><path d="M0 0L9 4L0 8z" fill="currentColor"/></marker>'
+    tip = '<marker id="tip" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">'
+    tip += '<path d="M0 0L9 4L0 8z" fill="currentColor"/></marker>'
     return (
         f'<svg class="mefit-flow" role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {height}" '
         f'font-size="16" xmlns="http://www.w3.org/2000/svg"><defs>{tip}</defs>{"".join(parts)}</svg>'

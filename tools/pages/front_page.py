@@ -1,4 +1,4 @@
-"""The landing page, with one explorer alive, the model of the README, and the two commands; and the page on installing."""
+"""The landing page, with an explorer alive, the model of the README and the two commands; and how to install."""
 
 import re
 from pathlib import Path
@@ -14,15 +14,17 @@ html_theme.sidebar_secondary.remove: true
 ---
 # mefit
 
-People differ, and measurements are noisy. Mixed-effects models keep the two apart, and mefit teaches how, in notebooks whose pictures you move by hand.
-It is a compact library, too: one model, written for one subject, goes unchanged to FO, FOCE, Laplace, quadrature, SAEM, NUTS, networks and mixtures.
+People differ, and measurements are noisy. Mixed-effects models keep the two apart, and mefit teaches how, in notebooks
+whose pictures you move by hand. It is a compact library, too: one model, written for one subject, goes unchanged to
+FO, FOCE, Laplace, quadrature, SAEM, NUTS, networks and mixtures.
 
 ## Move it
 
 {explorer}
 
-Eight schools tried a coaching programme. Drag the ring on the left: the joint density climbs without end as the SD between schools goes to 0, and
-the marginal likelihood levels off. [Lesson 02](workshop/02_joint_or_marginal.ipynb) tells why; [here are all explorers](explorers/index.md).
+Eight schools tried a coaching programme. Drag the ring on the left: the joint density climbs without end as the SD
+between schools goes to 0, and the marginal likelihood levels off. [Lesson 02](workshop/02_joint_or_marginal.ipynb)
+tells why; [here are all explorers](explorers/index.md).
 
 ## A model and its fit
 
@@ -117,7 +119,8 @@ def write(pages: Path, shown: list[Shown], files: set[str]) -> None:
     (pages / "start.md").write_text(start, encoding="utf-8")
     names = sorted(name for name in files if name.startswith("workshop/cards/"))
     stems = "\n".join(Path(name).stem for name in names)
-    cards = f"# Cards of the lessons\n\nOne page for each lesson: what to say, move and see.\n\n```{{toctree}}\n\n{stems}\n```\n"
+    cards = "# Cards of the lessons\n\nOne page for each lesson: what to say, move and see.\n\n"
+    cards += f"```{{toctree}}\n\n{stems}\n```\n"
     (pages / "workshop" / "cards" / "index.md").write_text(cards, encoding="utf-8")
 
 

@@ -20,7 +20,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 LINK = re.compile(r"(!?\[[^]]*\])\(([^)\s]+)\)")
 INLINE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 NOT_RUN = "*This lesson was not run for this build of the site: its pictures are in JupyterLab.*"
-IN_LAB = "*Here you can read the exercises and open their answers. To fill them in, with checks that say what is wrong, open `exercises/{name}` in JupyterLab.*"
+IN_LAB = (
+    "*Here you can read the exercises and open their answers. To fill them in, with checks that say what is wrong, "
+    "open `exercises/{name}` in JupyterLab.*"
+)
 
 
 def slug(anchor: str) -> str:
@@ -123,8 +126,11 @@ def exercises(solutions: nbformat.NotebookNode, name: str) -> nbformat.NotebookN
     stubs = {cell.id: cell for cell in exercise(solutions, name).cells}
     made = copy.deepcopy(solutions)
     made.cells = []
+    begun = False  # what the worked notebook says of itself, before its first code, is no answer
     for cell in solutions.cells:
-        made.cells += with_answer(cell, stubs.get(cell.id))
+        begun = begun or cell.cell_type == "code"
+        if begun or cell.id in stubs:
+            made.cells += with_answer(cell, stubs.get(cell.id))
     title = next(cell for cell in made.cells if cell.source.startswith("# "))
     title.source = title.source.replace("Solutions", "Exercises").replace("solutions", "exercises")
     title.source += "\n\n" + IN_LAB.format(name=name.replace("solutions", "exercises"))

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import mefit as mf
 import nbformat
 from docstrings import markdown
+
+import mefit as mf
 
 SPACES = ("pk", "dynamics", "networks", "families", "datasets", "dosing", "scores", "plots")
 GROUPS = {
@@ -88,7 +89,15 @@ def names_of(module: ModuleType) -> list[str]:
 def taken(name: str, module: str) -> bool:
     """Of the names that a module imports, those that it imports in order to offer them."""
     offered = {
-        "mefit.curves.networks": ("MLP", "SetEncoder", "UnitResponse", "Cosines", "NaturalSpline", "LevellingOff", "TimeOfDay"),
+        "mefit.curves.networks": (
+            "MLP",
+            "SetEncoder",
+            "UnitResponse",
+            "Cosines",
+            "NaturalSpline",
+            "LevellingOff",
+            "TimeOfDay",
+        ),
     }
     return name in offered.get(module, (name,))
 
@@ -109,7 +118,12 @@ def write(folder: Path, lessons: Mapping[str, Path]) -> None:
             rows.append(f"| [`{entry.name}`](#{entry.anchor}) | {first_sentence(entry.thing)} |")
         (folder / f"{page}.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
     names = "\n".join(pages)
-    text = ["# Reference", "", "`import mefit as mf`, and each name says in a notebook, by Shift + Tab, what it says here.", ""]
+    text = [
+        "# Reference",
+        "",
+        "`import mefit as mf`, and each name says in a notebook, by Shift + Tab, what it says here.",
+        "",
+    ]
     text += ["| name | what it is |", "|---|---|", *sorted(rows, key=str.lower), ""]
     text += ["```{toctree}", ":hidden:", "", names, "```", ""]
     (folder / "index.md").write_text("\n".join(text), encoding="utf-8")
@@ -118,7 +132,7 @@ def write(folder: Path, lessons: Mapping[str, Path]) -> None:
 def described(entry: Entry, lessons: str) -> str:
     """One object: signature, docstring, the lessons, and for a class what it can do."""
     parts = [f"({entry.anchor})=", f"## `{entry.name}`", ""]
-    if signature := signature_of(entry.thing):
+    if signature := signature_of(entry.thing).removesuffix(" -> None"):
         parts += ["```python", f"{entry.name}{signature}", "```", ""]
     parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
     for name, member in members(entry.thing):
@@ -152,14 +166,10 @@ def signature_of(thing: Any) -> str:
 
 
 def members(thing: Any) -> list[tuple[str, Any]]:
-    """The public methods and properties that a class of mefit adds and explains."""
+    """The public methods and properties that a class itself adds and explains."""
     if not inspect.isclass(thing):
         return []
-    found: dict[str, Any] = {}
-    for cls in reversed(thing.__mro__):
-        if cls.__module__.startswith("mefit."):
-            own = {name: member for name, member in vars(cls).items() if not name.startswith("_")}
-            found |= own
+    found = {name: member for name, member in vars(thing).items() if not name.startswith("_")}
     kinds = {name: getattr(member, "__func__", member) for name, member in found.items()}
     return [(n, m) for n, m in kinds.items() if (isinstance(m, property) or inspect.isfunction(m)) and m.__doc__]
 
@@ -181,8 +191,10 @@ def uses(lessons: Mapping[str, Path]) -> dict[str, Counter[str]]:
 
 def taught(name: str, used: Mapping[str, Counter[str]], lessons: Mapping[str, Path]) -> str:
     """Links to the lessons that use a name, that which does so most often first."""
-    counts = {number: sum(times for key, times in counter.items() if f"{key}.".startswith(f"{name}."))
-              for number, counter in used.items()}
+    counts = {
+        number: sum(times for key, times in counter.items() if f"{key}.".startswith(f"{name}."))
+        for number, counter in used.items()
+    }
     ordered = sorted((number for number, times in counts.items() if times), key=lambda n: (-counts[n], n))
     links = [f"[{number}](../workshop/{lessons[number].name})" for number in ordered[:4]]
     return f"*In the lessons:* {', '.join(links)}." if links else ""
