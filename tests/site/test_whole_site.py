@@ -41,7 +41,9 @@ LOOKED_AT = (
 
 @pytest.fixture(scope="module")
 def site():
-    """The folder of the site, built now."""
+    """The folder of the site, built now; or one that was, which MEFIT_SITE names."""
+    if built := os.environ.get("MEFIT_SITE"):
+        return Path(built)
     env = {**os.environ, "MEFIT_SITE_PYTHON": SPHINX, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "tools" / "pages" / "build_site.py"), "00", "--no-recipes"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)

@@ -32,6 +32,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_static_path = [os.environ["MEFIT_STATIC"]]
+html_favicon = str(HERE / "icon.svg")
 html_css_files = ["stage.css", "site.css"]
 html_js_files = [("play.js", {"defer": "defer"})]
 html_show_sphinx = False
