@@ -154,7 +154,8 @@ def signature_of(thing: Any) -> str:
     if len(text) < 80:
         return text
     # One argument a line, where a comma stands outside of all brackets but the first.
-    depth, lines, line = 0, [], ""
+    depth, line = 0, ""
+    lines: list[str] = []
     for letter in text:
         depth += letter in "([{"
         depth -= letter in ")]}"
