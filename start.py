@@ -11,6 +11,8 @@
     python3 start.py overview DIR for teachers: who has done what, from the files that learners hand in
     python3 start.py exercises    for authors: write exercises/ from solutions/
     python3 start.py tidy         for authors: clear notebooks after a run, and make the links between them anew
+    python3 start.py site [02]    for authors: run all lessons, or these, and make pages of them in build/site, whose
+                                  explorers play in any browser; needs a network the first time
 
 Options of the first form and of present: --port N, --no-browser.
 
@@ -36,6 +38,8 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "mefit-stamp.json")
 LOCK = os.path.join(ROOT, "requirements.lock")
+SITE_VENV = os.path.join(VENV, "site")  # what makes pages of the lessons, which learners do not need
+SITE_LOCK = os.path.join(ROOT, "requirements-site.lock")
 LESSON = "workshop/00_start_here.ipynb"
 SUPPORTED = ("3.14", "3.13", "3.12", "3.11", "3.15")  # what the lock serves; best first
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -144,9 +148,9 @@ def check_python() -> None:
 # -------------------------------------------------------------------------------------------- the environment in .venv
 
 
-def python() -> str:
-    """The Python of .venv."""
-    return os.path.join(VENV, "Scripts", "python.exe") if os.name == "nt" else os.path.join(VENV, "bin", "python")
+def python(folder: str = VENV) -> str:
+    """The Python of .venv, or of the environment in another folder."""
+    return os.path.join(folder, "Scripts", "python.exe") if os.name == "nt" else os.path.join(folder, "bin", "python")
 
 
 def base_python() -> str:
@@ -480,6 +484,35 @@ def warm(arguments: "list[str]") -> int:
     return in_foreground([python(), os.path.join(ROOT, "tools", "warm.py"), *arguments], test_surroundings())
 
 
+def site(arguments: "list[str]") -> int:
+    """Run lessons and make pages of them."""
+    setup()
+    make_site_environment()
+    env = dict(test_surroundings(), MEFIT_SITE_PYTHON=python(SITE_VENV))
+    return in_foreground([python(), os.path.join(ROOT, "tools", "pages", "build_site.py"), *arguments], env)
+
+
+def make_site_environment() -> None:
+    """An environment of its own for Sphinx, inside .venv and from a lock of its own, so that .venv does not grow."""
+    stamp = os.path.join(SITE_VENV, "mefit-stamp.txt")
+    with open(SITE_LOCK, "rb") as file:
+        wanted = hashlib.sha256(file.read()).hexdigest() + " " + sys.version.split()[0]
+    if os.path.exists(stamp):
+        with open(stamp, encoding="utf-8") as file:
+            if file.read() == wanted:
+                return
+    print("Setting up .venv/site, once: this fetches about 60 MB ...", flush=True)
+    if os.path.exists(SITE_VENV):
+        shutil.rmtree(SITE_VENV)
+    uv = shutil.which("uv")
+    run([uv, "venv", "--python", base_python(), SITE_VENV] if uv else [base_python(), "-m", "venv", SITE_VENV])
+    there = python(SITE_VENV)
+    installer = [uv, "pip", "install", "--python", there] if uv else [there, "-m", "pip", "install"]
+    run(installer + ["--require-hashes", "-r", SITE_LOCK])
+    with open(stamp, "w", encoding="utf-8") as file:
+        file.write(wanted)
+
+
 def present(shown: str, port: int, browser: bool) -> int:
     """A lesson, or all explorers, on a projector: JupyterLab with a copy, and an extension that shows it large."""
     place = os.path.join(VENV, "present", shown)
@@ -513,6 +546,8 @@ def main(arguments: "list[str]") -> int:
         return 0
     if arguments[:1] == ["warm"]:
         return warm(arguments[1:])
+    if arguments[:1] == ["site"]:
+        return site(arguments[1:])
     if arguments and arguments[0] in TOOLS:
         setup()
         script = os.path.join(ROOT, "tools", TOOLS[arguments[0]])

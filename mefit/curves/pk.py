@@ -70,6 +70,8 @@ def oral_one_compartment(
     F amount / T, and absorbed from there. Doses into compartment 2 are injections or infusions into
     the central compartment.
 
+        c = mf.pk.oral_one_compartment(subject, ka=1.5, cl=0.04, v=0.5)        # (n,)
+
     Args:
         subject: its `doses` are read, and its `time` unless `time` is given.
         ka, cl, v: scalars, positive: absorption rate (1/time), clearance (volume/time), volume.

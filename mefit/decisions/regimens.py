@@ -94,6 +94,9 @@ def simulate_regimens(
     """Virtual subjects under `regimens`, doses by name: E[y | theta, eta, x], without residual
     error, at `time` (m,).
 
+        often = {"every 12 h": mf.regimen(4.0, every=12, count=6)}
+        result = mf.simulate_regimens(fit, often, np.linspace(48, 72, 49), key=jax.random.key(1))
+
     Each has an eta ~ p(eta | theta), and its own draw of theta where the fit has draws from a
     posterior; after naive pooling all are typical. Covariates are those of someone in the fitted
     population, together, but for what `covariates` names: numbers for all, or values of L people

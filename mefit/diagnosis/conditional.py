@@ -35,6 +35,8 @@ def conditional_draws(
     """Draws from p(eta_i | y_i, theta) of every subject at the fit's theta: the whole distribution,
     not its mode.
 
+        draws = mf.conditional_draws(fit, 10, key=jax.random.key(1))
+
     Metropolis-Hastings by `kernels`, those of SAEM unless given, in `chains` that start from
     p(eta | theta).
     Every `thin`-th state is kept, after a warm-up as long as what follows, 50 iterations or more,

@@ -70,6 +70,8 @@ def residuals(
     """ID, TIME, DV, PRED, IPRED, IWRES, CWRES and, with a `key`, EPRED, NPD, NPDE: a row for each
     observed response.
 
+        table = mf.residuals(fit, key=jax.random.key(1))
+
     - IWRES = (y - f(eta*)) / sd(eta*), f and sd the mean and SD of the observation density, eta*
       the fit's `eta`.
     - CWRES = L^-1 (y - f(eta*) + G (eta* - mean)), L L' = G Omega G' + R(eta*), G = df/deta at
@@ -119,6 +121,8 @@ def shrinkage(fit: Fit, *, population: Population | None = None) -> pd.DataFrame
     """How far individual estimates fall short of their distribution: a row for each eta, and one
     for epsilon.
 
+        mf.shrinkage(fit)
+
     `sd_form` = 1 - SD(eta*) / omega (which is `fit.shrinkage`), `variance_form` = 1 - Var(eta*) /
     omega^2; for epsilon 1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. Of another
     `population` eta* is found by empirical Bayes at the fit's theta.
@@ -135,6 +139,8 @@ def shrinkage(fit: Fit, *, population: Population | None = None) -> pd.DataFrame
 def random_effects_table(fit: Fit, *, population: Population | None = None) -> pd.DataFrame:
     """A row for each subject: ID, each eta by its name, its SD (`<name>_sd`), and (first) values of
     the covariates.
+
+        mf.random_effects_table(fit)
 
     Of another `population` they are found by empirical Bayes at the fit's theta.
     ValueError where a random effect and a covariate have one name, or the fit has no random effects

@@ -64,6 +64,9 @@ def vpc(
     """Percentiles of the observations in bins of time, with bands that hold `level` of those of
     simulated data sets.
 
+        check = mf.vpc(fit, key=jax.random.key(1), samples=200)
+        plots.vpc(check)
+
     The observations are those of `population`, or (None) those that were fitted. Censored responses
     stand at their limit, and what is simulated beyond it is put there, too.
 

@@ -81,6 +81,9 @@ def fit(
 ) -> Fit:
     """Estimate the parameters of `model` from `population` by `method`.
 
+        fit = mf.fit(model, population, mf.FOCE())
+        print(fit)                                     # estimates, units, standard errors, shrinkage
+
     **Arguments:**
 
     - `model`: the model at its starting values. Fit again from `fit.model` to chain methods.
@@ -194,6 +197,8 @@ def log_likelihood(
     by_subject: bool = False,
 ) -> float | Float[np.ndarray, " N"]:
     """The (approximate) log-likelihood of the model at its present parameters: one ruler for all models and fits.
+
+        mf.log_likelihood(model, population, mf.AGQ(nodes=5))
 
     Every constant is included and no prior is added. `by_subject` returns one value for each subject instead of the
     sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`; and, naming subject and

@@ -97,6 +97,9 @@ def likelihood_ratio_test(
 ) -> LikelihoodRatio:
     """Does the large model fit better than the small one, which it contains, by more than chance?
 
+        small = mf.fit(model, population, mf.Laplace(), fixed=("ka",))
+        mf.likelihood_ratio_test(small, fit)
+
     The statistic is chi-squared with as many degrees of freedom as there are parameters more.
     `boundary` = 1 says that one of these is a variance, zero in the small model, and the others its
     q covariances: then it is the mixture 1/2 chi2_q + 1/2 chi2_{q+1}. With more than one, variances

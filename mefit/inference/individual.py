@@ -170,6 +170,8 @@ def individual(
 ) -> Individuals:
     """What people's own records say of them: draws from p(eta | y_i, theta) of each person of `population`.
 
+        people = mf.individual(fit, new_people, key=jax.random.key(1))
+
     For anybody, new people above all: from no sample to many, under their own doses and covariates. Importance
     sampling from a t distribution around each person's mode, or around an encoder's answer: `proposed` draws, of which
     `draws` are picked by their weights, systematically, so that all count the same. People without a sample are

@@ -45,6 +45,9 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)",
     and its interval.
 
+        curve = mf.profile(fit, "cl", points=5)
+        plots.profile(curve)
+
     L_p(value) is the maximum over all other parameters; the interval holds the values whose -2 log
     L_p lies less than the `level` quantile of chi-squared with one degree of freedom above the
     minimum. Each point is a maximisation under one constraint by SciPy's SLSQP, from its neighbour,

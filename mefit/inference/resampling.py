@@ -30,6 +30,9 @@ def bootstrap(
     """Bootstrap over subjects: each replicate draws N subjects with replacement and maximises the
     objective anew.
 
+        boot = mf.bootstrap(fit, 50, key=jax.random.key(1))
+        boot.table
+
     A replicate is a weight for each subject. All of a group are refitted together, by BFGS from the
     estimates, the observed information telling how far to go; a replicate ends where its gradient
     is below 0.001 for a move of one standard error. Intervals are percentiles. Replicates that

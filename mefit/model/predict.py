@@ -83,6 +83,8 @@ def predict(
 ) -> Float[Array, "N m"] | dict[str, Float[Array, "N m"]]:
     """E[y | theta, eta_i, x_i] of every subject: the mean of `model.observations(eta_i, subject_i)`.
 
+        curves = mf.predict(fit.model, population, fit.eta)
+
     **Arguments:**
 
     - `model`: the model at its parameters, for instance `fit.model`.

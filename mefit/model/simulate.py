@@ -86,6 +86,8 @@ def simulate(
 ) -> Population:
     """The population with new responses y ~ p(y | theta, eta, x) at its own times, doses and covariates.
 
+        again = mf.simulate(fit.model, population, jax.random.key(1))
+
     New random effects eta ~ p(eta | theta) are drawn unless `eta` (N, K) is given. Rows without a response stay so;
     a response that was censored is drawn as a number.
     """

@@ -21,7 +21,7 @@ LESSONS = sorted((ROOT / "workshop").glob("*.ipynb"))
 NOTEBOOKS = [*LESSONS, *sorted((ROOT / "solutions").glob("*.ipynb")), *sorted((ROOT / "exercises").glob("*.ipynb"))]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "mefit/datasets/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
     *sorted((ROOT / "workshop").glob("**/*.md")),
 ]
 OWN_WORDS = set((ROOT / "tests" / "words.txt").read_text(encoding="utf-8").split())

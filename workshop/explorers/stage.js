@@ -18,6 +18,7 @@ export function stride(slider) {
 
 /** The value `index` steps from the low end, without the digits that only the arithmetic put there. */
 export function at(slider, index) {
+  if (slider.grid) return slider.grid[Math.min(Math.max(index, 0), slider.grid.length - 1)];
   const value = slider.log ? slider.low * 10 ** (index * stride(slider)) : slider.low + index * stride(slider);
   const short = slider.whole ? Math.trunc(value) : Number(value.toPrecision(slider.log ? 3 : 10));
   return Math.min(Math.max(short, slider.low), slider.high);
@@ -25,7 +26,14 @@ export function at(slider, index) {
 
 /** How many steps from the low end a value lies, to the nearest step. */
 export function index(slider, value) {
+  if (slider.grid) return closest(slider, value);
   return halfEven((slider.log ? Math.log10(value / slider.low) : value - slider.low) / stride(slider));
+}
+
+/** Of a recorded slider, which has a `grid` of the values that were computed, the place of the nearest one. */
+function closest(slider, value) {
+  const away = slider.grid.map((one) => Math.abs(turned(one, slider) - turned(value, slider)));
+  return away.indexOf(Math.min(...away));
 }
 
 function nearest(slider, value) {
@@ -846,7 +854,8 @@ class Stage extends View {
       const typed = Number(number.value);
       if (number.value === "" || !Number.isFinite(typed)) return this.showValues();
       const inside = Math.min(Math.max(typed, control.low), control.high);
-      return this.move({ [name]: control.whole ? Math.round(inside) : inside }, true);
+      const taken = control.grid ? nearest(control, inside) : control.whole ? Math.round(inside) : inside;
+      return this.move({ [name]: taken }, true);
     });
     // In a box an arrow goes one step of the slider, as in the picture, and not by 1.
     number.addEventListener("keydown", (event) => {

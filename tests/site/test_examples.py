@@ -1,0 +1,98 @@
+"""Every example in a docstring of the library runs, on theophylline and what stands around it in the docstring.
+
+An example is an indented or fenced paragraph that is Python and calls mefit. What it takes for granted, such as `fit`
+or `new_people`, is made here; trainings are shortened, because it is the call that is tried.
+"""
+
+import ast
+import re
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import models
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from jaxtyping import Array
+
+import mefit as mf
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = (ast.Module, ast.FunctionDef, ast.ClassDef)
+# A path of a file of nobody, a mixture whose parameters are left out, and code that stands for a part of a class.
+LEFT_OUT = {"dosing.py": "reads patient.csv", "mixture.py": "has ... for parameters", "hazard.py": "is a method"}
+SHORTER = {"steps=3000": "steps=20", "batch=100": "batch=6"}
+
+
+def paragraphs(text):
+    """The indented paragraphs of a docstring, those that follow each other joined, and its fenced code."""
+    yield from re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    unfenced = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    yield from re.findall(r"(?:^    .*\n(?:\s*\n(?=    ))*)+", unfenced + "\n", re.M)
+
+
+def examples():
+    found = []
+    for path in sorted((ROOT / "mefit").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, NODES) or not ast.get_docstring(node):
+                continue
+            for paragraph in paragraphs(ast.get_docstring(node)):
+                code = textwrap.dedent(paragraph)
+                if not re.search(r"\b(mf|plots)\.\w+[.\w]*\(", code) or path.name in LEFT_OUT:
+                    continue
+                try:
+                    ast.parse(code)
+                except SyntaxError:
+                    continue  # a list of arguments
+                name = f"{path.relative_to(ROOT / 'mefit').as_posix()}:{getattr(node, 'name', 'module')}"
+                found.append(pytest.param(code, id=name))
+    return found
+
+
+@cache
+def fitted():
+    people = mf.datasets.theophylline()
+    return mf.fit(models.theophylline_model(), people, mf.Laplace(), progress=False)
+
+
+@cache
+def with_encoder():
+    fit = fitted()
+    encoder = mf.networks.Encoder(fit.population, effects=3)
+    method = mf.Adam(mf.Amortised(encoder), steps=20)
+    return mf.fit(fit.model, fit.population, method, key=jax.random.key(1), progress=False)
+
+
+def surroundings(code):
+    """What an example takes for granted."""
+    fit = with_encoder() if ".encoder" in code and "= mf.fit(" not in code else fitted()
+    people = fit.population
+    some = people[:4]
+    given = {"mf": mf, "jax": jax, "jnp": jnp, "np": np, "dist": dist, "Array": Array, "plots": mf.plots}
+    given |= {"fit": fit, "model": fit.model, "population": people, "subject": people[0]}
+    given |= {"new_people": some, "patients": some, "held_out": people, "key": jax.random.key(1)}
+    given |= {"ka": 1.5, "cl": 0.04, "v": 0.5, "eta": jnp.zeros(3)}
+    if "people" in code and "def predict" not in code:
+        given["people"] = mf.individual(fit, some, draws=50, proposed=200, key=jax.random.key(1))
+    if "encoder" in code:
+        given["encoder"] = mf.networks.Encoder(people, effects=3)
+    given["goal"] = mf.dosing.Goal(time=np.linspace(0, 24, 25), target=(80, 125))
+    return given
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", examples())
+def test_an_example_of_a_docstring_runs(code):
+    for long, short in SHORTER.items():
+        code = code.replace(long, short)
+    exec(compile(code, "example", "exec"), surroundings(code))
+    plt.close("all")
+
+
+def test_examples_are_found():
+    assert len(examples()) >= 12
