@@ -90,6 +90,7 @@ def sentence(text: str) -> str:
 
 
 def heading(text: str) -> str:
+    """A heading within a section."""
     return f"<h3>{html.escape(text)}</h3>"
 
 

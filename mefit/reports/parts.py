@@ -71,6 +71,7 @@ def fingerprint(population: Population) -> str:
 
 
 def data(asked: Asked) -> Part:
+    """What was read, a fingerprint of it, and a picture of all of it."""
     population = asked.fit.population
     report = population.report
     facts = pd.DataFrame({"": pd.Series(report.facts)}).rename_axis("")
@@ -84,6 +85,7 @@ def data(asked: Asked) -> Part:
 
 
 def model(asked: Asked) -> Part:
+    """The source of the model, what was held fixed, and the settings of the method."""
     fit = asked.fit
     kind = type(fit.model)
     source = model_source(fit.model)
@@ -107,6 +109,7 @@ def _settings(method: Any) -> list[str]:
 
 
 def estimates(asked: Asked) -> Part:
+    """Estimates with intervals, and how they correlate."""
     fit = asked.fit
     frame = fit.to_frame()
     parts = [_estimates_table(frame, fit)]
@@ -153,6 +156,7 @@ def _estimates_table(frame: pd.DataFrame, fit: Fit) -> str:
 
 
 def convergence(asked: Asked) -> Part:
+    """How the fit ended, and its way there."""
     fit = asked.fit
     steps = fit.history
     said = [fit.ending.value] if fit.message == fit.ending.value else [fit.ending.value, fit.message]
@@ -176,6 +180,7 @@ def convergence(asked: Asked) -> Part:
 
 
 def goodness_of_fit(asked: Asked) -> Part:
+    """Measured against predicted, and conditional weighted residuals, outcome by outcome."""
     parts: list[str] = []
     for name, fit in by_outcome(asked.fit).items():
         parts += [page.heading(name)] if name else []
@@ -191,6 +196,7 @@ def goodness_of_fit(asked: Asked) -> Part:
 
 
 def npde(asked: Asked) -> Part:
+    """Normalised prediction distribution errors with their tests, outcome by outcome."""
     parts: list[str] = []
     found: list[WeakPoint] = []
     for name, fit in by_outcome(asked.fit).items():
@@ -206,6 +212,7 @@ def npde(asked: Asked) -> Part:
 
 
 def predictive_check(asked: Asked) -> Part:
+    """Percentiles of the data within those of simulated data, outcome by outcome."""
     parts: list[str] = []
     found: list[WeakPoint] = []
     for name, fit in by_outcome(asked.fit).items():
@@ -220,6 +227,7 @@ def predictive_check(asked: Asked) -> Part:
 
 
 def individuals(asked: Asked) -> Part:
+    """Curves of single subjects, outcome by outcome."""
     parts: list[str] = []
     count = len(asked.fit.population)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _MOST_SUBJECTS)).astype(int)).tolist()
@@ -236,6 +244,7 @@ def individuals(asked: Asked) -> Part:
 
 
 def random_effects(asked: Asked) -> Part:
+    """Every subject's random effects, their shrinkage, and what they still follow."""
     fit = asked.fit
     if typical(fit):
         raise ValueError("there are no random effects.")
@@ -256,6 +265,7 @@ def random_effects(asked: Asked) -> Part:
 
 
 def influences(asked: Asked) -> Part:
+    """What becomes of the estimates without each subject."""
     result = influence(asked.fit)
     parts = [page.figure(subjects.influence(result)[0].figure, "Each subject left out in turn, by one Newton step.")]
     parts.append(page.table(result.table.sort_values("cook", ascending=False).head(10), "The ten that count most", 3))
@@ -267,6 +277,7 @@ def influences(asked: Asked) -> Part:
 
 
 def tried(asked: Asked) -> Part:
+    """The fits that were handed in beside this one."""
     every = {"this fit": asked.fit, **asked.compared}
     rows = []
     for name, fit in every.items():
@@ -294,6 +305,7 @@ def tried(asked: Asked) -> Part:
 
 
 def versions(asked: Asked) -> Part:
+    """What the fit and the report were made with."""
     packages = ("mefit", "jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "diffrax", "pandas", "matplotlib")
     rows = {"Python": platform.python_version(), "system": platform.platform()}
     rows |= {name: importlib.metadata.version(name) for name in packages}
