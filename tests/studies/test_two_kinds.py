@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from models import Line
@@ -151,3 +152,29 @@ def test_residuals_are_measured_less_the_own_line():
     fit = SimpleNamespace(model=Line(beta=RISING.beta, omega=RISING.omega, sigma=0.5), population=few, eta=eta)
     for own, (time, y), (level, slope) in zip(liver.residuals(fit), study.records(few), eta + RISING.beta, strict=True):
         np.testing.assert_allclose(own, (y - level - slope * time) / 0.5, atol=1e-10)
+
+
+def log_likelihood_by_scipy(model, people):
+    """sum_i log sum_k pi_k N(y_i; Z beta_k, V_k), the gate by the library."""
+    total = 0.0
+    for i, (time, y) in enumerate(study.records(people)):
+        z = np.stack([np.ones(time.size), time], axis=1)
+        log_l = [multivariate_normal.logpdf(y, z @ k.beta, covariance(k, z)) for k in study.kinds_of(model)]
+        total += np.logaddexp.reduce(np.asarray(model.gate.log_shares(people[i])) + log_l)
+    return float(total)
+
+
+@pytest.mark.slow
+def test_the_fits_that_the_exercise_is_given_are_those_of_the_lesson():
+    """Two kinds by EM, as the lesson fits them: their likelihood at the end by SciPy, too."""
+    people, _, _ = liver.split()
+    start = Line(beta=np.array([0.5, 0.1]), omega=np.diag([1.0, 0.03]), sigma=0.4)
+    one = mf.fit(start, people, mf.Laplace(), progress=False)
+    assert (one.log_likelihood, one.n_parameters) == pytest.approx(given.FITS[1], abs=0.006)
+    gate = mf.LinearGate(people, liver.GATE)
+    method = mf.EM(starts=3, order=lambda expert: -expert.beta[1])
+    key = jax.random.key(1)
+    two = mf.fit(mf.MixtureOfExperts((start, start), gate=gate), people, method, key=key, progress=False)
+    assert (two.log_likelihood, two.n_parameters) == pytest.approx(given.FITS[2], abs=0.006)
+    assert log_likelihood_by_scipy(two.model, people) == pytest.approx(two.log_likelihood, abs=1e-6)
+    assert (len(people), people.n_observations) == (given.PEOPLE, given.ROWS)
