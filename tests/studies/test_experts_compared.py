@@ -1,4 +1,4 @@
-"""Models of two kinds of lines against the truth and a table by another program; sets of held-out patients."""
+"""Models of two kinds of lines against the truth and a table of errors by another program."""
 
 import numpy as np
 import pytest
@@ -91,19 +91,3 @@ def test_the_table_of_another_program(spread):
         assert np.all(np.abs(ratio.mean(axis=0) - expected) < 3.5 * error + 0.001), name
     worse = np.mean(found["flat"][:, 1]) / np.mean(found["truth"][:, 1])
     assert 1.55 < worse < 3.1  # without random effects forecasts are 68 to 180% worse than with
-
-
-@pytest.mark.slow
-def test_sets_of_held_out_patients_hold_what_conformal_sets_promise():
-    """60 to 80 patients: 95% within three and a half binomial errors of both samples."""
-    from workshop.studies import bilirubin_experts as patients
-
-    parts = patients.split()
-    assert not set(parts.fit.ids) & set(parts.trial.ids) and len(parts.trial) > 60
-    one = patients.fitted(parts.fit, 1)
-    two = patients.fitted(parts.fit, 2, starts=3)
-    error = np.sqrt(0.05 * 0.95 / len(parts.calibration) + 0.05 * 0.95 / len(parts.trial))
-    for fit in (one, two):
-        table = patients.coverage(fit.model, parts)
-        assert table.covered["conformal"] > 0.95 - 3.5 * error
-        assert table.width["conformal"] > 0.0 and table.level["of the model"] == 0.95
