@@ -73,22 +73,26 @@ def truth(people: mf.Population, spread: float = 1.0) -> mf.MixtureOfExperts:
     """The model that made them, its gate in the units of these people."""
     w = np.asarray(people.subjects.covariates["w"])
     gate = mf.LinearGate(people, ["w"], [[STEEPNESS * w.mean(), STEEPNESS * w.std()]])
-    experts = [Line(beta=beta, omega=spread * SPREAD, sigma=SIGMA) for beta in BETAS]
+    omega = jnp.asarray(spread * SPREAD)
+    experts = [Line(beta=jnp.asarray(beta), omega=omega, sigma=jnp.asarray(SIGMA)) for beta in BETAS]
     return mf.MixtureOfExperts(experts, gate=gate)
 
 
 def starts(people: mf.Population, spread: float = 1.0) -> dict[str, mf.Model]:
     """The models to be fitted, by name; mixtures start at the truth, so that no luck is compared."""
     whole = truth(people, spread)
-    flat = [SameLine(beta=beta, sigma=np.sqrt(SIGMA**2 + spread)) for beta in BETAS]
-    middle = 0.5 * (BETAS[0] + BETAS[1])
-    wide = np.diag([1.0, 2.0])
+    total = jnp.sqrt(SIGMA**2 + spread)
+    flat = [SameLine(beta=jnp.asarray(beta), sigma=total) for beta in BETAS]
+    middle = jnp.asarray(0.5 * (BETAS[0] + BETAS[1]))
+    wide = jnp.diag(jnp.array([1.0, 2.0]))
+    sigma = jnp.asarray(SIGMA)
+    effect = jnp.array([-0.5, -0.5])
     return {
         "experts": whole,
         "without random effects": mf.MixtureOfExperts(flat, gate=whole.gate),
         "without gate": mf.MixtureOfExperts(whole.experts),
-        "one mixed model": Line(beta=middle, omega=wide, sigma=SIGMA),
-        "one, with covariates": LineOfCovariate(beta=middle, omega=wide, sigma=SIGMA, effect=np.array([-0.5, -0.5])),
+        "one mixed model": Line(beta=middle, omega=wide, sigma=sigma),
+        "one, with covariates": LineOfCovariate(beta=middle, omega=wide, sigma=sigma, effect=effect),
     }
 
 
