@@ -1,6 +1,5 @@
-"""Seven models of two kinds of lines, against the truth and a table of errors by another program."""
+"""Models of two kinds of lines against the truth and a table of errors by another program."""
 
-import jax
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -92,43 +91,3 @@ def test_the_table_of_another_program(spread):
         assert np.all(np.abs(ratio.mean(axis=0) - expected) < 3.5 * error + 0.001), name
     worse = np.mean(found["flat"][:, 1]) / np.mean(found["truth"][:, 1])
     assert 1.55 < worse < 3.1  # without random effects forecasts are 68 to 180% worse than with
-
-
-@pytest.mark.slow
-def test_seven_models_on_one_split():
-    table = study.compare()
-    best = table.loc["truth"]
-    assert table.shape[0] == 7 and np.all(np.isfinite(table[["marginal", "forecast"]]))
-    assert np.all(table.loc["experts", ["marginal", "forecast"]] < 1.03 * best[["marginal", "forecast"]])
-    assert table.marginal["one mixed model"] > 1.3 * best.marginal  # of published replicates: 37 to 48%
-    assert table.forecast["without random effects"] > 1.7 * best.forecast
-    # without the gate nothing is known beforehand: the marginal mean is that of everybody
-    assert table.marginal["without gate"] > 1.25 * best.marginal
-    assert table.marginal["one, with covariates"] < table.marginal["one mixed model"]
-
-
-@pytest.mark.slow
-def test_sets_of_held_out_patients_hold_what_conformal_sets_promise():
-    """60 to 80 patients: 95% within three and a half binomial errors of both samples."""
-    from workshop.studies import bilirubin_experts as patients
-
-    parts = patients.split()
-    assert not set(parts.fit.ids) & set(parts.trial.ids) and len(parts.trial) > 60
-    one = patients.fitted(parts.fit, 1)
-    two = patients.fitted(parts.fit, 2, starts=3)
-    error = np.sqrt(0.05 * 0.95 / len(parts.calibration) + 0.05 * 0.95 / len(parts.trial))
-    for fit in (one, two):
-        table = patients.coverage(fit.model, parts)
-        assert table.covered["conformal"] > 0.95 - 3.5 * error
-        assert table.width["conformal"] > 0.0 and table.level["of the model"] == 0.95
-
-
-@pytest.mark.slow
-def test_three_and_four_classes_of_patients_climb_higher():
-    """A class more never has less likelihood: one class is a special case of two, and so on."""
-    from workshop.studies import bilirubin_experts as patients
-
-    people = mf.datasets.bilirubin()
-    fits = {k: patients.fitted(people, k, starts=6) for k in (1, 2, 3)}
-    table = mf.how_many_classes({k: fit for k, fit in fits.items() if fit.converged})
-    assert np.all(np.diff(table["log L"]) > 0.0) and jax.numpy.isfinite(table.BIC.sum())

@@ -1,10 +1,9 @@
-"""Two kinds of straight lines behind a gate, and what each of seven models predicts of new people: one split.
+"""Two kinds of straight lines behind a gate, and what models of several kinds predict of new people.
 
 w ~ N(0, 1);  P(second) = logistic(2 w);  y = b1 + b2 t + e,  b ~ N(beta_k, s diag(0.5, 0.25)),  e ~ N(0, 0.5^2)
 beta_1 = (1, 2),  beta_2 = (-1, -1),  t at 8 points of [0, 1].
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -57,20 +56,6 @@ class SameLine(mf.Model):
         return dist.Normal(self.beta[0] + self.beta[1] * subject.time, self.sigma)
 
 
-class MeNet(mf.Model):
-    """A network of time, w and two random effects."""
-
-    net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(0.1))
-    sigma: Array = mf.positive()
-
-    def random_effects(self):
-        return dist.Normal(jnp.zeros(2), 1.0)
-
-    def observations(self, eta, subject):
-        inputs = jnp.concatenate([subject.covariates["w"][None], eta])
-        return dist.Normal(self.net.along(subject.time, inputs), self.sigma)
-
-
 def simulate(count: int, seed: int, spread: float = 1.0) -> mf.Population:
     """`count` people, their random effects with `spread` times the variance."""
     rng = np.random.default_rng(seed)
@@ -88,44 +73,35 @@ def truth(people: mf.Population, spread: float = 1.0) -> mf.MixtureOfExperts:
     """The model that made them, its gate in the units of these people."""
     w = np.asarray(people.subjects.covariates["w"])
     gate = mf.LinearGate(people, ["w"], [[STEEPNESS * w.mean(), STEEPNESS * w.std()]])
-    experts = [Line(beta=beta, omega=spread * SPREAD, sigma=SIGMA) for beta in BETAS]
+    omega = jnp.asarray(spread * SPREAD)
+    experts = [Line(beta=jnp.asarray(beta), omega=omega, sigma=jnp.asarray(SIGMA)) for beta in BETAS]
     return mf.MixtureOfExperts(experts, gate=gate)
 
 
 def starts(people: mf.Population, spread: float = 1.0) -> dict[str, mf.Model]:
     """The models to be fitted, by name; mixtures start at the truth, so that no luck is compared."""
     whole = truth(people, spread)
-    flat = [SameLine(beta=beta, sigma=np.sqrt(SIGMA**2 + spread)) for beta in BETAS]
-    middle = 0.5 * (BETAS[0] + BETAS[1])
-    wide = np.diag([1.0, 2.0])
+    total = jnp.sqrt(SIGMA**2 + spread)
+    flat = [SameLine(beta=jnp.asarray(beta), sigma=total) for beta in BETAS]
+    middle = jnp.asarray(0.5 * (BETAS[0] + BETAS[1]))
+    wide = jnp.diag(jnp.array([1.0, 2.0]))
+    sigma = jnp.asarray(SIGMA)
+    effect = jnp.array([-0.5, -0.5])
     return {
         "experts": whole,
         "without random effects": mf.MixtureOfExperts(flat, gate=whole.gate),
         "without gate": mf.MixtureOfExperts(whole.experts),
-        "one mixed model": Line(beta=middle, omega=wide, sigma=SIGMA),
-        "one, with covariates": LineOfCovariate(beta=middle, omega=wide, sigma=SIGMA, effect=np.array([-0.5, -0.5])),
+        "one mixed model": Line(beta=middle, omega=wide, sigma=sigma),
+        "one, with covariates": LineOfCovariate(beta=middle, omega=wide, sigma=sigma, effect=effect),
     }
 
 
-def menet(hidden: int = 5) -> MeNet:
-    """A network to begin with."""
-    net = mf.networks.MLP(4, (hidden,), centre=(0.5, 0.0, 0.0, 0.0), spread=(0.3, 1.0, 3.0, 3.0), last=1.0)
-    return MeNet(net=net, sigma=SIGMA)
-
-
 def predicted(model: mf.Model, people: mf.Population) -> Float[np.ndarray, "N n"]:
-    """E[y | what is seen] at all rows: of a mixture the sum over classes of r_k x'(beta_k + E[eta_k | y]).
-
-    Where the mean is no straight line of eta, as of a network, people of whom nothing is seen have an average over
-    N(0, I), and others the curve at their mode.
-    """
+    """E[y | what is seen] at all rows: of a mixture the sum over classes of r_k x'(beta_k + E[eta_k | y])."""
     if isinstance(model, mf.MixtureOfExperts):
         r = mf.responsibilities(model, people)
         parts = [r[k + 1].to_numpy()[:, None] * predicted(expert, people) for k, expert in enumerate(model.experts)]
         return np.sum(parts, axis=0)
-    if isinstance(model, MeNet) and not np.any(people.subjects.mask):
-        draws = jax.random.normal(jax.random.key(0), (200, len(people), 2))
-        return np.mean([mf.predict(model, people, eta) for eta in draws], axis=0)
     eta, _ = mf.empirical_bayes(model, people)
     return np.asarray(mf.predict(model, people, eta))
 
@@ -141,21 +117,3 @@ def errors(models: dict[str, mf.Model], people: mf.Population) -> pd.DataFrame:
     """A row for each model: the error for people known by w alone, and of the last four rows given the first four."""
     rows = {name: (error(model, people, -1.0), error(model, people, SEEN)) for name, model in models.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["marginal", "forecast"])
-
-
-def compare(
-    spread: float = 1.0, seed: int = 1, people: int = 200, new: int = 400, network: bool = True
-) -> pd.DataFrame:
-    """All models fitted to some people and asked about others: the table of `errors`, with parameters and log L."""
-    fitted = simulate(people, seed, spread)
-    fits = {}
-    for name, start in starts(fitted, spread).items():
-        method = mf.EM() if isinstance(start, mf.MixtureOfExperts) else mf.Laplace()
-        fits[name] = mf.fit(start, fitted, method, progress=False)
-    if network:
-        fits["MeNet"] = mf.fit(menet(), fitted, mf.Laplace(), progress=False)
-    models = {"truth": truth(fitted, spread)} | {name: fit.model for name, fit in fits.items()}
-    table = errors(models, simulate(400, seed + 10_000, spread))
-    table["parameters"] = pd.Series({name: fit.n_parameters for name, fit in fits.items()})
-    table["log L"] = pd.Series({name: fit.log_likelihood for name, fit in fits.items()})
-    return table

@@ -77,7 +77,8 @@ def simulate(count: int, seed: int, clearances: tuple[float, ...] = CLEARANCES, 
 
 def one_group(cl: float = 2.5) -> Oral:
     """A model of one group, at values to begin with."""
-    return Oral(ka=1.0, cl=cl, v=25.0, omega=jnp.diag(jnp.array([0.1, 0.1])), sigma=0.2)
+    omega = jnp.diag(jnp.array([0.1, 0.1]))
+    return Oral(ka=jnp.array(1.0), cl=jnp.array(cl), v=jnp.array(25.0), omega=omega, sigma=jnp.array(0.2))
 
 
 def two_groups(gate: mf.LinearGate | mf.ConstantGate | None = None) -> mf.MixtureOfExperts:
