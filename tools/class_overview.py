@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 from class_pack import FOLDER, titles  # noqa: E402
 
 from workshop.checks import check  # noqa: E402
+from workshop.checks.verdicts import Overview  # noqa: E402
 from workshop.predictions import questions  # noqa: E402
 from workshop.room import overview  # noqa: E402
 
@@ -27,7 +28,9 @@ def main() -> int:
     except ValueError as nobody:
         print(nobody, file=sys.stderr)
         return 1
-    exercises = {progress.lesson: list(progress.states) for progress in check.progress().lessons}
+    every = check.progress()
+    assert isinstance(every, Overview)
+    exercises = {progress.lesson: list(progress.states) for progress in every.lessons}
     asked = {number: questions(number) for number in titles()}
     tables = {
         "Learners: exercises done, and predictions right of those that were revealed": overview.by_learner(

@@ -51,9 +51,7 @@ def read(population: Any) -> list[str]:
 def _covariates(population: mf.Population) -> list[str]:
     """Covariates that are the same for all, and pairs that go together."""
     values = {
-        name: np.asarray(value, float)
-        for name, value in population.subjects.covariates.items()
-        if np.ndim(value) == 1
+        name: np.asarray(value, float) for name, value in population.subjects.covariates.items() if np.ndim(value) == 1
     }
     facts = [f"{name} is the same in all: it explains nothing" for name, x in values.items() if np.ptp(x) == 0.0]
     varied = pd.DataFrame({name: x for name, x in values.items() if np.ptp(x) > 0.0})
