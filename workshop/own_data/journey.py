@@ -39,7 +39,10 @@ class Journey:
         self._taken: dict[str, Step] = {}
 
     def __call__(self, step: str, what: Any, says: str = "") -> "Taken":
-        """Take a step; it is shown as the last line of a cell. ValueError for a step that is not one of the nine, or for a thing that does not belong to it."""
+        """Take a step; it is shown as the last line of a cell.
+
+        ValueError for a step that is not one of the nine, or for a thing that does not belong to it.
+        """
         if step not in STEPS:
             raise ValueError(f"There is no step {step!r}: choose from {', '.join(map(repr, STEPS))}.")
         self._taken[step] = Step(tuple(shown.SHOWN[step](what)), says.strip())
