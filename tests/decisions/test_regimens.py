@@ -94,7 +94,7 @@ def test_exposure_refuses_what_has_none():
 
 def test_the_time_above_a_level_is_told_for_everyone(fitted):
     found = simulated(fitted(mf.FOCE()), DAILY, DAYS, above=3.0)
-    assert list(found.subjects.columns)[-5:] == ["cmax", "tmax", "cmin", "auc", "time_above"]
+    assert list(found.subjects.columns)[-6:] == ["cmax", "tmax", "cmin", "trough", "auc", "time_above"]
     never = found.subjects.cmax <= 3.0
     always = found.subjects.cmin > 3.0
     assert (found.subjects.time_above[never] == 0).all() and (found.subjects.time_above[always] == 48).all()
@@ -127,7 +127,7 @@ def test_table_and_curves_are_percentiles_over_the_virtual_subjects(result):
     assert "200 virtual subjects" in repr(result) and "daily" in repr(result) and "auc" in repr(result)
     page = result._repr_html_()
     assert (
-        page.count("<tr") == 9 and "theophylline (mg/L), time (h)" in page and f"{result.table['50%'][0]:.4g}" in page
+        page.count("<tr") == 11 and "theophylline (mg/L), time (h)" in page and f"{result.table['50%'][0]:.4g}" in page
     )
 
 
