@@ -49,7 +49,10 @@ def test_a_learner_who_goes_on_meets_every_lesson():
     assert [found[1] for found in back[1:]] == [path.name for path in LESSONS[:-1]]
 
 
-@pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
+WITH_EXERCISES = [path for path in LESSONS if path.name[:2] not in ("00", "13")]  # the way in, and one's own file
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
 def test_a_lesson_leads_to_its_exercises_and_these_back_and_on(path):
     exercises = ROOT / "exercises" / f"{path.name[:2]}_exercises.ipynb"
     solutions = ROOT / "solutions" / f"{path.name[:2]}_solutions.ipynb"

@@ -28,7 +28,7 @@ QUESTIONS: dict[str, Question] = {
         "By the gate patient 15 rises with a chance of 17%. The first bilirubin is 5.5 mg/dL, where the steady have "
         "0.9 on average. With which chance after it?",
         96,
-        5,
+        3,
         0,
         100,
         "%",
