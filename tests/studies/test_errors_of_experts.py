@@ -1,4 +1,4 @@
-"""How sure the estimates of a mixture are: by information, by cross-products and by both."""
+"""How sure the estimates of a mixture are: by information, by cross-products and by both, against simulation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +8,11 @@ from models import Means
 
 import mefit as mf
 
+Z = 1.959964  # of a normal, 97.5%
+
 
 @pytest.mark.slow
-def test_where_the_model_is_right_all_errors_agree():
+def test_where_the_model_is_right_all_errors_agree_and_intervals_cover():
     """200 studies of 300 people from a known mixture of lines, in one program."""
     count = 200
     studies = [lines(300, seed=1000 + number)[0] for number in range(count)]
@@ -20,14 +22,23 @@ def test_where_the_model_is_right_all_errors_agree():
     truth = mf.MixtureOfExperts((line(UP), line(DOWN)), gate=mf.LinearGate(first, ["w"], log_odds))
     fits = mf.fit_many(truth, studies)
     assert np.mean(fits.converged) > 0.98
+    at = fits.space.vector()
     naive = np.linalg.inv(fits.information())
     by_scores = np.linalg.inv(fits.crossed)
     both = naive @ fits.crossed @ naive
     errors = [np.sqrt(np.diagonal(one, axis1=1, axis2=2)) for one in (naive, by_scores, both)]
+    # the SD of estimates by their middle 68%: the logarithm of a slope's variance has a long tail towards 0
+    low, high = np.quantile(fits.x, [0.1587, 0.8413], axis=0)
+    spread = 0.5 * (high - low)
     middle = [np.median(one, axis=0) for one in errors]
     # of naive errors and sandwich: 1 +- 0.1 in each coordinate; cross-products of 300 scores are a little smaller
     np.testing.assert_allclose(middle[2] / middle[0], 1.0, atol=0.1)
     np.testing.assert_allclose(middle[1] / middle[0], 1.0, atol=0.15)
+    np.testing.assert_allclose(middle[0] / spread, 1.0, atol=0.25)  # by 200 it is known to 7%
+    for se in (errors[0], errors[2]):
+        covered = np.abs(fits.x - at) < Z * se
+        assert 0.93 <= covered.mean() <= 0.97
+        assert np.all(covered.mean(axis=0) > 0.95 - 4.0 * np.sqrt(0.05 * 0.95 / count))
 
 
 KURTOSIS = {"uniform": -1.2, "Laplace": 3.0}
