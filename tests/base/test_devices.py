@@ -67,7 +67,8 @@ def test_a_number_that_cannot_be_is_a_sentence():
         pass
 
 
-def test_devices_are_taken_where_they_pay_or_were_asked_for():
+def test_devices_are_taken_where_they_pay_or_were_asked_for(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.0 * os.cpu_count(), 0.0, 0.0), raising=False)
     there = len(jax.local_devices())
     assert devices.mesh_of(15, 8) is None  # each would have less than eight parts
     assert devices.count_of(devices.mesh_of(8 * there, 8)) == there
@@ -78,3 +79,7 @@ def test_devices_are_taken_where_they_pay_or_were_asked_for():
         assert devices.count_of(devices.mesh_of(1, 8)) == 1
     with jax.default_device(jax.local_devices()[0]):
         assert devices.mesh_of(8 * there, 8) is None
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.1 * os.cpu_count(), 0.0, 0.0), raising=False)
+    assert devices.mesh_of(8 * there, 8) is None  # other work leaves no room
+    with devices.using(there):
+        assert devices.count_of(devices.mesh_of(there, 8)) == there

@@ -46,7 +46,8 @@ with using(devices):
 fit = mf.fit(model, people, mf.Laplace(), progress=False, devices=devices)
 out["log-likelihood"] = [[fit.log_likelihood]]
 out["estimates"] = told((Space(fit.model).vector(), fit.eta))
-out["bootstrap"] = told(mf.bootstrap(fit, 4, key=jax.random.key(1), progress=False).draws.to_numpy())
+with using(devices):
+    out["bootstrap"] = told(mf.bootstrap(fit, 4, key=jax.random.key(1), progress=False).draws.to_numpy())
 print(json.dumps(out))
 """
 
