@@ -100,10 +100,10 @@ def landmark(
     Nothing that came later is looked at but by the scores. It serves people whom the fit has not seen; those whom it
     has seen are predicted too well.
 
-        ahead = mf.landmark(fit, new_people, at=[3, 7, 14], baselines=True, key=key)
+        ahead = mf.landmark(fit, new_people, at=[3, 7, 14], above=5.0, baselines=True, key=key)
         ahead.table             # log score, RMSE, AUC, Brier score, calibration
         ahead.predictions       # person by person
-        ahead.calibration()     # predicted and observed shares
+        ahead.calibration()     # predicted and observed shares of what is above, or of what is yes or no
 
     **Arguments**
 

@@ -228,7 +228,7 @@ def crosses(question: Crosses) -> str:
 def curve(question: Curve) -> str:
     """The true curves as a picture, without a drawing beside them."""
     scene = question.scene(question.nothing(), True)
-    marks = [replace(mark, label="") if mark.name.startswith("you ") else mark for mark in scene.marks]
+    marks = [mark for mark in scene.marks if not mark.name.startswith("you ")]
     picture = still(replace(scene, marks=marks).data([]), [PANEL], [1], [1], (760, 340), question.asks)
     source = b64encode(style.png(picture)).decode()
     return f'<img alt="{html.escape(question.asks)}" width="760" src="data:image/png;base64,{source}">'
