@@ -167,7 +167,8 @@ class Opened:
             return sum("*" not in prompt for prompt in prompts())
 
         def finished() -> bool:
-            errors = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+            told = self.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+            errors = told.filter(has_text="Traceback (most recent call last)").all_inner_texts()
             assert not errors, f"{self.name}: {errors[0][-1500:]}"
             return len(prompts()) >= self.cells and not any("*" in prompt for prompt in prompts())
 
