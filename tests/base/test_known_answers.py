@@ -62,9 +62,9 @@ def test_the_fault_of_jaxlib_0_10_2_is_found():
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     complaints = done.stderr.splitlines()
     if xla.installed_jaxlib() == "0.10.2":
-        assert done.returncode == 1 and len(complaints) == 2
-        assert "by jax.jit" in complaints[0]
+        assert done.returncode == 1 and complaints
+        assert all("by jax.jit" in complaint for complaint in complaints)
         assert "should be 268435456.0 at 16384 and is 266342400.0" in complaints[0]
-        assert "by jax.jit" in complaints[1] and "in float32" in complaints[1]
+        assert all("in float32" in complaint for complaint in complaints[1:])  # seen on some processors only
     else:
         assert (done.returncode, complaints) == (0, [])
