@@ -64,7 +64,8 @@ def test_the_fault_of_jaxlib_0_10_2_is_found():
     if xla.installed_jaxlib() == "0.10.2":
         assert done.returncode == 1 and complaints
         assert all("by jax.jit" in complaint for complaint in complaints)
-        assert "should be 268435456.0 at 16384 and is 266342400.0" in complaints[0]
-        assert all("in float32" in complaint for complaint in complaints[1:])  # seen on some processors only
+        # How far it is off, and whether float32 is too, differs between processors.
+        assert re.search(r"in float64 should be 268435456\.0 at 16384 and is 26[67]\d+\.0", complaints[0])
+        assert all("in float32" in complaint for complaint in complaints[1:])
     else:
         assert (done.returncode, complaints) == (0, [])
