@@ -95,7 +95,7 @@ def test_the_reference_has_every_public_name_once(tmp_path):
     assert len(set(names)) == len(names)
     from types import ModuleType
 
-    public = {f"mf.{n}" for n in vars(mf) if not n.startswith("_") and not isinstance(getattr(mf, n), ModuleType)}
+    public = {f"mf.{n}" for n in dir(mf) if not n.startswith("_") and not isinstance(getattr(mf, n), ModuleType)}
     assert public <= set(names)
     assert {"mf.pk.oral_one_compartment", "mf.dynamics.solve", "mf.plots.vpc", "mf.dosing.find"} <= set(names)
     anchors = [entry.anchor for entries in pages.values() for entry in entries]

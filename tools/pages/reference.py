@@ -28,6 +28,7 @@ GROUPS = {
     "inference": "How sure, and which model",
     "diagnosis": "Is the fit to be believed?",
     "decisions": "What a fit is for",
+    "reports": "Write it down",
     "base": "Searches and compiled programs",
 }
 ABOUT = {
@@ -61,7 +62,7 @@ class Entry:
 def public() -> dict[str, list[Entry]]:
     """All public objects, by the page that they stand on."""
     pages: dict[str, list[Entry]] = {group: [] for group in (*GROUPS, *SPACES)}
-    for name in sorted(vars(mf), key=str.lower):
+    for name in sorted(dir(mf), key=str.lower):  # not vars: names are loaded when they are asked for
         thing = getattr(mf, name)
         if not name.startswith("_") and not isinstance(thing, ModuleType):
             pages[thing.__module__.split(".")[1]].append(Entry(f"mf.{name}", thing))
