@@ -27,7 +27,6 @@ def maximise_many(
     *,
     begin: Float[np.ndarray, "R P"] | None = None,
     moving: Bool[np.ndarray, "R P"] | None = None,
-    tolerance: float = TOLERANCE,
     most: int = 100,
 ) -> Maxima:
     """Maximise R weighted objectives at once, in u of x = centre + root u.
@@ -46,5 +45,5 @@ def maximise_many(
         found = pairs.total(x, weights[which])
         return Slopes(found.value, found.score)
 
-    ends = minimise_together(total, x, roots, tolerance=tolerance, rounds=most)
+    ends = minimise_together(total, x, roots, tolerance=TOLERANCE, rounds=most)
     return Maxima(ends.x, -ends.value, ends.slope)

@@ -11,20 +11,18 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mefit import style
 from workshop.explorers.controls import Control, Slider
 from workshop.explorers.stage import Stage, control_data
-from workshop.explorers.still import still
 from workshop.predictions.asked import Asked
-from workshop.predictions.questions import PANEL, Choice, Crosses, Curve, Number
+from workshop.predictions.questions import Choice, Crosses, Curve, Number
 from workshop.predictions.review import Review
+from workshop.room import questions as paper
 
 STATES = 1500  # at most, for one explorer
 SECONDS = 8.0  # of the processor, for computing them
@@ -208,7 +206,7 @@ def asked_page(asked: Asked) -> str:
     elif isinstance(question, Crosses):
         told = crosses(question)
     elif isinstance(question, Curve):
-        told = curve(question)
+        told = paper.picture(question, revealed=True)
     then = f" {html.escape(question.then)}" if question.then else ""
     answer = f"<details><summary>Make up your mind, then open</summary><div>{told}{then}</div></details>"
     return f'<div class="mefit-asked" data-place="{place}">{"".join(parts)}{answer}</div>'
@@ -223,12 +221,3 @@ def crosses(question: Crosses) -> str:
         for name, row in zip(question.rows, signs, strict=True)
     ]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def curve(question: Curve) -> str:
-    """The true curves as a picture, without a drawing beside them."""
-    scene = question.scene(question.nothing(), True)
-    marks = [mark for mark in scene.marks if not mark.name.startswith("you ")]
-    picture = still(replace(scene, marks=marks).data([]), [PANEL], [1], [1], (760, 340), question.asks)
-    source = b64encode(style.png(picture)).decode()
-    return f'<img alt="{html.escape(question.asks)}" width="760" src="data:image/png;base64,{source}">'

@@ -78,7 +78,7 @@ def _asked(question: Question) -> str:
         return f'{asks}<p><span class="blank">&nbsp;</span> {html.escape(question.unit)}</p>'
     if isinstance(question, Crosses):
         return f"{asks}{_boxes(question, [['' for _ in question.columns] for _ in question.rows])}"
-    return f"{asks}<p>{_picture(question, revealed=False)}</p>"
+    return f"{asks}<p>{picture(question, revealed=False)}</p>"
 
 
 def _answered(question: Question) -> str:
@@ -90,7 +90,7 @@ def _answered(question: Question) -> str:
         return f'{asks}<p class="answer">{html.escape(question.judge(question.truth).truth)}</p>{then}'
     if isinstance(question, Crosses):
         return f"{asks}{_boxes(question, [['×' if box else '' for box in row] for row in question.details()])}{then}"
-    return f"{asks}<p>{_picture(question, revealed=True)}</p>{then}"
+    return f"{asks}<p>{picture(question, revealed=True)}</p>{then}"
 
 
 def _options(question: Choice) -> str:
@@ -106,11 +106,11 @@ def _boxes(question: Crosses, filled: list[list[str]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _picture(question: Question, revealed: bool) -> str:
-    """Axes to draw on, or with the true curves."""
+def picture(question: Question, revealed: bool) -> str:
+    """Axes to draw on, or with the true curves, as an image for a page."""
     assert isinstance(question, Curve), f"{type(question).__name__} has no place on a sheet of paper"
     scene = question.scene(question.nothing(), revealed)
     on_paper = replace(scene, marks=[mark for mark in scene.marks if not mark.name.startswith("you ")])
-    picture = still(on_paper.data([]), [PANEL], [1], [1], _SIZE, question.asks)
-    source = f"data:image/png;base64,{b64encode(style.png(picture)).decode()}"
+    drawn = still(on_paper.data([]), [PANEL], [1], [1], _SIZE, question.asks)
+    source = f"data:image/png;base64,{b64encode(style.png(drawn)).decode()}"
     return f'<img alt="{html.escape(question.asks)}" width="{_SIZE[0]}" src="{source}">'
