@@ -6,6 +6,7 @@ JAX works.
 """
 
 import re
+import sysconfig
 import traceback
 from pathlib import Path
 
@@ -37,6 +38,22 @@ _NOT_WHOLE = re.compile(
 )
 
 
+class Refusal(ValueError):
+    """A ValueError whose sentence says everything that is to be known.
+
+    A notebook shows the sentence first, and below it the lines of whoever wrote them: the frames of
+    libraries between, often more than a hundred lines, say nothing to a beginner. Elsewhere, and for
+    a debugger, it is an error like any other, with its whole traceback.
+    """
+
+    __module__ = "mefit"  # Python says where an error is from
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython asks an error for, in place of its own rendering."""
+        where = [f"    in line {frame.lineno}:  {frame.line}" for frame in _frames_of_the_author(self)]
+        return [f"\x1b[31mValueError\x1b[39m: {self}", *where]
+
+
 def plainly(error: Exception) -> str | None:
     """The complaint in plain words, or None where Python's own are as good as any."""
     complaint = str(error)
@@ -65,21 +82,27 @@ def _shapes(complaint: str) -> str:
 
 
 def told(error: Exception, who: str) -> Exception:
-    """A ValueError that says where `who` stopped and why; the error itself if its words will do."""
+    """A refusal that says where `who` stopped and why; the error itself if its words will do."""
     plain = plainly(error)
     if plain is None:
         return error
     line = _line_of_the_author(error)
     place = f" at `{line}`" if line else ""
-    return ValueError(f"{who} stopped{place}: {plain}.")
+    return Refusal(f"{who} stopped{place}: {plain}.")
 
 
 def _line_of_the_author(error: Exception) -> str | None:
     """The last line of whoever wrote the model, and not where some library raised the error."""
-    libraries = (str(Path(__file__).parents[1]), "site-packages")
-    lines = [
-        frame.line
+    frames = _frames_of_the_author(error)
+    return frames[-1].line if frames else None
+
+
+def _frames_of_the_author(error: Exception) -> list[traceback.FrameSummary]:
+    """The frames outside the kit, the libraries and what they generate, from the first to the last."""
+    made_up = ("<string>", "<frozen ", "<@")  # but not <ipython-input-1-...>, which is a cell
+    libraries = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), "site-packages", *made_up)
+    return [
+        frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not any(folder in frame.filename for folder in libraries)
+        if frame.line and not any(folder in frame.filename for folder in libraries)
     ]
-    return lines[-1] if lines else None

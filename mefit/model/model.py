@@ -12,12 +12,13 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from ..base.plainly import Refusal
 from ..data.subject import Subject
 from .parameters import parameters
 
 
 def check_values(model: eqx.Module) -> None:
-    """Raise ValueError, naming the field, for a value outside its domain, or a network not declared."""
+    """Refuse, naming the field, a value outside its domain, or a network not declared."""
     for field in dataclasses.fields(model):
         _check_declared(model, field)
     for name, parameter in parameters(model).items():
@@ -27,20 +28,20 @@ def check_values(model: eqx.Module) -> None:
             continue
         where = f"{type(model).__name__}.{name}"
         if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
-            raise ValueError(f"{where} is not finite: give a number to start from.")
+            raise Refusal(f"{where} is not finite: give a number to start from.")
         problem = parameter.domain.problem(jax.tree.map(lambda a: np.asarray(a) if eqx.is_array(a) else a, value))
         if problem:
-            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split())
-            raise ValueError(f"{where} {problem}; it is {shown}.")
+            shown = " ".join(np.array2string(np.asarray(value), precision=4, threshold=20).split()).rstrip(".")
+            raise Refusal(f"{where} {problem}; it is {shown}.")
 
 
 def _refuse_without_type(kind: type) -> None:
-    """Raise ValueError for a field that is declared without its type, which Python says in words of its own."""
+    """Refuse a field that is declared without its type, which Python says in words of its own."""
     fields = [name for name, value in vars(kind).items() if isinstance(value, dataclasses.Field)]
     typed = _names_with_types(kind)
     for name in fields:
         if name not in typed:
-            raise ValueError(
+            raise Refusal(
                 f"{kind.__name__}.{name} has no type, which every field needs: "
                 f"write {name}: Array = ..., or {name}: mf.networks.MLP = mf.weights() for a network."
             )
@@ -57,7 +58,7 @@ def _names_with_types(kind: type) -> set[str]:
 
 
 def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
-    """Raise ValueError for a network without a declaration, or one that says `mf.positive` without its brackets."""
+    """Refuse a network without a declaration, or one that says `mf.positive` without its brackets."""
     if field.name in parameters(model) or field.name in getattr(model, "parts", ()):
         return
     value = getattr(model, field.name)
@@ -65,7 +66,7 @@ def _check_declared(model: eqx.Module, field: dataclasses.Field) -> None:
     without_brackets = getattr(field.default, "__module__", "") == parameters.__module__
     if is_network or without_brackets:
         declaration = getattr(field.default, "__name__", "weights")
-        raise ValueError(
+        raise Refusal(
             f"{type(model).__name__}.{field.name} is not declared, and no fit moves it: "
             f"write {field.name}: ... = mf.{declaration}(), and fixed= to hold it."
         )
@@ -94,7 +95,7 @@ class Model(eqx.Module):
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         if cls.__abstractmethods__:
-            raise ValueError(
+            raise Refusal(
                 f"{cls.__name__} has no method observations(self, eta, subject), which gives the density of the "
                 "responses: write it, and look at how its name is spelled."
             )

@@ -206,3 +206,69 @@ def test_other_complaints_are_left_to_python():
     assert plainly(NameError("name 'x' is not defined")) is None
     assert plainly(TypeError("list indices must be integers or slices, not str")) is None
     assert plainly(ValueError("negative dimensions are not allowed")) is None
+
+
+def shown_in_a_notebook(cells: list[str]) -> list[str]:
+    """What IPython shows of the error that the last of these cells ends with, without its colours."""
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    shell = interactive.InteractiveShell()
+    shell.history_manager.enabled = False
+    shown: list[str] = []
+    shell._showtraceback = lambda kind, value, lines: shown.extend(lines)
+    for cell in cells:
+        result = shell.run_cell(cell)
+    assert not result.success
+    return [re.sub(r"\x1b\[\d+m", "", line) for line in shown]
+
+
+FIRST_CELL = """\
+import jax.numpy as jnp
+import mefit as mf
+import numpyro.distributions as dist
+from jaxtyping import Array"""
+
+
+def test_a_notebook_shows_the_sentence_of_a_class_that_is_wrong_and_its_line():
+    untyped = "class Untyped(mf.Model):\n    slope = mf.real()"
+    shown = shown_in_a_notebook([FIRST_CELL, untyped])
+    assert shown[0].startswith("ValueError: Untyped.slope has no type, which every field needs: write ")
+    assert shown[1:] == ["    in line 1:  class Untyped(mf.Model):"]
+
+    misspelled = "class Misspelled(mf.Model):\n    def observation(self, eta, subject): ...\n\nmodel = Misspelled()"
+    shown = shown_in_a_notebook([FIRST_CELL, misspelled])
+    assert shown[0].startswith("ValueError: Misspelled has no method observations(self, eta, subject), ")
+    assert shown[1:] == ["    in line 4:  model = Misspelled()"]
+
+
+def test_a_notebook_shows_the_sentence_of_a_model_that_stops_in_a_fit():
+    model = """\
+class Deciding(mf.Model):
+    sigma: Array = mf.positive()
+
+    def observations(self, eta, subject):
+        if self.sigma > 1:
+            return dist.Normal(subject.time, self.sigma)
+
+def fit_it():
+    return mf.fit(Deciding(sigma=2.0), mf.datasets.theophylline(), mf.JointMLE(), progress=False)
+"""
+    shown = shown_in_a_notebook([FIRST_CELL, model, "fit_it()"])
+    assert shown[0].startswith("ValueError: Deciding.observations stopped at `if self.sigma > 1:`: ")
+    assert [line.partition(":")[0] for line in shown[1:]] == ["    in line 1", "    in line 9"]
+
+
+def test_a_fault_of_ones_own_keeps_its_whole_traceback():
+    model = """\
+class Faulty(mf.Model):
+    sigma: Array = mf.positive()
+
+    def __init__(self):
+        self.sigma = float("one")
+
+    def observations(self, eta, subject): ...
+
+Faulty()
+"""
+    shown = shown_in_a_notebook([FIRST_CELL, model])
+    assert "Traceback" in shown[1]
+    assert any('float("one")' in lines for lines in shown)
