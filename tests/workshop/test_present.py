@@ -101,11 +101,11 @@ def start():
 class Projected:
     """A page of a JupyterLab that shows a copy as `start.py present` does, and what the page asked for."""
 
-    def __init__(self, page, address: str):
+    def __init__(self, page, address: str, patience: float = PATIENCE):
         self.page = page
         self.left: list[str] = []
         self.complaints: list[str] = []
-        page.set_default_timeout(PATIENCE * 1000)
+        page.set_default_timeout(1000 * patience)
         page.on("request", lambda request: self._asked(request.url))
         page.on("websocket", lambda websocket: self._asked(websocket.url))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -298,7 +298,6 @@ def test_the_gallery_shows_explorers_without_code_each_full_screen(tmp_path, chr
 def test_the_whole_gallery_runs(tmp_path, chromium):
     with shown_by_lab("explorers", tmp_path) as address:
         page = chromium.new_page(viewport={"width": 1366, "height": 768})
-        page.set_default_timeout(1_800_000)
-        shown = Projected(page, address)
+        shown = Projected(page, address, patience=1800)  # it fits what all lessons fit
         made_of = len([cell for cell in gallery.gallery(lessons()).cells if cell.cell_type == "code"])
         assert shown.page.locator(".mefit-stage").count() == made_of

@@ -32,6 +32,7 @@ with progress_line("counting", 20) as line:
     "explorers.eight_schools()",
     "explorers.welcome()",
     'predict("02", "pairs")',
+    "from mefit import plots\nplots.histogram([-1.0, 0.2, 0.9, 1.4]).figure",
     "import pandas as pd\npd.DataFrame({'subject': [1, 2], 'dose': [4.0, 5.0]})",
 ]
 DEAD = re.compile(r"model not found|error displaying widget|loading widget", re.IGNORECASE)
@@ -168,6 +169,8 @@ def read_offline(page_file: Path, saved: list[dict[str, str]], browser) -> None:
         assert asked.count() == sum("image/png" not in data for data in saved)
         widths = "() => [...document.querySelectorAll('.jp-OutputArea-output img')].map(image => image.naturalWidth)"
         assert min(page.evaluate(widths), default=1) > 0
+        without_words = "No description has been provided for this image"  # nbconvert's, where there is no other
+        assert page.locator(f'img:not([alt]), img[alt=""], img[alt="{without_words}"]').count() == 0
         assert not DEAD.search(page.locator("body").inner_text())
         assert max(page.evaluate(EMPTY), default=0) <= 1
         keep(page, f"exported_{page_file.stem}")
