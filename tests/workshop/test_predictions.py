@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML, display
 from IPython.utils.capture import capture_output
 
+from mefit import style
 from workshop.explorers.scene import Axis, Panel
 from workshop.predictions import questions
 from workshop.predictions.asked import Asked
@@ -180,10 +181,14 @@ def test_results_wait_until_their_question_is_revealed():
     with capture_output() as shown, folded("99-half", is_open=False):
         print("sigma < 1")
         display(HTML("<b>table</b>"))
+        picture = style.figure(100, 60)
+        picture.alt = "A line < 1."
+        display(picture)
     (output,) = shown.outputs
     page = output.data["text/html"]
     assert page.startswith('<details class="mefit-waits" data-place="99-half">')
     assert "sigma &lt; 1" in page and "<b>table</b>" in page and shown.stdout == ""
+    assert '<img alt="A line &lt; 1."' in page
     with capture_output() as shown, folded("99-half", is_open=True):
         print("sigma < 1")
         display(HTML("<b>table</b>"))

@@ -134,7 +134,8 @@ def check_a_picture_at_rest(make):
     explorer = make()
     data, metadata = explorer._repr_mimebundle_()
     assert {"image/png", "text/html", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(data)
-    assert (data["text/plain"], metadata["image/png"]["alt"]) == (explorer.text, explorer.alt)
+    assert data["text/plain"] == explorer.text
+    assert metadata["image/png"]["alt"] == f"{explorer.alt} {explorer.text}"
     size = Image.open(BytesIO(explorer.png)).size
     assert size == (2 * metadata["image/png"]["width"], 2 * metadata["image/png"]["height"])
 

@@ -131,6 +131,13 @@ def compute(tau: float, form: str = CENTRED, c: float = 1.0) -> Profiles:
     return Profiles(tau, form, c, grid, *profiles, mode, valley, marginal_maximum(c), mean, estimate)
 
 
+def _per_cent(share: float) -> str:
+    """Two digits, and none where nothing is left."""
+    if share < 0.0005:
+        return "0"
+    return f"{100 * share:.2g}" if share < 0.995 else "100"
+
+
 def say(found: Profiles) -> str:
     if found.form == NON_CENTRED:
         joint = "climbing towards τ = ∞, no pooling: it has no mode"
@@ -142,7 +149,7 @@ def say(found: Profiles) -> str:
         joint = f"climbing towards τ = 0, complete pooling, past its local mode at τ = {found.mode:.2f}"
     kept = found.tau**2 / (found.tau**2 + ERROR**2)
     where = "0, the boundary" if found.best == 0 else f"{found.best:.2f}"
-    low, high = (f"{100 * k:.2g}" if k < 0.995 else "100" for k in (kept.min(), kept.max()))
+    low, high = (_per_cent(share) for share in (kept.min(), kept.max()))
     return (
         f"The {found.form} joint density is {joint}. The marginal likelihood has its maximum at τ = {where}.\n"
         f"At τ = {found.tau:.3g}: {found.form} joint log density {found.joint_here:.2f}, marginal log-likelihood "

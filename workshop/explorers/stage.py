@@ -208,7 +208,7 @@ class Stage(Controlled):
         page = f'<img alt="{alt}" width="{self._size[0]}" style="max-width:100%" src="{source}"><p>{text}</p>'
         rest = {"text/html": page, "image/png": picture, "text/plain": self.text}
         living, _metadata = self.view._repr_mimebundle_() or ({}, {})
-        return {**living, **rest}, {"image/png": size | {"alt": self.alt}}
+        return {**living, **rest}, {"image/png": size | {"alt": f"{self.alt} {self.text}"}}
 
     # A move
 

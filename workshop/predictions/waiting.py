@@ -27,14 +27,15 @@ def folded(place: str, is_open: bool) -> Iterator[None]:
 
 def _page(caught: CapturedIO) -> str:
     printed = f"<pre>{html.escape(caught.stdout)}</pre>" if caught.stdout else ""
-    return printed + "".join(_part(output.data) for output in caught.outputs)
+    return printed + "".join(_part(output.data, output.metadata or {}) for output in caught.outputs)
 
 
-def _part(data: dict[str, Any]) -> str:
+def _part(data: dict[str, Any], told: dict[str, Any]) -> str:
     if "text/html" in data:
         return data["text/html"]
     if "image/png" in data:
         picture = data["image/png"]
         text = picture if isinstance(picture, str) else b64encode(picture).decode()
-        return f'<img style="max-width:100%" src="data:image/png;base64,{text}">'
+        words = html.escape(told.get("image/png", {}).get("alt", ""))
+        return f'<img alt="{words}" style="max-width:100%" src="data:image/png;base64,{text}">'
     return f"<pre>{html.escape(data['text/plain'])}</pre>"
