@@ -26,7 +26,9 @@ def page_of(*pictures: style.Picture) -> str:
         data = {"image/png": b64encode(bytes_of).decode()}
         outputs.append(nbformat.v4.new_output("display_data", data, metadata={"image/png": told} if told else {}))
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picture", outputs=outputs)])
-    page, _ = nbconvert.HTMLExporter(config=config.Config(json.loads(SETTINGS.read_text()))).from_notebook_node(notebook)
+    page, _ = nbconvert.HTMLExporter(config=config.Config(json.loads(SETTINGS.read_text()))).from_notebook_node(
+        notebook
+    )
     return page
 
 
