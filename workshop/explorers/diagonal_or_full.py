@@ -159,7 +159,7 @@ def _lost(found: Laid) -> list[Mark]:
     hold = Drag(x="zero", along="least")
     return [
         Rule("lost", "full", "guide", "y", 0.0, weight="thin"),
-        Text("lost", "full words", "guide", 2.0, -0.13, "the best full q loses nothing", "middle"),
+        Text("lost", "full words", "guide", 2.0, -0.18, "the best full q loses nothing", "middle"),
         Dots("lost", "visits", "data", TIMES, 0 * TIMES, "visits", size=6),
         Line("lost", "least", "Variational", _ZEROS, found.along),
         Dots("lost", "yours", "individual", found.zero, min(found.gap, 1.35), "your q", size=11),

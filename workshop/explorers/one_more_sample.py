@@ -157,7 +157,7 @@ def _worth(found: Sampled) -> list[Mark]:
     """Over the time of the next sample, what is expected, and what became of it."""
     return [
         Rule("worth", "now", "prior", "y", found.before.sd),
-        Text("worth", "now, in words", "prior", 29.6, found.before.sd + 0.006, "without it", "end"),
+        Text("worth", "now, in words", "prior", 29.6, found.before.sd + 0.014, "without it", "end"),
         Line("worth", "expected", "posterior", _POSSIBLE, found.expected),
         Dots("worth", "reached", "data", found.hour, found.after.sd, "what it left", size=7),
         Dots("worth", "here", "posterior", found.hour, found.promised, drag=Drag("hour", along="expected"), size=13),
