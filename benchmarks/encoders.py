@@ -119,7 +119,9 @@ def simulation(repeats: int, steps: int, torch_python: str | None) -> None:
         for name, runs in kinds.items()
         if runs
     ]
-    title = f"Simulation I, {PEOPLE} people, {steps:,} steps of {BATCH}: wall seconds (CPU seconds), median of {repeats}"
+    title = (
+        f"Simulation I, {PEOPLE} people, {steps:,} steps of {BATCH}: wall seconds (CPU seconds), median of {repeats}"
+    )
     table(title, ["", *parts, "bound, nats per person"], rows)
 
 
