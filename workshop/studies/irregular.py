@@ -7,7 +7,7 @@ encoders read such records, and train the same decoder:
     RecurrentEncoder         from the last state of a gated recurrent unit that reads (t, z) in the order of time
     mf.networks.SetEncoder   from the posterior of a linear mixed model with learned loadings
 
-The first two stand here and not in the library, for they earn no place there: see `compared`.
+The first two stand here and not in the library: they would have to earn a place there, by `compared`.
 """
 
 import time
