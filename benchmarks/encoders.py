@@ -40,7 +40,7 @@ from workshop.studies import autoencoders as study
 def fitted(seed):
     population = study.simulate_curves({PEOPLE}, seed).population
     encoder = mf.networks.Encoder(population, effects=3)
-    method = mf.Adam(mf.Amortised(encoder), steps={STEPS}, learning_rate={RATE}, batch={BATCH})
+    method = mf.Adam(mf.Amortised(encoder), steps=int(sys.argv[1]), learning_rate={RATE}, batch={BATCH})
     return mf.fit(study.coefficient_model(), population, method, key=jax.random.key(seed), progress=False)
 first = fitted(1)
 told = {{"new process to result": since(begin)}}
@@ -101,17 +101,17 @@ def median(runs: list[dict], part: str) -> str:
     return f"{wall:.1f} ({cpu:.1f})"
 
 
-def simulation(repeats: int, torch_python: str | None) -> None:
+def simulation(repeats: int, steps: int, torch_python: str | None) -> None:
     """Simulation I: by the kit with empty and with filled folder, and by PyTorch, one after the other in each round."""
     empty = []
     filled = []
     torch = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            empty.append(run(SIMULATION, folder=folder))
-            filled.append(run(SIMULATION, folder=folder))
+            empty.append(run(SIMULATION, str(steps), folder=folder))
+            filled.append(run(SIMULATION, str(steps), folder=folder))
         if torch_python:
-            torch.append(in_torch(torch_python))
+            torch.append(in_torch(torch_python, steps))
     kinds = {"empty folder of compiled programs": empty, "filled": filled, "PyTorch, written as its users would": torch}
     parts = ("new process to result", "a second fit of the same shape")
     rows = [
@@ -119,11 +119,13 @@ def simulation(repeats: int, torch_python: str | None) -> None:
         for name, runs in kinds.items()
         if runs
     ]
-    title = f"Simulation I, {PEOPLE} people, {STEPS} steps of {BATCH}: wall seconds (CPU seconds), median of {repeats}"
+    title = (
+        f"Simulation I, {PEOPLE} people, {steps:,} steps of {BATCH}: wall seconds (CPU seconds), median of {repeats}"
+    )
     table(title, ["", *parts, "bound, nats per person"], rows)
 
 
-def in_torch(python: str) -> dict:
+def in_torch(python: str, steps: int) -> dict:
     """The same in PyTorch, by a Python that has it; the data come as a file."""
     sys.path.insert(0, str(ROOT))
     import numpy as np
@@ -136,7 +138,7 @@ def in_torch(python: str) -> dict:
         path = Path(folder) / "data.npz"
         np.savez(path, first=data[0], second=data[1], basis=basis)
         script = Path(__file__).with_name("encoders_torch.py")
-        command = [python, str(script), str(path), str(STEPS), str(BATCH), str(RATE)]
+        command = [python, str(script), str(path), str(steps), str(BATCH), str(RATE)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -159,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one, if it has")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the training of Simulation I")
     parser.add_argument("--only", choices=["simulation", "scaling"])
     chosen = parser.parse_args()
     torch_python = chosen.torch_python
@@ -167,7 +170,7 @@ def main() -> None:
     if torch_python is None:
         print("PyTorch is not installed here, so its row is left out: pip install torch, or give --torch-python.")
     if chosen.only != "scaling":
-        simulation(chosen.repeats, torch_python)
+        simulation(chosen.repeats, chosen.steps, torch_python)
     if chosen.only != "simulation":
         scaling([1_000, 10_000])
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
@@ -73,6 +74,16 @@ class AnyEncoder(eqx.Module):
             return self
         scale = EffectScale(jnp.asarray(mean, float), jnp.asarray(sd, float))
         return eqx.tree_at(lambda encoder: encoder.constants["effects"], self, scale, is_leaf=lambda leaf: leaf is None)
+
+    def begun_anew(self: EncoderT, seed: int) -> EncoderT:
+        """The encoder with other weights to begin with: each layer's drawn from N(0, s^2), s their root mean square."""
+        rng = np.random.default_rng(seed)
+
+        def drawn(weights: Array) -> Array:
+            spread = np.sqrt(np.mean(np.square(weights)))
+            return jnp.asarray(spread * rng.standard_normal(weights.shape))
+
+        return self.with_weights(jax.tree.map(drawn, self.weights))
 
     def covariates_read(self, subject: Subject) -> Float[Array, " C"]:
         """The subject's covariates, standardised."""

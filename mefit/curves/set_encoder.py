@@ -40,8 +40,8 @@ class SetEncoder(AnyEncoder):
     with a, c and log w networks of time (and covariates), one network for each outcome. What is not linear a small
     network adds: q = N(u + f, B C C' B'), B B' = P^-1, with f and the Cholesky factor C from (u, diagonal of B,
     covariates). Exact where the model is linear and Gaussian. The order of a subject's rows and padding change nothing.
-    A training may end in a poor optimum, in which a direction sleeps (one in five, of a trial): then begin with another
-    `seed`, and keep the fit with the highest bound.
+    A training may end in a poor optimum, in which a direction sleeps (one in five, of a trial):
+    `mf.starts(model, population, method, 3, key=key).fit` is the best of three, each from weights of its own.
 
     **Arguments:** as of `Encoder`; `hidden` are the layers of all networks. `basis`: functions of time read in place of
     time itself, such as `LevellingOff.over(population)` where much happens early and little late.

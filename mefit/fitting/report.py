@@ -104,6 +104,9 @@ def _with_draws(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:
 # ---------------------------------------------------------------- its sections
 
 
+_MOST_ENTRIES = 12  # of an array whose numbers are shown one by one though nothing says how sure they are
+
+
 class Section(NamedTuple):
     """A table of a report: its title, the head of each column, and rows of text."""
 
@@ -143,9 +146,14 @@ def _filled(section: Section) -> Section:
 
 
 def _values(fit: Fitted) -> Section:
-    """The parameters that are numbers; of networks, how many weights they have."""
+    """The parameters that are numbers; of networks, and of long arrays without errors, how many numbers they have."""
     rows = []
-    for name, row in fit.table[fit.table.kind == "value"].iterrows():
+    values = fit.table[fit.table.kind == "value"]
+    parameters = np.array([str(name).partition("[")[0] for name in values.index])
+    long = [name for name in dict.fromkeys(parameters) if _is_long(values.se[parameters == name])]
+    for name in long:
+        rows.append([name, f"{np.sum(parameters == name)} numbers, in fit.table", "", "", "", ""])
+    for name, row in values[~np.isin(parameters, long)].iterrows():
         error = [_number(row.se, 2), _percent(row.rse)]
         rows.append([str(name), _number(row.estimate), row.unit, *error, row.remark])
     for name, parameter in free_parameters(fit.model).items():
@@ -154,6 +162,11 @@ def _values(fit: Fitted) -> Section:
             count = sum(np.size(leaf) for leaf in leaves)
             rows.append([name, f"{count} weights", "", "", "", "fixed" if name in fit.fixed else ""])
     return Section("Parameters", ["", "estimate", "unit", "SE", "RSE", ""], rows)
+
+
+def _is_long(errors: pd.Series) -> bool:
+    """Are these the standard errors of an array that is too long to be shown without any?"""
+    return errors.size > _MOST_ENTRIES and bool(errors.isna().all())
 
 
 def _effects(fit: Fitted) -> Section:

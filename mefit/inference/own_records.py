@@ -16,6 +16,7 @@ from ..model.model import Model, draw_of
 from ..objectives.sampled import ImportanceSampling
 
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
+_DRAWN_AT_ONCE = 2_000_000  # draws of random effects that are kept until some are picked: 16 MB for each of them
 _NUMBERS_AT_ONCE = 2_000_000  # draws of all their responses: 16 MB, of which a density needs many
 
 
@@ -33,11 +34,33 @@ def with_theta_known(
     sampling: ImportanceSampling, model: Model, subjects: Subject, count: int, key_draws: Any, key_pick: Any
 ) -> Picked:
     """`count` draws from p(eta | y_i, theta) of each person."""
-    keys = jax.random.split(key_draws, subjects.time.shape[0])
-    weighted = jax.tree.map(np.asarray, _weighted(sampling, model, subjects, keys))
+    people = subjects.time.shape[0]
+    keys = jax.random.split(key_draws, people)
+    starts = np.asarray(jax.random.uniform(key_pick, (people,)))
+    size = max(_AT_ONCE, _DRAWN_AT_ONCE // sampling.samples)
+    if people <= size:
+        return _picked(jax.tree.map(np.asarray, _weighted(sampling, model, subjects, keys)), count, starts)
+    parts = []
+    for begin in range(0, people, size):
+        which = np.minimum(np.arange(begin, begin + size), people - 1)  # all parts are one program
+        own = jax.tree.map(lambda leaf, which=which: leaf[which], (subjects, keys))
+        kept = slice(min(size, people - begin))
+        weighted = jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[kept], _weighted(sampling, model, *own))
+        parts.append(_picked(weighted, count, starts[which[kept]]))
+    return Picked(
+        eta=np.concatenate([part.eta for part in parts]),
+        theta=None,
+        effective_sample_size=np.concatenate([part.effective_sample_size for part in parts]),
+        pareto_k=np.concatenate([part.pareto_k for part in parts]),
+        found=np.concatenate([part.found for part in parts]),
+    )
+
+
+def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picked:
+    """Of people's weighted draws as many as are wanted."""
     log_weight = weighted.log_weight
     shares = _shares(log_weight)
-    chosen = _systematic(shares, count, key_pick)
+    chosen = _systematic(shares, count, starts)
     return Picked(
         eta=np.take_along_axis(weighted.etas, chosen[:, :, None], axis=1),
         theta=None,
@@ -73,7 +96,8 @@ def with_theta_drawn(
     log_theta = np.where(told_already[:, None], 0.0, log_evidence)
     pooled = (within + log_theta[:, :, None]).reshape(people, -1)
     shares = _shares(pooled)
-    chosen = _systematic(shares, count, key_pick)
+    starts = np.asarray(jax.random.uniform(key_pick, (people,)))
+    chosen = _systematic(shares, count, starts)
     etas = weighted.etas.reshape(people, -1, weighted.etas.shape[-1])
     tails = [max(pareto_k(one), pareto_k(other)) for one, other in zip(pooled, log_theta, strict=True)]
     return Picked(
@@ -100,9 +124,10 @@ def _shares(log_weight: Float[np.ndarray, "N M"]) -> Float[np.ndarray, "N M"]:
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def _systematic(shares: Float[np.ndarray, "N M"], count: int, key: Any) -> Int[np.ndarray, "N count"]:
-    """For each person `count` indices, each as often as its share says, to less than one."""
-    starts = np.asarray(jax.random.uniform(key, (len(shares),)))
+def _systematic(
+    shares: Float[np.ndarray, "N M"], count: int, starts: Float[np.ndarray, " N"]
+) -> Int[np.ndarray, "N count"]:
+    """For each person `count` indices, each as often as its share says, to less than one; `starts` in [0, 1)."""
     chosen = []
     for share, start in zip(shares, starts, strict=True):
         at = (np.arange(count) + start) / count

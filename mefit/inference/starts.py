@@ -9,14 +9,19 @@ from jaxtyping import Float, PRNGKeyArray
 
 from ..base.chance import numpy_generator, require_key
 from ..base.stopping import Bar
+from ..curves.networks import encoder_for
 from ..data.population import Population
 from ..fitting.fit import fit as fit_model
 from ..fitting.result import Fit
+from ..methods.adam import Adam
+from ..methods.augmented import Augmented
 from ..methods.method import Method
+from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.numbers import labels_of
 from ..model.space import Space
 from ..objectives import mixture
+from ..objectives.amortised import Amortised
 from ..objectives.natural_scale import natural_scale
 from ..objectives.objective import Objective
 from .many import maximise_many
@@ -68,7 +73,8 @@ def starts(
 
     The first start is the model's own. In each other every free coordinate moves by N(0, spread^2) times its scale: 1
     for a logarithm or a logit, so that a positive number is multiplied or divided by e at spread = 1, and the number's
-    own size for one that may be negative. The weights of networks stay.
+    own size for one that may be negative. The weights of a model's networks stay; those of an encoder that is trained
+    are drawn anew, so that `starts(model, population, mf.Amortised(), 3, key=key).fit` is the best of three trainings.
 
     Where the method maximises a likelihood, all searches run at once through one compiled program (BFGS on every start,
     a trial each a round); other methods fit one start after the other. The best end is then fitted in the ordinary way.
@@ -150,9 +156,11 @@ def _one_by_one(
 ) -> _Ends:
     fits: list[Fit | None] = []
     with Bar("starts", total=len(begin), shown=progress) as bar:
-        for x in begin:
+        for turn, x in enumerate(begin):
+            model = space.model_at(x)
+            own = _with_another_encoder(method, model, population, turn) if turn else method
             try:
-                made = fit_model(space.model_at(x), population, method, key=key, fixed=space.fixed, progress=False)
+                made = fit_model(model, population, own, key=key, fixed=space.fixed, progress=False)
             except ValueError:  # a start at which the density is no number
                 made = None
             fits.append(made)
@@ -161,6 +169,19 @@ def _one_by_one(
     x = [start if made is None else made.space.vector() for start, made in zip(begin, fits, strict=True)]
     ended = [made is not None and made.converged for made in fits]
     return _Ends(np.stack(x), np.array(value), np.array(ended), tuple(fits))
+
+
+def _with_another_encoder(
+    method: Objective | Method, model: Model, population: Population, seed: int
+) -> Objective | Method:
+    """The method, its encoder, if it trains one, at other weights."""
+    if isinstance(method, Adam):
+        objective = _with_another_encoder(method.objective, model, population, seed)
+        return dataclasses.replace(method, objective=objective)
+    if not isinstance(method, Amortised | Augmented):
+        return method
+    encoder = method.encoder or encoder_for(population, eta_size(model))
+    return dataclasses.replace(method, encoder=encoder.begun_anew(seed))
 
 
 def _told(space: Space, fit: Fit, begin: np.ndarray, ends: _Ends, scale: np.ndarray) -> Starts:

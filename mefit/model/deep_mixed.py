@@ -13,7 +13,7 @@ from ..curves.bases import NaturalSpline
 from ..curves.encoding import covariates_of, responses_of, sizes_of_covariates
 from ..curves.mlp import MLP
 from ..curves.networks import L2
-from ..data.by_outcome import as_dict, as_given
+from ..data.by_outcome import UNNAMED, as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
 from .families import Family
@@ -53,6 +53,22 @@ class DeepMixedModel(Model):
 
     def random_effects(self):
         return dist.Normal(jnp.zeros(self.loadings.shape[0]), 1.0)
+
+    def names_within(self, parameter):
+        """Outcome, and place in the basis; of an outcome without a name the place alone."""
+        if self.outcomes == (UNNAMED,):
+            return ()
+        effects, _, size = self.loadings.shape
+        coefficients = [f"{outcome} {j}" for outcome in self.outcomes for j in range(size)]
+        families = dict(zip(self.outcomes, self.families, strict=True))
+        names = {
+            "mean": coefficients,
+            "loadings": [f"eta{k + 1} {one}" for k in range(effects) for one in coefficients],
+            "dispersion": [name for name, family in families.items() if family.dispersions],
+            "first_cut": [name for name, family in families.items() if family.cuts],
+            "cut_steps": [f"{name} {i}" for name, family in families.items() for i in range(1, family.cuts)],
+        }
+        return tuple(names.get(parameter, ()))
 
     def linear(self, eta: Float[Array, " K"], subject: Subject) -> Float[Array, "O n"]:
         """The linear predictors of all outcomes along the subject's times."""

@@ -109,6 +109,10 @@ class Model(eqx.Module):
     def observations(self, eta: Array, subject: Subject) -> dist.Distribution | dict[str, dist.Distribution]:
         """p(y | theta, eta, x) for one subject."""
 
+    def names_within(self, parameter: str) -> tuple[str, ...]:
+        """Names of the entries of one of its arrays, for tables; none where they are counted from 0."""
+        return ()
+
     def __check_init__(self):
         check_values(self)
 

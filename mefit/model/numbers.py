@@ -45,7 +45,8 @@ def entries(model: Model, fixed: Iterable[str] = ()) -> list[Entry]:
         if parameter.domain.is_covariance:
             out += _entries_of_covariance(name, parameter, len(value))
         elif not isinstance(parameter.domain, Weights):
-            out += _entries_of_array(name, parameter, value)
+            names = parameter.names or model.names_within(name)
+            out += _entries_of_array(name, names, parameter.unit, value)
     return out
 
 
@@ -62,11 +63,11 @@ def _entries_of_covariance(name: str, parameter: Parameter, size: int) -> list[E
     return out
 
 
-def _entries_of_array(name: str, parameter: Parameter, value: Array) -> list[Entry]:
+def _entries_of_array(name: str, names: tuple[str, ...], unit: str, value: Array) -> list[Entry]:
     out = []
-    for k, entry in enumerate(effect_names(parameter.names, value.size, first=0)):
+    for k, entry in enumerate(effect_names(names, value.size, first=0)):
         label = name if value.ndim == 0 else f"{name}[{entry}]"
-        out.append(Entry(name, kind="value", place=(k,), label=label, unit=parameter.unit))
+        out.append(Entry(name, kind="value", place=(k,), label=label, unit=unit))
     return out
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
@@ -16,6 +17,8 @@ from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
 from ..model.moments import mean_of, variance_of
 from ..model.space import Space
+
+_NUMBERS_AT_ONCE = 5_000_000  # derivatives of all responses of the subjects that are looked at together: 40 MB
 
 
 def natural_scale(space: Space, population: Population) -> Float[np.ndarray, " P"]:
@@ -40,7 +43,7 @@ def training_scale(space: Space, population: Population) -> Float[np.ndarray, " 
         return scale
 
 
-def _scale(space: Space, population: Population, steepness_of: Callable[[Space, Subject], Array]) -> np.ndarray:
+def _scale(space: Space, population: Population, steepness_of: Callable[[Space, Subject, Array], Array]) -> np.ndarray:
     guess = space.sizes.guess
     has_unit = np.array([coordinate.has_unit for coordinate in space.coordinates], bool)
     if not np.any(has_unit):
@@ -48,24 +51,33 @@ def _scale(space: Space, population: Population, steepness_of: Callable[[Space, 
     if space.guide is not None:  # weights, which come last and are of size one
         of_model = _scale(Space(space.template, space.fixed), population, steepness_of)
         return np.append(of_model, guess[of_model.size :])
-    slopes = np.asarray(steepness_of(space, population.subjects))
-    steepness = np.sqrt(np.mean(np.nan_to_num(slopes, posinf=0.0, neginf=0.0) ** 2, axis=0))
+    # of these alone: of a network's weights there are thousands, and no derivative in them is wanted
+    slopes = np.asarray(steepness_of(space, population.subjects, np.flatnonzero(has_unit)))
+    steepness = np.zeros(has_unit.size)
+    steepness[has_unit] = np.sqrt(np.mean(np.nan_to_num(slopes, posinf=0.0, neginf=0.0) ** 2, axis=0))
     reach = np.where(steepness > 0.0, 1.0 / np.where(steepness > 0.0, steepness, 1.0), 0.0)
     scale = np.where(has_unit, np.maximum(guess, reach), guess)
     return np.where(scale > 0.0, scale, 1.0)
 
 
 @compiled
-def _typical_slopes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
-    """The derivative of each subject's log p(y | theta, mean of eta) in the free coordinates."""
+def _typical_slopes(space: Space, subjects: Subject, which: Int[Array, " C"]) -> Float[Array, "N C"]:
+    """The derivative of each subject's log p(y | theta, mean of eta) in some of the free coordinates."""
+    x = space.pack()
 
     def slope(subject):
-        def log_p(x):
-            return _log_typical(space.at(x), subject)
+        def log_p(moved):
+            return _log_typical(space.at(x.at[which].set(moved)), subject)
 
-        return jax.jacfwd(log_p)(space.pack())
+        return jax.jacfwd(log_p)(x[which])
 
-    return jnp.asarray(jax.vmap(slope)(subjects))
+    return jnp.asarray(in_parts(slope, subjects, _at_once(subjects, which)))
+
+
+def _at_once(subjects: Subject, which: Int[Array, " C"]) -> int:
+    """Of how many subjects the derivatives of all responses are kept together."""
+    cells = sum(mask.shape[1] for mask in as_dict(subjects.mask).values())
+    return max(1, _NUMBERS_AT_ONCE // max(1, cells * which.size))
 
 
 def _log_typical(model: Model, subject: Subject) -> Array:
@@ -77,13 +89,14 @@ def _log_typical(model: Model, subject: Subject) -> Array:
 
 
 @compiled
-def _typical_changes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
+def _typical_changes(space: Space, subjects: Subject, which: Int[Array, " C"]) -> Float[Array, "N C"]:
     """The root mean square derivative, over each subject's responses, of their means in SDs."""
     who = f"{type(space.template).__name__}.observations"
+    x = space.pack()
 
     def change(subject):
-        def means_and_sds(x):
-            model = space.at(x)
+        def means_and_sds(moved):
+            model = space.at(x.at[which].set(moved))
             densities = as_dict(observation_density(model, eta_mean(model), subject))
             shape = subject.time.shape
             means = [jnp.broadcast_to(mean_of(densities[name], who), shape) for name in sorted(densities)]
@@ -91,8 +104,8 @@ def _typical_changes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
             return jnp.concatenate(means), jnp.sqrt(jnp.concatenate(variances))
 
         seen = jnp.concatenate([mask for _, mask in sorted(as_dict(subject.mask).items())])
-        steepness, sd = jax.jacfwd(means_and_sds, has_aux=True)(space.pack())
+        steepness, sd = jax.jacfwd(means_and_sds, has_aux=True)(x[which])
         relative = jnp.where(seen[:, None] & (sd[:, None] > 0.0), steepness / sd[:, None], 0.0)
         return jnp.sqrt(jnp.sum(relative**2, axis=0) / jnp.maximum(jnp.sum(seen), 1))
 
-    return jnp.asarray(jax.vmap(change)(subjects))
+    return jnp.asarray(in_parts(change, subjects, _at_once(subjects, which)))

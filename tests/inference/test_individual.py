@@ -12,6 +12,7 @@ from scipy import stats
 
 import mefit as mf
 from mefit.base.pareto import pareto_k
+from mefit.inference import own_records
 
 TIMES = np.arange(5.0)
 
@@ -50,6 +51,16 @@ def test_the_posterior_is_the_exact_one(people):
         np.testing.assert_allclose(np.cov(people.eta[i], rowvar=False), covariance, atol=0.08 * sd.max() ** 2)
     assert people.remarks == ()
     assert np.all(people.effective_sample_size > 3000)
+
+
+def test_many_people_are_drawn_some_at_a_time(monkeypatch):
+    whole = mf.individual(MODEL, PEOPLE, draws=50, proposed=100, key=KEY)
+    monkeypatch.setattr(own_records, "_AT_ONCE", 2)
+    monkeypatch.setattr(own_records, "_DRAWN_AT_ONCE", 1)
+    parts = mf.individual(MODEL, PEOPLE, draws=50, proposed=100, key=KEY)
+    np.testing.assert_allclose(parts.eta, whole.eta, rtol=1e-9)
+    np.testing.assert_allclose(parts.effective_sample_size, whole.effective_sample_size, rtol=1e-9)
+    np.testing.assert_allclose(parts.pareto_k, whole.pareto_k, rtol=1e-6)
 
 
 def test_bands_of_curves_and_of_responses(people):

@@ -139,6 +139,19 @@ def test_three_outcomes_with_gaps():
     assert mean.shape == (2,) and np.all(np.isfinite(lower))
     densities = fit.model.observations(mean, new[0])
     assert set(densities) == set(MIXED)
+    assert {"mean[lonely 0]", "loadings[eta2 pain 1]", "dispersion[mood]", "first_cut[pain]"} <= set(fit.table.index)
+    assert "18 numbers, in fit.table" in str(fit) and "loadings[" not in str(fit)
+
+
+def test_numbers_bear_the_names_of_their_outcomes():
+    model = mf.deep_mixed_model(mixed_data(8), MIXED, effects=2, basis=1, hidden=None)
+    names = {field: model.names_within(field) for field in ("mean", "loadings", "dispersion", "first_cut", "cut_steps")}
+    assert names["mean"] == ("lonely 0", "lonely 1", "mood 0", "mood 1", "pain 0", "pain 1")
+    assert names["loadings"][:6] == tuple(f"eta1 {one}" for one in names["mean"])
+    assert names["dispersion"] == ("mood",)
+    assert names["first_cut"] == ("pain",) and names["cut_steps"] == ("pain 1", "pain 2")
+    for field, told in names.items():
+        assert len(told) == np.size(getattr(model, field))
 
 
 def test_what_does_not_go_with_the_data_is_refused():
