@@ -157,7 +157,11 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
             f"Covariate {column} was missing and has the first value after it, carried back",
         )
         filled = pd.Series(filled).groupby(reader.subject).bfill().to_numpy()
-        reader.refuse(np.isnan(filled), f"covariate {column!r} is missing in every row of the subject; fill it in.")
+        reader.refuse(
+            np.isnan(filled),
+            f"covariate {column!r} is missing in every row of the subject; fill it in, or write a number such as -1 "
+            "where the model takes it for missing, as a gate does by missing=.",
+        )
     reader.refuse(
         np.isnan(filled),
         f"covariate {column!r} is missing with no value before it; fill in the subject's first one, "
