@@ -1,6 +1,7 @@
 """Many climbs of EM side by side: from several starts, on one data set or on many alike."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -66,7 +67,7 @@ class Ground:
     pool: Pool
     room: int  # how many points are looked at together, at most
 
-    @property
+    @functools.cached_property
     def free(self) -> Bool[np.ndarray, " P"]:
         """Which coordinates have a unit, and so no step that is long by itself."""
         return np.array([coordinate.has_unit for coordinate in self.space.coordinates], bool)

@@ -159,7 +159,8 @@ def test_a_rare_class_counts_by_its_probability_and_not_by_the_draws_that_fall_i
     normal with the variance of the line and of its error, as well known as that of the many."""
     kinds = (line([0.0, 0.0]), line([20.0, 0.0]))
     rare = mf.MixtureOfExperts(kinds, gate=mf.ConstantGate([0.98, 0.02]))
-    told = mf.predictive(mf.individual(rare, few.until(-1.0)[[0, 1]], draws=400, key=KEY), time=[0.0, 1.0])
+    people = mf.individual(rare, few.until(-1.0)[[0, 1]], draws=2000, key=KEY)
+    told = mf.predictive(people, time=[0.0, 1.0], components=2000)
     middle = np.full((2, 2), 10.0)
     np.testing.assert_allclose(told.probability_below(middle), 0.98, atol=1e-12)
     np.testing.assert_allclose(told.mean, 0.4, atol=0.15)
