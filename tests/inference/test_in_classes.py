@@ -1,5 +1,7 @@
 """A new person in a mixture of experts: classes, random effects and predictions, before and after measurements."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -172,6 +174,19 @@ def test_a_rare_class_counts_by_its_probability_and_not_by_the_draws_that_fall_i
     # what holds 99% reaches the rare, what holds 90% does not
     assert (told.highest_density(0.99).groupby(["ID", "TIME"]).high.max() > 19.0).all()
     assert told.highest_density(0.9).high.max() < 5.0
+
+
+def test_where_theta_was_drawn_each_density_has_its_own(few):
+    """Of four draws three belong to a second line, 10 higher: three quarters of the density are there, exactly."""
+    low, high = line([0.0, 0.0]), line([10.0, 0.0])
+    both = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), low, high)
+    nothing = np.zeros(1)
+    eta = np.zeros((1, 4, 2))
+    theta = np.array([[0, 1, 1, 1]])
+    people = mf.Individuals(low, few[[0]], eta, nothing, nothing, models=both, theta=theta)
+    told = mf.predictive(people, time=[0.0])
+    assert told.mean[0, 0] == pytest.approx(7.5)
+    assert told.density(np.array([[10.3]]))[0, 0] == pytest.approx(0.75 * norm.pdf(0.3, 0.0, 0.5), rel=1e-9)
 
 
 def test_predictive_refuses_what_it_does_not_know(few):
