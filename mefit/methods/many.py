@@ -134,7 +134,7 @@ def _partitions(ground: Ground, model: Any, which: np.ndarray, starts: int, key:
     expert = model.experts[0]
     eta = np.asarray(modes(expert, jax.tree.map(flat, ground.pool.subjects), Newton()).eta).reshape(sets, count, -1)
     classes = len(model.members)
-    rng = numpy_generator(key) if starts > 1 else None
+    rng: Any = numpy_generator(key) if starts > 1 else None
     given = []
     for turn, number in enumerate(which):
         first = rng is None or turn % starts == 0
