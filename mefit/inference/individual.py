@@ -56,6 +56,8 @@ class Individuals:
     remarks: tuple[str, ...] = ()
     # (N, C), of a mixture of experts: the probability of each class; `eta` holds (u, eta_1, ..., eta_C) then
     responsibilities: Float[np.ndarray, "N C"] | None = dataclasses.field(default=None, repr=False)
+    # of a mixture, M draws (N, M, K_c) given each class, however rare it is: densities are averages within classes
+    in_class: tuple[np.ndarray, ...] = dataclasses.field(default=(), repr=False)
     key: Any = dataclasses.field(default=None, repr=False)
     fitted_on: Population | None = dataclasses.field(default=None, repr=False)
     models: Model | None = dataclasses.field(default=None, repr=False)
@@ -75,6 +77,7 @@ class Individuals:
             pareto_k=self.pareto_k[alone],
             theta=None if self.theta is None else self.theta[alone],
             responsibilities=None if self.responsibilities is None else self.responsibilities[alone],
+            in_class=tuple(eta[alone] for eta in self.in_class),
         )
 
     @property
@@ -272,6 +275,7 @@ def _of_mixture(
         pareto_k=together.pareto_k,
         remarks=remarks,
         responsibilities=shares,
+        in_class=tuple(part.eta for part in parts),
         key=key_error,
         fitted_on=None if isinstance(fit, Model) else fit.population,
     )

@@ -18,7 +18,7 @@ from ..data.by_outcome import UNNAMED, as_dict
 from ..data.doses import Doses
 from ..data.subject import Subject
 from ..model.densities import observation_density
-from ..model.model import Model
+from ..model.model import Model, model_at
 from ..model.normals import NormalRows, normal_rows
 from .individual import Individuals
 
@@ -27,6 +27,7 @@ _FINER = 8  # times as many, between which the logarithm of a density is a strai
 _NOTHING = 1e-300  # a density that is no more
 _REACH = 7.0  # SDs beyond the outermost component
 _AT_ONCE = 2_000_000  # numbers of all densities that are evaluated together
+_RARE = 1e-6  # of the weight of others: such a density does not say how far a grid reaches
 _HALVINGS = 80  # of an interval that holds a quantile
 
 
@@ -34,10 +35,11 @@ _HALVINGS = 80  # of an interval that holds a quantile
 class Predictive:
     """p(y | what each person's records say), of one outcome at each of m times: an average of M densities,
 
-        p(y) = (1/M) sum_m p(y | theta, eta_m),
+        p(y) = sum_m v_m p(y | theta, eta_m),
 
     each normal, on the scale of y or of its logarithm or logit (`curve`). `loc` and `scale` are (N, M, m) on that
-    scale. It may have several peaks, as that of a mixture of experts.
+    scale, and `weight` is (N, M): 1/M each where it is left out. It may have several peaks, as that of a mixture of
+    experts.
     """
 
     ids: tuple
@@ -45,6 +47,7 @@ class Predictive:
     loc: Float[np.ndarray, "N M m"] = dataclasses.field(repr=False)
     scale: Float[np.ndarray, "N M m"] = dataclasses.field(repr=False)
     curve: Any = dataclasses.field(default=None, repr=False)  # from the normal's scale to that of y; None for y itself
+    weight: Float[np.ndarray, "N M"] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def mean(self) -> Float[np.ndarray, "N m"]:
@@ -52,7 +55,7 @@ class Predictive:
         point, weight = np.polynomial.hermite_e.hermegauss(1 if self.curve is None else 40)
         total = np.zeros(self.time.shape)
         for z, share in zip(point, weight / weight.sum(), strict=True):
-            total += share * np.mean(self._carried(self.loc + self.scale * z), axis=1)
+            total += share * self._averaged(self._carried(self.loc + self.scale * z))
         return total
 
     def density(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
@@ -68,7 +71,7 @@ class Predictive:
     def probability_below(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
         """P(response < y)."""
         w = np.asarray(self._rows().bound(jnp.asarray(y, float)))
-        return np.mean(ndtr((w[:, None] - self.loc) / self.scale), axis=1)
+        return self._averaged(ndtr((w[:, None] - self.loc) / self.scale))
 
     def quantile(self, probability: float | int) -> Float[np.ndarray, "N m"]:
         """The y below which a response lies with this probability, by halving an interval."""
@@ -77,7 +80,7 @@ class Predictive:
         low, high = self._ends()
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            below = np.mean(ndtr((middle[:, None] - self.loc) / self.scale), axis=1) < probability
+            below = self._averaged(ndtr((middle[:, None] - self.loc) / self.scale)) < probability
             low = np.where(below, middle, low)
             high = np.where(below, high, middle)
         return self._carried(0.5 * (low + high))
@@ -111,6 +114,15 @@ class Predictive:
 
     # ---------------------------------------------------------------- the scale of the normals, and that of y
 
+    @property
+    def _weights(self) -> Float[np.ndarray, "N M"]:
+        count = self.loc.shape[1]
+        return np.full(self.loc.shape[:2], 1.0 / count) if self.weight is None else self.weight
+
+    def _averaged(self, values: np.ndarray) -> Float[np.ndarray, "N m"]:
+        """Of a number (N, M, m) of each density."""
+        return np.einsum("nm,nmj->nj", self._weights, values)
+
     def _rows(self) -> NormalRows:
         return NormalRows(jnp.zeros(()), jnp.ones(()), self.curve)
 
@@ -125,16 +137,18 @@ class Predictive:
 
     def _density_at(self, w: np.ndarray) -> np.ndarray:
         z = (w[:, None] - self.loc) / self.scale
-        return np.mean(np.exp(-0.5 * z**2) / self.scale, axis=1) / np.sqrt(2.0 * np.pi)
+        return self._averaged(np.exp(-0.5 * z**2) / self.scale) / np.sqrt(2.0 * np.pi)
 
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        low = np.min(self.loc - _REACH * self.scale, axis=1)
-        high = np.max(self.loc + _REACH * self.scale, axis=1)
+        counts = (self._weights * self.loc.shape[1] > _RARE)[:, :, None]
+        low = np.min(np.where(counts, self.loc - _REACH * self.scale, np.inf), axis=1)
+        high = np.max(np.where(counts, self.loc + _REACH * self.scale, -np.inf), axis=1)
         return low, high
 
     def _grids(self) -> Any:
         """Of each person and time: a grid of y, p there, and the probability around each point."""
         low, high = self._ends()
+        weights = self._weights
         share = np.linspace(0.0, 1.0, _GRID)
         fine = np.linspace(0.0, 1.0, _FINER * _GRID)
         for i in range(len(self.ids)):
@@ -142,7 +156,7 @@ class Predictive:
                 w = low[i, j] + (high[i, j] - low[i, j]) * share
                 z = (w - self.loc[i, :, j, None]) / self.scale[i, :, j, None]
                 each = np.exp(-0.5 * z**2) / self.scale[i, :, j, None]
-                log_p = np.log(np.maximum(np.mean(each, axis=0), _NOTHING) / np.sqrt(2.0 * np.pi))
+                log_p = np.log(np.maximum(weights[i] @ each, _NOTHING) / np.sqrt(2.0 * np.pi))
                 of_w = np.exp(np.interp(fine, share, log_p))
                 w = low[i, j] + (high[i, j] - low[i, j]) * fine
                 y = self._carried(w)
@@ -160,53 +174,84 @@ def predictive(
 ) -> Predictive:
     """What each person's next responses may be: an average over the draws of its random effects.
 
+    Of a mixture of experts the average is taken within each class, and the classes count by the person's
+    responsibilities, sum_k r_k (1/M) sum_m p_k(y | eta_km), so that of a rare class as much is known as of others.
+
     **Arguments**
 
     - `people`: from `mf.individual`, of any model: of people known by their covariates only, or by their first
       measurements too.
     - `time`: (m,) for all or (N, m); left out, the person's own rows. `doses`: others than their own.
     - `outcome`: its name, where there are several.
-    - `components`: how many of the draws to average over, at most.
+    - `components`: how many of the draws to average over, at most; of a mixture, in each class.
 
     **Raises:** ValueError for responses that are not normal, log-normal or logit-normal given the random effects.
     """
     subjects = people.rows_at(time, doses)
+    parts = []
+    weights = []
+    for model, eta, share in _parts_of(people):
+        count = eta.shape[1] if eta.shape[2] else 1  # without random effects one density is all
+        chosen = np.unique(np.linspace(0, count - 1, min(components, count)).round().astype(int))
+        theta = None if people.theta is None else people.theta[:, chosen]
+        parts.append(_normals_of(model, theta, eta[:, chosen], subjects, outcome))
+        weights.append(np.repeat(share[:, None] / chosen.size, chosen.size, axis=1))
+    curve = parts[0].curve
+    if any(type(part.curve) is not type(curve) for part in parts):
+        raise ValueError("the experts give responses on different scales, and predictive needs one: write them alike.")
+    return Predictive(
+        ids=tuple(people.population.ids),
+        time=np.asarray(subjects.time),
+        loc=np.concatenate([np.asarray(part.loc) for part in parts], axis=1),
+        scale=np.concatenate([np.asarray(part.scale) for part in parts], axis=1),
+        curve=curve,
+        weight=np.concatenate(weights, axis=1) if people.in_class else None,
+    )
+
+
+def _parts_of(people: Individuals) -> list[tuple[Model, np.ndarray, np.ndarray]]:
+    """Models, draws (N, M, K) of their random effects, and the share (N,) that each has: of a mixture its experts."""
+    if not people.in_class:
+        return [(people.models_drawn, people.eta, np.ones(len(people)))]
+    mixture: Any = people.model
+    shares: Any = people.responsibilities
+    return list(zip(mixture.experts, people.in_class, shares.T, strict=True))
+
+
+def _normals_of(model: Model, theta: Any, eta: np.ndarray, subjects: Subject, outcome: str) -> NormalRows:
+    """The normal densities of draws (N, M, m) of one model, or with `theta` of a stack of models."""
     first = jax.tree.map(lambda leaf: leaf[0], subjects)
+    turn = None if theta is None else theta[0, 0]
     with validation_enabled(False):
-        density = as_dict(observation_density(people.model, jnp.asarray(people.eta[0, 0]), first))
+        density = as_dict(observation_density(model_at(model, turn), jnp.asarray(eta[0, 0]), first))
     if outcome not in density:
         raise ValueError(f"give outcome=, one of {', '.join(sorted(density))}.")
     kind = normal_rows(density[outcome])
     if kind is None:
         raise ValueError(
-            f"{type(people.model).__name__} gives {type(density[outcome]).__name__} responses, and predictive needs "
+            f"{type(model).__name__} gives {type(density[outcome]).__name__} responses, and predictive needs "
             "normal, log-normal or logit-normal ones: use mf.landmark, or people.bands(error=True)."
         )
-    draws = people.eta.shape[1]
-    chosen = np.unique(np.linspace(0, draws - 1, min(components, draws)).round().astype(int))
-    loc, scale = _components(people.model, people.eta[:, chosen], subjects, outcome)
-    return Predictive(
-        ids=tuple(people.population.ids),
-        time=np.asarray(subjects.time),
-        loc=np.asarray(loc),
-        scale=np.asarray(scale),
-        curve=kind.curve,
-    )
+    loc, scale = _components(model, theta, eta, subjects, outcome)
+    return NormalRows(loc, scale, kind.curve)
 
 
 @compiled
-def _components(model: Model, etas: Float[Array, "N M K"], subjects: Subject, outcome: str) -> tuple[Array, Array]:
-    def of_draw(eta: Array, subject: Subject) -> tuple[Array, Array]:
-        rows: Any = normal_rows(as_dict(observation_density(model, eta, subject))[outcome])
+def _components(
+    model: Model, thetas: Any, etas: Float[Array, "N M K"], subjects: Subject, outcome: str
+) -> tuple[Array, Array]:
+    def of_draw(turn: Any, eta: Array, subject: Subject) -> tuple[Array, Array]:
+        density = observation_density(model_at(model, turn), eta, subject)
+        rows: Any = normal_rows(as_dict(density)[outcome])
         shape = subject.time.shape
         return jnp.broadcast_to(rows.loc, shape), jnp.broadcast_to(rows.scale, shape)
 
     def of_person(one: Any) -> tuple[Array, Array]:
-        own, subject = one
-        return jax.vmap(lambda eta: of_draw(eta, subject))(own)
+        turns, own, subject = one
+        return jax.vmap(lambda turn, eta: of_draw(turn, eta, subject))(turns, own)
 
     at_once = max(1, _AT_ONCE // (etas.shape[1] * subjects.time.shape[1]))
-    return in_parts(of_person, (etas, subjects), at_once)
+    return in_parts(of_person, (thetas, etas, subjects), at_once)
 
 
 def _check_level(level: float | int) -> None:

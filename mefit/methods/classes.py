@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+_SAME = 1e-6  # of a log-likelihood: experts that differ by no more say the same
 _EMPTY = 0.5  # subjects: a class with fewer, by the sum of its responsibilities, is empty
 
 
@@ -47,4 +48,17 @@ def empty_classes(responsibilities: Float[np.ndarray, "N C"] | None) -> tuple[st
         "mean nothing; take one class fewer."
         for k, subjects in enumerate(held)
         if subjects < _EMPTY
+    )
+
+
+def same_classes(log_likelihoods: Float[np.ndarray, "N C"] | None) -> tuple[str, ...]:
+    """A sentence where all experts say the same of everybody: one kind, several times."""
+    if log_likelihoods is None or np.shape(log_likelihoods)[1] < 2:
+        return ()
+    each = np.asarray(log_likelihoods)
+    if np.max(np.abs(each - each[:, :1]) / np.maximum(1.0, np.abs(each[:, :1]))) > _SAME:
+        return ()
+    return (
+        "all experts say the same of everybody: those that begin alike stay alike; begin with experts that differ, or "
+        "use mf.EM(), which splits the subjects first.",
     )

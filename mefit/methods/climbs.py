@@ -1,6 +1,7 @@
 """Many climbs of EM side by side: from several starts, on one data set or on many alike."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -66,7 +67,7 @@ class Ground:
     pool: Pool
     room: int  # how many points are looked at together, at most
 
-    @property
+    @functools.cached_property
     def free(self) -> Bool[np.ndarray, " P"]:
         """Which coordinates have a unit, and so no step that is long by itself."""
         return np.array([coordinate.has_unit for coordinate in self.space.coordinates], bool)
@@ -180,8 +181,13 @@ def partition(effects: Float[np.ndarray, "N K"], classes: int, rng: np.random.Ge
         units = effects / np.where(sd > 0.0, sd, 1.0)
         centres = units[rng.choice(count, size=classes, replace=count < classes)]
         nearest = np.argmin(np.sum((units[:, None] - centres) ** 2, axis=2), axis=1)
+    return most_of(nearest, classes)
+
+
+def most_of(which: Int[np.ndarray, " N"], classes: int) -> Float[np.ndarray, "N C"]:
+    """Responsibilities of subjects who are put into these classes, each most for its own."""
     others = (1.0 - _SURE) / max(1, classes - 1)
-    return np.where(np.arange(classes) == nearest[:, None], _SURE if classes > 1 else 1.0, others)
+    return np.where(np.arange(classes) == which[:, None], _SURE if classes > 1 else 1.0, others)
 
 
 def effects_of_first(model: Model, eta: Float[np.ndarray, "N L"]) -> Float[np.ndarray, "N K"]:

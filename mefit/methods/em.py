@@ -15,6 +15,7 @@ from ..objectives.evaluation import Batches, batches_of, evaluate, modes_of
 from ..objectives.laplace import Laplace
 from ..objectives.objective import Objective, Term
 from ..objectives.side_by_side import Seen, pool_of
+from .alike import begin_alike, split
 from .climbs import Climbs, Ground, advance, begin, effects_of_first, parted, partition, runaways
 from .limits import Limits
 from .maximise import Maximise, outcome_of
@@ -33,6 +34,7 @@ class Memory(NamedTuple):
     limits: Limits
     problem: Problem  # the classes in the order of the end, once that is known
     climbs: Climbs  # of all starts
+    is_split: bool  # the first start, its experts being alike
     best: int | None = None  # the start that was kept, once all have ended
     polishing: State | None = None  # of the quasi-Newton steps at the end
 
@@ -49,9 +51,11 @@ class EM(Method):
     0.01, or an iteration gains less than 0.001, steps of BFGS on the likelihood itself go on to the maximum, because EM
     is slow there; with `polish=False` EM goes on alone until less than `tolerance` is left.
 
-    Several `starts` climb side by side, in one program. The first is the model's own. Each other puts every subject
-    into a class with a probability of 0.9: that of the nearest of as many subjects, drawn at random, by the random
-    effects that the first expert gives them. The best is kept, and a remark tells where the others ended, and of which
+    Several `starts` climb side by side, in one program. The first is the model's own. Where its experts are all the
+    same, nothing tells the classes apart and no step would: there the first start splits the subjects, without chance,
+    by the random effects that the first expert gives them, and a remark says so. Each other start puts every subject
+    into a class with a probability of 0.9: that of the nearest of as many subjects, drawn at random, by the same random
+    effects. The best is kept, and a remark tells where the others ended, and of which
     a class collapsed: a scale that ran to its limit. Then classes of one kind are put in order:
     by `order`, a function of an expert, the lowest first, such as `lambda expert: expert.beta[1]`; left out, by their
     shares, the largest first. A single start keeps the order of its experts unless `order` is given.
@@ -98,8 +102,9 @@ class EM(Method):
         pool = pool_of(self.objective, problem.model, [problem.population], problem.key)
         ground = Ground(self.objective, space, pool, room=self.starts)
         limits = Limits(space.coordinates, x, self.objective.scale_limit, len(problem.population))
-        climbs = begin(_looks(ground), self._starts(problem, ground, x, terms))
-        return self._state(0, Memory(ground, batches, limits, problem, climbs))
+        begun, is_split = self._starts(problem, ground, x, terms)
+        climbs = begin(_looks(ground), begun)
+        return self._state(0, Memory(ground, batches, limits, problem, climbs, is_split))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
@@ -128,20 +133,23 @@ class EM(Method):
 
     # ---------------------------------------------------------------- the starts
 
-    def _starts(self, problem: Problem, ground: Ground, x: np.ndarray, terms: Term) -> np.ndarray:
-        """The model's own start, and those that put subjects into classes at random."""
-        if self.starts == 1:
-            return x[None]
+    def _starts(self, problem: Problem, ground: Ground, x: np.ndarray, terms: Term) -> tuple[np.ndarray, bool]:
+        """The model's own start, split where its experts are alike, and those that put subjects into classes at
+        random; and whether the first was split."""
         model: Any = problem.model
+        classes = len(model.members)
+        alike = begin_alike(model, np.asarray(terms.details["responsibilities"]))
+        if self.starts == 1 and not alike:
+            return x[None], False
         eta, _, _ = modes_of(self.objective, model, problem.population, terms)
         effects = effects_of_first(model, eta)
-        given = []
+        given = [split(effects, classes)] if alike else []
         for number in range(1, self.starts):
             rng = numpy_generator(jax.random.fold_in(problem.key, number))
-            given.append(partition(effects, len(model.members), rng))
-        everywhere = np.tile(x, (self.starts - 1, 1))
-        drawn = parted(ground, everywhere, np.zeros(self.starts - 1, int), np.stack(given))
-        return np.concatenate([x[None], drawn])
+            given.append(partition(effects, classes, rng))
+        everywhere = np.tile(x, (len(given), 1))
+        drawn = parted(ground, everywhere, np.zeros(len(given), int), np.stack(given))
+        return (drawn if alike else np.concatenate([x[None], drawn])), alike
 
     def _over(self, memory: Memory) -> np.ndarray:
         """Which starts have come to their end, or close enough?"""
@@ -228,10 +236,16 @@ def _looks(ground: Ground) -> Callable[[np.ndarray, np.ndarray], Seen]:
 
 
 def _told(memory: Memory) -> tuple[str, ...]:
-    """Where several starts came to."""
-    if memory.best is None or len(memory.climbs.x) < 2:
+    """Where several starts came to, and whether the first was split."""
+    if memory.best is None:
         return ()
+    said: tuple[str, ...] = ()
+    if memory.is_split:
+        said += ("the experts began alike, where EM would stay for ever: the first start split the subjects instead.",)
+    if len(memory.climbs.x) < 2:
+        return said
     values = []
     for value, gone in zip(memory.climbs.seen.value, runaways(memory.climbs, memory.limits), strict=True):
         values.append(f"{value:.2f} (a class collapsed)" if gone else f"{value:.2f}")
-    return (f"{len(values)} starts of EM came to the log-likelihoods {', '.join(values)}; the best was kept.",)
+    told = f"{len(values)} starts of EM came to the log-likelihoods {', '.join(values)}; the best was kept."
+    return (told, *said)

@@ -20,6 +20,7 @@ from ..objectives import mixture
 from ..objectives.laplace import Laplace
 from ..objectives.objective import Objective
 from ..objectives.side_by_side import Seen, pool_of
+from .alike import begin_alike, split
 from .climbs import Climbs, Ground, advance, begin, parted, partition, runaways, scaled
 from .limits import Limits
 
@@ -76,10 +77,11 @@ def fit_many(
 ) -> Fits:
     """Maximise the likelihood of each of D populations: equally many subjects and rows, such as simulated replicates.
 
-    All begin at `model`. A mixture of experts climbs by EM first; with several `starts` the others put subjects into
-    classes at random, as `EM` does, and of each population the best is kept, a class of which collapsed last. Then
-    quasi-Newton steps go on, until the gradient is below 0.001 for a move of one standard error; where they stall
-    below 0.01 it counts as converged, too. Boundaries and peaks are not looked for, as a single `mf.fit` does.
+    All begin at `model`. A mixture of experts climbs by EM first, its subjects split where its experts are alike; with
+    several `starts` the others put subjects into classes at random, both as `EM` does, and of each population the best
+    is kept, a class of which collapsed last. Then quasi-Newton steps go on, until the gradient is below 0.001 for a
+    move of one standard error; where they stall below 0.01 it counts as converged, too. Boundaries and peaks are not
+    looked for, as a single `mf.fit` does.
 
     **Raises:** ValueError for populations of different shapes, a missing key, or where the objective cannot serve.
     """
@@ -96,10 +98,12 @@ def fit_many(
     ground = Ground(objective, space, pool_of(objective, model, populations, key), room=count * starts)
     which = np.repeat(np.arange(count), starts)
     x = np.tile(space.vector(), (count * starts, 1))
-    if starts > 1:
-        drawn = np.arange(count * starts) % starts > 0
-        given = _partitions(ground, model, which[drawn], key)
-        x[drawn] = parted(ground, x[drawn], which[drawn], given)
+    drawn = np.arange(count * starts) % starts > 0
+    if mixes and _begin_alike(ground, model, x[:1]):
+        drawn = np.ones(count * starts, bool)
+    if np.any(drawn):
+        given = _partitions(ground, model, which, starts, key)
+        x[drawn] = parted(ground, x[drawn], which[drawn], given[drawn])
 
     def looks(x: np.ndarray, numbers: np.ndarray) -> Seen:
         return ground.look(x, which[numbers])
@@ -112,8 +116,14 @@ def fit_many(
     return _polished(ground, climbs.x[best])
 
 
-def _partitions(ground: Ground, model: Any, which: np.ndarray, key: Any) -> Float[np.ndarray, "R N C"]:
-    """Responsibilities of drawn starts, by the random effects that the first expert gives."""
+def _begin_alike(ground: Ground, model: MixtureOfExperts, x: np.ndarray) -> bool:
+    """Does nothing tell the classes apart in the first data set?"""
+    return begin_alike(model, ground.look(x, np.zeros(1, int)).responsibilities[0])
+
+
+def _partitions(ground: Ground, model: Any, which: np.ndarray, starts: int, key: Any) -> Float[np.ndarray, "R N C"]:
+    """Responsibilities by the random effects that the first expert gives: of the first start of each data set those of
+    a split without chance, of the others drawn."""
     sets, count = ground.pool.shape
     chunks, size = ground.pool.real.shape
 
@@ -123,8 +133,13 @@ def _partitions(ground: Ground, model: Any, which: np.ndarray, key: Any) -> Floa
 
     expert = model.experts[0]
     eta = np.asarray(modes(expert, jax.tree.map(flat, ground.pool.subjects), Newton()).eta).reshape(sets, count, -1)
-    rng = numpy_generator(key)
-    return np.stack([partition(eta[number], len(model.members), rng) for number in which])
+    classes = len(model.members)
+    rng: Any = numpy_generator(key) if starts > 1 else None
+    given = []
+    for turn, number in enumerate(which):
+        first = rng is None or turn % starts == 0
+        given.append(split(eta[number], classes) if first else partition(eta[number], classes, rng))
+    return np.stack(given)
 
 
 def _by_em(looks: Any, climbs: Climbs, ground: Ground) -> Climbs:

@@ -32,7 +32,7 @@ from ..objectives.objective import (
     name_subjects,
 )
 from ..objectives.peaks import find_peaks, may_have_missed
-from .classes import empty_classes
+from .classes import empty_classes, same_classes
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_derivative
@@ -297,7 +297,7 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
     if not np.all(searched):
         lost = name_subjects(problem.population, ~searched)
         remarks += (f"the search for the random effects did not end for {lost}.",)
-    remarks += empty_classes(classes)
+    remarks += empty_classes(classes) + same_classes(terms.details.get("log_likelihoods"))
     return Outcome(
         model=state.model,
         log_likelihood=float(np.sum(terms.value)),

@@ -31,8 +31,8 @@ class MixtureOfExperts(Model):
         model = mf.MixtureOfExperts((slow, fast), gate=mf.LinearGate(population, ["genotype"]), shared=("ka", "v"))
         fit = mf.fit(model, population, mf.Laplace())
 
-    - `experts`: the models at their starting values, which must differ, or nothing tells the classes apart. Their
-      random effects are Gaussian.
+    - `experts`: the models at their starting values. Where all are alike nothing tells the classes apart: `EM` splits
+      the subjects then, and other methods need values that differ. Their random effects are Gaussian.
     - `gate`: left out, shares that are the same for all (`ConstantGate`); `LinearGate` and `NetworkGate` read
       covariates.
     - `shared`: names of parameters that all experts which have them have in common.

@@ -150,7 +150,7 @@ def test_files_of_many_kinds(tmp_path):
     assert "Columns not read: WT" in str(read(TEXT).report) and "Commas were read as decimal" in str(read(TEXT).report)
     assert "<li>" in read(TEXT).report._repr_html_()
     for text, message in (
-        (TEXT, "Subject 2, line 4: covariate 'WT' is missing with no value before it"),
+        (TEXT, "Subject 2, line 4: covariate 'WT' is missing in every row of the subject; fill it in"),
         (TEXT.replace("2,5", "2.5"), "Line 3: '2.5' has a decimal point, other lines a decimal comma; use one"),
         ("ID,TIME,DV\n1,0,1,5\n", "Line 2 .beginning with '1'. has 4 cells and the header has 3"),
         ('ID,TIME,DV\n"1,0,1\n', "Line 2 has a quotation mark"),

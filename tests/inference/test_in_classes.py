@@ -1,5 +1,7 @@
 """A new person in a mixture of experts: classes, random effects and predictions, before and after measurements."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -152,6 +154,39 @@ def test_a_person_without_data_has_the_mixture_of_the_gate(few, model):
     expected = r @ norm.pdf(y, means, np.sqrt(variance))
     np.testing.assert_allclose(told.density(np.tile(y, (4, 1))), expected, rtol=0.06)
     np.testing.assert_allclose(told.mean, r @ means, atol=0.12)
+
+
+def test_a_rare_class_counts_by_its_probability_and_not_by_the_draws_that_fall_into_it(few):
+    """Two people in a hundred lie 20 away: what lies there has a probability of 0.02 exactly, and the density of a
+    normal with the variance of the line and of its error, as well known as that of the many."""
+    kinds = (line([0.0, 0.0]), line([20.0, 0.0]))
+    rare = mf.MixtureOfExperts(kinds, gate=mf.ConstantGate([0.98, 0.02]))
+    people = mf.individual(rare, few.until(-1.0)[[0, 1]], draws=2000, key=KEY)
+    told = mf.predictive(people, time=[0.0, 1.0], components=2000)
+    middle = np.full((2, 2), 10.0)
+    np.testing.assert_allclose(told.probability_below(middle), 0.98, atol=1e-12)
+    np.testing.assert_allclose(told.mean, 0.4, atol=0.15)
+    sd = np.sqrt(np.array([0.5, 0.75]) + 0.25)
+    for away in (-1.0, 0.0, 1.0):
+        expected = 0.02 * norm.pdf(away * sd, 0.0, sd)
+        np.testing.assert_allclose(told.density(np.tile(20.0 + away * sd, (2, 1))), [expected] * 2, rtol=0.12)
+    np.testing.assert_allclose(told.quantile(0.99), 20.0, atol=0.25)
+    # what holds 99% reaches the rare, what holds 90% does not
+    assert (told.highest_density(0.99).groupby(["ID", "TIME"]).high.max() > 19.0).all()
+    assert told.highest_density(0.9).high.max() < 5.0
+
+
+def test_where_theta_was_drawn_each_density_has_its_own(few):
+    """Of four draws three belong to a second line, 10 higher: three quarters of the density are there, exactly."""
+    low, high = line([0.0, 0.0]), line([10.0, 0.0])
+    both = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), low, high)
+    nothing = np.zeros(1)
+    eta = np.zeros((1, 4, 2))
+    theta = np.array([[0, 1, 1, 1]])
+    people = mf.Individuals(low, few[[0]], eta, nothing, nothing, models=both, theta=theta)
+    told = mf.predictive(people, time=[0.0])
+    assert told.mean[0, 0] == pytest.approx(7.5)
+    assert told.density(np.array([[10.3]]))[0, 0] == pytest.approx(0.75 * norm.pdf(0.3, 0.0, 0.5), rel=1e-9)
 
 
 def test_predictive_refuses_what_it_does_not_know(few):

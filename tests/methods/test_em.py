@@ -5,6 +5,7 @@ import pytest
 from experts import KEY, UP, line, lines, mixture, sixty
 
 import mefit as mf
+from mefit.methods.alike import split
 from mefit.methods.classes import assignment_entropy, class_table, empty_classes
 from mefit.methods.em import EM
 
@@ -44,6 +45,37 @@ def test_with_quasi_newton_steps_it_ends_at_the_maximum_from_drawn_starts(direct
         mf.observed_information(fit).table.se["beta_1[slope]"], direct.table.se["beta_1[slope]"], rtol=1e-3
     )
     assert "Classes" in str(fit) and "certainty" in str(fit)
+
+
+def test_where_experts_begin_alike_the_first_start_alone_finds_both_kinds(direct):
+    """From the same expert twice the likelihood has a saddle: EM splits the subjects, and direct climbing says so."""
+    population, second = sixty()
+    same = line([0.0, 0.5])
+    start = mf.MixtureOfExperts((same, same), gate=mf.LinearGate(population, ["w"]))
+    fit = mf.fit(start, population, mf.EM(), progress=False)
+    assert fit.converged and fit.log_likelihood == pytest.approx(direct.log_likelihood, abs=1e-5)
+    assert any("began alike" in remark for remark in fit.remarks)
+    right = np.mean((fit.responsibilities[:, 1] > 0.5) == second)
+    assert max(right, 1.0 - right) > 0.9
+    many = mf.fit_many(start, [population])
+    assert many.converged.all() and many.log_likelihood[0] == pytest.approx(direct.log_likelihood, abs=1e-4)
+    stays = mf.fit(start, population, mf.Laplace(), progress=False)
+    assert stays.log_likelihood < direct.log_likelihood - 10.0
+    assert any("say the same of everybody" in remark for remark in stays.remarks)
+
+
+def test_a_split_finds_groups_in_any_unit():
+    rng = np.random.default_rng(1)
+    group = np.arange(60) % 3
+    effects = np.array([[0.0, 0.0], [8.0, 1.0], [4.0, 9.0]])[group] + rng.normal(size=(60, 2))
+    for units in ([1.0, 1.0], [1e6, -1e-5]):
+        found = split(effects * units, 3)
+        np.testing.assert_allclose(found.sum(axis=1), 1.0)
+        place = np.argmax(found, axis=1)
+        assert found.max() == pytest.approx(0.9)
+        assert all(np.unique(place[group == k]).size == 1 for k in range(3)) and np.unique(place).size == 3
+    assert np.argmax(split(np.zeros((4, 0)), 2), axis=1).tolist() == [0, 1, 0, 1]
+    assert np.isfinite(split(np.zeros((4, 2)), 2)).all()
 
 
 def test_drawn_starts_are_put_in_the_order_of_their_shares():

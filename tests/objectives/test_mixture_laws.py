@@ -170,3 +170,11 @@ def test_a_network_finds_a_gate_that_bends():
     gate = mf.NetworkGate(population, ["w"], hidden=(4,), prior=mf.networks.L2(0.05))
     fit = mf.fit(mf.MixtureOfExperts(experts, gate=gate), population, mf.EM(), progress=False)
     assert fit.converged and fit.log_likelihood > straight.log_likelihood + 30.0
+    # the shares that it says are those of the simulation, where people are: low in the middle, high on both sides
+    w = np.linspace(-1.8, 1.8, 19)
+    grid = population[list(range(19))]
+    moved = dataclasses.replace(grid.subjects, covariates={"w": w})
+    told = mf.responsibilities(fit.model, dataclasses.replace(grid, subjects=moved).until(-1.0))[2].to_numpy()
+    true = expit(3.0 * (w**2 - 1.0))
+    assert np.sqrt(np.mean((told - true) ** 2)) < 0.1 and np.max(np.abs(told - true)) < 0.25
+    assert told[9] < 0.15 and min(told[0], told[-1]) > 0.85

@@ -91,3 +91,25 @@ def test_the_table_of_another_program(spread):
         assert np.all(np.abs(ratio.mean(axis=0) - expected) < 3.5 * error + 0.001), name
     worse = np.mean(found["flat"][:, 1]) / np.mean(found["truth"][:, 1])
     assert 1.55 < worse < 3.1  # without random effects forecasts are 68 to 180% worse than with
+
+
+@pytest.mark.slow
+def test_all_competitors_on_one_split():
+    """200 people fitted, 400 new. The truth's and the mixture's errors by SciPy; the order of the others is what each
+    lacks: without random effects forecasts fail, without kinds or gate all else does, and a network is in between."""
+    new = study.simulate(400, 901)
+    table = study.compared(study.simulate(200, 101), new)
+    assert table.index.tolist() == ["truth", *study.starts(new), "MeNet"] and len(table) == 7
+    w = np.asarray(new.subjects.covariates["w"])
+    shares = np.stack([1.0 - expit(2.0 * w), expit(2.0 * w)], axis=1)
+    y = np.asarray(new.subjects.y)
+    np.testing.assert_allclose(table.iloc[0, :2], errors(parts(study.truth(new)), shares, y), rtol=1e-9)
+    worse = table[["marginal, % worse", "forecast, % worse"]]
+    assert (worse.loc["experts"].abs() < 4.0).all()
+    assert abs(worse.loc["without random effects"].iloc[0]) < 4.0 and worse.loc["without random effects"].iloc[1] > 80.0
+    assert (worse.loc["one mixed model"] > [30.0, 10.0]).all()
+    # w alone predicts a blend of two lines: with it a single model loses its disadvantage before any measurement
+    for name in ("one, with covariates", "MeNet"):
+        assert worse.loc["experts"].iloc[0] < worse.loc[name].iloc[0] < worse.loc["one mixed model"].iloc[0]
+    assert worse.loc["without gate"].iloc[0] > 25.0
+    assert (worse["forecast, % worse"].drop(["truth", "experts"]) > worse.loc["experts"].iloc[1]).all()

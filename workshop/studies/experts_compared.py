@@ -4,6 +4,7 @@ w ~ N(0, 1);  P(second) = logistic(2 w);  y = b1 + b2 t + e,  b ~ N(beta_k, s di
 beta_1 = (1, 2),  beta_2 = (-1, -1),  t at 8 points of [0, 1].
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -19,6 +20,7 @@ SPREAD = np.diag([0.5, 0.25])
 SIGMA = 0.5
 STEEPNESS = 2.0
 SEEN = 0.5  # forecasts are of what comes after, four of the eight
+_DRAWS = 200  # of each person's random effects, where a network follows them
 
 
 class Line(mf.Model):
@@ -54,6 +56,19 @@ class SameLine(mf.Model):
 
     def observations(self, eta, subject):
         return dist.Normal(self.beta[0] + self.beta[1] * subject.time, self.sigma)
+
+
+class MeNet(mf.Model):
+    """A network of time, two random effects and w, which knows of no kinds and no lines."""
+
+    net: mf.networks.MLP = mf.weights(prior=mf.networks.L2(0.1))
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(2), 1.0)
+
+    def observations(self, eta, subject):
+        return dist.Normal(self.net.along(subject.time, eta, subject.covariates["w"]), self.sigma)
 
 
 def simulate(count: int, seed: int, spread: float = 1.0) -> mf.Population:
@@ -98,6 +113,9 @@ def starts(people: mf.Population, spread: float = 1.0) -> dict[str, mf.Model]:
 
 def predicted(model: mf.Model, people: mf.Population) -> Float[np.ndarray, "N n"]:
     """E[y | what is seen] at all rows: of a mixture the sum over classes of r_k x'(beta_k + E[eta_k | y])."""
+    if isinstance(model, MeNet):  # not linear in its random effects: a mean over draws of them
+        known = mf.individual(model, people, draws=_DRAWS, proposed=4 * _DRAWS, key=jax.random.key(1))
+        return np.mean(known.curves(), axis=1)
     if isinstance(model, mf.MixtureOfExperts):
         r = mf.responsibilities(model, people)
         parts = [r[k + 1].to_numpy()[:, None] * predicted(expert, people) for k, expert in enumerate(model.experts)]
@@ -117,3 +135,23 @@ def errors(models: dict[str, mf.Model], people: mf.Population) -> pd.DataFrame:
     """A row for each model: the error for people known by w alone, and of the last four rows given the first four."""
     rows = {name: (error(model, people, -1.0), error(model, people, SEEN)) for name, model in models.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["marginal", "forecast"])
+
+
+def fitted(people: mf.Population, spread: float = 1.0, steps: int = 2000) -> dict[str, mf.Model]:
+    """All competitors fitted to the same people: mixtures by EM, single models by Laplace, a MeNet by Adam."""
+    models: dict[str, mf.Model] = {}
+    for name, start in starts(people, spread).items():
+        method = mf.EM() if isinstance(start, mf.MixtureOfExperts) else mf.Laplace()
+        models[name] = mf.fit(start, people, method, progress=False).model
+    net = mf.networks.MLP(4, (6, 6), centre=(0.5, 0.0, 0.0, 0.0), spread=(0.3, 3.0, 3.0, 1.0), scale=2.0, last=0.5)
+    start = MeNet(net=net, sigma=jnp.asarray(SIGMA))
+    models["MeNet"] = mf.fit(start, people, mf.Adam(mf.FOCE(), steps=steps), progress=False).model
+    return models
+
+
+def compared(fitted_to: mf.Population, new: mf.Population, spread: float = 1.0, steps: int = 2000) -> pd.DataFrame:
+    """The truth and all competitors on one split: `errors` of new people, and how much worse than the truth's (%)."""
+    table = errors({"truth": truth(new, spread)} | fitted(fitted_to, spread, steps), new)
+    for kind in ("marginal", "forecast"):
+        table[f"{kind}, % worse"] = 100.0 * (table[kind] / table.loc["truth", kind] - 1.0)
+    return table

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -15,10 +16,10 @@ _FITTED = 212  # patients; of the others 50 calibrate, and 50 are new
 _CALIBRATE = 50
 
 
-def split() -> tuple[mf.Population, mf.Population, mf.Population]:
+def split(seed: int = _SEED) -> tuple[mf.Population, mf.Population, mf.Population]:
     """The patients with primary biliary cholangitis: 212 to fit, 50 to calibrate, 50 who are new."""
     people = mf.datasets.bilirubin()
-    order = np.random.default_rng(_SEED).permutation(len(people))
+    order = np.random.default_rng(seed).permutation(len(people))
     ends = np.cumsum([0, _FITTED, _CALIBRATE, len(people) - _FITTED - _CALIBRATE])
     parts = [people[sorted(order[a:b].tolist())] for a, b in zip(ends, ends[1:], strict=False)]
     return parts[0], parts[1], parts[2]
@@ -62,6 +63,24 @@ def share_held(levels: Float[np.ndarray, "N m"], seen: np.ndarray, level: float)
     """The mean over people of the share of their rows that sets of this level hold."""
     each = [np.mean(own[rows] <= level) for own, rows in zip(levels, seen, strict=True) if rows.any()]
     return float(np.mean(each))
+
+
+def kept_promises(
+    start: mf.MixtureOfExperts, seed: int, level: float = 0.95, known: float = 1.1, draws: int = 200
+) -> tuple[float, float]:
+    """Which share of the later measurements of 50 new patients, each patient counting once, sets of this level hold
+    that know the first `known` years: those of a mixture fitted to 212 others, and those that 50 more calibrated."""
+    fitted_to, calibrating, new = split(seed)
+    fit = mf.fit(start, fitted_to, mf.EM(), progress=False)
+    key = jax.random.key(seed)
+
+    def told(people: mf.Population) -> mf.Predictive:
+        return mf.predictive(mf.individual(fit, people.until(known), draws=draws, key=key), components=draws)
+
+    safe = mf.conformal(told, calibrating, level, after=known, key=key)
+    seen = np.asarray(new.subjects.mask) & (np.asarray(new.subjects.time) > known)
+    levels = told(new).level_of(new.subjects.y)
+    return share_held(levels, seen, level), share_held(levels, seen, safe.level)
 
 
 def draw_sets(

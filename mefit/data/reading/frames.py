@@ -147,6 +147,11 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
     values = reader.numbers(column, covariate=True)
     reader.refuse_missing_codes(column, values)
     filled = pd.Series(values).groupby(reader.subject).ffill().to_numpy()
+    reader.refuse(
+        pd.Series(np.isnan(filled)).groupby(reader.subject).transform("all").to_numpy(),
+        f"covariate {column!r} is missing in every row of the subject; fill it in, or write a number such as -1 where "
+        "the model takes that for missing, as a gate does by missing=.",
+    )
     reader.note(
         np.isnan(values) & ~np.isnan(filled),
         f"Covariate {column} was missing and has the last value before it, carried forward",
@@ -157,7 +162,6 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
             f"Covariate {column} was missing and has the first value after it, carried back",
         )
         filled = pd.Series(filled).groupby(reader.subject).bfill().to_numpy()
-        reader.refuse(np.isnan(filled), f"covariate {column!r} is missing in every row of the subject; fill it in.")
     reader.refuse(
         np.isnan(filled),
         f"covariate {column!r} is missing with no value before it; fill in the subject's first one, "
