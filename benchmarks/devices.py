@@ -307,6 +307,8 @@ def main() -> None:
     deadline = time.monotonic() + options.seconds
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "", flush=True)
     parts = options.parts or [*COMPARED, "machine", "few"]
+    if "machine" in parts:
+        machine()
     if set(parts) & set(COMPARED):
         import jax
 
@@ -321,8 +323,6 @@ def main() -> None:
                     print(f"| {row.title}: left out, the time is over |", flush=True)
                     continue
                 compare(row, counts, deadline)
-    if "machine" in parts:
-        machine()
     if "few" in parts:
         few(options.repeats, deadline)
 

@@ -76,9 +76,7 @@ def middle(runs: list[list[float]], digits: int = 1) -> str:
 
 def first_fits(repeats: int) -> None:
     """The table of new processes."""
-    print(
-        "\n### What a learner waits for: new process to printed result, 12 subjects, wall seconds (CPU seconds)\n"
-    )
+    print("\n### What a learner waits for: new process to printed result, 12 subjects, wall seconds (CPU seconds)\n")
     print("| method | nothing kept | aim | programs kept | aim |\n| --- | --- | --- | --- | --- |", flush=True)
     imports: list[list[float]] = []
     refits: list[list[float]] = []
