@@ -74,6 +74,7 @@ class Row(NamedTuple):
     title: str
     action: Callable[[int], Callable[[], object]]
     repeats: int
+    compiled: bool = False  # is everything compiled once the action is made? Else a first run is not counted
 
 
 def took(action: Callable[[], object]) -> tuple[float, float]:
@@ -87,7 +88,7 @@ def compare(row: Row, counts: tuple[int, int], deadline: float) -> None:
     """Print medians of seconds of runs in turns, after one that is not counted; fewer where time lacks."""
     actions = {count: row.action(count) for count in counts}
     runs: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
-    first = sum(took(action)[0] for action in actions.values())
+    first = 0.0 if row.compiled else sum(took(action)[0] for action in actions.values())
     while len(runs[counts[0]]) < row.repeats:
         if runs[counts[0]] and time.monotonic() + first > deadline:
             break
@@ -167,21 +168,30 @@ def bootstrap(sizes: list[int], repeats: int) -> Iterator[Row]:
     twelve = mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.Laplace(), progress=False)
 
     def work(count):
-        def action():
+        def action(replicates=500):
             with using(count):
-                mf.bootstrap(twelve, 500, key=jax.random.key(1), progress=False)
+                mf.bootstrap(twelve, replicates, key=jax.random.key(1), progress=False)
 
+        action(10)
         return action
 
-    yield Row("500 bootstrap fits, 12 subjects, Laplace", work, max(1, repeats // 3))
+    yield Row("500 bootstrap fits, 12 subjects, Laplace", work, max(1, repeats // 3), compiled=True)
 
 
 def chains(sizes: list[int], repeats: int) -> Iterator[Row]:
     """Two chains of NUTS, 12 subjects; the chains of SAEM, by subjects."""
     import jax
+    import with_priors
     from models import theophylline_model
 
     import mefit as mf
+
+    def nuts(count):
+        method = mf.NUTS(warmup=200, samples=200, chains=2)
+        fit = {"key": jax.random.key(0), "progress": False, "devices": count}
+        return lambda: mf.fit(with_priors.start(), mf.datasets.theophylline(), method, **fit)
+
+    yield Row("12 subjects, NUTS, 2 chains of 200 + 200", nuts, max(1, repeats // 3))
 
     for size in (12, 240):
         _, people = people_of(size)
@@ -192,13 +202,6 @@ def chains(sizes: list[int], repeats: int) -> Iterator[Row]:
             return lambda: mf.fit(theophylline_model(), people, method, key=key, progress=False, devices=count)
 
         yield Row(f"{size} subjects, SAEM of 200 iterations, 5 chains", saem, max(1, repeats // 3))
-
-    def nuts(count):
-        method = mf.NUTS(warmup=200, samples=200, chains=2)
-        fit = {"key": jax.random.key(0), "progress": False, "devices": count}
-        return lambda: mf.fit(theophylline_model(), mf.datasets.theophylline(), method, **fit)
-
-    yield Row("12 subjects, NUTS, 2 chains of 200 + 200", nuts, max(1, repeats // 3))
 
 
 def starts(sizes: list[int], repeats: int) -> Iterator[Row]:

@@ -22,9 +22,9 @@ start = time.perf_counter(), time.process_time()
 import mefit as mf
 imported = time.perf_counter(), time.process_time()
 import jax
-from models import theophylline_model
+{imports}
 population = mf.datasets.theophylline()
-model, method, key = theophylline_model(), {method}, jax.random.key(0)
+model, method, key = {model}, {method}, jax.random.key(0)
 text = str(mf.fit(model, population, method, key=key, progress=False))
 printed = time.perf_counter(), time.process_time()
 refits = []
@@ -47,6 +47,8 @@ class Aim(NamedTuple):
     method: str
     cold: float
     kept: float | None = None
+    imports: str = "from models import theophylline_model"
+    model: str = "theophylline_model()"
 
 
 AIMS = (
@@ -54,17 +56,25 @@ AIMS = (
     Aim("FOCE", "mf.FOCE()", 4.0, 2.5),
     Aim("AGQ, 9^3 nodes", "mf.AGQ(9)", 6.0),
     Aim("SAEM", "mf.SAEM()", 7.0, 3.0),
-    Aim("NUTS, 2 chains of 500 + 500", "mf.NUTS(warmup=500, samples=500)", 15.0, 6.0),
+    Aim(
+        "NUTS, 2 chains of 500 + 500",
+        "mf.NUTS(warmup=500, samples=500)",
+        15.0,
+        6.0,
+        imports="import with_priors",
+        model="with_priors.start()",
+    ),
 )
 IMPORT = 1.0  # seconds
 REFIT = 25.0  # milliseconds, of Laplace
 
 
-def measured(method: str, folder: str, refits: int) -> dict:
+def measured(aim: Aim, folder: str, refits: int) -> dict:
     """What one new process took, with its compiled programs kept in a folder."""
-    paths = [str(ROOT), str(ROOT / "tests")]
+    paths = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
     own = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MEFIT_COMPILED": folder, "MEFIT_PROGRESS": ""}
-    command = [sys.executable, "-c", CODE.format(method=method, refits=refits)]
+    code = CODE.format(imports=aim.imports, model=aim.model, method=aim.method, refits=refits)
+    command = [sys.executable, "-c", code]
     return json.loads(subprocess.run(command, env=own, capture_output=True, text=True, check=True).stdout)
 
 
@@ -84,8 +94,8 @@ def first_fits(repeats: int) -> None:
         cold, kept = [], []
         for _ in range(repeats):
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                cold.append(measured(aim.method, folder, refits=0))
-                kept.append(measured(aim.method, folder, refits=21 if aim.name == "Laplace" else 0))
+                cold.append(measured(aim, folder, refits=0))
+                kept.append(measured(aim, folder, refits=21 if aim.name == "Laplace" else 0))
         imports += [run["import"] for run in kept]
         refits += [one for run in kept for one in run["refits"][1:]]
         cells = [aim.name, middle([run["all"] for run in cold]), f"{aim.cold:g}"]
