@@ -54,7 +54,6 @@ TOOLS = {  # of the folder tools/, by command
     "pack": "class_pack.py",
     "overview": "class_overview.py",
 }
-COMPILED_MEGABYTES = 600  # of compiled programs that are kept in .venv; a whole run of the tests makes about 200
 
 # What an installer prints when it fails, and what the learner can do about it; the first that fits is told.
 CAUSES = {
@@ -293,6 +292,7 @@ def setup() -> None:
     if is_newer():
         known = f"{OLDEST} to {NEWEST}"
         print(f"Python {THIS} is newer than those this kit knows ({known}), so it is tried with the newest packages.")
+    shutil.rmtree(compiled_folder(), ignore_errors=True)  # by other packages, whose programs would never be used again
     try:
         make_environment(state == "unusable")
     except Stop as problem:
@@ -406,13 +406,12 @@ def test_command(arguments: "list[str]") -> "list[str]":
 def keeping_compiled() -> dict:
     """Environment variables with which kernels keep what they compile in a folder in .venv, for each other and for the
     next start, unless the user has named another folder. A folder that cannot be written is read, if anything is in
-    it."""
+    it. How much a folder holds is bounded by those who write to it (`mefit.keep_compiled`)."""
     env = surroundings()
     if env.get("MEFIT_COMPILED"):
         return env
     if can_write(compiled_folder()):
         env["MEFIT_COMPILED"] = compiled_folder()
-        keep_newest(env["MEFIT_COMPILED"], COMPILED_MEGABYTES)
     elif holds_programs(compiled_folder()):
         env["MEFIT_COMPILED"] = compiled_folder()
     return env
@@ -444,30 +443,6 @@ def compiled_folder() -> str:
 def test_surroundings() -> dict:
     """Environment variables for the tests: what they answer in the exercises is nobody's progress."""
     return dict(keeping_compiled(), MEFIT_PROGRESS="")
-
-
-def keep_newest(folder: str, megabytes: float) -> None:
-    """Where the files of a folder are larger than this, delete those not used for longest, down to half of it."""
-    files = []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(parent, name)
-            try:
-                state = os.stat(path)
-            except OSError:
-                continue  # another kernel has just taken it away
-            files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
-    size = sum(file[1] for file in files)
-    if size <= megabytes * 1e6:
-        return
-    for _, bytes_of_file, path in sorted(files):
-        if size <= megabytes * 1e6 / 2:
-            break
-        try:
-            os.remove(path)
-        except OSError:
-            continue  # a kernel has it open, which Windows does not let go
-        size -= bytes_of_file
 
 
 def warm(arguments: "list[str]") -> int:

@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterable
 
+import waiting
+
 COLD = """
 import json, sys, time
 start = time.perf_counter(), time.process_time()
@@ -428,7 +430,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each median (default 5)")
     parser.add_argument("--large", action="store_true", help="add 100,000 subjects (minutes, several GiB)")
     parser.add_argument(
-        "--only", choices=("cold", "warm", "saem", "scaling", "widgets", "ode", "networks"), help="one table"
+        "--only",
+        choices=("cold", "lessons", "warm", "saem", "scaling", "widgets", "ode", "networks"),
+        help="one table",
     )
     options = parser.parse_args()
     sizes = [12, 120, 1200, 12_000] + ([100_000] if options.large else [])
@@ -443,6 +447,7 @@ def main() -> None:
     )
     parts = {
         "cold": lambda: cold(options.repeats),
+        "lessons": lambda: waiting.tables(options.repeats),
         "warm": lambda: warm(3 * options.repeats),
         "saem": lambda: saem(3 * options.repeats),
         "scaling": lambda: scaling(sizes),

@@ -37,10 +37,12 @@ def tmb(folder: Path) -> Path | None:
     """TMB's model, compiled into a folder; None where R, TMB or a compiler is missing."""
     if shutil.which("Rscript") is None:
         return None
+    library = folder / "theophylline.so"
+    if library.exists():
+        return library
     shutil.copy(HERE / "theophylline.cpp", folder)
     code = "library(TMB); compile('theophylline.cpp'); cat(dynlib('theophylline'))"
     done = subprocess.run(["Rscript", "-e", code], cwd=folder, capture_output=True, text=True)
-    library = folder / "theophylline.so"
     if done.returncode or not library.exists():
         print(f"TMB is left out: {(done.stderr.strip().splitlines() or ['no message'])[-1]}", file=sys.stderr)
         return None
@@ -110,9 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[12, 120, 1200, 12_000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where TMB's compiled model is kept for the next run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder = (options.folder or Path(scratch)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         library = tmb(folder)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; TMB {'there' if library else 'not installed'}")
         head = [

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,20 +122,68 @@ def shared_out(mesh: Mesh | None, leaf: Any) -> Any:
     return jax.device_put(leaf) if mesh is None else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
-def on_each(mesh: Mesh, work: Callable[[Any, Any], Any], everywhere: Any, parts: Any) -> Any:
-    """`work(everywhere, parts)` on each device for its parts of the leading axes, and what came out of all, everywhere.
+def dealt_out(
+    mesh: Mesh | None,
+    work: Callable[[Any, Any], Any],
+    known: Any,
+    things: Any,
+    *,
+    together: bool = False,
+) -> Any:
+    """`work(known, share)` on each device for its share of `things`, and what came out of all, in their order.
 
-    `everywhere` and `parts` are trees of arrays. What comes out, whose arrays have leading axes of one length, is
-    joined along them, in the order of the parts.
+    This is how whatever is done to many things alike is done on several devices: chains, starts, simulated data sets.
+    It is to be traced, in a program that is `compiled_for_devices`.
+
+    **Arguments:**
+
+    - `mesh`: the devices, or None for one.
+    - `work`: takes a share of the things and gives arrays with as long a leading axis. That the numbers are the same
+      for any number of devices is up to it: what it makes of one thing must not depend on the others of its share.
+    - `known`: whatever all things need, arrays or not.
+    - `things`: arrays with leading axes of one length, of any number. The last stands in where the shares would differ.
+    - `together`: whether all devices need what comes out, since the program goes on with it. They then wait for each
+      other; else each keeps its own share, as is right for what the program ends with.
+    """
+    if mesh is None:
+        return work(known, things)
+    moving, still = eqx.partition(known, eqx.is_array)
+
+    def here(moving: Any, share: Any) -> Any:
+        found = work(eqx.combine(moving, still), share)
+        return _gathered(found) if together else found
+
+    count = jax.tree.leaves(things)[0].shape[0]
+    room = -(-count // count_of(mesh)) * count_of(mesh)
+    if room > count:
+        filled = np.minimum(np.arange(room), count - 1)
+        things = jax.tree.map(lambda leaf: leaf[filled], things)
+    whole = PartitionSpec()
+    dealt = PartitionSpec(AXIS)
+    # Loops inside begin with constants, which are the same everywhere, and go on with what is not: not to be checked.
+    found = jax.shard_map(
+        here,
+        mesh=mesh,
+        in_specs=(whole, dealt),
+        out_specs=whole if together else dealt,
+        check_vma=False,
+    )(moving, things)
+    return found if room == count else jax.tree.map(lambda leaf: leaf[:count], found)
+
+
+def one_by_one(mesh: Mesh | None, work: Callable[[Any, Any], Any], known: Any, things: Any) -> Any:
+    """`work(known, thing)` for each of the things, as `dealt_out`: on a processor one after the other.
+
+    Side by side each loop would run as long as the longest of all, and what is rounded could depend on how many there
+    are: a chain would go another way on two devices than on one. An accelerator does all of its share at once.
     """
 
-    def here(everywhere: Any, parts: Any) -> Any:
-        return _gathered(work(everywhere, parts))
+    def share(known: Any, things: Any) -> Any:
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda thing: work(known, thing), things)
+        return jax.vmap(lambda thing: work(known, thing))(things)
 
-    whole = PartitionSpec()
-    # Loops inside begin with constants, which are the same everywhere, and go on with what is not: not to be checked.
-    one = jax.shard_map(here, mesh=mesh, in_specs=(whole, PartitionSpec(AXIS)), out_specs=whole, check_vma=False)
-    return one(everywhere, parts)
+    return dealt_out(mesh, share, known, things)
 
 
 def _gathered(tree: Any) -> Any:

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..base.compiling import compiled
+from ..base.compiling import compiled_for_devices
+from ..base.devices import dealt_out, mesh_of
 from ..base.stopping import Bar
 from ..data.population import Population
 from ..data.subject import Subject
@@ -17,6 +18,7 @@ from ..model.simulate import new_people
 from ..objectives.objective import name_subjects
 
 _BLOCK = 50  # data sets simulated at once
+_ROWS_THAT_PAY = 50_000  # simulated at once, for each device
 
 
 def simulations(
@@ -47,12 +49,13 @@ def simulations(
         order = np.asarray(jax.random.permutation(key, len(fit.draws)))
         turns = np.resize(order, (samples,))
     done: list[np.ndarray] = []
+    mesh = mesh_of(_BLOCK * subjects.time.size, _ROWS_THAT_PAY)
     with Bar("simulating", total=samples, delay=1.0) as bar:
         try:
             for begin in range(0, samples, _BLOCK):
                 block = np.minimum(begin + np.arange(_BLOCK), samples - 1)  # filled up with the last
                 block_turns = None if turns is None else turns[block]
-                done.append(np.asarray(_replicates(models, subjects, keys[block], block_turns, typical(fit))))
+                done.append(np.asarray(_replicates(mesh, models, subjects, keys[block], block_turns, typical(fit))))
                 bar.update(min(_BLOCK, samples - begin))
         except KeyboardInterrupt:
             if not (fewer and done):
@@ -68,12 +71,18 @@ def simulations(
     return simulated
 
 
-@compiled
-def _replicates(models: Model, subjects: Subject, keys: Any, turns: Array | None, at_mean: bool) -> Array:
+@compiled_for_devices
+def _replicates(mesh: Any, models: Model, subjects: Subject, keys: Any, turns: Array | None, at_mean: bool) -> Array:
     """A data set (N, n) of each key, from the model or from the draw of this turn."""
 
-    def replicate(key, turn):
-        key_effects, key_responses = jax.random.split(key)
-        return new_people(models, turn, subjects, key_effects, key_responses, at_mean=at_mean)
+    def share(known: Any, drawn: Any) -> Array:
+        models, subjects = known
 
-    return jax.vmap(replicate)(keys, turns)
+        def replicate(key: Any, turn: Any) -> Any:
+            key_effects, key_responses = jax.random.split(key)
+            return new_people(models, turn, subjects, key_effects, key_responses, at_mean=at_mean)
+
+        return jax.vmap(replicate)(*drawn)
+
+    simulated: Array = dealt_out(mesh, share, (models, subjects), (keys, turns))
+    return simulated

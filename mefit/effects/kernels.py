@@ -5,7 +5,7 @@ All chains of all subjects move at once: `eta` is (C, N, K), and `value` (C, N) 
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..base.devices import dealt_out
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import eta_size, log_joint, log_random_effects, sample_random_effects
@@ -25,10 +26,21 @@ class Target(NamedTuple):
 
     model: Model
     subjects: Subject
+    mesh: Any = None  # the devices that the subjects are shared out among; None where there is one
 
     def log_density(self, eta: Float[Array, "C N K"]) -> Float[Array, "C N"]:
         """The log joint density of every chain and subject."""
-        return jax.vmap(jax.vmap(lambda e, subject: log_joint(self.model, e, subject)), (0, None))(eta, self.subjects)
+
+        def of_all(model: Model, eta: Array, subjects: Subject) -> Array:
+            return jax.vmap(jax.vmap(lambda e, subject: log_joint(model, e, subject)), (0, None))(eta, subjects)
+
+        if self.mesh is None:
+            return of_all(self.model, eta, self.subjects)
+        return self.by_subject(lambda model, own: of_all(model, own[0].swapaxes(0, 1), own[1]).T, eta.swapaxes(0, 1)).T
+
+    def by_subject(self, work: Callable[[Model, Any], Any], own: PyTree) -> Any:
+        """`work(model, (own, subjects))` on each device for its share of the subjects; `own` has a row for each."""
+        return dealt_out(self.mesh, work, self.model, (own, self.subjects), together=True)
 
 
 def log_effects(model: Model, eta: Float[Array, "C N K"]) -> Float[Array, "C N"]:

@@ -86,23 +86,25 @@ class LaplaceProposal(Independent):
         return Place(jnp.tile(start, (subjects, 1)), eye, eye)
 
     def learn(self, target, tuning):
-        model = target.model
-        standard = standard_of(model)
+        def follow_all(model, own):
+            standard = standard_of(model)
 
-        def log_density(u, args):
-            return standard.log_joint(model, u, args)
+            def log_density(u, args):
+                return standard.log_joint(model, u, args)
 
-        def follow(start, subject):
-            eye = jnp.eye(start.size)
-            mode = self.newton.search(log_density, standard.of(start), subject)
-            lower = jnp.linalg.cholesky(mode.precision)
-            sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
-            lower = jnp.where(sound, lower, eye)
-            root = standard.lower @ solve_triangular(lower, eye, lower=True).T
-            whiten = lower.T @ solve_triangular(standard.lower, eye, lower=True)
-            return Place(jnp.where(sound, standard.eta(mode.eta), standard.mean), whiten, root)
+            def follow(start, subject):
+                eye = jnp.eye(start.size)
+                mode = self.newton.search(log_density, standard.of(start), subject)
+                lower = jnp.linalg.cholesky(mode.precision)
+                sound = jnp.all(jnp.isfinite(lower)) & jnp.all(jnp.isfinite(mode.eta))
+                lower = jnp.where(sound, lower, eye)
+                root = standard.lower @ solve_triangular(lower, eye, lower=True).T
+                whiten = lower.T @ solve_triangular(standard.lower, eye, lower=True)
+                return Place(jnp.where(sound, standard.eta(mode.eta), standard.mean), whiten, root)
 
-        return jax.vmap(follow)(tuning[0], target.subjects)
+            return jax.vmap(follow)(*own)
+
+        return target.by_subject(follow_all, tuning[0])
 
 
 class EncoderProposal(Independent):

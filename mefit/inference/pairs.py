@@ -3,7 +3,6 @@
 import math
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,16 +43,12 @@ class _Likelihood(NamedTuple):
 def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
     """Value and score of pairs, a vector of free coordinates and the number of a subject, on each
     device so many blocks of its own, one after the other."""
-    if likelihood.mesh is None:
-        return _on_one(likelihood, blocks, x, subject, data)
-    moving, still = eqx.partition((likelihood, blocks, data), eqx.is_array)
 
-    def here(moving: Any, pairs: Any) -> Values:
-        likelihood, blocks, data = eqx.combine(moving, still)
-        x, subject = pairs
-        return _on_one(likelihood, blocks, x, subject, data)
+    def here(known: Any, pairs: Any) -> Values:
+        likelihood, blocks, data = known
+        return _on_one(likelihood, blocks, *pairs, data)
 
-    return devices.on_each(likelihood.mesh, here, moving, (x, subject))
+    return devices.dealt_out(likelihood.mesh, here, (likelihood, blocks, data), (x, subject))
 
 
 def _on_one(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from ..base.adam_steps import steps_of_adam
 from ..base.chance import seed_of
-from ..base.compiling import compiled
+from ..base.compiling import compiled_for_devices
+from ..base.devices import count_of, mesh_of
 from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
 from ..data.subject import Subject
@@ -21,7 +22,7 @@ from ..model.densities import eta_mean
 from ..model.free import prior_of
 from ..model.space import Space
 from ..objectives.amortised import Amortised
-from ..objectives.evaluation import Batches, batches_of, chunks_of, evaluation, terms_of
+from ..objectives.evaluation import Batches, batches_of, chunks_of, dealing_of, evaluation, terms_of
 from ..objectives.linearised import FOCE
 from ..objectives.natural_scale import training_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
@@ -29,6 +30,7 @@ from ..objectives.sleeping import account
 from .maximise import Maximise, outcome_of, unused_coordinates
 from .method import Ending, Info, Method, Outcome, Problem, State, Training
 
+_CHUNKS_THAT_PAY = 4  # for each device
 _LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
 
 
@@ -53,6 +55,7 @@ class Memory(NamedTuple):
     best_step: int = 0
     curve: tuple[tuple[int, float, float], ...] = ()  # step, objective, held-out log-likelihood: a row a block
     skipped: int = 0  # steps that met a value that is no number
+    mesh: Any = None  # the devices that the chunks of a step are dealt out to; None where there is one
 
 
 class _Warm(Objective):
@@ -139,9 +142,11 @@ class Adam(Method):
             done=jnp.zeros((), int),
         )
         scale = training_scale(space, problem.population)
-        memory = Memory(progress, objective, best=np.asarray(x), scale=scale)
+        chunks, _ = chunks_of(self.objective, problem.model, problem.population, self.batch or count)
+        mesh = mesh_of(chunks, _CHUNKS_THAT_PAY)
+        memory = Memory(progress, objective, best=np.asarray(x), scale=scale, mesh=mesh)
         if self.resume is not None:
-            memory = self.resume.training.memory._replace(objective=objective)
+            memory = self.resume.training.memory._replace(objective=objective, mesh=mesh)
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
         return self._state(problem, memory)
@@ -149,7 +154,8 @@ class Adam(Method):
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
         done = int(memory.progress.done)
-        progress, values = _block(self._setting(problem, memory), memory.progress, *self._schedule(problem, done))
+        schedule = self._schedule(problem, done, count_of(memory.mesh))
+        progress, values = _block(self._setting(problem, memory), memory.progress, *schedule)
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
             Maximise(memory.objective).init(problem)  # which says what is wrong with the start
@@ -216,6 +222,7 @@ class Adam(Method):
             subjects=problem.population.subjects,
             extras=self.objective.extras(problem.model, problem.population, problem.key),
             scale=memory.scale,
+            mesh=memory.mesh,
         )
 
     def _held_out_score(self, problem: Problem, objective: Objective, progress: Progress) -> float:
@@ -227,8 +234,11 @@ class Adam(Method):
         learned = _learned(problem, objective, x).reported
         return float(np.mean(terms_of(learned, model, self.held_out, problem.key).value))
 
-    def _schedule(self, problem: Problem, done: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For each step of the next block: the rate, the subjects in chunks, and what each of them counts."""
+    def _schedule(self, problem: Problem, done: int, devices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each step of the next block: the rate, the subjects in chunks, and what each of them counts.
+
+        There are as many chunks for each device; those that fill up count for nothing.
+        """
         count = len(problem.population)
         size = self.batch or count
         ahead = np.arange(done, done + self.block)  # all blocks are one program: past the last step, rates are 0
@@ -236,7 +246,8 @@ class Adam(Method):
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
             chosen = np.stack([self._drawn(problem, step, size) for step in ahead.tolist()])
-        shape = chunks_of(self.objective, problem.model, problem.population, size)
+        chunks, of_each = chunks_of(self.objective, problem.model, problem.population, size)
+        shape = (devices * -(-chunks // devices), of_each)
         filled = np.resize(np.arange(size), shape[0] * shape[1])
         weights = np.where(np.arange(filled.size) < size, count / size, 0.0).reshape(shape)
         return rates, chosen[:, filled].reshape(-1, *shape), weights
@@ -298,13 +309,15 @@ class Setting(NamedTuple):
     subjects: Subject
     extras: Any
     scale: Any  # of each coordinate: the unit of its steps
+    mesh: Any = None
 
 
-@compiled
+@compiled_for_devices
 def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
     """One step of Adam for each rate: the progress, and the objective before each step."""
-    objective, space, subjects, extras, scale = setting
+    objective, space, subjects, extras, scale, mesh = setting
     adam = steps_of_adam()
+    dealing = dealing_of(len(weights), mesh)
     looks = spread_over_prior(space.template, 64 * _LOOKS)
 
     def starts_of(progress: Progress, which: Array) -> Array:
@@ -316,13 +329,15 @@ def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, we
 
     def propose(progress: Progress, rate: Array, which: Array) -> tuple[Progress, Array, Array]:
         """The progress if the step is taken, the objective before it, and whether it was a number."""
-        chosen_subjects = jax.tree.map(lambda leaf: leaf[which], subjects)
-        chosen_extras = jax.tree.map(lambda leaf: leaf[which], extras)
+        dealt = which[dealing]
+        chosen_subjects = jax.tree.map(lambda leaf: leaf[dealt], subjects)
+        chosen_extras = jax.tree.map(lambda leaf: leaf[dealt], extras)
         batches = Batches(
             subjects=chosen_subjects,
-            extras=(objective.inner.fresh(chosen_extras, progress.done), starts_of(progress, which)),
-            weights=weights,
+            extras=(objective.inner.fresh(chosen_extras, progress.done), starts_of(progress, dealt)),
+            weights=weights[dealing],
             place=jnp.arange(which.size),
+            mesh=mesh,
         )
         value, gradient, _, terms = evaluation(objective, space, progress.x, batches)
         move, moments = adam.update(-gradient * scale, progress.moments)

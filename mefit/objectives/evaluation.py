@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +71,7 @@ def batches_of(
     chunks = dealt * math.ceil(chunks / dealt)
     order = np.arange(count) if chunks == 1 else np.argsort(-_length(population), kind="stable")
     place = jnp.asarray(np.argsort(order))
-    dealing = np.arange(chunks).reshape(-1, dealt).T.ravel()
+    dealing = dealing_of(chunks, mesh)
     stands = np.arange(chunks * size).reshape(chunks, size)[dealing].ravel()  # which of all subjects, in their order
     filled = order[np.minimum(stands, count - 1)]
 
@@ -92,19 +91,23 @@ def batches_of(
     )
 
 
+def dealing_of(chunks: int, mesh: Any) -> Int[np.ndarray, " chunks"]:
+    """Which chunk stands where, so that those side by side are dealt out among the devices one after the other."""
+    return np.arange(chunks).reshape(-1, devices.count_of(mesh)).T.ravel()
+
+
 def _of_chunks(batches: Batches, work: Callable[[Any, Any], Any], everywhere: Any) -> Any:
     """`work(everywhere, chunk)` for one chunk after the other, on each device for those that it was dealt.
 
     What comes out has the chunks in their order, however many devices there are, so that sums over them are the same.
     """
-    moving, still = eqx.partition(everywhere, eqx.is_array)
 
-    def dealt(moving: Any, chunks: Any) -> Any:
-        return jax.lax.map(lambda chunk: work(eqx.combine(moving, still), chunk), chunks)
+    def dealt(everywhere: Any, chunks: Any) -> Any:
+        return jax.lax.map(lambda chunk: work(everywhere, chunk), chunks)
 
+    outcome = devices.dealt_out(batches.mesh, dealt, everywhere, batches[:3], together=True)
     if batches.mesh is None:
-        return dealt(moving, batches[:3])
-    outcome = devices.on_each(batches.mesh, dealt, moving, batches[:3])
+        return outcome
     count = devices.count_of(batches.mesh)
 
     def in_order(leaf):

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..base.compiling import compiled
+from ..base import devices
+from ..base.compiling import compiled_for_devices
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.model import Model
@@ -35,6 +36,7 @@ class Pool(NamedTuple):
     extras: PyTree
     weights: Array  # how often each subject counts; those that fill up the last chunk do not
     real: Any  # (chunks, subjects of a chunk): is it a subject, or does it fill up?
+    mesh: Any = None  # the devices that points are shared out among; None where there is one
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,6 +81,7 @@ def pool_of(
         extras=jax.tree.map(cut, *extras),
         weights=jnp.asarray(np.tile(real.astype(float), (len(populations), 1, 1))),
         real=real,
+        mesh=devices.mesh_of(jax.local_device_count(), 1) if jax.default_backend() == "cpu" else None,
     )
 
 
@@ -117,9 +120,13 @@ def look(
     chunks, size = pool.real.shape
     subjects = int(np.sum(pool.real))
     classes = classes_of(space.template)
-    block = min(_POINTS, max(room, count))
-    room = block * math.ceil(max(room, count) / block)
-    filled = np.minimum(np.arange(room), count - 1)
+    mesh = pool.mesh if max(room, count) > 1 else None
+    dealt = devices.count_of(mesh)
+    block = min(_POINTS, math.ceil(max(room, count) / dealt))
+    room = block * math.ceil(max(room, count) / dealt / block)  # of each device
+    each = math.ceil(count / dealt)
+    stands = np.arange(dealt)[:, None] * each + np.minimum(np.arange(room), each - 1)
+    filled = np.minimum(stands, count - 1).ravel()
     own = np.zeros(count, int) if which is None else np.asarray(which)
     held = np.zeros((count, chunks * size, classes))
     if given is not None:
@@ -127,18 +134,29 @@ def look(
     asked = _Asked(
         x=x[filled],
         which=own[filled],
-        given=held[filled].reshape(room, chunks, size, classes),
-        held=np.full(room, given is not None),
+        given=held[filled].reshape(dealt * room, chunks, size, classes),
+        held=np.full(dealt * room, given is not None),
     )
-    blocks = np.asarray(math.ceil(count / block))
-    found = _look(objective, space, pool._replace(real=None), blocks, asked, block)
-    found = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
+    blocks = np.asarray(math.ceil(each / block))
+    found = _look(objective, space, pool._replace(real=None, mesh=mesh), blocks, asked, block)
+    kept = np.arange(count) // each * room + np.arange(count) % each
+    found = jax.tree.map(lambda leaf: np.asarray(leaf)[kept], found)
     classes_of_all = found.responsibilities.reshape(count, chunks * size, classes)[:, :subjects]
     return found._replace(responsibilities=classes_of_all)
 
 
-@compiled
+@compiled_for_devices
 def _look(objective: Objective, space: Space, pool: Pool, blocks: Array, asked: _Asked, block: int) -> Seen:
+    """All points, on each device so many blocks of its own, one after the other."""
+
+    def here(known: Any, asked: _Asked) -> Seen:
+        objective, space, pool, blocks = known
+        return _in_blocks(objective, space, pool, blocks, asked, block)
+
+    return devices.dealt_out(pool.mesh, here, (objective, space, pool._replace(mesh=None), blocks), asked)
+
+
+def _in_blocks(objective: Objective, space: Space, pool: Pool, blocks: Array, asked: _Asked, block: int) -> Seen:
     room, size = asked.x.shape
 
     def of_block(k: Array, seen: Seen) -> Seen:

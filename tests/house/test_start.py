@@ -414,22 +414,16 @@ def test_present_makes_a_copy_and_opens_it(start, recorded, capsys, monkeypatch)
     assert "--help" in sentence(start, capsys, "present", "02", "--prot")
 
 
-def test_compiled_programs_are_kept_within_bounds(start, recorded, monkeypatch):
-    """Ten programs of 100 kB, the higher its number the later used: of a limit of 0.9 MB the newest half stays."""
-    monkeypatch.delenv("MEFIT_COMPILED", raising=False)
+def test_newer_packages_forget_what_was_compiled_by_older_ones(start, recorded, monkeypatch):
+    """Programs of another JAX are never used again, and their folder is bounded only by those who write to it."""
     start.setup()
-    folder = Path(start.VENV, "compiled", "of this JAX")
-    folder.mkdir(parents=True)
-    for i in range(10):
-        program = folder / str(i)
-        program.write_bytes(bytes(100_000))
-        os.utime(program, (1e9 + i, 1e9))
-    monkeypatch.setattr(start, "COMPILED_MEGABYTES", 1.0)
-    environment_of_tests(start, monkeypatch)
-    assert len(list(folder.iterdir())) == 10
-    monkeypatch.setattr(start, "COMPILED_MEGABYTES", 0.9)
-    environment_of_tests(start, monkeypatch)
-    assert {path.name for path in folder.iterdir()} == {"6", "7", "8", "9"}
+    folder = Path(start.compiled_folder())
+    (folder / "of this JAX").mkdir(parents=True)
+    start.setup()
+    assert folder.exists()
+    monkeypatch.setattr(start, "state_of_environment", lambda: "outdated")
+    start.setup()
+    assert not folder.exists() and os.path.exists(start.VENV)
 
 
 def test_exit_code_of_the_tests_is_handed_on(start, recorded, monkeypatch):

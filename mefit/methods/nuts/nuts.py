@@ -12,7 +12,8 @@ from jaxtyping import Array, PyTree
 from numpyro.distributions import biject_to
 from numpyro.infer import NUTS as _Kernel
 
-from ...base.compiling import compiled
+from ...base.compiling import compiled_for_devices
+from ...base.devices import mesh_of, one_by_one
 from ...data.subject import Subject
 from ...model.densities import (
     effects_of,
@@ -46,6 +47,7 @@ class Memory(NamedTuple):
     remarks: tuple[str, ...]
     records: dict[str, Any]  # (C, n, ...): of all draws, once warm, and before that of the last block
     leapfrogs: int = 0
+    mesh: Any = None  # the devices that the chains are shared out among
 
 
 class Verdict(NamedTuple):
@@ -63,6 +65,7 @@ class Target(NamedTuple):
     space: Space
     subjects: Subject
     scale: Any
+    mesh: Any = None  # the devices that the chains are shared out among; None where there is one
 
 
 class NUTS(Method):
@@ -106,7 +109,8 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        target = self._target(problem, natural_scale(problem.space, problem.population))
+        mesh = mesh_of(self.chains, 1)
+        target = self._target(problem, natural_scale(problem.space, problem.population), mesh)
         chains, records = _begin(target, jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(records["log_density"])):
             typical = terms_of(NaivePooled(), problem.model, problem.population).value
@@ -122,20 +126,21 @@ class NUTS(Method):
         if has_network(problem.model, problem.fixed):
             remarks += ("the mean of a network's weights is not a network to predict with: use draws.models.",)
         records = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], records)
-        return self._state(problem, 0, Memory(target.scale, chains, remarks, records))
+        return self._state(problem, 0, Memory(target.scale, chains, remarks, records, mesh=mesh))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
         done = state.iteration
         left = self.warmup - done if done < self.warmup else self.warmup + self.samples - done
         count = min(self.block, left)
-        target = self._target(problem, memory.scale)
+        target = self._target(problem, memory.scale, memory.mesh)
         chains, records = _advance(target, memory.chains, np.asarray(count))
         records = jax.tree.map(lambda leaf: np.asarray(leaf)[:, :count], records)
         leapfrogs = memory.leapfrogs + int(np.sum(records["leapfrogs"]))
         if done > self.warmup:
             records = jax.tree.map(lambda old, new: np.concatenate([old, new], axis=1), memory.records, records)
-        return self._state(problem, done + count, Memory(memory.scale, chains, memory.remarks, records, leapfrogs))
+        onward = memory._replace(chains=chains, records=records, leapfrogs=leapfrogs)
+        return self._state(problem, done + count, onward)
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         terms = terms_of(self.likelihood_by, state.model, problem.population, problem.key)
@@ -230,8 +235,8 @@ class NUTS(Method):
         good = f"every R-hat is at most {r_hat[worst]:.3f}, every effective sample size at least {ess[least]:.0f}"
         return Verdict(wrong, good, float(r_hat[worst]))
 
-    def _target(self, problem: Problem, scale: np.ndarray) -> Target:
-        return Target(self, problem.space, problem.population.subjects, scale)
+    def _target(self, problem: Problem, scale: np.ndarray, mesh: Any) -> Target:
+        return Target(self, problem.space, problem.population.subjects, scale, mesh)
 
 
 def _with(model: Model, values: dict[str, PyTree]) -> Model:
@@ -291,13 +296,13 @@ def _record(target: Target, state: Any) -> dict[str, Any]:
     }
 
 
-@compiled
+@compiled_for_devices
 def _begin(target: Target, keys: Any) -> Any:
     """A state of every chain near the starting values, and its record."""
-    count = target.subjects.time.shape[0]
-    origin = jnp.zeros(target.scale.shape)
 
-    def begin_chain(key):
+    def begin_chain(target: Target, key: Any) -> Any:
+        count = target.subjects.time.shape[0]
+        origin = jnp.zeros(target.scale.shape)
         key, key_u, key_z = jax.random.split(key, 3)
         u = 0.1 * jax.random.normal(key_u, origin.shape)
         z = 0.5 * jax.random.normal(key_z, (count, eta_size(target.space.template)))
@@ -305,20 +310,20 @@ def _begin(target: Target, keys: Any) -> Any:
         state = _kernel(target).init(key, target.method.warmup, (u, z))
         return state, _record(target, state)
 
-    return jax.vmap(begin_chain)(keys)
+    return one_by_one(target.mesh, begin_chain, target._replace(mesh=None), keys)
 
 
-@compiled
+@compiled_for_devices
 def _advance(target: Target, chains: Any, count: Array) -> tuple[Any, dict[str, Any]]:
     """`count` transitions, at most a block, of every chain: their states, and a record of each."""
-    block = target.method.block
 
-    def advance_chain(state):
+    def advance_chain(known: Any, state: Any) -> Any:
+        target, count = known
         kernel = _kernel(target)
         # NumPyro's kernel has to see a start; this one is not used
         kernel.init(state.rng_key, target.method.warmup, state.z)
         shapes = jax.eval_shape(lambda s: _record(target, s), state)
-        records = jax.tree.map(lambda leaf: jnp.zeros((block, *leaf.shape), leaf.dtype), shapes)
+        records = jax.tree.map(lambda leaf: jnp.zeros((target.method.block, *leaf.shape), leaf.dtype), shapes)
 
         def move(i, carry):
             state = kernel.sample(carry[0], (), {})
@@ -327,4 +332,5 @@ def _advance(target: Target, chains: Any, count: Array) -> tuple[Any, dict[str, 
 
         return jax.lax.fori_loop(0, count, move, (state, records))
 
-    return jax.vmap(advance_chain)(chains)
+    advanced: Any = one_by_one(target.mesh, advance_chain, (target._replace(mesh=None), count), chains)
+    return advanced

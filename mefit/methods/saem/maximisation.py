@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...base.compiling import compiled
+from ...base.compiling import compiled_for_devices
 from ...effects.kernels import Target, sweep
 from ...model.densities import eta_mean, eta_size, sample_random_effects
 from ...model.free import log_prior
@@ -53,17 +53,17 @@ class Begun(NamedTuple):
     log_prior: Float[Array, ""]
 
 
-@compiled
+@compiled_for_devices
 def begin(setting: Setting, chains: int, key: Any) -> Begun:
     """The first draws, from p(eta | theta)."""
-    kernels, structure, space, subjects = setting
+    kernels, structure, space, subjects, mesh = setting
     model = space.template
     count = subjects.time.shape[0]
     k = eta_size(model)
     keys = jax.random.split(key)
     prior = log_prior(model, space.fixed)
     x = space.pack()
-    typical = Target(model, subjects).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
+    typical = Target(model, subjects, mesh).log_density(jnp.tile(eta_mean(model), (1, count, 1)))[0]
     draws = Draws(
         key=keys[0],
         x=x,
@@ -83,7 +83,7 @@ def _no_information(count: int) -> Information:
     return Information(jnp.zeros((count, count)), jnp.ones(()))
 
 
-@compiled
+@compiled_for_devices
 def block(
     setting: Setting, learning_rate: float, draws: Draws, gains: Float[Any, " I"], holds: Float[Any, " I"]
 ) -> tuple[Draws, Trace, Model, Float[Array, " P"]]:
@@ -92,13 +92,13 @@ def block(
     `gains` are the gammas; no logarithm of a scale may fall by more than -`holds`. The standard errors are those of
     each coordinate were every eta, and all other coordinates, known; infinite for weights.
     """
-    kernels, structure, space, subjects = setting
+    kernels, structure, space, subjects, mesh = setting
     steps = MSteps(setting)
 
     def iteration(draws, inputs):
         key, gain, hold = inputs
         model = space.at(draws.x)
-        target = Target(model, subjects)
+        target = Target(model, subjects, mesh)
         eta, value, tuning, accepted = sweep(kernels, key, target, draws.eta, draws.tuning, gain)
         complete = jnp.sum(jnp.mean(value, 0)) + log_prior(model, space.fixed)
         now = Moments(jnp.mean(eta, 0), jnp.mean(eta**2, 0))

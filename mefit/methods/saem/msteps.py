@@ -27,6 +27,7 @@ class Setting(NamedTuple):
     structure: Structure
     space: Space
     subjects: Subject
+    mesh: Any = None  # the devices that the subjects are shared out among; None where there is one
 
 
 class Information(NamedTuple):
@@ -50,6 +51,7 @@ class MSteps:
         self.structure = setting.structure
         self.space = setting.space
         self.subjects = setting.subjects
+        self.mesh = setting.mesh
         self.coordinates = setting.space.coordinates
         self.shifts = np.array(setting.structure.shift, int)
         self.newton = np.array(setting.structure.newton, int)
@@ -135,7 +137,7 @@ class MSteps:
         """Q of values at some places of x, with eta held still."""
 
         def density(model, eta):
-            return Target(model, self.subjects).log_density(eta)
+            return Target(model, self.subjects, self.mesh).log_density(eta)
 
         return lambda values: self._q(self._model_with(x, places, values), eta, density)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ...base.devices import mesh_of
 from ...effects.kernels import Kernel, RandomWalk
 from ...effects.proposals import LaplaceProposal
 from ...model.densities import eta_size
@@ -26,6 +27,7 @@ from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
 _BATCHES = 10
+_SUBJECTS_THAT_PAY = 100  # for each device
 
 
 class Memory(NamedTuple):
@@ -112,6 +114,7 @@ class SAEM(Method):
             structure=structure,
             space=problem.space,
             subjects=problem.population.subjects,
+            mesh=mesh_of(len(problem.population), _SUBJECTS_THAT_PAY),
         )
         begun = begin(setting, self.chains, keys[1])
         refuse_start(problem, begun.log_prior, begun.typical)
