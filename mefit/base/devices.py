@@ -61,7 +61,7 @@ def cores_as_devices(environment: MutableMapping[str, str], running: bool) -> No
 def using(devices: int | str | None) -> Iterator[None]:
     """Share out what is done inside among so many devices of this process, or among those of `ALL` processes.
 
-    None leaves the choice to what is done.
+    None leaves the choice to the `using` around this one, and else to what is done.
 
     Raises:
         ValueError: a number that is not positive, or larger than that of the devices; another word than "all".
@@ -78,7 +78,7 @@ def using(devices: int | str | None) -> Iterator[None]:
                 f"devices={devices}, and JAX has {there} here: ask for {there} at most, or set the environment "
                 f"variable JAX_NUM_CPU_DEVICES={devices} before Python starts."
             )
-    before = _ASKED.set(devices)
+    before = _ASKED.set(_ASKED.get() if devices is None else devices)
     try:
         yield
     finally:

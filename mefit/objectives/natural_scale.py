@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
+from ..base.parts import in_parts
 from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
@@ -16,6 +17,8 @@ from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
 from ..model.moments import mean_of, variance_of
 from ..model.space import Space
+
+_AT_ONCE = 4096  # subjects: of a million the derivatives would not fit into memory
 
 
 def natural_scale(space: Space, population: Population) -> Float[np.ndarray, " P"]:
@@ -65,7 +68,7 @@ def _typical_slopes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
 
         return jax.jacfwd(log_p)(space.pack())
 
-    return jnp.asarray(jax.vmap(slope)(subjects))
+    return jnp.asarray(in_parts(slope, subjects, _AT_ONCE))
 
 
 def _log_typical(model: Model, subject: Subject) -> Array:
@@ -95,4 +98,4 @@ def _typical_changes(space: Space, subjects: Subject) -> Float[Array, "N P"]:
         relative = jnp.where(seen[:, None] & (sd[:, None] > 0.0), steepness / sd[:, None], 0.0)
         return jnp.sqrt(jnp.sum(relative**2, axis=0) / jnp.maximum(jnp.sum(seen), 1))
 
-    return jnp.asarray(jax.vmap(change)(subjects))
+    return jnp.asarray(in_parts(change, subjects, _AT_ONCE))

@@ -40,7 +40,8 @@ def read(*frames):
 
 def test_shorter_parts_are_filled_up(monkeypatch):
     first = rows(1, 3, AMT=[100.0, 0, 0], DV=[np.nan, 4, 5])
-    second = rows(2, 5, WT=[60.0, 61, 62, 63, 64], CENS=[0, 1, 0, 0, 0], AMT=[100.0, 0, 50, 0, 0])
+    doses = {"AMT": [100.0, 0, 50, 0, 0], "DV": [np.nan, 4, np.nan, 5, 6]}
+    second = rows(2, 5, WT=[60.0, 61, 62, 63, 64], CENS=[0, 1, 0, 0, 0], **doses)
     third = rows(3, 4)
     same(put_together(monkeypatch, read(first), read(second, third)), read(first, second, third))
 

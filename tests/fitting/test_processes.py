@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_one_is_killed_the_other_says_so_and_the_state_goes_on_to_the_digits_of_
 def test_what_runs_in_one_process_is_a_sentence(monkeypatch, line_model, linear_population):
     monkeypatch.setattr(door, "are_several", lambda: True)
     with pytest.raises(ValueError, match="SAEM runs in one process: leave devices='all' out, or take FO, FOCE"):
-        mf.fit(line_model, linear_population, mf.SAEM(), key=0, progress=False, devices="all")
+        mf.fit(line_model, linear_population, mf.SAEM(), key=jax.random.key(0), progress=False, devices="all")
     with pytest.raises(ValueError, match="devices is a number, or \"all\" for those of all processes, and is 'both'"):
         mf.fit(line_model, linear_population, mf.FO(), progress=False, devices="both")
 
