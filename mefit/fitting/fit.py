@@ -29,6 +29,7 @@ from ..objectives.objective import Objective, name_subjects
 from .about import curvature_of_a_bound
 from .checkpoint import Checkpoint
 from .meeting import meet
+from .pace import Pace
 from .result import Fit, Step
 from .running import run
 
@@ -118,13 +119,14 @@ def fit(
     if together:
         meet(problem, running)
     kept = Checkpoint(checkpoint, problem, running, together) if checkpoint is not None else None
+    pace = Pace()
     shown = progress and (is_first() or not together)
     with Bar(f"{running.label}: compiling, once", total=running.iterations, shown=shown) as bar:
 
         def look(state: State) -> None:
             history.append(state)
             if state.iteration > 0:
-                _show(bar, running, state)
+                _show(bar, running, state, pace)
             if kept:
                 kept.look(state, history)
 
@@ -173,9 +175,12 @@ class _History:
             self.steps = [step for step in self.steps if step.iteration % self._stride == 0]
 
 
-def _show(bar: Bar, method: Method, state: State) -> None:
+def _show(bar: Bar, method: Method, state: State, pace: Pace) -> None:
     name = "-2LL" if isinstance(method, Maximise) else "-2 x objective"
-    bar.say(method.label, state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
+    info = state.info
+    left = pace.left(state.iteration, info.measure, info.goal)
+    reached = f"{name} = {-2.0 * info.objective:.4f}{info.note}{left and ', ' + left}"
+    bar.say(method.label, state.message or reached)
     bar.move_to(state.iteration)
 
 
