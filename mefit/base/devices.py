@@ -93,9 +93,9 @@ def mesh_of(parts: int, that_pay: int) -> Mesh | None:
     """
     asked = _ASKED.get()
     if isinstance(asked, str):
-        # All of them, whatever there is to do: a process without a part would not hear of the others.
-        everyone = jax.devices()
-        return Mesh(np.array(everyone), (AXIS,)) if len(everyone) > 1 else None
+        asked = len(jax.devices())
+        if jax.process_count() > 1:  # a process without a part would not hear of the others
+            return Mesh(np.array(jax.devices()), (AXIS,))
     if asked is None:
         if jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
             return None  # the user has chosen one

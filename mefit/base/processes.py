@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from .stopping import in_one_line
+
 _AXIS = "processes"
 _PIECE = 2**24  # bytes of each process that are on their way together
 _HEARTBEAT = 30  # seconds without a sign of life, after which a process is lost
@@ -51,7 +53,9 @@ def connect(address: str | None = None, processes: int | None = None, process: i
     detected = {} if address is None else {"cluster_detection_method": "deactivate"}
     try:
         jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT, **detected)
-    except ValueError:
+    except ValueError as error:
+        if address is not None:
+            raise ValueError(f"connect: {error}") from None
         raise ValueError(
             "connect found no SLURM or MPI that tells how many processes there are and where the first one is: "
             "give address='host:port' of process 0, processes= and process=."
@@ -82,7 +86,8 @@ def heard() -> Iterator[None]:
             raise
         raise ProcessLost(
             f"process {jax.process_index()} of {jax.process_count()} stops, for another one is gone (see what that one "
-            "said): start them all again; with checkpoint= the same call goes on from the state that was written last."
+            "said): start them all again; with checkpoint= the same call goes on from the state that was written last. "
+            f"JAX says: {in_one_line(error)}"
         ) from None
 
 
