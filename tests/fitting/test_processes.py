@@ -22,7 +22,7 @@ from mefit.model.space import Space
 
 HOME = Path(__file__).resolve().parents[2]
 SUBJECTS = 70
-LIMIT = 300  # seconds, of a busy computer
+LIMIT = 900  # seconds, on a busy computer; a process that hangs is ended then
 
 CODE = """
 import os, signal, sys
