@@ -32,7 +32,10 @@ if _TYPE_CHECKING:  # for editors and type checkers; a test holds that `_NAMES` 
     from .base.bfgs import BFGS
     from .base.keeping import keep_compiled
     from .base.newton import Newton
+    from .base.processes import ProcessLost, connect
+    from .base.tasks import for_each
     from .curves import dynamics, networks, pk
+    from .data.distributed import distribute
     from .data.doses import Doses, PerDose
     from .data.population import Population
     from .data.subject import Subject
@@ -117,6 +120,9 @@ _NAMES = {
     "base.bfgs": "BFGS",
     "base.keeping": "keep_compiled",
     "base.newton": "Newton",
+    "base.processes": "ProcessLost connect",
+    "base.tasks": "for_each",
+    "data.distributed": "distribute",
     "data.doses": "Doses PerDose",
     "data.population": "Population",
     "data.subject": "Subject",

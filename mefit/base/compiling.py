@@ -24,6 +24,7 @@ import jax
 from jax.extend.core import unsafe_am_i_under_a_jit_DO_NOT_USE
 from numpyro.distributions.distribution import validation_enabled
 
+from . import processes
 from .xla import FUSIONS
 
 OPTIONS: dict[str, Any] = {
@@ -98,11 +99,16 @@ class compiled_for_devices(compiled):
     """As `compiled`, of a program that may run on several devices at once.
 
     Threads hand over such programs one after the other. Devices that began two of them in different orders would wait
-    for each other for ever.
+    for each other for ever. Where its arrays lie on devices of several processes, all of them must make the call, and
+    what comes out, the same in each, are arrays of NumPy.
     """
 
     _turn: ClassVar[Any] = threading.RLock()  # of all such programs together
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._turn:
-            return super().__call__(*args, **kwargs)
+            if not processes.spans((args, kwargs)):
+                return super().__call__(*args, **kwargs)
+            args, kwargs = processes.everywhere((args, kwargs))
+            with processes.heard():
+                return processes.here(super().__call__(*args, **kwargs))

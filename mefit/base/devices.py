@@ -19,7 +19,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
-_ASKED: contextvars.ContextVar[int | None] = contextvars.ContextVar("devices", default=None)
+ALL = "all"  # the devices of all processes
+_ASKED: contextvars.ContextVar[int | str | None] = contextvars.ContextVar("devices", default=None)
 _FLAG = "xla_force_host_platform_device_count"
 
 
@@ -58,13 +59,18 @@ def cores_as_devices(environment: MutableMapping[str, str], running: bool) -> No
 
 
 @contextlib.contextmanager
-def using(devices: int | None) -> Iterator[None]:
-    """Share out what is done inside among so many devices; None leaves the choice to what is done.
+def using(devices: int | str | None) -> Iterator[None]:
+    """Share out what is done inside among so many devices of this process, or among those of `ALL` processes.
+
+    None leaves the choice to the `using` around this one, and else to what is done.
 
     Raises:
-        ValueError: a number that is not positive, or larger than that of the devices.
+        ValueError: a number that is not positive, or larger than that of the devices; another word than "all".
     """
-    if devices is not None:
+    if isinstance(devices, str):
+        if devices != ALL:
+            raise ValueError(f'devices is a number, or "all" for those of all processes, and is {devices!r}.')
+    elif devices is not None:
         there = len(jax.local_devices())
         if devices < 1:
             raise ValueError(f"devices must be 1 or more, and is {devices}; leave it out for an automatic choice.")
@@ -73,7 +79,7 @@ def using(devices: int | None) -> Iterator[None]:
                 f"devices={devices}, and JAX has {there} here: ask for {there} at most, or set the environment "
                 f"variable JAX_NUM_CPU_DEVICES={devices} before Python starts."
             )
-    before = _ASKED.set(devices)
+    before = _ASKED.set(_ASKED.get() if devices is None else devices)
     try:
         yield
     finally:
@@ -87,6 +93,10 @@ def mesh_of(parts: int, that_pay: int) -> Mesh | None:
     a processor with other work for twice its cores one is taken: several would wait for each other.
     """
     asked = _ASKED.get()
+    if isinstance(asked, str):
+        asked = len(jax.devices())
+        if jax.process_count() > 1:  # a process without a part would not hear of the others
+            return Mesh(np.array(jax.devices()), (AXIS,))
     if asked is None:
         if jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
             return None  # the user has chosen one
@@ -119,7 +129,16 @@ def count_of(mesh: Mesh | None) -> int:
 
 def shared_out(mesh: Mesh | None, leaf: Any) -> Any:
     """An array on the devices, its leading axis cut into one piece for each."""
-    return jax.device_put(leaf) if mesh is None else jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
+    if mesh is None:
+        return jax.device_put(leaf)
+    pieces = NamedSharding(mesh, PartitionSpec(AXIS))
+    if not mesh.is_multi_process:
+        return jax.device_put(leaf, pieces)
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(shared_out(mesh, jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    # Each process puts its own pieces on its devices.
+    return jax.make_array_from_callback(whole.shape, pieces, lambda index: whole[index])
 
 
 def dealt_out(

@@ -74,7 +74,7 @@ class Line:
 
     def _data(self, now: float) -> dict[str, str]:
         """The line as a browser and as a terminal show it."""
-        parts = [self._note, f"{self.n} of {self._total}" if self._total else "", _duration(now - self._begun)]
+        parts = [self._note, f"{self.n} of {self._total}" if self._total else "", duration(now - self._begun)]
         parts.append(self._left(now))
         text = f"{self._label}: {', '.join(part for part in parts if part)}"
         bar = ""
@@ -88,10 +88,11 @@ class Line:
         if self._total is None or self._first is None or self.n <= self._first[1]:
             return ""
         pace = (now - self._first[0]) / (self.n - self._first[1])
-        return f"about {_duration(pace * max(0, self._total - self.n))} left"
+        return f"about {duration(pace * max(0, self._total - self.n))} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people: 90 s, 12 min, 3.4 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..base.compiling import compiled
 from ..base.derivatives import derived_forward
 from ..base.newton import Mode, ModeSearch, Newton, curvature
+from ..base.parts import in_parts
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.mixture import MixtureOfExperts
@@ -20,6 +21,7 @@ from .standard import Standard, standard_of
 from .starts import starting_points
 
 _FORWARD_UP_TO = 40  # numbers of a model, each entry of a covariance one
+_AT_ONCE = 4096  # subjects: of a million what a search holds on its way would not fit into memory
 
 
 def standard_mode(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Mode]:
@@ -59,7 +61,7 @@ def _mode_in_mixture(mixture: MixtureOfExperts, subject: Subject, newton: ModeSe
 @compiled
 def modes(model: Model, subjects: Subject, newton: ModeSearch) -> Mode:
     """The mode of every subject."""
-    return jax.vmap(lambda subject: subject_mode(model, subject, newton))(subjects)
+    return in_parts(lambda subject: subject_mode(model, subject, newton), subjects, _AT_ONCE)
 
 
 def empirical_bayes(

@@ -24,6 +24,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..base.devices import AXIS, count_of, mesh_of, shared_out, using
+from ..base.processes import gathered, is_first
 from ..methods.method import Method, Problem, State
 
 EVERY = 60.0  # seconds between two states that are written
@@ -35,15 +36,17 @@ class Checkpoint:
     """Where a fit keeps its state.
 
     What is in the way of writing is said once, at the beginning where it is so from the beginning, and the fit goes on.
+    Where several processes fit `together` the first one reads and writes, so that only it needs the folder.
 
     **Raises:** ValueError, from `begin`, where the folder cannot be read or holds the state of another fit.
     """
 
-    def __init__(self, folder: str | os.PathLike, problem: Problem, method: Method):
+    def __init__(self, folder: str | os.PathLike, problem: Problem, method: Method, together: bool = False):
         self._folder = Path(folder).expanduser()
         self._file = self._folder / _FILE
         self._problem = problem
-        self._mark = _fingerprint(problem, method)
+        self._mark = fingerprint(problem, method)
+        self._together = together
         self._known: dict[str, Any] = {}
         self._written = -np.inf
         self._complained = False
@@ -59,7 +62,7 @@ class Checkpoint:
     def look(self, state: State, history: Any) -> None:
         """Keep this state, if none was kept within the last minute; forget all where the fit is over."""
         now = time.monotonic()
-        if now - self._written < EVERY and not state.done:
+        if (now - self._written < EVERY and not state.done) or not self._writes:
             return
         try:
             self._write((state, history))
@@ -69,6 +72,8 @@ class Checkpoint:
 
     def forget(self) -> None:
         """Take the state away: the fit has its result."""
+        if not self._writes:
+            return
         try:
             self._file.unlink(missing_ok=True)
         except OSError as error:
@@ -98,15 +103,16 @@ class Checkpoint:
         finally:
             unfinished.unlink(missing_ok=True)
 
+    @property
+    def _writes(self) -> bool:
+        return is_first() or not self._together
+
     def _read(self) -> tuple[State, Any] | None:
-        try:
-            whole = self._file.read_bytes()
-        except FileNotFoundError:
+        whole = self._whole() if self._writes else b""
+        if self._together:
+            whole = gathered(whole)[0]
+        if not whole:
             return None
-        except OSError as error:
-            raise ValueError(
-                f"checkpoint={str(self._folder)!r} cannot be read ({error.strerror}): name another folder."
-            ) from None
         content = whole[_DIGEST:]
         if hashlib.sha256(content).digest() != whole[:_DIGEST]:
             warnings.warn(f"the state in {self._file} is damaged: the fit begins anew.", stacklevel=2)
@@ -117,6 +123,17 @@ class Checkpoint:
                 "settings: name another folder, or delete this one."
             )
         return _Reader(io.BytesIO(content[_DIGEST:]), self._known).load()
+
+    def _whole(self) -> bytes:
+        """What the file holds; nothing where there is none."""
+        try:
+            return self._file.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint={str(self._folder)!r} cannot be read ({error.strerror}): name another folder."
+            ) from None
 
 
 class _Writer(pickle.Pickler):
@@ -186,7 +203,7 @@ def _parts(place: str, whole: Any) -> Iterator[tuple[str, Any]]:
         yield from _parts(f"{place}.{name}", part)
 
 
-def _fingerprint(problem: Problem, method: Method) -> bytes:
+def fingerprint(problem: Problem, method: Method) -> bytes:
     """What tells one fit from another: model, data, key, names held fixed, and the method with its settings."""
     digest = hashlib.sha256()
     everything = (problem.model, problem.population, problem.key, problem.fixed, method)

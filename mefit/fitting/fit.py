@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.derivatives import first_derivatives_only
-from ..base.devices import using
+from ..base.devices import ALL, using
+from ..base.processes import are_several, is_first
 from ..base.stopping import Bar
 from ..data.population import Population
 from ..methods.choice import as_method
@@ -27,6 +28,8 @@ from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
 from .about import curvature_of_a_bound
 from .checkpoint import Checkpoint
+from .meeting import meet
+from .pace import Pace
 from .result import Fit, Step
 from .running import run
 
@@ -76,7 +79,7 @@ def fit(
     key: PRNGKeyArray | None = None,
     fixed: Iterable[str] = (),
     progress: bool = True,
-    devices: int | None = None,
+    devices: int | str | None = None,
     checkpoint: str | os.PathLike | None = None,
 ) -> Fit:
     """Estimate the parameters of `model` from `population` by `method`.
@@ -96,7 +99,8 @@ def fit(
     - `key`: a `jax.random.key`, for the methods that draw at random.
     - `fixed`: names of parameters to hold at their starting values.
     - `progress`: show a line with the current -2 log-likelihood and, where it is known, the time left.
-    - `devices`: among how many cores, or accelerators, subjects are shared out: as many as pay, unless given. The
+    - `devices`: among how many cores, or accelerators, subjects are shared out: as many as pay, unless given; "all"
+      for those of all processes that `mf.connect` has joined, which must all make this call with the same data. The
       result does not depend on it.
     - `checkpoint`: a folder in which the state of the fit is kept, written anew every minute. After a crash the same
       call goes on from there and ends at the same numbers; it is emptied when the fit is over. Only a folder that you
@@ -111,13 +115,18 @@ def fit(
     refuse_lifted(model, population)
     history = _History(problem.space.size)
     running = as_method(method, population)
-    kept = Checkpoint(checkpoint, problem, running) if checkpoint is not None else None
-    with Bar(f"{running.label}: compiling, once", total=running.iterations, shown=progress) as bar:
+    together = devices == ALL and are_several()
+    if together:
+        meet(problem, running)
+    kept = Checkpoint(checkpoint, problem, running, together) if checkpoint is not None else None
+    pace = Pace()
+    shown = progress and (is_first() or not together)
+    with Bar(f"{running.label}: compiling, once", total=running.iterations, shown=shown) as bar:
 
         def look(state: State) -> None:
             history.append(state)
             if state.iteration > 0:
-                _show(bar, running, state)
+                _show(bar, running, state, pace)
             if kept:
                 kept.look(state, history)
 
@@ -130,7 +139,7 @@ def fit(
             return state
 
         with using(devices):
-            state, outcome = run(running, problem, look, onward)
+            state, outcome = run(running, problem, look, onward, alone=not together)
     if kept and state.done:
         kept.forget()
     facts = vars(outcome) | {"method": outcome.method or method}
@@ -166,9 +175,12 @@ class _History:
             self.steps = [step for step in self.steps if step.iteration % self._stride == 0]
 
 
-def _show(bar: Bar, method: Method, state: State) -> None:
+def _show(bar: Bar, method: Method, state: State, pace: Pace) -> None:
     name = "-2LL" if isinstance(method, Maximise) else "-2 x objective"
-    bar.say(method.label, state.message or f"{name} = {-2.0 * state.info.objective:.4f}{state.info.note}")
+    info = state.info
+    left = pace.left(state.iteration, info.measure, info.goal)
+    reached = f"{name} = {-2.0 * info.objective:.4f}{info.note}{left and ', ' + left}"
+    bar.say(method.label, state.message or reached)
     bar.move_to(state.iteration)
 
 

@@ -27,11 +27,14 @@ def run(
     problem: Problem,
     look: Callable[[State], object],
     onward: Callable[[State], State] = lambda first: first,
+    alone: bool = True,
 ) -> Run:
     """Run a method, showing every state to `look`; `onward` may put a state that was kept in place of the first.
 
     An interrupt, or an error after the first iteration, ends it with the best so far, marked as such. So it does while
     the end is worked out; then what was not computed is NaN. An error before that is raised: there is nothing to keep.
+    Where it is not `alone`, but one of several processes that compute together, both are raised at any time: the others
+    would not go the same way.
     """
     states = method.states(problem, onward)
     try:
@@ -44,13 +47,13 @@ def run(
         for state in states:
             look(state)
     except (KeyboardInterrupt, Exception) as error:
-        if not is_interrupt(error) and state.iteration == 0:
+        if not alone or (not is_interrupt(error) and state.iteration == 0):
             raise
         stop = _stop(error)
     try:
         outcome = method.finish(problem, state)
     except (KeyboardInterrupt, Exception) as error:
-        if not is_interrupt(error) and state.iteration == 0:
+        if not alone or (not is_interrupt(error) and state.iteration == 0):
             raise
         return Run(state, _unfinished(method, problem, state, stop or _stop(error)))
     if stop is None:

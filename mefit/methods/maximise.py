@@ -169,6 +169,7 @@ class Maximise(Method):
             measure=point.decrement * np.sqrt(count),
             measure_name="distance to the maximum, in standard errors",
             evaluations=point.evaluations,
+            goal=memory.objective.optimiser.tolerance * np.sqrt(count),
         )
         return State(
             iteration=iteration,

@@ -60,6 +60,7 @@ class Info:
     measure: float  # how near the end is, by the method's own account
     measure_name: str  # what that is
     evaluations: int
+    goal: float = 0.0  # where the measure ends the search; 0 where it does not
     note: str = ""  # what else a person who waits would like to read
 
 

@@ -112,7 +112,7 @@ def test_a_line_tells_the_time_that_is_left(monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (119, "119 s"), (300, "5 min"), (9000, "2.5 h")])
 def test_durations(seconds, text):
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 def test_elsewhere_it_is_the_line_of_tqdm(capsys):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -101,43 +102,87 @@ def test_it_goes_on_and_ends_at_the_same_digits(name, tmp_path, monkeypatch, lin
 
 CODE = """
 import os, signal, sys
-import jax.numpy as jnp
+import jax
 import mefit as mf
 from mefit.fitting import checkpoint
-from mefit.methods.maximise import Maximise
-from mefit.model.space import Space
-from models import Line
+from mefit.methods.choice import as_method
+from test_checkpoint import numbers, task
 
 checkpoint.EVERY = 0.0
-step = Maximise.step
-last = int(sys.argv[2])
+folder, names, last = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3])
 
 
-def one(self, problem, state):
-    if state.iteration == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, problem, state)
+def watched(method, last):
+    # Counts the steps of a method; before the step of this number the process is killed.
+    kind = type(method)
+    step = kind.step
+
+    def one(self, problem, state):
+        one.steps += 1
+        if one.steps == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, problem, state)
+
+    one.steps = 0
+    kind.step = one
+    return one
 
 
-Maximise.step = one
-model = Line(beta=jnp.array([245.0, 9.0]), omega=jnp.array([[400.0, 20.0], [20.0, 30.0]]), sigma=14.0)
-fit = mf.fit(model, mf.datasets.sleepstudy(), mf.FO(), progress=False, checkpoint=sys.argv[1] or None)
-print(fit.log_likelihood.hex(), [number.hex() for number in Space(fit.model).vector().tolist()], len(fit.history))
+for name in names:
+    model, people, method, asked = task(name)
+    count = watched(as_method(method, people), last)
+    fit = mf.fit(model, people, method, **asked, checkpoint=os.path.join(folder, name) if folder else None)
+    digits = [number.hex() for part in numbers(fit) for number in part.astype(float).ravel().tolist()]
+    print(name, count.steps, *digits)
 """
+
+
+def task(name):
+    """A fit by the method of this name: model, people, method, and what else is asked."""
+    if name == "EM":
+        people, _ = sixty()
+        return mixture(people), people, METHODS[name], {"key": jax.random.key(1), "progress": False}
+    beta = jnp.array([245.0, 9.0])
+    kind = Prior if name == "NUTS" else Line
+    model = kind(beta=beta, omega=jnp.array([[400.0, 20.0], [20.0, 30.0]]), sigma=14.0)
+    fixed = ("omega", "sigma") if name == "NUTS" else ()
+    asked = {"key": jax.random.key(1), "fixed": fixed, "progress": False}
+    method = mf.FO() if name == "BFGS" else METHODS[name]  # which compiles in less time than Laplace
+    return model, mf.datasets.sleepstudy(), method, asked
+
+
+def by_processes(folder, names, last):
+    """The code in a process of its own: how it ended, and of each fit the number of steps and all digits."""
+    paths = (str(HOME), str(HOME / "tests"), str(HOME / "tests/fitting"), os.environ.get("PYTHONPATH"))
+    command = [sys.executable, "-c", CODE, str(folder), ",".join(names), str(last)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    found = {name: (int(steps), digits) for name, steps, *digits in map(str.split, done.stdout.splitlines())}
+    return done.returncode, found, done.stderr
+
+
+def killed_and_begun_again(tmp_path, names):
+    """Every fit is killed before its third step, goes on in another process, and is compared with one that was not."""
+    for name in names:
+        assert by_processes(tmp_path, [name], 3)[0] == -9
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["state.mefit"]
+    code, again, said = by_processes(tmp_path, names, -1)
+    assert code == 0, said
+    _, whole, _ = by_processes("", names, -1)
+    for name in names:
+        assert again[name][1] == whole[name][1]
+        assert again[name][0] == whole[name][0] - 2  # the steps before were not done anew
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_after_kill_9_another_process_goes_on(tmp_path):
-    path = os.pathsep.join(filter(None, (str(HOME), str(HOME / "tests"), os.environ.get("PYTHONPATH"))))
+    killed_and_begun_again(tmp_path, ["BFGS"])
 
-    def run(folder, last):
-        command = [sys.executable, "-c", CODE, str(folder), str(last)]
-        return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
 
-    assert run(tmp_path, 3).returncode == -9
-    again = run(tmp_path, -1)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == run("", -1).stdout and float.fromhex(again.stdout.split()[0]) < 0
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_after_kill_9_every_algorithm_goes_on(tmp_path):
+    killed_and_begun_again(tmp_path, [name for name in METHODS if name != "BFGS"])
 
 
 def test_a_full_disk_is_said_at_the_beginning_and_the_fit_goes_on(tmp_path, monkeypatch, line_model, linear_population):

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NOT_LOCKED = {"demo", "site"}  # what only a teacher, or an author, installs
+NOT_LOCKED = {"cluster", "demo", "site"}  # what only a modeller with a cluster, a teacher, or an author installs
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PLATFORMS = {"linux": ("posix", "Linux"), "darwin": ("posix", "Darwin"), "win32": ("nt", "Windows")}
 
