@@ -133,8 +133,8 @@ class ImportanceSampling(_Sampled):
         def log_joint(u):
             return standard.log_joint(model, u, subject)
 
-        few = at_once is not None and has_loop(log_joint, us[0])
-        log_weight = in_parts(log_joint, us, at_once if few else len(us)) - log_q
+        together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
+        log_weight = in_parts(log_joint, us, together) - log_q
         return Weighted(standard.mode(place), jax.vmap(standard.eta)(us), log_weight)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
