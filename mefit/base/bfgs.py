@@ -21,6 +21,11 @@ _FIRST_MOVE = 1.0 / 3.0  # of the longest scale: a logarithm moves by no more in
 _FLATTEST = 1e-3  # of what one scale bends: in the first inverse Hessian nothing is flatter
 _FLAT = 100.0  # tolerances: below this, a line search that finds nothing is stopped by rounding only
 
+STUCK = (  # what a point says where it cannot go on
+    "the line search found no way up from here, as on a rugged objective: "
+    "try other starting values, fix a parameter, or use another method"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point:
@@ -153,12 +158,7 @@ class BFGS(eqx.Module):
 
     def _stuck(self, point: Point) -> Point:
         flat = bool(np.isfinite(point.value)) and point.decrement < _FLAT * self.tolerance
-        message = (
-            "converged to rounding error"
-            if flat
-            else "the line search found no way up from here, as on a rugged objective: "
-            "try other starting values, fix a parameter, or use another method"
-        )
+        message = "converged to rounding error" if flat else STUCK
         return dataclasses.replace(point, done=True, converged=flat, message=message)
 
 

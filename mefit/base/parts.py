@@ -24,3 +24,13 @@ def in_parts(function: Callable[[Any], Any], things: PyTree, at_once: int) -> Py
     filled = np.minimum(np.arange(parts * size), count - 1).reshape(parts, size)
     found = jax.lax.map(each, jax.tree.map(lambda leaf: leaf[filled], things))
     return jax.tree.map(lambda leaf: leaf.reshape(parts * size, *leaf.shape[2:])[:count], found)
+
+
+def has_loop(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function of JAX goes through a loop, as of a solver's steps.
+
+    Of many that run side by side all wait for the one that goes round most often, so that few at a time are sooner
+    done; what has no loop is best done all at once.
+    """
+    program = str(jax.make_jaxpr(function)(*args))
+    return any(loop in program for loop in ("scan[", "while["))

@@ -17,6 +17,9 @@ from ..objectives.sampled import ImportanceSampling
 
 _AT_ONCE = 32  # people whose draws are made together: of thousands at once they would fill the memory
 _DRAWN_AT_ONCE = 2_000_000  # draws of random effects that are kept until some are picked: 16 MB for each of them
+# Densities that go through a solver and are looked at together: all wait for the one that takes most steps, and of
+# thousands of draws one is far out. A hundred people took 12 s, and 21 with four times as many at a time.
+_DENSITIES_AT_ONCE = 1000
 _NUMBERS_AT_ONCE = 2_000_000  # draws of all their responses: 16 MB, of which a density needs many
 
 
@@ -138,27 +141,35 @@ def _systematic(
 def _at_once(subjects: Subject, draws: int) -> int:
     """How many people's draws are made together."""
     cells = sum(mask.shape[1] for mask in jax.tree.leaves(subjects.mask))
-    return min(_AT_ONCE, max(1, _NUMBERS_AT_ONCE // (draws * cells)))
+    return min(len(subjects.time), _AT_ONCE, max(1, _NUMBERS_AT_ONCE // (draws * cells)))
+
+
+def _share(others: int) -> int:
+    """How many draws of one person, and of so many others, are evaluated together."""
+    return max(1, _DENSITIES_AT_ONCE // others)
 
 
 @compiled
 def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, keys: Array) -> Any:
-    def of_person(one):
-        return sampling.weighted(model, *one)
+    people = _at_once(subjects, sampling.samples)
 
-    return in_parts(of_person, (subjects, keys), _at_once(subjects, sampling.samples))
+    def of_person(one):
+        return sampling.weighted(model, *one, at_once=_share(people))
+
+    return in_parts(of_person, (subjects, keys), people)
 
 
 @compiled
 def _weighted_by_theta(sampling: ImportanceSampling, models: Model, subjects: Subject, keys: Array) -> Any:
     size = keys.shape[1]
+    people = _at_once(subjects, sampling.samples * size)
 
     def of_person(one):
         subject, own_keys = one
 
         def of_theta(turn, key):
-            return sampling.weighted(draw_of(models, turn), subject, key)
+            return sampling.weighted(draw_of(models, turn), subject, key, at_once=_share(people * size))
 
         return jax.vmap(of_theta)(jnp.arange(size), own_keys)
 
-    return in_parts(of_person, (subjects, keys), _at_once(subjects, sampling.samples * size))
+    return in_parts(of_person, (subjects, keys), people)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ..base.bfgs import Point
+from ..base.bfgs import STUCK, Point
 from ..base.scales import ValueAndGradient
 from ..data.population import Population
 from ..model.parameters import free_parameters
@@ -120,7 +120,9 @@ class Maximise(Method):
             )
             point = dataclasses.replace(point, done=True, message=message)
         memory = memory._replace(point=point, limits=limits)
-        if point.done and point.converged and memory.several is None:
+        # a search for modes that ends now on one peak and now on another breaks the objective, and stops its maximiser
+        stuck = point.message == STUCK and np.isfinite(point.value) and not limits.unbounded
+        if point.done and (point.converged or stuck) and memory.several is None:
             memory = _look_for_peaks(problem, memory)
         return self._state(problem, state.iteration + 1, memory)
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.newton import Mode
+from ..base.parts import has_loop, in_parts
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject
@@ -125,15 +126,23 @@ class ImportanceSampling(_Sampled):
             refuse_another_size(self.proposal, model)
             self.proposal.check(population)
 
-    def weighted(self, model: Model, subject: Subject, extra: Any) -> Weighted:
-        """The draws of one subject, and what each of them counts."""
+    def weighted(self, model: Model, subject: Subject, extra: Any, at_once: int | None = None) -> Weighted:
+        """The draws of one subject, and what each of them counts.
+
+        Where the density goes through a loop, no more than `at_once` draws are looked at together.
+        """
         standard, place, root = self._proposed(model, subject)
         k = place.eta.size
         is_key = jnp.issubdtype(extra.dtype, jax.dtypes.prng_key)
         t = _draws_of_one(self.degrees_of_freedom, extra, self.samples, k) if is_key else extra
         log_q = _standard_t(self.degrees_of_freedom, k).log_prob(t) - half_log_det(root)
         us = place.eta + t @ root.T
-        log_weight = jax.vmap(lambda u: standard.log_joint(model, u, subject))(us) - log_q
+
+        def log_joint(u):
+            return standard.log_joint(model, u, subject)
+
+        together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
+        log_weight = in_parts(log_joint, us, together) - log_q
         return Weighted(standard.mode(place), jax.vmap(standard.eta)(us), log_weight)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:

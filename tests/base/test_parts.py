@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mefit.base.parts import in_parts
+from mefit.base.parts import has_loop, in_parts
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17])
@@ -32,3 +32,15 @@ def test_one_program_serves_all_parts_and_few_are_at_work_together(count):
     assert len(traced) == 1
     parts = -(-count // 10)
     assert f"tensor<{-(-count // parts)}xf64>" in text and text.count("stablehlo.sine") == 1
+
+
+def test_a_loop_is_seen_wherever_it_stands_in_a_program():
+    def halved(x):
+        return jax.lax.while_loop(lambda y: y > 1.0, lambda y: 0.5 * y, x)
+
+    def twice(x):
+        return jax.lax.scan(lambda y, _: (2.0 * y, None), x, None, length=3)[0]
+
+    assert has_loop(halved, 4.0) and has_loop(jax.jit(twice), 4.0)
+    assert has_loop(lambda x: jax.lax.cond(x > 0.0, twice, jnp.sin, x), 4.0)
+    assert not has_loop(lambda x: jnp.exp(x) @ x, jnp.ones(3))

@@ -157,3 +157,27 @@ def test_a_prior_that_keeps_a_variance_away_from_zero_is_no_boundary(alike):
     exact = optimize.minimize(loss, [-1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
     assert fit.ending is mf.Ending.CONVERGED
     assert float(fit.model.omega) == pytest.approx(np.exp(exact.x[0]), rel=1e-4)
+
+
+class Wave(mf.Model):
+    """A wave whose phase is a person's own: any peak of a density comes again a period later."""
+
+    rate: Array = mf.positive()
+    omega: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(0.0, self.omega)
+
+    def observations(self, eta, subject):
+        return dist.Normal(jnp.sin(self.rate * subject.time + eta), 0.2)
+
+
+def test_a_fit_that_is_stuck_says_so_of_people_with_several_peaks():
+    """Where modes jump from peak to peak the objective is broken, and its maximiser may find no way up."""
+    rng = np.random.default_rng(2)
+    time = np.linspace(0.0, 3.0, 6)
+    y = np.sin(2.0 * time + rng.normal(0.0, 1.5, 12)[:, None]) + 0.2 * rng.standard_normal((12, 6))
+    rows = pd.DataFrame({"ID": np.repeat(np.arange(12), 6), "TIME": np.tile(time, 12), "DV": y.ravel()})
+    model = Wave(rate=jnp.asarray(1.5), omega=jnp.asarray(1.0))
+    fit = mf.fit(model, mf.Population.from_frame(rows), mf.Laplace(), progress=False)
+    assert any("more than one peak" in remark for remark in fit.remarks)

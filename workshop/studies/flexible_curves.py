@@ -27,10 +27,14 @@ _EFFECTS = 5
 
 
 class Template(Mechanism):
-    """One or two compartments by closed form: ka, CL, V, and Q, V2; of an injection without ka."""
+    """One or two compartments by closed form: ka, CL, V, and Q, V2; of an injection without ka.
+
+    As many of them as omega has rows differ between people, from the first on.
+    """
 
     def concentration(self, eta, subject):
-        return template_curve(self.typical * jnp.exp(eta), subject)
+        shared = jnp.zeros(self.typical.size - eta.size)
+        return template_curve(self.typical * jnp.exp(jnp.append(eta, shared)), subject)
 
 
 def template_curve(values: Float[Array, " P"], subject: mf.Subject) -> Float[Array, " n"]:
@@ -89,10 +93,11 @@ def basis_for(population: mf.Population) -> mf.networks.Basis:
 
 
 def template(name: str, compartments: int) -> Template:
-    """A template at its start."""
+    """A template at its start. Q and V2 are the same for all: with effects of their own a curve that is not of two
+    compartments has several peaks in a person's density, and the search for a maximum fails."""
     typical: tuple[float, ...] = (1.0, 3.0, 30.0) if compartments == 1 else (1.0, 3.0, 25.0, 2.0, 20.0)
     typical = typical[1:] if name == BINDING else typical
-    omega = 0.1 * jnp.eye(len(typical))
+    omega = 0.1 * jnp.eye(2 if name == BINDING else 3)
     return Template(typical=jnp.asarray(typical), omega=omega, sigma=jnp.asarray(0.4), background=_background(name))
 
 
