@@ -2,6 +2,7 @@
 from the fit."""
 
 import dataclasses
+import html
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,6 +47,28 @@ class VPC:
     def inside(self) -> float:
         """The share of the observed statistics that lie within the band of the simulated ones."""
         return float(np.mean(self.observed.value.between(self.simulated.low, self.simulated.high)))
+
+    def __repr__(self) -> str:
+        return "\n".join([self._caption, self.table.to_string(float_format="{:.4g}".format), *self.remarks])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{self._caption}</p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}{notes}"
+
+    @property
+    def _caption(self) -> str:
+        total = len(self.observed)
+        kind = "VPC, prediction-corrected" if self.prediction_corrected else "VPC"
+        within = f"{round(total * self.inside)} of {total} statistics of the data lie inside"
+        return f"{kind}: {within} their bands, which hold {100 * self.level:g}% of the simulated ones"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Both frames side by side: of the data `value` and `count`, of the simulated data sets `low`, `median` and
+        `high`; and whether the value lies `inside`."""
+        named = ["stratum", "bin", "time", "statistic"]
+        both = self.observed.merge(self.simulated, on=named)
+        return both.assign(inside=both.value.between(both.low, both.high)).set_index(named)
 
 
 def vpc(

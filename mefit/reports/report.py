@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..base.files import write_whole
-from ..base.stopping import Bar
+from ..base.stopping import Bar, bars
 from ..fitting.result import Fit
 from . import page, parts
 from .weak_points import WeakPoint
@@ -51,6 +51,7 @@ def report(
     - `compared`: other fits, by name or in order, the failed ones too.
     - `key`: of the simulations; `jax.random.key(1)` unless given, and told.
     - `samples`: how many data sets are simulated.
+    - `progress=False` shows no line of progress, of no part.
 
     Each weak point is told with its threshold and its source.
 
@@ -64,7 +65,7 @@ def report(
     key = jax.random.key(1) if key is None else key
     asked = parts.Asked(fit, compared, key, words, samples)
     made = []
-    with Bar("report", total=len(_PARTS), shown=progress) as bar:
+    with bars(progress), Bar("report", total=len(_PARTS)) as bar:
         for name, make in _PARTS.items():
             made.append(parts.attempted(name, make, asked))
             bar.update()
