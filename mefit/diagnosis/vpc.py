@@ -311,6 +311,8 @@ def energy_distance(one: Float[ArrayLike, "..."], other: Float[ArrayLike, "..."]
     distribution; between two samples of one it is about (1/N + 1/M) E|X - X'|.
     Source: Székely and Rizzo (2013), J. Stat. Plan. Inference 143.
     ValueError for curves of different lengths, or a value that is not finite.
+
+        mf.energy_distance([[0.0, 1.0], [0.0, 2.0]], [[0.0, 1.5], [0.0, 2.5], [0.0, 3.5]])
     """
     x = np.atleast_2d(np.asarray(one, float))
     y = np.atleast_2d(np.asarray(other, float))

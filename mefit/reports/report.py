@@ -56,6 +56,8 @@ def report(
     Each weak point is told with its threshold and its source.
 
     **Raises:** ValueError for what is no fit; OSError for a place that cannot be written to.
+
+        weak = mf.report(fit, "report.html", samples=200)
     """
     if not isinstance(fit, Fit):
         raise ValueError(f"mf.report takes what mf.fit returns; it got a {type(fit).__name__}.")
