@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from scipy.spatial.distance import cdist
 
+from ..base.labelled import labelled
 from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
 from ..model.densities import eta_mean, observation_density
@@ -54,6 +55,20 @@ class VPC:
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
         return f"<p>{self._caption}</p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}{notes}"
+
+    def to_xarray(self) -> Any:
+        """`table` as an `xarray.Dataset`: its columns and `time`, each (stratum, bin, statistic); NaN where a stratum
+        has nothing in a bin.
+
+        ImportError where xarray is not installed.
+        """
+        named = ["stratum", "bin", "statistic"]
+        table = self.table.reset_index()
+        axes = {name: list(dict.fromkeys(table[name])) for name in named}
+        whole = table.set_index(named).reindex(pd.MultiIndex.from_product(axes.values(), names=named))
+        shape = tuple(map(len, axes.values()))
+        variables = {name: (named, whole[name].to_numpy(float).reshape(shape)) for name in whole}
+        return labelled(variables, axes, {"level": f"{self.level:g}"})
 
     @property
     def _caption(self) -> str:
@@ -312,7 +327,7 @@ def energy_distance(one: Float[ArrayLike, "..."], other: Float[ArrayLike, "..."]
     Source: Székely and Rizzo (2013), J. Stat. Plan. Inference 143.
     ValueError for curves of different lengths, or a value that is not finite.
 
-        mf.energy_distance([[0.0, 1.0], [0.0, 2.0]], [[0.0, 1.5], [0.0, 2.5], [0.0, 3.5]])
+        mf.energy_distance(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.0, 1.5], [0.0, 2.5], [0.0, 3.5]]))
     """
     x = np.atleast_2d(np.asarray(one, float))
     y = np.atleast_2d(np.asarray(other, float))
