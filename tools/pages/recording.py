@@ -109,7 +109,7 @@ def grid_of(stage: Stage) -> dict[str, list[Any]]:
 
     Values that the explorer starts at are always among them, and, where there is room, those of its moves to try.
     Sliders that a mark moves come first, one place after the other. Where there is no room for `FEW` values of these,
-    switches and then choices are held as they are, the last of them first; TooLarge where that is not enough.
+    switches, then choices, then these sliders but one are held as they are; TooLarge where that is not enough.
     """
     seconds, letters = cost(stage)
     most = min(STATES, SECONDS / seconds, LETTERS / letters)
@@ -119,10 +119,11 @@ def grid_of(stage: Stage) -> dict[str, list[Any]]:
     first = [name for name in sliders if name in dragged] or sliders[:1]
     if prod(map(len, grid.values())) > most:
         grid |= {name: [stage.values[name]] for name in sliders}
-    for name in [*of_kind(stage, Switch), *reversed(of_kind(stage, Options))]:
+    for name in [*of_kind(stage, Switch), *reversed(of_kind(stage, Options)), *reversed(first[1:])]:
         if least(grid, first) <= most:
             break
         grid[name] = [stage.values[name]]
+        first = [other for other in first if other != name]
     if least(grid, first) > most:
         raise TooLarge(f"Each state of this explorer takes {seconds:.1g} s, too long for a page without Python.")
     rest = [name for name in sliders if name not in first]
