@@ -152,6 +152,7 @@ def surroundings(code):
     given = {"mf": mf, "jax": jax, "jnp": jnp, "np": np, "dist": dist, "Array": Array, "plots": mf.plots}
     given |= {"fit": fit, "model": fit.model, "population": people, "subject": people[0]}
     given |= {"new_people": some, "patients": some, "held_out": twice, "key": jax.random.key(1)}
+    given["OneCompartment"] = type(fit.model)
     given |= {"ka": 1.5, "cl": 0.04, "v": 0.5, "eta": jnp.zeros(3)}
     if "people" in code and "def predict" not in code:
         given["people"] = mf.individual(fit, some, draws=50, proposed=200, key=jax.random.key(1))
