@@ -7,7 +7,8 @@
     python3 start.py present 02   for teachers: a lesson on a projector;  present explorers  shows all explorers
     python3 start.py warm [01 02] for teachers: run all lessons once, or these, so that first fits need not compile;
                                   warm --clear  forgets what was kept
-    python3 start.py pack         for teachers: the lessons' predictions on paper, with answers, and as polls
+    python3 start.py pack         for teachers: predictions on paper, with answers, and as polls; after  site  also the
+                                  lessons' pictures as slides and the exercises with answers; as PDF by Chromium
     python3 start.py overview DIR for teachers: who has done what, from the files that learners hand in
     python3 start.py exercises    for authors: write exercises/ from solutions/
     python3 start.py tidy         for authors: clear notebooks after a run, and make the links between them anew

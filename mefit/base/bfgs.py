@@ -62,6 +62,8 @@ class BFGS(eqx.Module):
     Where its line search finds nothing, as on an objective without a minimum, one iteration of SciPy's L-BFGS-B looks
     along the steepest descent, up to the bounds.
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 6.1, with a Wolfe line search.
+
+        fit = mf.fit(model, population, mf.FO(optimiser=mf.BFGS(max_iterations=50)))
     """
 
     tolerance: float = 1e-6

@@ -78,6 +78,8 @@ class Newton(ModeSearch):
 
     Derivative: the search runs on values whose gradient is stopped; one more Newton step from its end, with P held
     constant, does not move the value, and has the derivative d eta*/d theta = P^-1 d gradient/d theta.
+
+        method = mf.Laplace(newton=mf.Newton(tolerance=1e-10, max_steps=200))
     """
 
     tolerance: float = 1e-9

@@ -3,7 +3,9 @@
 A progress line is only looked at: where it cannot be shown, the work goes on without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from tqdm.std import tqdm
@@ -12,6 +14,17 @@ from .progress import progress_line
 
 T = TypeVar("T")
 _LONGEST = 200  # characters of another's complaint
+_shown: ContextVar[bool] = ContextVar("bars are shown", default=True)
+
+
+@contextmanager
+def bars(shown: bool) -> Iterator[None]:
+    """In this block no line is shown where `shown` is false: who asks for silence asks it of all that is called."""
+    token = _shown.set(_shown.get() and shown)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
 
 
 class Bar:
@@ -44,7 +57,7 @@ class Bar:
         self._quietly(lambda: self._line.set_postfix_str(text))
 
     def _begin(self, label: str, shown: bool, total: int | None, delay: float) -> None:
-        self._line = progress_line(label, total, shown=shown, delay=delay)
+        self._line = progress_line(label, total, shown=shown and _shown.get(), delay=delay)
 
     def _quietly(self, show: Callable[[], object]) -> None:
         try:

@@ -37,6 +37,9 @@ class Doses(eqx.Module):
     Of records at one time, one at steady state and a reset do away with those before them, in this
     order, and not with those after them.
 
+        doses = mf.Doses([0.0, 12.0], [100.0, 50.0], duration=[0.0, 0.0], compartment=[1, 1])
+        again = mf.regimen(50.0, every=12.0, count=2, loading=100.0)  # the same, and no list to write
+
     Raises:
         ValueError: one of interval and steady_state without the other.
     """

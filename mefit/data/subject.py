@@ -25,6 +25,9 @@ class Subject(eqx.Module):
 
     Where there are several outcomes, `y`, `mask`, `censored` and `limit` are dicts by outcome name
     over the same rows. Under a `Population` every array has a leading axis.
+
+        person = mf.Subject([0.5, 2.0, 8.0], [1.2, 3.4, 2.2], [True, True, True])  # times, responses, were they seen?
+        few = mf.Population.from_subjects([person, person])
     """
 
     # The time of each row, in the unit of the data.

@@ -24,6 +24,8 @@ def conformal_quantile(scores: Float[ArrayLike, " n"] | Sequence, level: float |
 
     ValueError for fewer than level / (1 - level) scores, of which none is large enough.
     Source: Vovk, Gammerman and Shafer (2005), Algorithmic Learning in a Random World.
+
+        mf.conformal_quantile(np.arange(1.0, 40.0), 0.9)  # 36: of 39 scores the 36th
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"a conformal set needs a level between 0 and 1, and got {level:g}.")

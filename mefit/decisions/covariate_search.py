@@ -101,6 +101,9 @@ def covariate_search(
     there, changes in time or is the same for all, and for levels outside 0 to 1.
     Sources: Wählby, Jonsson and Karlsson (2002), AAPS PharmSci 4; BIC: Delattre, Lavielle and Poursat (2014), Electron.
     J. Stat. 8; selection bias: Ribbing and Jonsson (2004), J. Pharmacokinet. Pharmacodyn. 31.
+
+        search = mf.covariate_search(fit, {"cl": ["wt"], "v": ["wt"]})
+        search.forest
     """
     if not (0.0 < forward < 1.0 and 0.0 < backward < 1.0):
         raise ValueError(f"forward and backward are probabilities; they are {forward:g} and {backward:g}.")

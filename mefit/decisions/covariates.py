@@ -65,6 +65,9 @@ def learn_effects(
 
     **Raises:** ValueError for random effects that are not Gaussian or have a singular covariance, a
     covariate that is not there or changes in time, or a network of another size.
+
+        network = mf.networks.MLP(1, (3,), 3, centre=70.0, spread=10.0)  # from weight to three random effects
+        learned = mf.learn_effects(fit, network, ["wt"])
     """
     mean, root = gaussian_effects(fit.model)
     inputs = _inputs(fit, covariates)
@@ -146,6 +149,9 @@ def permutation_importance(
     where covariates act together.
     Source: Jansen (1999), Comput. Phys. Commun. 117.
     ValueError for an output that is the same for all.
+
+        x = jax.random.normal(key, (200, 2))
+        mf.permutation_importance(lambda x: jnp.array([x[0] + 0.1 * x[1]]), x, key)
     """
     x = jnp.asarray(inputs, float)
     g = _outputs(network, x)

@@ -55,6 +55,8 @@ def exposure(
 
     Source: Gabrielsson and Weiner (2016), Pharmacokinetic and Pharmacodynamic Data Analysis, 5th ed., 2.8; the choice
     of points is that of Phoenix WinNonlin and of PKNCA, for doses that are absorbed: the peak itself is no such point.
+
+        mf.exposure(np.array([0.0, 1.0, 2.0, 4.0]), np.array([0.0, 3.1, 4.0, 2.9]))["auc"]
     """
     t = jnp.asarray(time, float)
     c = jnp.asarray(concentration, float)
@@ -83,6 +85,8 @@ def exposure_table(
     half-life, which says why.
 
     ValueError as `exposure` has it, or for another number of ids than of curves.
+
+        mf.exposure_table(np.array([0.0, 1.0, 2.0, 4.0]), np.array([[0.0, 3.1, 4.0, 2.9]]), ids=["Anna"])
     """
     curves = np.atleast_2d(np.asarray(concentration, float))
     found = exposure(time if np.ndim(time) == 1 else np.atleast_2d(time), curves, rule=rule, above=above)

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
+from ..base.labelled import labelled
 from ..data.doses import Doses, repeated_times
 from ..data.population import Population
 from ..data.subject import Subject
@@ -77,6 +78,19 @@ class Regimens:
     def _repr_html_(self) -> str:
         table = self.table.to_html(index=False, float_format="{:.4g}".format, border=0)
         return f"<p>{html.escape(self.caption)}</p>{table}"
+
+    def to_xarray(self) -> Any:
+        """The curves as an `xarray.Dataset`: `response` (regimen, time, percentile), in the unit of y.
+
+        ImportError where xarray is not installed.
+        """
+        names = list(dict.fromkeys(self.curves.regimen))
+        columns = list(self.curves.columns.drop(["regimen", "TIME"]))
+        values = self.curves[columns].to_numpy().reshape(len(names), -1, len(columns))
+        time = self.curves.TIME.to_numpy()[: values.shape[1]]
+        axes = {"regimen": names, "time": time, "percentile": columns}
+        about = {"caption": self.caption, "time": self.time_label, "response": self.y_label}
+        return labelled({"response": (("regimen", "time", "percentile"), values)}, axes, about)
 
 
 def simulate_regimens(

@@ -41,6 +41,9 @@ def predictions(fit: Fit, time: Any = None, *, population: Population | None = N
 
     ValueError as in `predict`; and where eta is to be found though the fit has not estimated its
     law.
+
+        mf.predictions(fit)
+        mf.predictions(fit, time=[1.0, 2.0, 4.0])
     """
     looked_at = one_outcome(fit.population if population is None else population)
     if eta is None:

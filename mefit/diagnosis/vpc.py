@@ -2,6 +2,7 @@
 from the fit."""
 
 import dataclasses
+import html
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ import pandas as pd
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from scipy.spatial.distance import cdist
 
+from ..base.labelled import labelled
 from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
 from ..model.densities import eta_mean, observation_density
@@ -46,6 +48,42 @@ class VPC:
     def inside(self) -> float:
         """The share of the observed statistics that lie within the band of the simulated ones."""
         return float(np.mean(self.observed.value.between(self.simulated.low, self.simulated.high)))
+
+    def __repr__(self) -> str:
+        return "\n".join([self._caption, self.table.to_string(float_format="{:.4g}".format), *self.remarks])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{self._caption}</p>{self.table.to_html(float_format='{:.4g}'.format, border=0)}{notes}"
+
+    def to_xarray(self) -> Any:
+        """`table` as an `xarray.Dataset`: its columns and `time`, each (stratum, bin, statistic); NaN where a stratum
+        has nothing in a bin.
+
+        ImportError where xarray is not installed.
+        """
+        named = ["stratum", "bin", "statistic"]
+        table = self.table.reset_index()
+        axes = {name: list(dict.fromkeys(table[name])) for name in named}
+        whole = table.set_index(named).reindex(pd.MultiIndex.from_product(axes.values(), names=named))
+        shape = tuple(map(len, axes.values()))
+        variables = {name: (named, whole[name].to_numpy(float).reshape(shape)) for name in whole}
+        return labelled(variables, axes, {"level": f"{self.level:g}"})
+
+    @property
+    def _caption(self) -> str:
+        total = len(self.observed)
+        kind = "VPC, prediction-corrected" if self.prediction_corrected else "VPC"
+        within = f"{round(total * self.inside)} of {total} statistics of the data lie inside"
+        return f"{kind}: {within} their bands, which hold {100 * self.level:g}% of the simulated ones"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Both frames side by side: of the data `value` and `count`, of the simulated data sets `low`, `median` and
+        `high`; and whether the value lies `inside`."""
+        named = ["stratum", "bin", "time", "statistic"]
+        both = self.observed.merge(self.simulated, on=named)
+        return both.assign(inside=both.value.between(both.low, both.high)).set_index(named)
 
 
 def vpc(
@@ -288,6 +326,8 @@ def energy_distance(one: Float[ArrayLike, "..."], other: Float[ArrayLike, "..."]
     distribution; between two samples of one it is about (1/N + 1/M) E|X - X'|.
     Source: Székely and Rizzo (2013), J. Stat. Plan. Inference 143.
     ValueError for curves of different lengths, or a value that is not finite.
+
+        mf.energy_distance(np.array([[0.0, 1.0], [0.0, 2.0]]), np.array([[0.0, 1.5], [0.0, 2.5], [0.0, 3.5]]))
     """
     x = np.atleast_2d(np.asarray(one, float))
     y = np.atleast_2d(np.asarray(other, float))

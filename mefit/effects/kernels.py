@@ -80,7 +80,12 @@ class Kernel(eqx.Module):
 
 
 class PriorProposal(Kernel):
-    """Independent proposals eta ~ p(eta | theta). Needs no tuning; seldom accepted where the data say much."""
+    """Independent proposals eta ~ p(eta | theta). Needs no tuning; seldom accepted where the data say much.
+
+    ```python
+    method = mf.SAEM(kernels=(mf.PriorProposal(steps=1), mf.RandomWalk()))
+    ```
+    """
 
     steps: int = 2
     label: ClassVar[str] = "prior"
@@ -129,7 +134,12 @@ class RandomWalk(Walk):
 
 
 class ComponentWise(Walk):
-    """A random walk in one random effect after the other, each with a scale of its own, adapted as in `RandomWalk`."""
+    """A random walk in one random effect after the other, each with a scale of its own, adapted as in `RandomWalk`.
+
+    ```python
+    method = mf.SAEM(kernels=(mf.PriorProposal(), mf.ComponentWise(steps=1)))
+    ```
+    """
 
     steps: int = 2
     target: float = 0.4

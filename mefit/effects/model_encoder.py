@@ -57,6 +57,9 @@ class ModelEncoder(AnyEncoder):
     - `seed`: of the weights at the start.
 
     **Raises:** ValueError for random effects that are not Gaussian, or none, a mixture, and fewer than one look.
+
+        encoder = mf.ModelEncoder(model, hidden=(8,))
+        fit = mf.fit(model, population, mf.Adam(mf.Amortised(encoder), steps=3000), key=key)
     """
 
     bend: MLP

@@ -70,6 +70,8 @@ def empirical_bayes(
     """Empirical Bayes estimates of every subject and the covariance of their Gaussian approximation.
 
     eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there.
+
+        eta, covariance = mf.empirical_bayes(model, new_people)  # (N, K) and (N, K, K)
     """
     mode = modes(model, population.subjects, newton or Newton())
     return mode.eta, _inverses(mode.precision)

@@ -73,6 +73,8 @@ class LaplaceProposal(Independent):
     than those of the posterior, a chain can get stuck for good. The modes follow theta by a few Newton steps an
     iteration from where they were; where one is not found, the proposal has the mean and SD of p(eta | theta).
     Source: Karimi, Lavielle and Moulines (2020), Comput. Stat. Data Anal. 141.
+
+        method = mf.SAEM(kernels=(mf.LaplaceProposal(), mf.RandomWalk(steps=1)))
     """
 
     steps: int = 2

@@ -66,7 +66,13 @@ def iterate(
     key: PRNGKeyArray | None = None,
     fixed: Iterable[str] = (),
 ) -> Iterator[tuple[Model, Step]]:
-    """The algorithm of `fit`, a step at a time: yields the model so far and what happened."""
+    """The algorithm of `fit`, a step at a time: yields the model so far and what happened.
+
+    ```python
+    for model, step in mf.iterate(model, population, mf.FO()):
+        print(step.iteration, step.minus_two_objective)
+    ```
+    """
     for state in as_method(method, population).states(_problem(model, population, method, key, fixed)):
         yield state.model, _step(state)
 
@@ -248,6 +254,11 @@ def log_density(
     derivative is had by one step of Newton with its matrix held constant), so asking for one raises ValueError.
 
     **Raises:** ValueError for a method that has no objective, and for a second derivative that would be wrong.
+
+        import equinox as eqx
+
+        value, slopes = eqx.filter_value_and_grad(mf.log_density)(model, population, mf.FO())
+        slopes.cl
     """
     problem = _problem(model, population, method, key, fixed)
     objective = _objective(method)

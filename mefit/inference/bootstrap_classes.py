@@ -65,6 +65,9 @@ def bootstrap_classes(
     **Raises:** ValueError for fits of other data, numbers of classes that do not follow on each other, fits that have
     not converged, or no key.
     Source: McLachlan (1987), Appl. Statist. 36.
+
+        test = mf.bootstrap_classes(one_class, two_classes, 99, key=key)
+        test.p_value
     """
     require_key(key, "bootstrap_classes")
     objective = _common_objective(smaller, larger)

@@ -41,6 +41,8 @@ def compare(
     ValueError for fits of other responses: other subjects, values, outcomes or censoring; and,
     unless `across_conditions`, for other times, doses or covariates of the same name. Change these
     only where they are what is to be compared, or for other units.
+
+        mf.compare({"FO": other_fit, "Laplace": fit}, by=mf.Laplace())
     """
     if not fits:
         raise ValueError('compare needs fits by name, such as {"FO": fit_1, "Laplace": fit_2}.')

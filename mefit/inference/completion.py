@@ -58,6 +58,8 @@ def completed(
     **Raises:** ValueError for no data sets, for rows that depend on each other given eta, and for a shift that is not
     finite or takes a response to where its density gives none, such as a 1 to 0.7.
     Source: Rubin (1987), Multiple Imputation for Nonresponse in Surveys, ch. 3.
+
+        whole, again = mf.completed(fit_with_gaps, 2, key=key)
     """
     require_key(key, "completed")
     if datasets < 1:
@@ -116,6 +118,8 @@ def delta_adjusted(
     categories, which have no mean. A mean outside what the density can give is not refused.
     Sources: Little (1993), Pattern-mixture models for multivariate incomplete data, J. Am. Stat. Assoc. 88; Carpenter
     and Kenward (2013), Multiple Imputation and its Application, ch. 10.
+
+        mf.delta_adjusted(fit_with_gaps, shifts=(0.0, -1.0), key=key)
     """
     require_key(key, "delta_adjusted")
     case = _case(fit, population)

@@ -72,6 +72,8 @@ def complexity(
 
     **Raises:** ValueError for no templates, fewer than two folds, or more than there are people.
     Source: of log scores, Gneiting and Raftery (2007), J. Am. Stat. Assoc. 102.
+
+        found = mf.complexity({"one rate": (model, mf.FO())}, (model, mf.FOCE()), population, folds=2, key=key)
     """
     require_key(key, "complexity")
     if not templates:

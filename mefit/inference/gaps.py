@@ -96,6 +96,9 @@ def gaps(
 
     **Raises:** ValueError for a fit without an encoder, people that it cannot read, or a grid that is too large.
     Source: Cremer, Li and Duvenaud (2018), ICML, Inference suboptimality in variational autoencoders.
+
+        found = mf.gaps(fit_by_encoder, key=key)
+        found.table
     """
     require_key(key, "gaps")
     encoder = fit.encoder

@@ -26,6 +26,8 @@ def how_many_classes(
 
     **Raises:** ValueError for fits of other responses, that have not converged, or that maximised no likelihood.
     Source: Nylund, Asparouhov and Muthen (2007), Struct. Equ. Modeling 14.
+
+        mf.how_many_classes({1: one_class, 2: two_classes})
     """
     if not fits:
         raise ValueError("how_many_classes needs fits by name, such as {1: fit_1, 2: fit_2}.")

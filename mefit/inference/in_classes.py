@@ -44,6 +44,8 @@ def responsibilities(
     - `key`: for an objective that draws at random; left out, the fit's.
 
     **Raises:** ValueError for a model that is no mixture.
+
+        mf.responsibilities(two_classes)
     """
     model = fit if isinstance(fit, Model) else fit.model
     if not isinstance(model, MixtureOfExperts):

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from ..base.chance import require_key
 from ..base.compiling import compiled
+from ..base.labelled import labelled
 from ..base.parts import in_parts
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
@@ -24,6 +25,7 @@ from ..fitting.fitted import Estimated
 from ..model.densities import eta_size
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model, model_at
+from ..model.numbers import eta_names
 from ..model.predict import mean_response, on_grid
 from ..model.simulate import respond
 from ..objectives.laplace import Laplace
@@ -65,6 +67,24 @@ class Individuals:
 
     def __len__(self) -> int:
         return len(self.population)
+
+    def to_xarray(self) -> Any:
+        """The draws as an `xarray.Dataset`: `eta` (subject, draw, effect), and `pareto_k` and
+        `effective_sample_size` (subject).
+
+        ImportError where xarray is not installed.
+        """
+        axes = {
+            "subject": list(self.population.ids),
+            "draw": np.arange(self.eta.shape[1]),
+            "effect": list(eta_names(self.model)),
+        }
+        variables = {
+            "eta": (("subject", "draw", "effect"), self.eta),
+            "pareto_k": (("subject",), self.pareto_k),
+            "effective_sample_size": (("subject",), self.effective_sample_size),
+        }
+        return labelled(variables, axes, {"model": type(self.model).__name__})
 
     def __getitem__(self, person: int) -> "Individuals":
         place = range(len(self))[person]

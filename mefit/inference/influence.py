@@ -60,6 +60,9 @@ def influence(fit: Fit, *, refit: bool = False) -> Influence:
     **Raises:** ValueError for a fit without standard errors (see `observed_information`), or of a single subject.
     Sources: Cook (1977), Technometrics 19; one step: Pregibon (1981), Ann. Statist. 9; the score and the ratio as in
     PsN's case deletion diagnostics (cdd).
+
+        found = mf.influence(fit)
+        plots.influence(found)
     """
     refuse_one_subject(fit, "without it nothing is left")
     spread = covariance(fit)

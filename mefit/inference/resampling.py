@@ -90,6 +90,9 @@ def sir(
     poor, and a remark says so. Interrupting, or an error, leaves those samples that are done, and
     where they are fewer than `resamples`, as large a share of them.
     Source: Dosne, Bergstrand, Harling and Karlsson (2016), J. Pharmacokinet. Pharmacodyn. 43.
+
+        spread = mf.sir(fit, key=key)
+        spread.table
     """
     rng = _generator(key, "sir")
     root = np.linalg.cholesky(covariance(fit))

@@ -61,6 +61,8 @@ def observed_information(fit: Fit, *, by: Objective | None = None, level: float 
     sampling with the encoder's draws, the same for every theta, derived by automatic
     differentiation. The bound itself is refused: with q held still its curvature is that of data
     with the random effects seen, and intervals by it are far too short.
+
+        mf.observed_information(fit).table
     """
     return wald(fit, "Observed information", covariance(_seen_by(fit, by)), level)
 
@@ -72,6 +74,8 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
     Estimates the same matrix as the observed information where the model is right and subjects are
     many.
     Source: Berndt, Hall, Hall and Hausman (1974), Ann. Econ. Soc. Meas. 3.
+
+        mf.cross_products(fit).table
     """
     scores = subject_scores(fit)
     information = scores.T @ scores + _prior_information(fit)
@@ -97,6 +101,8 @@ def sandwich(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> U
     remark says so. `by` is the likelihood that is derived, as in `observed_information`. ValueError
     for a single subject, whose score is zero at its own estimates.
     Source: White (1982), Maximum likelihood estimation of misspecified models, Econometrica 50.
+
+        mf.sandwich(fit).table
     """
     refuse_one_subject(fit, "its score is zero at its own estimates, and the sandwich would be zero everywhere")
     fit = _seen_by(fit, by)
@@ -132,7 +138,10 @@ def refuse_one_subject(fit: Fit, why: str) -> None:
 
 def subject_scores(fit: Fit) -> Float[np.ndarray, "N P"]:
     """Derivative of each subject's log-likelihood in the free coordinates; without a prior the rows
-    sum to zero."""
+    sum to zero.
+
+        mf.subject_scores(fit).sum(axis=0)  # next to zero: a fit is a stationary point
+    """
     every = np.arange(len(fit.population))
     estimates = fit.space.vector()[None]
     return Pairs(fit)(estimates, np.zeros_like(every), every).score

@@ -80,6 +80,9 @@ def starts(
     a trial each a round); other methods fit one start after the other. The best end is then fitted in the ordinary way.
 
     **Raises:** ValueError without a key, for n below 2, a spread that is not positive, or where no start led anywhere.
+
+        found = mf.starts(model, population, mf.FO(), n=5, key=key)
+        found.share
     """
     require_key(key, "starts")
     if n < 2 or not spread > 0:

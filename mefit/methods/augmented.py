@@ -65,6 +65,8 @@ class Augmented(Method):
     **Raises:** ValueError where nothing is missing, for rows that depend on each other given eta, and as `Amortised`.
     Sources: Rizopoulos, van Gerwen and Willemsen, deep generalised mixed models; Tanner and Wong (1987), J. Am. Stat.
     Assoc. 82; Delyon, Lavielle and Moulines (1999), Ann. Stat. 27.
+
+        method = mf.Augmented(rounds=100)  # an encoder that suits the population
     """
 
     encoder: AnyEncoder | None = None

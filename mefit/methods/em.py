@@ -63,6 +63,8 @@ class EM(Method):
     **Raises:** ValueError for a model that is no mixture, or where the objective cannot serve it.
     Sources: Dempster, Laird and Rubin (1977), J. R. Stat. Soc. B 39; one step of Newton: Lange (1995), J. R. Stat. Soc.
     B 57; Aitken's rule: Boehning et al. (1994), Ann. Inst. Stat. Math. 46.
+
+        fit = mf.fit(mixture, population, mf.EM(starts=2), key=key)
     """
 
     objective: Objective = Laplace()

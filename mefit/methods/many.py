@@ -84,6 +84,10 @@ def fit_many(
     looked for, as a single `mf.fit` does.
 
     **Raises:** ValueError for populations of different shapes, a missing key, or where the objective cannot serve.
+
+        studies = [mf.simulate(model, population, k) for k in jax.random.split(key, 3)]
+        fits = mf.fit_many(model, studies, mf.FO())
+        fits.log_likelihood
     """
     objective = objective or Laplace()
     for population in populations[:1]:

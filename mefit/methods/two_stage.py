@@ -25,6 +25,8 @@ class TwoStage(Method):
     mean zero. The covariance is too large: it holds the estimation error of each separate fit too.
     `log_likelihood` is the conditional one, sum_i log p(y_i | theta, eta_i).
     Source: Steimer et al. (1984), Drug Metab. Rev. 15.
+
+        fit = mf.fit(model, population, mf.TwoStage())
     """
 
     tolerance: float = 1e-4

@@ -140,6 +140,9 @@ def deep_mixed_model(
 
     **Raises:** ValueError for outcomes or covariates that the population has not, and for responses that a family
     cannot give.
+
+        start = mf.deep_mixed_model(population, mf.families.Gaussian(), effects=2, hidden=(4,))
+        fit = mf.fit(start, population, mf.Adam(mf.Amortised(), steps=3000), key=key)
     """
     families = _families_of(population, outcomes)
     real_rows = np.asarray(population.subjects.real, bool)

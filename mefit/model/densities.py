@@ -79,7 +79,12 @@ def eta_cov(model: Model) -> Float[Array, "K K"]:
 
 
 def log_random_effects(model: Model, eta: Float[Array, " K"]) -> Float[Array, ""]:
-    """log p(eta | theta), its normalising constant included."""
+    """log p(eta | theta), its normalising constant included.
+
+    ```python
+    mf.log_random_effects(model, eta)
+    ```
+    """
     effects = effects_of(model)
     return jnp.sum(effects.log_prob(jnp.reshape(eta, effects.shape())))
 
@@ -143,6 +148,8 @@ def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> 
     Rows that are padding or missing are replaced twice: their y by an observed one of the same subject, which is
     inside the support, and their density's parameters by constants, so that neither the value nor any derivative can
     carry what was computed there. A censored row counts the probability of its interval.
+
+        mf.log_conditional(model, eta, subject)
     """
     densities = as_dict(observation_density(model, eta, subject))
     y = as_dict(subject.y)
@@ -157,12 +164,22 @@ def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> 
 
 
 def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
-    """log p(y | theta, eta, x) + log p(eta | theta) of one subject."""
+    """log p(y | theta, eta, x) + log p(eta | theta) of one subject.
+
+    ```python
+    mf.log_joint(model, eta, subject)
+    ```
+    """
     return log_conditional(model, eta, subject) + log_random_effects(model, eta)
 
 
 def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[Array, "count K"]:
-    """Draws of eta ~ p(eta | theta) for `count` new subjects."""
+    """Draws of eta ~ p(eta | theta) for `count` new subjects.
+
+    ```python
+    mf.sample_random_effects(model, 100, key)  # (100, K)
+    ```
+    """
     return jnp.reshape(effects_of(model).sample(key, (count,)), (count, -1))
 
 

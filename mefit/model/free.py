@@ -16,7 +16,12 @@ ModelT = TypeVar("ModelT", bound=eqx.Module)
 
 
 def unconstrain(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, PyTree]:
-    """The free values of a model's parameters; those named in `fixed` are left out."""
+    """The free values of a model's parameters; those named in `fixed` are left out.
+
+    ```python
+    mf.unconstrain(model)["cl"]  # the logarithm of the clearance
+    ```
+    """
     return {name: p.domain.free(getattr(model, name)) for name, p in free_parameters(model, fixed).items()}
 
 
@@ -31,14 +36,25 @@ def with_values(model: ModelT, values: dict[str, PyTree]) -> ModelT:
 
 
 def constrain(model: ModelT, free: dict[str, PyTree]) -> ModelT:
-    """The model with the parameters that `free` holds; the inverse of `unconstrain`."""
+    """The model with the parameters that `free` holds; the inverse of `unconstrain`.
+
+    ```python
+    free = mf.unconstrain(model)
+    faster = mf.constrain(model, free | {"cl": free["cl"] + 0.1})  # clearance times exp(0.1)
+    ```
+    """
     declared = parameters(model)
     values = {name: declared[name].domain.value(value, getattr(model, name)) for name, value in free.items()}
     return with_values(model, values)
 
 
 def log_prior(model: eqx.Module, fixed: Iterable[str] = ()) -> Float[Array, ""]:
-    """Sum of the log prior densities, on the natural scale, of the parameters that are not fixed."""
+    """Sum of the log prior densities, on the natural scale, of the parameters that are not fixed.
+
+    ```python
+    mf.log_prior(model)  # 0 where no prior is declared
+    ```
+    """
     total = jnp.zeros(())
     for name, parameter in free_parameters(model, fixed).items():
         if parameter.prior is None:

@@ -48,7 +48,12 @@ class Gate(eqx.Module):
 
 
 class ConstantGate(Gate):
-    """The same shares for everybody: the classical mixture."""
+    """The same shares for everybody: the classical mixture.
+
+    ```python
+    gate = mf.ConstantGate(jnp.array([0.3, 0.7]))
+    ```
+    """
 
     classes: int = eqx.field(static=True)
     share: Array = simplex()
@@ -144,6 +149,8 @@ class LinearGate(Gate):
     `log_odds` (K - 1, 1 + F) holds a_k and b_k, against the first class, per SD of a covariate in `population`; a
     covariate that varies in time counts by its first row. `missing` as in `Inputs`, which says what is made of it;
     `features` names what b_k multiplies.
+
+        gate = mf.LinearGate(population, ["wt"])
     """
 
     inputs: Inputs
@@ -201,7 +208,12 @@ class LinearGate(Gate):
 
 
 class NetworkGate(Gate):
-    """A softmax of a network of the standardised covariates, one output a class, with a prior on its weights."""
+    """A softmax of a network of the standardised covariates, one output a class, with a prior on its weights.
+
+    ```python
+    gate = mf.NetworkGate(population, ["wt"], hidden=(4,))
+    ```
+    """
 
     inputs: Inputs
     hidden: tuple[int, ...] = eqx.field(static=True)

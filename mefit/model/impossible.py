@@ -103,6 +103,8 @@ def without_certain_rows(model: Model, population: Population) -> Population:
     probability 1.
 
     ValueError where something else was measured in such a row, which the model makes impossible.
+
+        people = mf.without_certain_rows(model, population)
     """
     subjects = population.subjects
     kept = {}

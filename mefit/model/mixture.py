@@ -27,9 +27,12 @@ class MixtureOfExperts(Model):
     The `gate` gives the shares pi_k(w_i) from the covariates w_i of subject i, and each expert is a whole model with
     random effects of its own, p_k(y | theta_k) = int p_k(y | eta_k) p_k(eta_k) d eta_k.
 
-        slow, fast = Oral(ka=1.0, cl=1.0, ...), Oral(ka=1.0, cl=3.0, ...)
-        model = mf.MixtureOfExperts((slow, fast), gate=mf.LinearGate(population, ["genotype"]), shared=("ka", "v"))
-        fit = mf.fit(model, population, mf.Laplace())
+        import dataclasses
+
+        twice = dataclasses.replace(model, cl=2 * model.cl)
+        gate = mf.LinearGate(population, ["wt"])
+        mixture = mf.MixtureOfExperts((model, twice), gate=gate, shared=("ka", "v", "omega", "sigma"))
+        fit = mf.fit(mixture, population, mf.Laplace())
 
     - `experts`: the models at their starting values. Where all are alike nothing tells the classes apart: `EM` splits
       the subjects then, and other methods need values that differ. Their random effects are Gaussian.

@@ -29,6 +29,9 @@ class Event(dist.Distribution):
     H(t) = -log(uniform) for it. A response that is itself a time, of a `Weibull` say, is interval-censored by CENS and
     LIMIT instead.
     Source: Kalbfleisch and Prentice (2002), The Statistical Analysis of Failure Time Data, section 3.2.
+
+        rate = 0.1 * jnp.exp(eta[0])
+        density = mf.Event(jnp.log(rate), rate * jnp.diff(subject.time, prepend=0.0))
     """
 
     arg_constraints = {"log_hazard": dist.constraints.real, "cumulative_hazard": dist.constraints.nonnegative}

@@ -50,6 +50,8 @@ def real(unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
 
     `prior` is a NumPyro distribution: a density on the natural scale, taken elementwise and summed; maximum a
     posteriori adds it as it stands, with no Jacobian. `names` label the entries of an array in tables.
+
+        slope: Array = mf.real(unit="ms/day", prior=dist.Normal(0.0, 20.0))
     """
     return _declare(Bijected(constraints.real, "a finite number"), unit, prior, names)
 
@@ -60,7 +62,12 @@ def positive(unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> An
 
 
 def interval(low: float, high: float, unit: str = "", prior: Any = None, names: Iterable[str] = ()) -> Any:
-    """A field of numbers strictly between `low` and `high`, free as a scaled logit. `prior` as in `real`."""
+    """A field of numbers strictly between `low` and `high`, free as a scaled logit. `prior` as in `real`.
+
+    ```python
+    bioavailability: Array = mf.interval(0.0, 1.0)
+    ```
+    """
     if not low < high:
         raise ValueError(f"interval({low}, {high}) is empty: give the lower end first.")
     constraint = constraints.open_interval(low, high)
@@ -69,7 +76,12 @@ def interval(low: float, high: float, unit: str = "", prior: Any = None, names: 
 
 
 def simplex(prior: Any = None, names: Iterable[str] = ()) -> Any:
-    """A vector of positive shares that sum to one, free by stick breaking. `prior` as in `real`."""
+    """A vector of positive shares that sum to one, free by stick breaking. `prior` as in `real`.
+
+    ```python
+    share: Array = mf.simplex(names=("slow", "fast"))
+    ```
+    """
     domain = Bijected(constraints.simplex, "a vector of positive shares that sum to 1", bounded=True)
     return _declare(domain, "", prior, names)
 
@@ -79,17 +91,29 @@ def covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
 
     `prior` is a distribution over matrices, such as `dist.InverseWishart`; a univariate one applies to each
     variance. `names` name the random effects in tables.
+
+        omega: Array = mf.covariance(names=("ka", "cl", "v"))
     """
     return _declare(FullCovariance(), "", prior, names)
 
 
 def diagonal_covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
-    """A diagonal covariance matrix (K, K): independent random effects. `prior` and `names` as in `covariance`."""
+    """A diagonal covariance matrix (K, K): independent random effects. `prior` and `names` as in `covariance`.
+
+    ```python
+    omega: Array = mf.diagonal_covariance(names=("ka", "cl", "v"))
+    ```
+    """
     return _declare(DiagonalCovariance(), "", prior, names)
 
 
 def scalar_covariance(prior: Any = None, names: Iterable[str] = ()) -> Any:
-    """One variance times the identity (K, K). `prior` and `names` as in `covariance`."""
+    """One variance times the identity (K, K). `prior` and `names` as in `covariance`.
+
+    ```python
+    omega: Array = mf.scalar_covariance()
+    ```
+    """
     return _declare(ScalarCovariance(), "", prior, names)
 
 
@@ -102,7 +126,12 @@ def weights(prior: Any = None) -> Any:
 
 
 def parameters(model: eqx.Module) -> dict[str, Parameter]:
-    """The declared parameters of a model, by field name, in the order of declaration; those of its parts follow."""
+    """The declared parameters of a model, by field name, in the order of declaration; those of its parts follow.
+
+    ```python
+    mf.parameters(model)["cl"].unit
+    ```
+    """
     own = {f.name: f.metadata[_KEY] for f in dataclasses.fields(model) if _KEY in f.metadata}
     of_parts = getattr(type(model), "parameters_of_parts", None)
     return own if of_parts is None else own | of_parts(model)

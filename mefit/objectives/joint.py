@@ -32,6 +32,8 @@ class NaivePooled(Objective):
     """Naive pooling: every subject is the typical one, eta = 0. Maximises sum_i log p(y_i | theta, eta = 0).
 
     Parameters that only the random effects use keep their starting values and are marked as not estimated.
+
+        fit = mf.fit(model, population, mf.NaivePooled())
     """
 
     label: ClassVar[str] = "Naive pooled"
@@ -50,6 +52,8 @@ class JointMLE(Objective):
     conditional likelihood at the maximum (envelope theorem). Inconsistent where the number of observations a subject
     stays small: the variance tends to sigma^2 (1 - 1/n) in Neyman and Scott's problem (1948, Econometrica 16).
     A fixed effect that an eta can take over is not identified and stays where it started.
+
+        fit = mf.fit(model, population, mf.JointMLE())
     """
 
     label: ClassVar[str] = "Joint maximum likelihood"
@@ -101,6 +105,8 @@ class JointMAP(Objective):
     random effect's variance goes to zero (complete pooling). Not centred, it is taken in z, eta = mean + L z,
     z ~ N(0, I): it climbs as the variance goes to infinity (no pooling). The two are different objectives of the same
     model; neither has a maximum that can be trusted. The fit stops at `scale_limit` and says so.
+
+        fit = mf.fit(model, population, mf.JointMAP())
     """
 
     centred: bool = True

@@ -38,6 +38,8 @@ class FO(_Linearised):
     y_i ~ N(f(0), G L L' G' + R(f(0))), G = df/deta at 0. Needs Gaussian observations and random effects; log-normal
     observations are Gaussian as logarithms, which are then what is linearised.
     Source: Beal and Sheiner (1982), Estimating population kinetics, CRC Crit. Rev. Biomed. Eng. 8.
+
+        fit = mf.fit(model, population, mf.FO())
     """
 
     label: ClassVar[str] = "FO"

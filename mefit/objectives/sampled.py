@@ -70,6 +70,8 @@ class MonteCarlo(_Sampled):
     gradient. Honest only for few random effects and little data a subject: with s the width of the likelihood in
     prior SDs, M must grow as ((1 + 1/s^2)^K - 1), and the log of the estimate falls short on average.
     `details["effective_sample_size"]` tells how many draws of each subject count.
+
+        mf.log_likelihood(model, population, mf.MonteCarlo(samples=200), key=key)
     """
 
     label: ClassVar[str] = "Monte Carlo"
@@ -99,6 +101,8 @@ class ImportanceSampling(_Sampled):
     log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
     posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
     With an encoder as `proposal`, the t stands around the encoder's mean, C C' its covariance, and no mode is searched.
+
+        mf.log_likelihood(model, population, mf.ImportanceSampling(samples=200), key=key)
     """
 
     degrees_of_freedom: float = 5.0

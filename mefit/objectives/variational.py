@@ -37,6 +37,8 @@ class Variational(Objective):
     Hessian, E_q[gradient z'] = E_q[Hessian] C. From the Laplace approximation on both equations are solved in turn,
     at most `updates` times. `eta` of the fit are the means m, `eta_covariance` the V.
     Source: Opper and Archambeau (2009), The variational Gaussian approximation revisited, Neural Comput. 21.
+
+        mf.log_likelihood(model, population, mf.Variational(nodes=3))
     """
 
     nodes: int = 5

@@ -1,5 +1,14 @@
 """Pictures of a population and of a fit: axes in, axes out. The core of the library does not import
-them."""
+them, and works without matplotlib."""
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401
+except ModuleNotFoundError as _missing:
+    if _missing.name != "matplotlib":
+        raise  # matplotlib is there, and something that it needs is not
+    raise ModuleNotFoundError(
+        "Pictures and mf.report need matplotlib, which is not installed: pip install matplotlib.", name="matplotlib"
+    ) from None
 
 from .decisions import doses, next_sample
 from .diagnoses import (

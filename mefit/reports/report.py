@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..base.files import write_whole
-from ..base.stopping import Bar
+from ..base.stopping import Bar, bars
 from ..fitting.result import Fit
 from . import page, parts
 from .weak_points import WeakPoint
@@ -51,10 +51,13 @@ def report(
     - `compared`: other fits, by name or in order, the failed ones too.
     - `key`: of the simulations; `jax.random.key(1)` unless given, and told.
     - `samples`: how many data sets are simulated.
+    - `progress=False` shows no line of progress, of no part.
 
     Each weak point is told with its threshold and its source.
 
     **Raises:** ValueError for what is no fit; OSError for a place that cannot be written to.
+
+        weak = mf.report(fit, "report.html", samples=200)
     """
     if not isinstance(fit, Fit):
         raise ValueError(f"mf.report takes what mf.fit returns; it got a {type(fit).__name__}.")
@@ -64,7 +67,7 @@ def report(
     key = jax.random.key(1) if key is None else key
     asked = parts.Asked(fit, compared, key, words, samples)
     made = []
-    with Bar("report", total=len(_PARTS), shown=progress) as bar:
+    with bars(progress), Bar("report", total=len(_PARTS)) as bar:
         for name, make in _PARTS.items():
             made.append(parts.attempted(name, make, asked))
             bar.update()

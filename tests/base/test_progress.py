@@ -8,6 +8,7 @@ import pytest
 from tqdm.std import tqdm
 
 from mefit.base import progress
+from mefit.base.stopping import Bar, bars
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -123,6 +124,24 @@ def test_elsewhere_it_is_the_line_of_tqdm(capsys):
     with progress.progress_line("counting", 3, shown=False) as line:
         line.update(3)
     assert capsys.readouterr().err == ""
+
+
+def test_who_is_asked_for_silence_asks_it_of_all_that_is_called(capsys):
+    def called():
+        with Bar("inner", total=2) as bar:
+            bar.update(2)
+
+    with bars(False), Bar("outer"):
+        with bars(True):  # silence is not broken from within
+            called()
+    assert capsys.readouterr().err == ""
+    with bars(True), Bar("outer"):
+        called()
+    assert "inner" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError), bars(False):
+        1 / 0  # noqa: B018
+    called()
+    assert "inner" in capsys.readouterr().err
 
 
 def test_the_library_brings_no_notebook_along():

@@ -270,6 +270,19 @@ def test_a_vpc_covers_the_right_model_and_not_the_wrong_one(check, line_fit):
     assert mf.vpc(wrong, key=jax.random.key(13), samples=200).inside < 0.7
 
 
+def test_a_vpc_prints_what_it_found_as_a_table(check):
+    first, *rows = repr(check).splitlines()
+    total = len(check.observed)
+    assert first.startswith(
+        f"VPC: {round(check.inside * total)} of {total} statistics of the data lie inside their bands"
+    )
+    assert len(rows) == total + 2  # and two lines of headings
+    assert check._repr_html_().count("<tr") == total + 2
+    np.testing.assert_array_equal(check.table.value, check.observed.value)
+    np.testing.assert_array_equal(check.table.high, check.simulated.high)
+    assert check.table.inside.mean() == check.inside
+
+
 def test_a_prediction_corrected_vpc_takes_the_doses_away(fitted):
     """Twice the dose and twice the response: corrected, the two groups are one."""
     fit = fitted(mf.Laplace())

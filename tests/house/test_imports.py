@@ -56,3 +56,23 @@ def test_every_name_is_there():
     for name in mf.__all__:
         found = getattr(mf, name)
         assert getattr(found, "__name__", name).split(".")[-1] == name
+
+
+NO_PICTURES = """
+import sys
+sys.modules["matplotlib"] = None  # what Python does with a package that is not there
+import mefit as mf
+for ask in (lambda: mf.plots, lambda: mf.style, lambda: mf.report, lambda: __import__("mefit.plots")):
+    try:
+        ask()
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_without_matplotlib_one_sentence_says_what_to_do():
+    path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "MEFIT_COMPILED": ""}
+    done = subprocess.run([sys.executable, "-c", NO_PICTURES], env=environment, capture_output=True, text=True)
+    said = done.stdout.splitlines()
+    assert said == ["Pictures and mf.report need matplotlib, which is not installed: pip install matplotlib."] * 4

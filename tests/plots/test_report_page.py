@@ -10,8 +10,10 @@ import pytest
 from models import theophylline_model
 
 import mefit as mf
+from mefit.base import stopping
 from mefit.diagnosis.vpc import VPC
 from mefit.inference.influence import Influence
+from mefit.reports import parts, report
 from mefit.reports import weak_points as weak
 from mefit.reports.parts import attempted
 
@@ -79,6 +81,19 @@ def test_a_report_has_all_its_sections_and_needs_nothing_else(written, fitted):
     assert "class Additive(mf.Model):" in text and "NOT CONVERGED: stopped after 2 iterations" in text
     assert "-2 log L = 360.3066" in text
     assert len(text) < 4_000_000
+
+
+def test_silence_is_asked_of_every_part(monkeypatch, fitted, tmp_path, capsys):
+    def made(asked):
+        with stopping.Bar("a part", total=1) as bar:
+            bar.update()
+        return parts.Part(parts.Section("A part", []), [])
+
+    monkeypatch.setattr(report, "_PARTS", {"A part": made})
+    mf.report(fitted(mf.Laplace()), tmp_path / "report.html", progress=False)
+    assert capsys.readouterr().err == ""
+    mf.report(fitted(mf.Laplace()), tmp_path / "report.html")
+    assert "a part" in capsys.readouterr().err
 
 
 def test_its_hash_is_that_of_the_data_in_the_saved_file(written, fitted, tmp_path):

@@ -19,6 +19,7 @@ import flow  # noqa: E402
 import notebooks  # noqa: E402
 import recipes  # noqa: E402
 import reference  # noqa: E402
+import words  # noqa: E402
 
 import mefit as mf  # noqa: E402
 
@@ -192,3 +193,36 @@ def test_a_recipe_is_cut_into_cells_that_give_the_page_again():
 def test_the_key_of_a_lesson_forgets_comments_and_keeps_code():
     assert executed.bare('"""A."""\nx = 1  # one\n') == executed.bare('"""B."""\n\nx = 1\n')
     assert executed.bare("x = 1\n") != executed.bare("x = 2\n")
+
+
+def test_every_word_of_the_glossary_has_a_place_and_is_linked_where_it_stands_first():
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    known = words.words(page)
+    rows = re.findall(r"^\| (?!word |---)", page.partition("\n## Words\n")[2], re.M)
+    assert len(known) == len(rows) == len({word.anchor for word in known}) > 40
+    placed = words.with_places(page)
+    assert re.findall(r'<span id="([^"]+)"', placed) == [word.anchor for word in known]
+    assert re.sub(r"<span[^>]*></span>", "", placed) == page  # and nothing else has changed
+    text = "# Shrinkage\n\n`shrinkage`, $SAEM$ and [EM](x.md): Shrinkage of EBEs, shrinkage again, by EM. A gap."
+    made, left = words.linked_text(text, known, "g.html")
+    linked = re.findall(r'<a class="mefit-word" href="g.html#([^"]+)" title="[^"]+">([^<]+)</a>', made)
+    assert sorted(linked) == [
+        ("word-ebe", "EBEs"),
+        ("word-em", "EM"),
+        ("word-gap", "gap"),
+        ("word-shrinkage", "Shrinkage"),
+    ]
+    assert made.startswith("# Shrinkage\n\n`shrinkage`, $SAEM$ and [EM](x.md): <a ")
+    assert len(left) == len(known) - 4
+    (gap,) = [word for word in known if word.names == ("gap",)]
+    assert gap.suits("10") and not gap.suits("02")  # everyday English, where it is not the subject
+
+
+def test_lessons_lead_to_the_glossary():
+    known = words.words((DOCS / "glossary.md").read_text(encoding="utf-8"))
+    for number, path in executed.lessons().items():
+        lesson = nbformat.read(path, as_version=4)
+        made = words.linked(lesson, number, known, "../docs/glossary.html")
+        assert "mefit-word" in "".join(cell.source for cell in made.cells), number
+        code = [[cell.source for cell in one.cells if cell.cell_type == "code"] for one in (lesson, made)]
+        assert code[0] == code[1]

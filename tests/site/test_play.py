@@ -106,9 +106,13 @@ def test_a_slow_explorer_gets_fewer_states_and_one_that_is_too_slow_stays_at_res
     slow = recording.grid_of(toy(0.01))
     count = [int(np.prod([len(values) for values in grid.values()])) for grid in (fast, slow)]
     assert 18 <= count[1] <= 100 < count[0] <= recording.STATES
+    slower = recording.grid_of(toy(0.05))  # room for 20: the choice is held, so that the marks can move
+    assert slower["kind"] == ["up"] and len(slower["a"]) >= 3 and len(slower["b"]) >= 3
+    slowest = recording.grid_of(toy(0.2))  # room for 5: one slider moves
+    assert sorted(map(len, slowest.values()))[:2] == [1, 1] and len(slowest["a"]) >= 3
     with pytest.raises(recording.TooLarge, match="takes .* s, too long"):
-        recording.grid_of(toy(0.2))
-    page = recording.shown(toy(0.2), tmp_path)["text/html"]
+        recording.grid_of(toy(0.4))
+    page = recording.shown(toy(0.4), tmp_path)["text/html"]
     assert 'data-recording=""' in page and "Open this lesson in JupyterLab to move it." in page
     assert list(tmp_path.iterdir()) == []
 

@@ -114,6 +114,7 @@ def test_nothing_is_loaded_from_elsewhere_and_it_is_small(site):
 def looked_at(browser, address):  # noqa: F811
     """A page with everything that it asked for beyond its own place, and what it complained of."""
     tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    tab.set_default_timeout(120_000)  # of a computer that is busy with other tests
     own = address.split("/index.html")[0] if address.startswith("file:") else "/".join(address.split("/")[:3])
     wrong = []
     tab.on("pageerror", lambda error: wrong.append(str(error)))

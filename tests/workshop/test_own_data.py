@@ -29,6 +29,21 @@ def fit():
     return mf.fit(theophylline_model(), mf.datasets.theophylline(), mf.FO(), progress=False)
 
 
+def test_one_subject_a_missing_row_and_other_units_are_read_as_they_are():
+    one = people(wt=70.0)[:1]
+    facts = shown.read(one)
+    assert facts[0] == "1 subjects, 4 observations, 4 to 4 per subject; 1 doses"
+    assert "one subject says nothing of how people differ" in facts[-1]
+    assert not any("same in all" in fact for fact in facts)
+    frame = people().to_frame()
+    frame.loc[(frame.ID == 2) & (frame.TIME == 2), "DV"] = np.nan
+    (first, *rest) = shown.read(mf.Population.from_frame(frame))
+    assert first == "3 subjects, 8 observations, 2 to 4 per subject; 3 doses"
+    scaled = people().to_frame()
+    scaled[["TIME", "DV", "AMT"]] = scaled[["TIME", "DV", "AMT"]] * [1 / 24, 1000.0, 1e6]
+    assert shown.read(mf.Population.from_frame(scaled)) == shown.read(people())
+
+
 def test_what_is_read_is_counted_and_what_is_odd_is_told():
     wt = [70.0] * 5 + [60.0] * 4 + [80.0] * 3
     facts = shown.read(people(wt=wt, height=[value + 100 for value in wt], site=1.0))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from workshop.checks import handed_in
@@ -13,6 +14,11 @@ from workshop.predictions.questions import Choice, Crosses, Number
 from workshop.room import overview, questions
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import class_pack  # noqa: E402
+import class_slides  # noqa: E402
+
 ASKED = {
     "01": {
         "most": Choice("Which one?", ("red & green", "blue"), "blue", then="It is the sky."),
@@ -111,7 +117,9 @@ def test_a_prediction_that_was_asked_otherwise_is_passed_over(tmp_path):
 
 
 def test_the_papers_of_the_kit_are_made():
-    done = subprocess.run([sys.executable, str(ROOT / "tools" / "class_pack.py")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "class_pack.py"), "--html"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     made = ROOT / "build" / "class"
     sheet = (made / "predictions.html").read_text(encoding="utf-8")
@@ -120,3 +128,47 @@ def test_the_papers_of_the_kit_are_made():
     assert "http" not in sheet
     polls = (made / "polls.csv").read_text(encoding="utf-8").splitlines()
     assert len(polls) > 30
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def test_slides_have_every_picture_below_its_heading():
+    new = nbformat.v4
+    drawn = {"text/html": f'<img alt="a &lt; b" src="data:image/png;base64,{PIXEL}">', "image/png": PIXEL}
+    shown = [new.new_output("display_data", data=drawn), new.new_output("stream", text="x")]
+    lesson = new.new_notebook(
+        cells=[
+            new.new_markdown_cell("# 07 · Title\n\n## First *(6 minutes)*"),
+            new.new_code_cell("a", outputs=shown),
+            new.new_markdown_cell("## Second"),
+            new.new_code_cell("b", outputs=[new.new_output("display_data", data={"image/png": PIXEL})]),
+        ]
+    )
+    slides = class_slides.slides_of(lesson)
+    assert [(slide.heading, slide.alt) for slide in slides] == [("First", "a < b"), ("Second", "")]
+    assert all(slide.picture == f"data:image/png;base64,{PIXEL}" for slide in slides)
+    page = class_slides.deck("07 · Title", slides)
+    assert page.count("<section>") == 3 and page.count("<img") == 2 and 'alt="a &lt; b"' in page
+
+
+def test_answers_of_exercises_are_open_on_their_page(tmp_path):
+    site = tmp_path / "site" / "exercises"
+    site.mkdir(parents=True)
+    (site / "02_exercises.html").write_text(
+        "<head></head><details><summary>A</summary></details><details open></details>"
+    )
+    (page,) = class_pack.exercises(tmp_path, site.parent)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<details open>") == 2 and f'<base href="{site.as_uri()}/">' in text
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not class_slides.chromium(), reason="There is no Chromium on this computer.")
+def test_a_page_is_printed_and_a_failure_is_told(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(class_slides.deck("A title", [class_slides.Slide("One", f"data:image/png;base64,{PIXEL}", "dot")]))
+    content = class_slides.printed(page, class_slides.chromium()).read_bytes()
+    assert content.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", content)) == 2
+    with pytest.raises(RuntimeError, match="did not print page.html"):
+        class_slides.printed(page, sys.executable)

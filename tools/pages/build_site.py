@@ -23,12 +23,24 @@ import nbformat
 import notebooks
 import recipes
 import reference
+import words
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build"
 KEPT, PAGES, FORMER, SITE = BUILD / "kept", BUILD / "pages", BUILD / "pages.former", BUILD / "site"
-PROSE = ("glossary", "formulas", "translation", "choosing", "errors", "covariates", "messages", "class", "publish")
+PROSE = (
+    "glossary",
+    "formulas",
+    "translation",
+    "choosing",
+    "errors",
+    "covariates",
+    "messages",
+    "class",
+    "scale",
+    "publish",
+)
 
 
 def main() -> int:
@@ -66,6 +78,7 @@ def write_pages(known: dict[str, Path], wanted: set[str], run_recipes: bool) -> 
     static = PAGES / "_static"
     static.mkdir(parents=True)
     files = pages_of_the_site(known)
+    glossary = words.words((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
     missing = []
     shown: list[explorer_pages.Shown] = []
     for number, path in known.items():
@@ -76,6 +89,7 @@ def write_pages(known: dict[str, Path], wanted: set[str], run_recipes: bool) -> 
         else:
             shown += explorer_pages.found(lesson, number, path.name)
             copy_recordings(folder, static / "play")
+        lesson = words.linked(lesson, number, glossary, "../docs/glossary.html")
         write(notebooks.page(lesson, "workshop", files, static / "stills"), "workshop", path.name)
     for path in sorted((ROOT / "solutions").glob("*.ipynb")):
         worked = nbformat.read(path, as_version=4)
@@ -126,7 +140,9 @@ def write_prose(files: set[str]) -> None:
         folder = path.parent.relative_to(ROOT).as_posix()
         place = PAGES / folder / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(notebooks.relinked(path.read_text(encoding="utf-8"), folder, files), encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        text = words.with_places(text) if path.stem == "glossary" else text
+        place.write_text(notebooks.relinked(text, folder, files), encoding="utf-8")
     shutil.copytree(ROOT / "workshop" / "images", PAGES / "workshop" / "images", dirs_exist_ok=True)
 
 

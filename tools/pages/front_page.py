@@ -92,6 +92,7 @@ mefit/datasets/README
 
 workshop/INSTRUCTOR
 docs/class
+docs/scale
 docs/publish
 workshop/cards/index
 ```

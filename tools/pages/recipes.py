@@ -49,7 +49,7 @@ def write(pages: Path, kept: Path, run: bool) -> list[str]:
     missing = []
     files = {f"docs/recipes/{path.name}" for path in paths()} | {"docs/recipes/index.md"}
     files |= {f"workshop/{path.name}" for path in executed.lessons().values()}
-    files |= {f"docs/{name}.md" for name in ("choosing", "errors", "covariates", "messages")}
+    files |= {f"docs/{name}.md" for name in ("choosing", "errors", "covariates", "messages", "scale")}
     folder = pages / "docs" / "recipes"
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths():

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from workshop.explorers.controls import Control, Slider
+from workshop.explorers.controls import Choice as Options
+from workshop.explorers.controls import Control, Slider, Switch
 from workshop.explorers.stage import Stage, control_data
 from workshop.predictions.asked import Asked
 from workshop.predictions.questions import Choice, Crosses, Curve, Number
@@ -106,8 +107,9 @@ class TooLarge(Exception):
 def grid_of(stage: Stage) -> dict[str, list[Any]]:
     """The values of each control that are computed: as many as the seconds, the states and the letters allow.
 
-    Values that the explorer starts at, and those of its moves to try, are always among them. Sliders that a mark
-    moves come first, one place after the other; TooLarge where not even `FEW` values of those have room.
+    Values that the explorer starts at are always among them, and, where there is room, those of its moves to try.
+    Sliders that a mark moves come first, one place after the other. Where there is no room for `FEW` values of these,
+    switches, then choices, then these sliders but one are held as they are; TooLarge where that is not enough.
     """
     seconds, letters = cost(stage)
     most = min(STATES, SECONDS / seconds, LETTERS / letters)
@@ -117,12 +119,27 @@ def grid_of(stage: Stage) -> dict[str, list[Any]]:
     first = [name for name in sliders if name in dragged] or sliders[:1]
     if prod(map(len, grid.values())) > most:
         grid |= {name: [stage.values[name]] for name in sliders}
-    if prod(map(len, grid.values())) * FEW ** len(first) > most:
+    for name in [*of_kind(stage, Switch), *reversed(of_kind(stage, Options)), *reversed(first[1:])]:
+        if least(grid, first) <= most:
+            break
+        grid[name] = [stage.values[name]]
+        first = [other for other in first if other != name]
+    if least(grid, first) > most:
         raise TooLarge(f"Each state of this explorer takes {seconds:.1g} s, too long for a page without Python.")
     rest = [name for name in sliders if name not in first]
     for names, enough in ((first, ENOUGH), (rest, FEW), (first, COUNTS[-1]), (rest, COUNTS[-1])):
         grow(stage, grid, names, enough, most)
     return grid
+
+
+def of_kind(stage: Stage, kind: type[Control]) -> list[str]:
+    """The names of the controls of a kind, in their order."""
+    return [name for name, control in stage.controls.items() if isinstance(control, kind)]
+
+
+def least(grid: dict[str, list[Any]], first: list[str]) -> int:
+    """How many states there are at least, once every slider of `first` has its `FEW` places beside its own."""
+    return prod(max(len(values), FEW + 1 if name in first else 1) for name, values in grid.items())
 
 
 def grow(stage: Stage, grid: dict[str, list[Any]], names: list[str], enough: int, most: float) -> None:

@@ -50,6 +50,8 @@ def read(population: Any) -> list[str]:
 
 def _covariates(population: mf.Population) -> list[str]:
     """Covariates that are the same for all, and pairs that go together."""
+    if len(population) < 2:
+        return ["one subject says nothing of how people differ: no random effect can be told from the typical value"]
     values = {
         name: np.asarray(value, float) for name, value in population.subjects.covariates.items() if np.ndim(value) == 1
     }

@@ -83,6 +83,9 @@ class NUTS(Method):
     the measure the largest R-hat. ValueError for an improper posterior: without a prior a number is
     flat on its natural scale, so the posterior must fall off as it goes to either end (see `propriety.py`).
     Sources: Hoffman and Gelman (2014), J. Mach. Learn. Res. 15; z: Papaspiliopoulos et al. (2007), Stat. Sci. 22.
+
+        fit = mf.fit(model, population, mf.NUTS(warmup=300, samples=300), key=key)
+        fit.draws.summary
     """
 
     warmup: int = 500
