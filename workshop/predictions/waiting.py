@@ -9,7 +9,7 @@ from typing import Any
 from IPython.display import HTML, display
 from IPython.utils.capture import CapturedIO, capture_output
 
-_FOLDED = "The result waits here until you have revealed your prediction."
+_FOLDED = "The result, which opens when you reveal your prediction."
 
 
 @contextmanager
