@@ -91,7 +91,7 @@ def _exchange(cl: Array, v1: Array, q: Array, v2: Array) -> _Exchange:
         per_gap=per_gap,
         rates=jnp.where(first, alpha, k10 * k21 / alpha),
         direct=jnp.where(first == (half >= 0), large, product / large) * per_gap,
-        peripheral=-_SIGNS * (k21 * per_gap),
+        peripheral=(k21 * per_gap) * -_SIGNS,
     )
 
 

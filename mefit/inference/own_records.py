@@ -154,7 +154,8 @@ def _weighted(sampling: ImportanceSampling, model: Model, subjects: Subject, key
     people = _at_once(subjects, sampling.samples)
 
     def of_person(one):
-        return sampling.weighted(model, *one, at_once=_share(people))
+        subject, key = one
+        return sampling.weighted(model, subject, key, at_once=_share(people))
 
     return in_parts(of_person, (subjects, keys), people)
 

@@ -93,8 +93,8 @@ def basis_for(population: mf.Population) -> mf.networks.Basis:
 
 
 def template(name: str, compartments: int) -> Template:
-    """A template at its start. Q and V2 are the same for all: with effects of their own a curve that is not of two
-    compartments has several peaks in a person's density, and the search for a maximum fails."""
+    """A template at its start. Q and V2 are the same for all: with effects of their own, of people of two inputs the
+    search for a maximum failed."""
     typical: tuple[float, ...] = (1.0, 3.0, 30.0) if compartments == 1 else (1.0, 3.0, 25.0, 2.0, 20.0)
     typical = typical[1:] if name == BINDING else typical
     omega = 0.1 * jnp.eye(2 if name == BINDING else 3)
