@@ -176,5 +176,8 @@ def test_a_network_finds_a_gate_that_bends():
     moved = dataclasses.replace(grid.subjects, covariates={"w": w})
     told = mf.responsibilities(fit.model, dataclasses.replace(grid, subjects=moved).until(-1.0))[2].to_numpy()
     true = expit(3.0 * (w**2 - 1.0))
-    assert np.sqrt(np.mean((told - true) ** 2)) < 0.1 and np.max(np.abs(told - true)) < 0.25
+    assert np.sqrt(np.mean((told - true) ** 2)) < 0.1
+    # both kinds are as likely at -1 and 1, a place that 300 people tell within 0.1 or 0.15 (one standard error)
+    assert np.interp(0.5, told[9::-1], w[9::-1]) == pytest.approx(-1.0, abs=0.35)
+    assert np.interp(0.5, told[9:], w[9:]) == pytest.approx(1.0, abs=0.35)
     assert told[9] < 0.15 and min(told[0], told[-1]) > 0.85
