@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -11,27 +10,24 @@ from jaxtyping import Array, Float
 
 from ..base.adam_steps import steps_of_adam
 from ..base.chance import seed_of
-from ..base.compiling import compiled_for_devices
 from ..base.devices import count_of, mesh_of
 from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
-from ..data.subject import Subject
 from ..effects.gauss_newton import GaussNewton
-from ..effects.starts import spread_over_prior
 from ..model.densities import eta_mean
 from ..model.free import prior_of
 from ..model.space import Space
 from ..objectives.amortised import Amortised
-from ..objectives.evaluation import Batches, batches_of, chunks_of, dealing_of, evaluation, terms_of
+from ..objectives.evaluation import batches_of, chunks_of, terms_of
 from ..objectives.linearised import FOCE
 from ..objectives.natural_scale import training_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
 from ..objectives.sleeping import account
+from .adam_block import Setting, block
 from .maximise import Maximise, outcome_of, unused_coordinates
 from .method import Ending, Info, Method, Outcome, Problem, State, Training
 
 _CHUNKS_THAT_PAY = 4  # for each device
-_LOOKS = 4  # other places than its last mode where a subject's search may begin, at every step
 
 
 class Progress(NamedTuple):
@@ -155,7 +151,7 @@ class Adam(Method):
         memory: Memory = state.memory
         done = int(memory.progress.done)
         schedule = self._schedule(problem, done, count_of(memory.mesh))
-        progress, values = _block(self._setting(problem, memory), memory.progress, *schedule)
+        progress, values = block(self._setting(problem, memory), memory.progress, *schedule)
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
             Maximise(memory.objective).init(problem)  # which says what is wrong with the start
@@ -213,7 +209,7 @@ class Adam(Method):
     def unfinished(self, problem: Problem, state: State) -> Outcome:
         return dataclasses.replace(super().unfinished(problem, state), training=_training(state.memory))
 
-    def _setting(self, problem: Problem, memory: Memory) -> "Setting":
+    def _setting(self, problem: Problem, memory: Memory) -> Setting:
         gauss = isinstance(self.objective, FOCE) and self.objective.interaction
         newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
         return Setting(
@@ -299,66 +295,3 @@ def _learned(problem: Problem, objective: Objective, x: Float[np.ndarray, " P"])
 def _training(memory: Memory) -> Training:
     curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
     return Training(curve=curve, memory=memory)
-
-
-class Setting(NamedTuple):
-    """What stays the same through all steps."""
-
-    objective: _Warm
-    space: Space
-    subjects: Subject
-    extras: Any
-    scale: Any  # of each coordinate: the unit of its steps
-    mesh: Any = None
-
-
-@compiled_for_devices
-def _block(setting: Setting, progress: Progress, rates: Array, chosen: Array, weights: Array) -> tuple[Progress, Array]:
-    """One step of Adam for each rate: the progress, and the objective before each step."""
-    objective, space, subjects, extras, scale, mesh = setting
-    adam = steps_of_adam()
-    dealing = dealing_of(len(weights), mesh)
-    looks = spread_over_prior(space.template, 64 * _LOOKS)
-
-    def starts_of(progress: Progress, which: Array) -> Array:
-        # A mode may be a lesser peak: every step looks at a few other places, a few more each time.
-        place = progress.done * _LOOKS % (len(looks) - _LOOKS + 1)
-        others = jax.lax.dynamic_slice_in_dim(looks, place, _LOOKS)
-        others = jnp.broadcast_to(others, (*which.shape, *others.shape))
-        return jnp.concatenate([progress.starts[which][..., None, :], others], -2)
-
-    def propose(progress: Progress, rate: Array, which: Array) -> tuple[Progress, Array, Array]:
-        """The progress if the step is taken, the objective before it, and whether it was a number."""
-        dealt = which[dealing]
-        chosen_subjects = jax.tree.map(lambda leaf: leaf[dealt], subjects)
-        chosen_extras = jax.tree.map(lambda leaf: leaf[dealt], extras)
-        batches = Batches(
-            subjects=chosen_subjects,
-            extras=(objective.inner.fresh(chosen_extras, progress.done), starts_of(progress, dealt)),
-            weights=weights[dealing],
-            place=jnp.arange(which.size),
-            mesh=mesh,
-        )
-        value, gradient, _, terms = evaluation(objective, space, progress.x, batches)
-        move, moments = adam.update(-gradient * scale, progress.moments)
-        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
-        flat = which.reshape(-1)
-        modes = jnp.where(jnp.isfinite(terms.eta), terms.eta, progress.starts[flat])
-        onward = Progress(
-            x=progress.x - rate * scale * move,
-            sound=progress.x,
-            moments=moments,
-            starts=progress.starts.at[flat].set(modes),
-            done=progress.done,
-        )
-        return onward, value, sound
-
-    def step(progress: Progress, inputs: tuple[Array, Array]) -> tuple[Progress, Array]:
-        rate, which = inputs
-        onward, value, sound = propose(progress, rate, which)
-        back = progress._replace(x=progress.sound + 0.25 * (progress.x - progress.sound))
-        new = jax.tree.map(lambda taken, kept: jnp.where(sound, taken, kept), onward, back)
-        new = jax.tree.map(lambda moved, still: jnp.where(rate > 0.0, moved, still), new, progress)
-        return new._replace(done=progress.done + (rate > 0.0)), jnp.where(sound, value, jnp.nan)
-
-    return jax.lax.scan(step, progress, (jnp.asarray(rates), jnp.asarray(chosen)))
