@@ -18,7 +18,6 @@ from .stopping import in_one_line
 
 _AXIS = "processes"
 _PIECE = 2**24  # bytes of each process that are on their way together
-_HEARTBEAT = 30  # seconds without a sign of life, after which a process is lost
 _SIGNS = ("Gloo", "NCCL", "coordination service", "heartbeat")  # in what JAX says where a process is gone
 
 
@@ -26,7 +25,13 @@ class ProcessLost(RuntimeError):
     """Another process of the computation is gone."""
 
 
-def connect(address: str | None = None, processes: int | None = None, process: int | None = None) -> int:
+def connect(
+    address: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    *,
+    patience: int = 100,
+) -> int:
     """Join the processes that compute together, and return how many they are.
 
         mf.connect()                                       # under SLURM or MPI, which tell the rest
@@ -34,13 +39,14 @@ def connect(address: str | None = None, processes: int | None = None, process: i
 
     Call it right after the import, in every process, before anything is computed. `mf.distribute` then exchanges data,
     and `mf.fit(..., devices="all")` computes on the devices of all. They must run the same code on processors of one
-    kind. A process that ends without a trace is missed after 30 seconds at most.
+    kind.
 
     **Arguments:**
 
     - `address`: host and port of process 0, which the others must be able to reach.
     - `processes`: how many there are.
     - `process`: the number of this one, from 0.
+    - `patience`: seconds without a sign of life after which a process is given up, of which nothing else tells.
 
     **Raises:** ValueError where something is missing that nothing tells; RuntimeError where JAX has begun to compute,
     or where the others do not come within five minutes.
@@ -50,9 +56,9 @@ def connect(address: str | None = None, processes: int | None = None, process: i
         raise ValueError("connect needs address, processes and process, or none of them where SLURM or MPI tell them.")
     # Else a process that ends because another is gone would wait for that one at its exit.
     jax.config.update("jax_enable_recoverability", True)
-    detected = {} if address is None else {"cluster_detection_method": "deactivate"}
+    detected: dict[str, Any] = {} if address is None else {"cluster_detection_method": "deactivate"}
     try:
-        jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=_HEARTBEAT, **detected)
+        jax.distributed.initialize(address, processes, process, heartbeat_timeout_seconds=patience, **detected)
     except ValueError as error:
         if address is not None:
             raise ValueError(f"connect: {error}") from None

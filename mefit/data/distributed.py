@@ -81,9 +81,9 @@ def _joined(parts: Sequence[Subject], doses: Doses) -> Subject:
     for field in fields:
         names = sorted(as_dict(parts[0].y))
         by_outcome[field] = as_given({name: _wide([_or_zeros(part, field, name) for part in parts]) for name in names})
-    covariates = {}
+    covariates: dict[str, Any] = {}
     for name in sorted(parts[0].covariates):
-        given = [part.covariates[name] for part in parts]
+        given: list[Any] = [part.covariates[name] for part in parts]
         if any(values.ndim > 1 for values in given):
             rows = [part.time.shape for part in parts]
             given = [x if x.ndim > 1 else np.broadcast_to(x[:, None], of) for x, of in zip(given, rows, strict=True)]
@@ -99,7 +99,7 @@ def _joined(parts: Sequence[Subject], doses: Doses) -> Subject:
     )
 
 
-def _or_zeros(part: Subject, field: str, name: str) -> np.ndarray:
+def _or_zeros(part: Subject, field: str, name: str) -> Any:
     """A field of an outcome; nothing censored, where nothing is said of it."""
     value = getattr(part, field)
     return np.zeros_like(as_dict(part.y)[name]) if value is None else as_dict(value)[name]
@@ -107,7 +107,9 @@ def _or_zeros(part: Subject, field: str, name: str) -> np.ndarray:
 
 def _doses(parts: Sequence[dict[str, np.ndarray]]) -> Doses:
     """The doses of the parts, filled up at the first of each subject; fields that no dose needs are left out."""
-    whole = {name: _wide([part[name] for part in parts], fill=int(name == "compartment")) for name in DOSE}
+    whole: dict[str, Any] = {
+        name: _wide([part[name] for part in parts], fill=int(name == "compartment")) for name in DOSE
+    }
     counts = np.concatenate([np.full(len(part["time"]), part["time"].shape[1]) for part in parts])
     added = np.arange(whole["time"].shape[1]) >= np.maximum(counts, 1)[:, None]
     whole["time"] = np.where(added, whole["time"][:, :1], whole["time"])
@@ -117,7 +119,7 @@ def _doses(parts: Sequence[dict[str, np.ndarray]]) -> Doses:
     return Doses(**{name: whole[name] for name in DOSE if name not in USUAL or name in needed})
 
 
-def _wide(arrays: Iterable[np.ndarray], last: bool = False, fill: int = 0) -> np.ndarray:
+def _wide(arrays: Iterable[Any], last: bool = False, fill: int = 0) -> Any:
     """Arrays (N, n) under each other, the narrower ones filled up; with `last`, by their last column."""
     arrays = list(arrays)
     width = max(array.shape[1] for array in arrays)

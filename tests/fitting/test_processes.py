@@ -29,7 +29,7 @@ import os, signal, sys
 import mefit as mf
 
 process, address, last, folder = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-assert mf.connect(address, processes=2, process=process) == 2
+assert mf.connect(address, processes=2, process=process, patience=600) == 2
 from test_processes import MODEL, SUBJECTS, part
 from mefit.fitting import checkpoint
 from mefit.methods.maximise import Maximise
