@@ -46,7 +46,8 @@ def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Arra
 
     def here(known: Any, pairs: Any) -> Values:
         likelihood, blocks, data = known
-        return _on_one(likelihood, blocks, *pairs, data)
+        x, subject = pairs
+        return _on_one(likelihood, blocks, x, subject, data)
 
     return devices.dealt_out(likelihood.mesh, here, (likelihood, blocks, data), (x, subject))
 

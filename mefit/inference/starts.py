@@ -179,7 +179,7 @@ def _with_another_encoder(
 ) -> Objective | Method:
     """The method, its encoder, if it trains one, at other weights."""
     if isinstance(method, Adam):
-        objective = _with_another_encoder(method.objective, model, population, seed)
+        objective: Any = _with_another_encoder(method.objective, model, population, seed)
         return dataclasses.replace(method, objective=objective)
     if not isinstance(method, Amortised | Augmented):
         return method

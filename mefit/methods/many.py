@@ -120,7 +120,7 @@ def fit_many(
     return _polished(ground, climbs.x[best])
 
 
-def _begin_alike(ground: Ground, model: MixtureOfExperts, x: np.ndarray) -> bool:
+def _begin_alike(ground: Ground, model: Model, x: np.ndarray) -> bool:
     """Does nothing tell the classes apart in the first data set?"""
     return begin_alike(model, ground.look(x, np.zeros(1, int)).responsibilities[0])
 

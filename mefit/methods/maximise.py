@@ -296,11 +296,12 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
     eta, covariance, searched = modes_of(objective, state.model, problem.population, terms)
     sizes: Any = terms.details.get("effective_sample_size")
     classes: Any = terms.details.get("responsibilities")
+    likelihoods: Any = terms.details.get("log_likelihoods")
     remarks: tuple[str, ...] = ()
     if not np.all(searched):
         lost = name_subjects(problem.population, ~searched)
         remarks += (f"the search for the random effects did not end for {lost}.",)
-    remarks += empty_classes(classes) + same_classes(terms.details.get("log_likelihoods"))
+    remarks += empty_classes(classes) + same_classes(likelihoods)
     return Outcome(
         model=state.model,
         log_likelihood=float(np.sum(terms.value)),

@@ -52,7 +52,7 @@ def _scale(space: Space, population: Population, steepness_of: Callable[[Space, 
         of_model = _scale(Space(space.template, space.fixed), population, steepness_of)
         return np.append(of_model, guess[of_model.size :])
     # of these alone: of a network's weights there are thousands, and no derivative in them is wanted
-    slopes = np.asarray(steepness_of(space, population.subjects, np.flatnonzero(has_unit)))
+    slopes = np.asarray(steepness_of(space, population.subjects, jnp.flatnonzero(has_unit)))
     steepness = np.zeros(has_unit.size)
     steepness[has_unit] = np.sqrt(np.mean(np.nan_to_num(slopes, posinf=0.0, neginf=0.0) ** 2, axis=0))
     reach = np.where(steepness > 0.0, 1.0 / np.where(steepness > 0.0, steepness, 1.0), 0.0)
