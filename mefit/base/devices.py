@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,6 +165,8 @@ def dealt_out(
     """
     if mesh is None:
         return work(known, things)
+    import equinox as eqx  # here, since `import mefit` needs this file and not Equinox
+
     moving, still = eqx.partition(known, eqx.is_array)
 
     def here(moving: Any, share: Any) -> Any:

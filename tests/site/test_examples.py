@@ -60,7 +60,7 @@ RETURNED = {
     "Uncertainty": "observed_information",
     "VPC": "vpc",
 }
-WITHOUT = {"keep_compiled", "hazard"}  # see LEFT_OUT
+WITHOUT = {"keep_compiled", "hazard", "ProcessLost"}  # see LEFT_OUT; an error is raised, not called
 
 
 def paragraphs(text):
