@@ -83,7 +83,11 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+ALIKE = ("AGQ", "variational", "Monte Carlo", "importance sampling", "naive pooled", "joint MLE")  # in what they leave
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in METHODS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_fit_comes_out_as_it_went_in(name, line_model, linear_population, tmp_path):
     fixed = ("omega", "sigma") if name == "NUTS" else ()  # which have no prior
     key = jax.random.key(5)

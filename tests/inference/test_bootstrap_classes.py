@@ -28,6 +28,7 @@ def both(population: mf.Population) -> tuple[mf.Fit, mf.Fit]:
     return one, mf.fit(start, population, mf.EM(starts=3), key=KEY, progress=False)
 
 
+@pytest.mark.slow
 def test_two_classes_far_apart_are_seen():
     population = levels(np.where(np.arange(40) < 20, -4.0, 4.0), seed=1)
     one, two = both(population)

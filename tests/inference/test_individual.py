@@ -107,7 +107,13 @@ class Oral(mf.Model):
 
 
 @pytest.mark.parametrize(
-    ("times", "sd"), [([4.0], 0.278), ([24.0], 0.134), ([2.0, 24.0], 0.115), ([1.0, 4.0, 24.0], 0.107)]
+    ("times", "sd"),
+    [
+        ([4.0], 0.278),
+        pytest.param([24.0], 0.134, marks=pytest.mark.slow),
+        pytest.param([2.0, 24.0], 0.115, marks=pytest.mark.slow),
+        ([1.0, 4.0, 24.0], 0.107),
+    ],
 )
 def test_what_a_sample_is_worth(times, sd):
     """The posterior SD of log clearance, averaged over 400 people, by when they were sampled: computed elsewhere, by

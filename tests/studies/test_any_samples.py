@@ -39,6 +39,7 @@ def test_the_area_of_a_decoder_is_that_of_its_curve():
     np.testing.assert_allclose(by_grid, exact, atol=0.02)
 
 
+@pytest.mark.slow
 def test_an_encoders_answers_are_its_gaussians():
     population = study.to_learn_from(30, seed=1)
     model = study.decoder(population)
