@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled_for_devices
-from ..base.devices import dealt_out, mesh_of
+from ..base.dealing import dealt_out
+from ..base.devices import mesh_of
 from ..base.stopping import Bar
 from ..data.population import Population
 from ..data.subject import Subject

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ..base.devices import dealt_out
+from ..base.dealing import dealt_out
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.densities import eta_size, log_joint, log_random_effects, sample_random_effects

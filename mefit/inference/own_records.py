@@ -50,13 +50,8 @@ def with_theta_known(
         kept = slice(min(size, people - begin))
         weighted = jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[kept], _weighted(sampling, model, *own))
         parts.append(_picked(weighted, count, starts[which[kept]]))
-    return Picked(
-        eta=np.concatenate([part.eta for part in parts]),
-        theta=None,
-        effective_sample_size=np.concatenate([part.effective_sample_size for part in parts]),
-        pareto_k=np.concatenate([part.pareto_k for part in parts]),
-        found=np.concatenate([part.found for part in parts]),
-    )
+    joined: Picked = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return joined
 
 
 def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picked:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ..base import devices
 from ..base.compiling import compiled, compiled_for_devices
+from ..base.dealing import dealt_out
 from ..data.population import Population
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
@@ -49,7 +50,7 @@ def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Arra
         x, subject = pairs
         return _on_one(likelihood, blocks, x, subject, data)
 
-    return devices.dealt_out(likelihood.mesh, here, (likelihood, blocks, data), (x, subject))
+    return dealt_out(likelihood.mesh, here, (likelihood, blocks, data), (x, subject))
 
 
 def _on_one(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:

@@ -106,8 +106,8 @@ def fit_many(
     if mixes and _begin_alike(ground, model, x[:1]):
         drawn = np.ones(count * starts, bool)
     if np.any(drawn):
-        given = _partitions(ground, model, which, starts, key)
-        x[drawn] = parted(ground, x[drawn], which[drawn], given[drawn])
+        given = _partitions(ground, model, np.flatnonzero(drawn), starts, key)
+        x[drawn] = parted(ground, x[drawn], which[drawn], given)
 
     def looks(x: np.ndarray, numbers: np.ndarray) -> Seen:
         return ground.look(x, which[numbers])
@@ -125,7 +125,7 @@ def _begin_alike(ground: Ground, model: Model, x: np.ndarray) -> bool:
     return begin_alike(model, ground.look(x, np.zeros(1, int)).responsibilities[0])
 
 
-def _partitions(ground: Ground, model: Any, which: np.ndarray, starts: int, key: Any) -> Float[np.ndarray, "R N C"]:
+def _partitions(ground: Ground, model: Any, turns: np.ndarray, starts: int, key: Any) -> Float[np.ndarray, "R N C"]:
     """Responsibilities by the random effects that the first expert gives: of the first start of each data set those of
     a split without chance, of the others drawn."""
     sets, count = ground.pool.shape
@@ -140,9 +140,9 @@ def _partitions(ground: Ground, model: Any, which: np.ndarray, starts: int, key:
     classes = len(model.members)
     rng: Any = numpy_generator(key) if starts > 1 else None
     given = []
-    for turn, number in enumerate(which):
-        first = rng is None or turn % starts == 0
-        given.append(split(eta[number], classes) if first else partition(eta[number], classes, rng))
+    for turn in turns.tolist():
+        own = eta[turn // starts]
+        given.append(partition(own, classes, rng) if turn % starts else split(own, classes))
     return np.stack(given)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..base import devices
 from ..base.compiling import compiled_for_devices
+from ..base.dealing import dealt_out
 from ..base.scales import measure_curvature
 from ..data.population import Population
 from ..data.subject import Subject
@@ -105,7 +106,7 @@ def _of_chunks(batches: Batches, work: Callable[[Any, Any], Any], everywhere: An
     def dealt(everywhere: Any, chunks: Any) -> Any:
         return jax.lax.map(lambda chunk: work(everywhere, chunk), chunks)
 
-    outcome = devices.dealt_out(batches.mesh, dealt, everywhere, batches[:3], together=True)
+    outcome = dealt_out(batches.mesh, dealt, everywhere, batches[:3], together=True)
     if batches.mesh is None:
         return outcome
     count = devices.count_of(batches.mesh)

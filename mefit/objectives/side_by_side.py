@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..base import devices
 from ..base.compiling import compiled_for_devices
+from ..base.dealing import dealt_out
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.model import Model
@@ -153,7 +154,7 @@ def _look(objective: Objective, space: Space, pool: Pool, blocks: Array, asked: 
         objective, space, pool, blocks = known
         return _in_blocks(objective, space, pool, blocks, asked, block)
 
-    return devices.dealt_out(pool.mesh, here, (objective, space, pool._replace(mesh=None), blocks), asked)
+    return dealt_out(pool.mesh, here, (objective, space, pool._replace(mesh=None), blocks), asked)
 
 
 def _in_blocks(objective: Objective, space: Space, pool: Pool, blocks: Array, asked: _Asked, block: int) -> Seen:

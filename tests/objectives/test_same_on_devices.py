@@ -20,7 +20,8 @@ import numpy as np
 
 import mefit as mf
 from experts import KEY, lines, mixture
-from mefit.base.devices import count_of, dealt_out, mesh_of, one_by_one, using
+from mefit.base.dealing import dealt_out, one_by_one
+from mefit.base.devices import count_of, mesh_of, using
 from mefit.diagnosis.simulations import simulations
 from mefit.model.space import Space
 from mefit.objectives.evaluation import batches_of, evaluate, information, terms_of

@@ -13,7 +13,8 @@ from numpyro.distributions import biject_to
 from numpyro.infer import NUTS as _Kernel
 
 from ...base.compiling import compiled_for_devices
-from ...base.devices import mesh_of, one_by_one
+from ...base.dealing import one_by_one
+from ...base.devices import mesh_of
 from ...data.subject import Subject
 from ...model.densities import (
     effects_of,
