@@ -52,6 +52,7 @@ class Kernel(eqx.Module):
     """A Metropolis-Hastings kernel: a proposal, what it learns, and how many `steps` it makes an iteration."""
 
     label: ClassVar[str]
+    knows_one_posterior: ClassVar[bool] = False  # does it propose near one place of each subject?
     steps: eqx.AbstractVar[int]
 
     def moves(self, model: Model) -> int:

@@ -55,6 +55,7 @@ class Independent(Kernel):
     posterior, a chain can get stuck for good.
     """
 
+    knows_one_posterior: ClassVar[bool] = True
     degrees_of_freedom: eqx.AbstractVar[float]
 
     def propose(self, key, target, eta, tuning, move):

@@ -83,7 +83,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SAEMRun:
-    """What SAEM leaves beside its estimates."""
+    """What SAEM leaves beside its estimates. Of a mixture of experts the random effects are those of all classes."""
 
     trajectory: pd.DataFrame  # a row for each iteration, a column for each number of the table of parameters
     acceptance: pd.DataFrame  # of the proposals of each kernel, a row for each iteration

@@ -13,7 +13,7 @@ from ..base.compiling import compiled
 from ..base.plainly import told
 from ..data.subject import Subject, as_dict
 from .covariances import joint_covariance
-from .model import Model
+from .model import Model, OneDensity
 from .moments import mean_of, variance_of
 from .normals import GaussianLaw, correlated_rows, gaussian_law
 from .outcomes import log_observed
@@ -151,6 +151,8 @@ def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> 
 
         mf.log_conditional(model, eta, subject)
     """
+    if isinstance(model, OneDensity):
+        return model.log_conditional(eta, subject)
     densities = as_dict(observation_density(model, eta, subject))
     y = as_dict(subject.y)
     mask = as_dict(subject.mask)

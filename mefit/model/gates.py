@@ -97,9 +97,14 @@ class Inputs(eqx.Module):
     centre: Float[Array, " G"]
     spread: Float[Array, " G"]
 
-    def __init__(self, population: Population, names: Iterable[str], missing: Mapping[str, float | int] | None = None):
+    def __init__(self, population: Population, names: Iterable[str], missing: Any = None):
         self.names = (names,) if isinstance(names, str) else tuple(names)
-        missing = missing or {}
+        missing = {} if missing is None else missing
+        if not isinstance(missing, Mapping):
+            raise ValueError(
+                f"missing= says of each covariate by name which number stands for one that is not known, such as "
+                f"{{{self.names[0]!r}: {missing}}}."
+            )
         if not self.names or len(set(self.names)) < len(self.names):
             raise ValueError("a gate needs the names of one or more covariates, each once; leave it out for shares.")
         for name in missing:
@@ -163,7 +168,7 @@ class LinearGate(Gate):
         covariates: Iterable[str] = (),
         log_odds: Any = None,
         *,
-        missing: Mapping[str, float | int] | None = None,
+        missing: Any = None,
     ):
         self.inputs = population if isinstance(population, Inputs) else Inputs(population, covariates, missing)
         width = 1 + len(self.inputs.features)
@@ -227,7 +232,7 @@ class NetworkGate(Gate):
         hidden: Sequence[int] = (6,),
         prior: Penalty = L2(1.0),  # noqa: B008 - it has no state
         *,
-        missing: Mapping[str, float | int] | None = None,
+        missing: Any = None,
     ):
         self.inputs = Inputs(population, covariates, missing)
         self.hidden = tuple(hidden)

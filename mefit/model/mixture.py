@@ -87,10 +87,14 @@ class MixtureOfExperts(Model):
         found = {}
         for k, expert in enumerate(self.members):
             for field, parameter in parameters(expert).items():
-                name = _name_in_mixture(self, k, field)
+                name = self.name_of(k, field)
                 if name not in found:
                     found[name] = _told_apart(parameter, getattr(expert, field), k, name == field)
         return found | self.gate.declared()
+
+    def name_of(self, k: int, field: str) -> str:
+        """The name in the mixture of a parameter of expert k, counted from 0."""
+        return field if field in self.shared else f"{field}_{k + 1}"
 
     @property
     def experts(self) -> tuple[Model, ...]:
@@ -180,15 +184,11 @@ def _check_shared(experts: tuple[Model, ...], shared: tuple[str, ...]) -> None:
                 raise ValueError(f"{name!r} is shared, but the experts start it at different values: give the same.")
 
 
-def _name_in_mixture(mixture: MixtureOfExperts, k: int, field: str) -> str:
-    return field if field in mixture.shared else f"{field}_{k + 1}"
-
-
 def _all_names(mixture: MixtureOfExperts) -> list[str]:
     """The names of all parameters, a shared one once, and of the fields of a mixture."""
     names = [*mixture.shared, *mixture.gate.declared(), "members", "gate", "shared", "parts", "places", "experts"]
     for k, expert in enumerate(mixture.members):
-        names += [_name_in_mixture(mixture, k, field) for field in parameters(expert) if field not in mixture.shared]
+        names += [mixture.name_of(k, field) for field in parameters(expert) if field not in mixture.shared]
     return names
 
 
@@ -197,7 +197,7 @@ def _places(mixture: MixtureOfExperts) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for k, expert in enumerate(mixture.members):
         for field in parameters(expert):
-            found.setdefault(_name_in_mixture(mixture, k, field), (expert, field))
+            found.setdefault(mixture.name_of(k, field), (expert, field))
     for field in mixture.gate.declared():
         found[field] = (mixture.gate, field)
     return found

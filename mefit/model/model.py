@@ -117,6 +117,17 @@ class Model(eqx.Module):
         check_values(self)
 
 
+class OneDensity(Model):
+    """A model whose responses have one density together, and none row by row."""
+
+    @abc.abstractmethod
+    def log_conditional(self, eta: Array, subject: Subject) -> Array:
+        """log p(y | theta, eta, x) of one subject."""
+
+    def observations(self, eta, subject):
+        raise ValueError(f"{type(self).__name__} has one density of all responses together, and none for each row.")
+
+
 ModelT = TypeVar("ModelT", bound=Model)
 
 

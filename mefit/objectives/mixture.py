@@ -104,8 +104,8 @@ def refuse_unmixed(method: Any, model: Model) -> None:
     """Raise ValueError for a mixture given to a method that knows no classes."""
     if isinstance(model, MixtureOfExperts) and not method.mixes:
         raise ValueError(
-            f"{method.label} knows no classes, and cannot fit a mixture of experts: use EM() or Laplace(), and AGQ() "
-            "or FOCE() likewise."
+            f"{method.label} knows no classes, and cannot fit a mixture of experts: use EM(), SAEM() or "
+            "Laplace(), and AGQ() or FOCE() likewise."
         )
 
 

@@ -603,6 +603,12 @@ def test_a_covariate_that_is_missing_at_first(tmp_path):
     assert "Covariate WT was missing and has the last value before it, carried forward (line 4, 7)." in p.report.notes
     with pytest.raises(ValueError, match="Subject 2, line 6: covariate 'WT' is missing in every row of the subject"):
         read(tmp_path, text.format("."), covariates="WT", backfill=True)
+    # the number that stands for a missing one is nobody's
+    for others, code in ((70, -1), (-1, -3)):
+        lines = f"ID,TIME,DV,W\n1,0,1,{others}\n1,1,1,-1.5\n2,0,1,.\n"
+        with pytest.raises(ValueError, match=f"missing={{'W': {code}}}") as told:
+            read(tmp_path, lines if others < 0 else lines.replace("-1.5", "70"), covariates="W")
+        assert "a number that nobody has" in str(told.value)
 
 
 def test_what_was_not_read_is_told():

@@ -67,7 +67,10 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+EACH = [name if name in ("BFGS", "SAEM") else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_it_goes_on_and_ends_at_the_same_digits(name, tmp_path, monkeypatch, line_model, linear_population):
     method = METHODS[name]
     model = line_model

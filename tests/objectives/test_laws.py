@@ -164,7 +164,14 @@ def test_gradient_on_a_nonlinear_model(name, theophylline):
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in DIFFERENTIATED if n != "Monte Carlo"])
+OF_A_DEPENDENT_ERROR = [
+    pytest.param(name, marks=() if name in ("FOCE", "Laplace") else pytest.mark.slow)
+    for name in DIFFERENTIATED
+    if name != "Monte Carlo"
+]
+
+
+@pytest.mark.parametrize("name", OF_A_DEPENDENT_ERROR)
 def test_gradient_where_the_residual_error_depends_on_eta(name, theophylline_mg):
     frame = theophylline_mg[:3].to_frame()
     population = mf.Population.from_frame(frame[(frame.EVID == 1) | (frame.TIME > 0)])

@@ -207,11 +207,12 @@ def _bound(found: Split) -> list[Mark]:
         Line("bound", "bound", "Variational", _OMEGA, kept, "the bound, q held"),
         Span("bound", "gap", "data", found.omega, low, found.omega, found.value - found.best, weight="strong"),
     ]
-    if low > _DEEP:
-        side = found.omega < 0.7 * HIGH
-        x = found.omega + (1.0 if side else -1.0)
-        words = Text("bound", "words", "data", x, low + 0.5 * found.gap, f"gap {found.gap:.2f}", _anchor(side))
-        marks.append(words)
+    side = found.omega < 0.7 * HIGH
+    x = found.omega + (1.0 if side else -1.0)
+    inside = low > _DEEP
+    words = f"gap {found.gap:.2f}" if inside else f"gap {found.gap:.1f}: the bound is below this picture"
+    height = low + 0.5 * found.gap if inside else _DEEP + 0.8
+    marks.append(Text("bound", "words", "data", x, height, words, _anchor(side)))
     hold = Drag(x="omega", along="log L")
     return [*marks, Dots("bound", "here", "marginal", found.omega, found.value - found.best, drag=hold, size=12)]
 

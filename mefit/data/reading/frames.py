@@ -149,8 +149,8 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
     filled = pd.Series(values).groupby(reader.subject).ffill().to_numpy()
     reader.refuse(
         pd.Series(np.isnan(filled)).groupby(reader.subject).transform("all").to_numpy(),
-        f"covariate {column!r} is missing in every row of the subject; fill it in, or write a number such as -1 where "
-        "the model takes that for missing, as a gate does by missing=.",
+        f"covariate {column!r} is missing in every row of the subject; fill it in, or write a number that nobody has, "
+        f"where the model takes that for missing, as a gate does by missing={{{column!r}: {_nobodys(values):g}}}.",
     )
     reader.note(
         np.isnan(values) & ~np.isnan(filled),
@@ -168,6 +168,11 @@ def _carried(reader: Reader, column: str, choices: Choices) -> np.ndarray:
         "or take the next one by backfill=True.",
     )
     return filled
+
+
+def _nobodys(values: np.ndarray) -> float:
+    """A number below all that are there: -1 where none is negative."""
+    return min(-1.0, np.floor(np.nanmin(values)) - 1.0) if np.any(np.isfinite(values)) else -1.0
 
 
 def _states(names: ColumnNames, covariates: Columns) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from ...model.densities import eta_mean, eta_size, sample_random_effects
 from ...model.free import log_prior
 from ...model.model import Model
 from ...model.numbers import numbers
+from .in_classes import class_weights
 from .msteps import AdamMoments, Information, MSteps, Setting
 
 
@@ -93,13 +94,13 @@ def block(
     each coordinate were every eta, and all other coordinates, known; infinite for weights.
     """
     kernels, structure, space, subjects, mesh = setting
-    steps = MSteps(setting)
 
     def iteration(draws, inputs):
         key, gain, hold = inputs
         model = space.at(draws.x)
         target = Target(model, subjects, mesh)
         eta, value, tuning, accepted = sweep(kernels, key, target, draws.eta, draws.tuning, gain)
+        steps = MSteps(setting, class_weights(target, eta))
         complete = jnp.sum(jnp.mean(value, 0)) + log_prior(model, space.fixed)
         now = Moments(jnp.mean(eta, 0), jnp.mean(eta**2, 0))
         moments = jax.tree.map(lambda old, new: old + gain * (new - old), draws.moments, now)
@@ -132,6 +133,6 @@ def block(
     fast = jax.random.wrap_key_data(jax.random.bits(key_block, (4,), jnp.uint32), impl="rbg")
     inputs = (jax.random.split(fast, len(gains)), jnp.asarray(gains), jnp.asarray(holds))
     draws, (xs, complete, accepted) = jax.lax.scan(iteration, draws._replace(key=key), inputs)
-    error = steps.standard_errors(draws.x, draws.eta, draws.of_shifts, draws.of_newton)
+    error = MSteps(setting).standard_errors(draws.x, draws.eta, draws.of_shifts, draws.of_newton)
     trace = Trace(xs, jax.vmap(lambda x: numbers(space.at(x)))(xs), complete, accepted)
     return draws, trace, space.at(draws.x), error

@@ -17,6 +17,7 @@ from ...model.free import log_prior, with_values
 from ...model.model import Model
 from ...model.parameters import free_parameters
 from ...model.space import Space
+from .in_classes import expected_effects, expected_joint
 from .structure import Structure, as_covariance, closest
 
 
@@ -45,9 +46,14 @@ class AdamMoments(NamedTuple):
 
 
 class MSteps:
-    """The M-steps of one setting. Each takes x and the draws eta (C, N, K), and gives a new x."""
+    """The M-steps of one setting. Each takes x and the draws eta (C, N, K), and gives a new x.
 
-    def __init__(self, setting: Setting):
+    Of a mixture of experts `weights_of_classes` (C, N, L) are the probabilities of the classes given y and the draws.
+    The complete data are then the class and the random effects in it, and Q sums over the classes by these weights.
+    """
+
+    def __init__(self, setting: Setting, weights_of_classes: Array | None = None):
+        self.of_classes = weights_of_classes
         self.structure = setting.structure
         self.space = setting.space
         self.subjects = setting.subjects
@@ -69,7 +75,7 @@ class MSteps:
             return eta - (place(values) - place(x[self.shifts]))
 
         def complete(values):
-            return self._q(self._model_with(x, self.shifts, values), moved(values), log_effects)
+            return self._q(self._model_with(x, self.shifts, values), moved(values), self._effects)
 
         values, memory = ascend(complete, x[self.shifts], memory, gain, -jnp.inf)
         return x.at[self.shifts].set(values), moved(values), memory
@@ -117,7 +123,7 @@ class MSteps:
         if self.structure.covariance:
 
             def q_of_variances(values):
-                return self._q(self._model_with(x, self.variances, values), eta, log_effects)
+                return self._q(self._model_with(x, self.variances, values), eta, self._effects)
 
             bend = curvature(q_of_variances, x[self.variances])[2]
             error = error.at[self.variances].set(standard_errors(bend))
@@ -136,10 +142,18 @@ class MSteps:
     def _q_at(self, x: Array, places: np.ndarray, eta: Array) -> Callable[[Array], Array]:
         """Q of values at some places of x, with eta held still."""
 
-        def density(model, eta):
-            return Target(model, self.subjects, self.mesh).log_density(eta)
+        return lambda values: self._q(self._model_with(x, places, values), eta, self._joint)
 
-        return lambda values: self._q(self._model_with(x, places, values), eta, density)
+    def _effects(self, model: Model, eta: Array) -> Array:
+        if self.of_classes is None:
+            return log_effects(model, eta)
+        return expected_effects(model, eta, self.of_classes)
+
+    def _joint(self, model: Model, eta: Array) -> Array:
+        target = Target(model, self.subjects, self.mesh)
+        if self.of_classes is None:
+            return target.log_density(eta)
+        return expected_joint(target, eta, self.of_classes)
 
 
 def ascend(

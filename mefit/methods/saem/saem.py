@@ -9,21 +9,24 @@ import pandas as pd
 from jaxtyping import Float
 
 from ...base.devices import mesh_of
+from ...effects.class_proposal import for_classes
 from ...effects.kernels import Kernel, RandomWalk
 from ...effects.proposals import LaplaceProposal
 from ...model.densities import eta_size
 from ...model.free import prior_of
+from ...model.mixture import MixtureOfExperts
 from ...model.model import Model
 from ...model.numbers import labels_of
+from ...objectives import mixture
 from ...objectives.evaluation import terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
 from ..maximise import outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
 from ..refusals import refuse_start
+from .in_classes import of_every_class, refuse_alike, structure_of, without_classes
 from .maximisation import Draws, Trace, begin, block
 from .msteps import Setting
-from .structure import find_structure
 
 _WINDOW = 100  # iterations that the rule which ends the exploration looks at, and the fewest to smooth over
 _BATCHES = 10
@@ -71,6 +74,12 @@ class SAEM(Method):
     if every eta were known. Without `stop_early` both go on to their limits. Weights of networks are not judged.
     A covariance that becomes singular ends everything.
 
+    **Mixtures of experts.** The class is summed over, and the random effects of all classes are drawn:
+    p(y_i, eta_i) = [sum_k pi_k(w_i) p_k(y_i | eta_ik)] prod_k p_k(eta_ik), whose integral is the mixture's likelihood.
+    `LaplaceProposal` proposes a class by its responsibility, the random effects near their mode in it, and those of the
+    others from their prior; the M-step weighs each class by its probability given y and the draws. Experts have to
+    begin at different values, such as those of `EM()`, and keep their order.
+
     `likelihood_by` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
     `fit.saem` holds what else it leaves (see `SAEMRun`), such as the trajectory. In `history` the objective is Q, and
     the measure the largest Monte Carlo error. ValueError for a model without random effects.
@@ -90,6 +99,7 @@ class SAEM(Method):
     block: int = 50
     label: ClassVar[str] = "SAEM"
     random: ClassVar[bool] = True
+    mixes: ClassVar[bool] = True
 
     @property
     def iterations(self) -> int:
@@ -104,15 +114,19 @@ class SAEM(Method):
             raise ValueError(
                 "SAEM's likelihood_by must be a likelihood of theta, such as ImportanceSampling() or AGQ(9)."
             )
-        self.likelihood_by.rehearse(problem.model, problem.population)
-        for kernel in self.kernels:
+        mixture.rehearse(self.likelihood_by, problem.model, problem.population)
+        refuse_alike(problem, self.likelihood_by)
+        kernels = self.kernels
+        if isinstance(problem.model, MixtureOfExperts):
+            kernels = tuple(for_classes(kernel) for kernel in kernels)
+        for kernel in kernels:
             kernel.check(problem.model, problem.population)
         keys = jax.random.split(problem.key)
-        structure = find_structure(problem, keys[0])
+        drawn = of_every_class(problem)
         setting = Setting(
-            kernels=self.kernels,
-            structure=structure,
-            space=problem.space,
+            kernels=kernels,
+            structure=structure_of(drawn, keys[0]),
+            space=drawn.space,
             subjects=problem.population.subjects,
             mesh=mesh_of(len(problem.population), _SUBJECTS_THAT_PAY),
         )
@@ -130,7 +144,8 @@ class SAEM(Method):
         annealed = exploring & (self.annealing > 0) & (memory.explored + ahead < self.exploration // 2)
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
         structure = memory.setting.structure
-        draws, rows, model, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
+        draws, rows, found, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
+        model = without_classes(found)
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
             message = (
@@ -156,7 +171,7 @@ class SAEM(Method):
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
             size = terms.details["effective_sample_size"]
-            most = marginal.evaluations(state.model)
+            most = mixture.evaluations_of(marginal, state.model)
             error = 2.0 * np.sqrt(np.sum(np.maximum(1.0 / size - 1.0 / most, 0.0)))
             remark += f"; its Monte Carlo error makes -2LL uncertain by about {error:.2g} (one SD)"
         log_prior = float(prior_of(state.model, problem.fixed))
@@ -191,6 +206,7 @@ class SAEM(Method):
         error = float(np.max(memory.error, initial=0.0))
         iteration = memory.explored + memory.smoothed
         close = memory.smoothed > 0 and error <= self.tolerance
+        drawn = memory.setting.space.template
         ending = None
         if memory.smoothed >= self.smoothing or (close and self.stop_early):
             ending = Ending.CONVERGED if close else Ending.FAILED
@@ -198,7 +214,7 @@ class SAEM(Method):
             objective=float(memory.trace.q[-1]),
             measure=error,
             measure_name="largest Monte Carlo error, in standard errors",
-            evaluations=iteration * self.chains * sum(kernel.moves(problem.model) for kernel in self.kernels),
+            evaluations=iteration * self.chains * sum(kernel.moves(drawn) for kernel in self.kernels),
         )
         return State(
             iteration=iteration,
