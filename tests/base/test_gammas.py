@@ -34,6 +34,7 @@ def test_draws_of_shares(a, b):
     assert stats.kstest(draws, stats.beta(a, b).cdf).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_each_element_has_its_own_law():
     a = jnp.array([2.0, 20.0, 0.5])
     draws = jax.vmap(lambda key: beta_draws(key, a, jnp.array([8.0, 5.0, 0.5])))(

@@ -68,6 +68,7 @@ def remains(outputs):
     return [{kind: text for kind, text in one.items() if text} for one in data]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_after_a_run(outputs):
     line, printed = remains(outputs["runs"])
     assert line == {}

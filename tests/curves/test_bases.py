@@ -9,6 +9,7 @@ from scipy.interpolate import CubicSpline
 from mefit import networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("df", [1, 2, 5, 8])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 1e6)])
 def test_a_basis_holds_every_natural_spline_of_its_knots(df, low, high):

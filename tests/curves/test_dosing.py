@@ -183,11 +183,13 @@ def check(programs, records, direct=True):
         np.testing.assert_allclose(value, expected, rtol=2e-7, atol=1e-9 * max(expected), err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_into_the_central_compartment(programs, schedule):
     check(programs, SCHEDULES[schedule], direct=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_into_the_first_compartment(programs, schedule):
     with_depot = {name: program for name, program in programs.items() if "oral" in name or name == "ode"}
@@ -331,6 +333,7 @@ def test_origins_of_time_and_units_of_amount_change_nothing(equation_and_closed_
     np.testing.assert_allclose(by_equation, closed, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_rhythm_at_steady_state_is_dosing_for_ever():
     """Time runs on where the right-hand side returns after an interval; covariates stand still at the record."""
     times = np.array([51.0, 60.0, 73.0])
@@ -357,6 +360,7 @@ def test_a_rhythm_at_steady_state_is_dosing_for_ever():
     np.testing.assert_allclose(curve(weight_changes, steady), series, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_steady_state_that_is_not_there_is_said_to_be_not():
     def saturated(t, y):
         return [-7.0 * y[0] / (1.0 + y[0])]

@@ -46,6 +46,7 @@ def with_gradients():
     return three(by_ode), three(closed)
 
 
+@pytest.mark.slow
 def test_closed_form_and_ode_agree_with_their_gradients(with_gradients):
     backwards = subject(GRID[::-1], MIXED)  # times in any order
     for p in (P, P.at[0].set(0.2), P.at[5].set(0.0)):
@@ -59,6 +60,7 @@ def test_closed_form_and_ode_agree_with_their_gradients(with_gradients):
         np.testing.assert_allclose(reverse[:, columns], slope[:, columns], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_second_derivatives_agree():
     one = subject(GRID, MIXED)
 
@@ -68,6 +70,7 @@ def test_second_derivatives_agree():
     np.testing.assert_allclose(of(by_ode), of(closed), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [dynamics.Kvaerno5(1e-9, 1e-10), dynamics.RK4(60)], ids=["Kvaerno5", "RK4"])
 def test_the_other_solvers(solver):
     one = subject(GRID, MIXED)
@@ -76,6 +79,7 @@ def test_the_other_solvers(solver):
     np.testing.assert_allclose(slope, jax.jacfwd(closed)(P, one), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stiff_system_needs_the_stiff_solver():
     one = subject([1.0, 10.0, 40.0], mf.Doses.none())
 
@@ -91,6 +95,7 @@ def test_a_stiff_system_needs_the_stiff_solver():
         dynamics.solve(rhs, [1.0, 0.0, 0.0], one)
 
 
+@pytest.mark.slow
 def test_steady_state_agrees_with_the_closed_form():
     doses = (
         regimen(
@@ -109,6 +114,7 @@ def test_steady_state_agrees_with_the_closed_form():
         np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_steady_state_of_a_nonlinear_system_is_dosing_for_ever():
     def curve(doses, times):
         def rhs(t, y):
@@ -121,6 +127,7 @@ def test_steady_state_of_a_nonlinear_system_is_dosing_for_ever():
     np.testing.assert_allclose(steady, train, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing():
     wide = jax.tree.map(lambda x: jnp.append(x, jnp.zeros(1, x.dtype)), MIXED)
     wide = dataclasses.replace(wide, time=wide.time.at[-1].set(0.5))
@@ -130,6 +137,7 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(x, y[:-1], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_where_it_begins_and_what_is_asked():
     one = subject([2.0, 3.0], mf.Doses.of(1.0, 2.5))
 
@@ -174,6 +182,7 @@ class Few(Ode):
         return dist.Normal(dynamics.solve(rhs, [1.0, 0.0], subject)[:, 1], self.sigma)
 
 
+@pytest.mark.slow
 def test_a_solver_that_fails_names_subject_and_parameters(theophylline):
     start = vars(theophylline_model())
     with pytest.raises(

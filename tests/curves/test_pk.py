@@ -57,6 +57,7 @@ def oral_and_derivatives(p):
     return curve(p), forward(p), backward(p), jax.jacfwd(forward)(p), jax.jacrev(backward)(p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gap", [0.0, 1e-14, 1e-9, -1e-5, 1e-3, 0.0099, 0.0102, -0.0099, -0.0102, 0.3, -0.5, 9.0, -0.999], ids=str
 )
@@ -98,6 +99,7 @@ def by_ode(route: str, ka: float, cl: float, v: float) -> np.ndarray:
     return np.array([out[t] for t in GRID])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["oral", "bolus", "infusion"])
 @pytest.mark.parametrize("ka", [1.5, 0.09, 0.02], ids=["usual", "coincident", "flip-flop"])
 def test_superposition_agrees_with_an_ode(route, ka):
@@ -328,6 +330,7 @@ def rates(cl, v1, q, v2):
     return total / 2 + root, total / 2 - root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 1e-12, -1e-6, 1e-3])
 @pytest.mark.parametrize("which", [0, 1], ids=["alpha", "beta"])
 def test_absorption_as_fast_as_distribution_or_elimination(which, gap):
@@ -345,6 +348,7 @@ def test_distribution_and_elimination_that_coincide(share):
     agrees_with_matrices("infusion two", {k: x for k, x in p.items() if k != "ka"}, 1e-8 if share > 1e-8 else 1e-6)
 
 
+@pytest.mark.slow
 def test_two_compartments_without_exchange_are_one():
     one = subject(GRID, MIXED)
     two = pk.oral_two_compartment(one, ka=1.5, cl=2.7, v1=30.0, q=1e-300, v2=1.0, lag=0.5, bioavailability=0.7)
@@ -393,6 +397,7 @@ def test_two_compartments_agree_with_diffrax():
     np.testing.assert_allclose(got, by_diffrax(p, MIXED, GRID), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_derivative_in_lag_against_central_differences():
     def curve(lag):
         return pk.oral_two_compartment(subject(GRID, MIXED), ka=0.9, **TWO, lag=lag)
@@ -415,6 +420,7 @@ def curve_and_slope(name: str):
     return both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", [0.0, 3.0, 8.0, 19.0], ids="T={}".format)
 @pytest.mark.parametrize("name", MODELS)
 def test_steady_state_is_dosing_for_ever(name, duration):
@@ -430,6 +436,7 @@ def test_steady_state_is_dosing_for_ever(name, duration):
         np.testing.assert_allclose(got[1], expected[1], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_steady_dose_wipes_out_what_came_before():
     p = MODELS["oral two"][1] | {"lag": 0.4}
     doses = regimen(

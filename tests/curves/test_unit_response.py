@@ -26,6 +26,7 @@ def person(doses):
     return mf.Subject(jnp.asarray(TIME), 0 * TIME, TIME >= 0, doses=doses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "doses",
     [
@@ -40,6 +41,7 @@ def test_doses_add_up_as_in_the_closed_form(doses):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", [0.1, 2.0, 30.0])
 def test_infusions_are_integrals(duration):
     doses = mf.Doses.of([100.0, 60.0, 20.0], time=[0.0, 5.0, 6.0], duration=[duration, 1.0, 0.0])

@@ -189,6 +189,7 @@ def test_clock_times_count_from_the_first_by_their_day(column, days, options, ho
 FORMS = {"DAT1": "%d{0}%m{0}{1}", "DAT2": "{1}{0}%m{0}%d", "DAT3": "{1}{0}%d{0}%m", "mdy": "%m{0}%d{0}{1}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", FORMS)
 def test_dates_of_a_hundred_years_count_as_the_calendar_does(label):
     rng = np.random.default_rng(7)
@@ -487,6 +488,7 @@ def test_covariates_of_replicates():
         mf.Population.from_frame(frame.assign(EVID=[0, 0, 2]), covariates="ASSAY")
 
 
+@pytest.mark.slow
 def test_replicates_count_twice_everywhere():
     times = np.array([0.0, 1, 1, 2])
     frame = pd.DataFrame({"ID": np.repeat([1, 2, 3], 4), "TIME": np.tile(times, 3), "DV": np.arange(12) / 10})

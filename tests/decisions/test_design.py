@@ -38,6 +38,7 @@ def found():
     return mf.design(TRUTH, people(50), SCHEDULES)
 
 
+@pytest.mark.slow
 def test_relative_standard_errors_are_those_of_the_explorer(found):
     """Its formulas are written by hand, in NumPy, for the logarithms of the parameters."""
     for name, times in SCHEDULES.items():

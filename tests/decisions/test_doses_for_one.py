@@ -128,6 +128,7 @@ def test_amounts_that_can_be_given():
         mf.dosing.find(PEOPLE, mf.regimen, (0.0, 400.0), IN_LOGS)
 
 
+@pytest.mark.slow
 def test_a_loading_dose_and_the_next_are_found_together():
     """The curve is flat at the sum of what was given: over the first unit the loading dose, then both."""
 

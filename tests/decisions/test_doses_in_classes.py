@@ -73,6 +73,7 @@ def told_of(dose, shares, mean, sd):
     return below, above, below + 5.0 * above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logs", [(), (0.3,), (0.3, 0.5)])
 def test_risks_are_those_of_the_mixture(logs):
     people = mf.individual(MIXTURE, person(*logs), draws=20_000, proposed=40_000, key=KEY)
@@ -86,6 +87,7 @@ def test_risks_are_those_of_the_mixture(logs):
     assert choice.chosen[1] == min(exact, key=lambda name: exact[name][2])
 
 
+@pytest.mark.slow
 def test_the_best_amount_is_that_of_the_mixture():
     people = mf.individual(MIXTURE, person(0.3), draws=4000, proposed=8000, key=KEY)
     known = posterior(0.3)
@@ -95,6 +97,7 @@ def test_the_best_amount_is_that_of_the_mixture():
     assert told_of(found, *known)[2] < best + 0.02
 
 
+@pytest.mark.slow
 def test_a_sample_also_tells_the_class():
     """Expected after one sample are, over what it may show, the SD of the whole mixture and the least loss: sums over a
     fine grid of z."""

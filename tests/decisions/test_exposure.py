@@ -108,6 +108,7 @@ def test_an_exponential_is_exact_whatever_the_samples():
     assert mf.exposure(time, a * np.exp(-k * time))["auc"] > 1.1 * found["auc"]
 
 
+@pytest.mark.slow
 def test_an_oral_curve_against_quadrature():
     ka, cl, v = 1.2, 3.0, 20.0
     ke = cl / v

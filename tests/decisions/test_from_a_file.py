@@ -83,6 +83,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MODELS])
 def test_a_dose_and_the_next_sample_in_six_lines(name, tmp_path):
     (tmp_path / "patient.csv").write_text(PATIENT)

@@ -64,6 +64,7 @@ def learned(first):
     return mf.learn_effects(first, linear_net(), ["a", "b"], prior=L2(0.01), progress=False)
 
 
+@pytest.mark.slow
 def test_the_second_stage_finds_the_effects_and_what_is_left(learned):
     found = np.asarray(learned.model.network.weights[0])
     np.testing.assert_allclose(found, [[1.0, 0.0], [0.5, -0.7]], atol=0.15)
@@ -71,6 +72,7 @@ def test_the_second_stage_finds_the_effects_and_what_is_left(learned):
     assert learned.converged and np.all(np.isfinite(learned.eta))
 
 
+@pytest.mark.slow
 def test_on_a_linear_model_the_second_stage_is_the_joint_fit_at_the_first_stages_theta(study, first, learned):
     """Its Gaussian summaries are exact there, so its maximum is that of the whole model with mean and sigma held."""
     whole = LinesWith(

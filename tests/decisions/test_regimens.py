@@ -92,6 +92,7 @@ def test_exposure_refuses_what_has_none():
             mf.exposure.__wrapped__(np.array(time), np.array(curve))
 
 
+@pytest.mark.slow
 def test_the_time_above_a_level_is_told_for_everyone(fitted):
     found = simulated(fitted(mf.FOCE()), DAILY, DAYS, above=3.0)
     assert list(found.subjects.columns)[-6:] == ["cmax", "tmax", "cmin", "trough", "auc", "time_above"]
@@ -191,6 +192,7 @@ def growing():
     return mf.fit(Growing(slope=1.0, shift=1.0, omega=1.0, sigma=0.3), population, mf.FO(), progress=False)
 
 
+@pytest.mark.slow
 def test_covariates_are_those_given(growing):
     """Numbers for all, or people drawn together; what changes in time needs to be given."""
     time, none, slope, shift = (

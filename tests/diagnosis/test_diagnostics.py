@@ -50,6 +50,7 @@ def test_predictions_are_those_of_predict_with_missing_rows_kept(linear_populati
     np.testing.assert_allclose(grid.IPRED[1], np.array([1.0, 2.5]) @ np.asarray(line_model.beta + fit.eta[0]))
 
 
+@pytest.mark.slow
 def test_predictions_for_new_people_and_new_doses(fitted):
     fit = fitted(mf.Laplace())
     y, unseen = jnp.zeros(2), jnp.zeros(2, bool)
@@ -87,6 +88,7 @@ def test_each_wrong_model_is_caught(line_fit):
         assert max(kstest(frame[column], "norm").pvalue for column in ("CWRES", "NPDE")) < 1e-6, wrong
 
 
+@pytest.mark.slow
 def test_npde_of_answers_that_are_yes_or_no(answers):
     frame = mf.residuals(answers, key=jax.random.key(4))
     for column in ("NPD", "NPDE"):
@@ -98,6 +100,7 @@ def test_npde_of_answers_that_are_yes_or_no(answers):
     assert kstest(mf.residuals(wrong, key=jax.random.key(4)).NPD, "norm").pvalue < 1e-6
 
 
+@pytest.mark.slow
 def test_simulations_are_those_of_simulate_and_use_draws_of_theta(linear_population, line_model):
     fit, key = at_truth(line_model, linear_population), jax.random.key(5)
     many = diagnostics.simulations(fit, 60, key)
@@ -112,6 +115,7 @@ def test_simulations_are_those_of_simulate_and_use_draws_of_theta(linear_populat
     assert far.sum() == 30 and not np.any(diagnostics.simulations(bayesian, 60, key)[:, 0, 0] > 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count, b", [(1, 0.2), (1, 0.5), (2, 2 / 3), (5, 5 / 6), (5, 20 / 21)])
 def test_shrinkage_is_that_of_the_closed_form(count, b):
     model = Means(mu=1.0, omega=1.0, sigma=np.sqrt(count * (1 - b) / b))
@@ -160,6 +164,7 @@ def test_shrinkage_of_a_pharmacokinetic_design(times, expected):
         np.testing.assert_allclose(total, [0.4, 0.3, 0.2], rtol=0.03)
 
 
+@pytest.mark.slow
 def test_conditional_draws_are_those_of_the_exact_posterior(linear_population, line_model):
     fit = at_truth(line_model, linear_population)
     draws = mf.conditional_draws(fit, 4000, key=jax.random.key(9))
@@ -205,6 +210,7 @@ def test_after_naive_pooling_everyone_is_typical(fitted):
     np.testing.assert_allclose(spread, fit.model.sigma, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_is_a_sentence(fitted, linear_population, line_model):
     pooled, fit = fitted(mf.NaivePooled()), fitted(mf.Laplace())
     for function in (mf.shrinkage, mf.random_effects_table):
@@ -283,6 +289,7 @@ def test_a_vpc_prints_what_it_found_as_a_table(check):
     assert check.table.inside.mean() == check.inside
 
 
+@pytest.mark.slow
 def test_a_prediction_corrected_vpc_takes_the_doses_away(fitted):
     """Twice the dose and twice the response: corrected, the two groups are one."""
     fit = fitted(mf.Laplace())

@@ -66,6 +66,7 @@ def test_random_effects_of_others_are_those_of_the_closed_form(model, linear_pop
         np.testing.assert_allclose(sd, np.sqrt(np.diagonal(covariance)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_others_are_looked_at_as_if_they_had_been_fitted(fit, model, others):
     own = at_truth(model, others, mf.Laplace())
     key = jax.random.key(2)
@@ -110,6 +111,7 @@ def test_two_stage_shrinks_those_it_has_not_seen(fitted, theophylline):
     np.testing.assert_allclose(eta, np.asarray(expected)[:2], atol=1e-7)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_of_others_is_a_sentence(fit, fitted, theophylline, others):
     with pytest.raises(ValueError, match=r"Joint maximum likelihood has not estimated SD of omega\[ka\]"):
         mf.predictions(fitted(mf.JointMLE()), population=theophylline[:3])

@@ -57,6 +57,7 @@ def check_of(fit, **options):
     )
 
 
+@pytest.mark.slow
 def test_logs_are_corrected_as_what_they_are_logs_of(logs):
     """tidyvpc #20. Smallest, middle and largest value of a bin are the same on either scale."""
     natural = logs.with_responses(np.exp(np.asarray(logs.subjects.y)))

@@ -51,6 +51,7 @@ def crooked_encoder(people):
     return encoder.for_effects(jnp.array([0.2, -0.1]), jnp.array([0.6, 0.5]))
 
 
+@pytest.mark.slow
 def test_the_pair_keeps_its_distribution(people, model):
     """From anywhere the chains come to the exact posterior, whatever the encoder says."""
     encoder = crooked_encoder(people)

@@ -118,6 +118,7 @@ def taught():
     return mf.taught_encoder(oral(), designs(), **SMALL, looks=1, key=KEY)
 
 
+@pytest.mark.slow
 def test_what_it_learned_holds_for_new_people(taught):
     people, eta = simulated(oral(), designs())
     before = score(mf.ModelEncoder(oral(), looks=1), people, eta)
@@ -126,6 +127,7 @@ def test_what_it_learned_holds_for_new_people(taught):
     assert score(taught, people, eta) > prior + 1.0
 
 
+@pytest.mark.slow
 def test_nobody_sampled_is_answered_by_the_prior(taught):
     nobody = dataclasses.replace(designs(count=2), subjects=designs(count=2).until(0.0).subjects)
     q = taught(jax.tree.map(lambda leaf: leaf[0], nobody.subjects))
@@ -133,6 +135,7 @@ def test_nobody_sampled_is_answered_by_the_prior(taught):
     np.testing.assert_allclose(np.sqrt(np.sum(q.lower**2, axis=1)), [0.4, 0.3, 0.2], rtol=0.15)
 
 
+@pytest.mark.slow
 def test_weights_make_up_for_what_it_lacks(taught):
     people, _ = simulated(oral(), designs(), 12)
     by_search = mf.individual(oral(), people, draws=4000, proposed=8000, key=KEY)
@@ -153,6 +156,7 @@ def test_units_do_not_matter(taught):
         np.testing.assert_allclose(other(scaled[i]).mean, taught(people[i]).mean, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_censored_responses_are_read():
     frame = pd.DataFrame(
         {"ID": 1, "TIME": [0.0, 2.0, 30.0], "AMT": [100.0, 0, 0], "DV": [np.nan, 2.5, 0.6], "CENS": [0, 0, 1]}
@@ -179,6 +183,7 @@ class Grades(mf.Model):
         return dist.Bernoulli(logits=jnp.broadcast_to(eta, subject.time.shape))
 
 
+@pytest.mark.slow
 def test_other_responses_by_their_own_curvature():
     frame = pd.DataFrame({"ID": [1] * 5, "TIME": np.arange(5.0), "DV": [1.0, 1.0, 1.0, 0.0, 1.0]})
     q = mf.ModelEncoder(Grades(omega=jnp.asarray(1.5)), looks=6)(mf.Population.from_frame(frame)[0])

@@ -42,6 +42,7 @@ def posterior(model, y):
     return (y - design @ np.asarray(model.beta)) @ design @ covariance / noise, covariance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("freedom", "sigma"), [(10.0, 0.6), (np.inf, 0.42)])
 def test_the_posterior_stays_what_it_is(trained, people, freedom, sigma):
     """At another theta than that of the training, where the encoder is wrong about everybody. A Gaussian proposal is
@@ -70,6 +71,7 @@ def test_the_posterior_stays_what_it_is(trained, people, freedom, sigma):
     np.testing.assert_allclose(spread / np.outer(sd, sd), np.tile(covariance / np.outer(sd, sd), (10, 1, 1)), atol=0.08)
 
 
+@pytest.mark.slow
 def test_saem_ends_where_it_ends_by_its_own_kernels(trained, people):
     """And where the likelihood, which is exact by Laplace here, is highest."""
     kernels = (mf.EncoderProposal(trained.encoder), mf.RandomWalk(steps=1))
@@ -87,6 +89,7 @@ def test_saem_ends_where_it_ends_by_its_own_kernels(trained, people):
     assert by_encoder.saem.acceptance["encoder"].iloc[-100:].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_draws_of_a_fit_by_its_encoder(trained, people):
     kernels = (mf.EncoderProposal(trained.encoder), mf.RandomWalk(steps=1))
     draws = mf.conditional_draws(trained, 400, kernels=kernels, key=jax.random.key(1))

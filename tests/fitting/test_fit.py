@@ -42,6 +42,7 @@ def sleep_fit():
     return mf.fit(start, mf.datasets.sleepstudy(), mf.Laplace(), progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [mf.FO(), mf.FOCE(), mf.Laplace(), mf.AGQ(3)], ids=lambda m: m.label)
 def test_sleepstudy_is_lme4s_by_every_method(method):
     start = Line(beta=[250.0, 10.0], omega=[[500.0, 0.0], [0.0, 30.0]], sigma=20.0)
@@ -139,6 +140,7 @@ def test_a_prior_removes_the_collapse_of_eight_schools():
     assert float(fit.model.tau) == pytest.approx(5.53, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["covariance", "diagonal_covariance", "scalar_covariance"])
 def test_a_prior_on_variances(where, linear_population):
     prior = dist.InverseGamma(3.0, 400.0)
@@ -194,6 +196,7 @@ def test_progress_names_the_compilation_and_the_objective(theophylline, capsys):
     assert "FO: compiling, once" in printed and "-2LL = " in printed
 
 
+@pytest.mark.slow
 def test_missing_responses_are_ignored_wherever_they_stand(theophylline):
     frame = theophylline.to_frame()
     observed = frame.index[frame.EVID == 0]
@@ -218,6 +221,7 @@ def test_a_missing_row_does_not_poison_gradients(theophylline_mg):
     assert fit.minus_two_log_likelihood == pytest.approx(353.9528, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", ["poisson", "beta"])
 def test_other_densities(density, key):
     class Counts(mf.Model):
@@ -292,6 +296,7 @@ def _refusals():
     }
 
 
+@pytest.mark.slow
 def test_refusals_are_one_clear_sentence():
     """In a process of its own, where no type checker of the tests speaks first."""
     code = (
@@ -348,6 +353,7 @@ def test_the_core_imports_without_matplotlib_and_ipywidgets():
     assert float(run.stdout.split()[0]) == pytest.approx(-174.2773, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_compiler_is_silent():
     """A Diffrax program that makes XLA talk, compiled after importing mefit, leaves stderr empty."""
     code = (

@@ -38,6 +38,7 @@ def closed_form(level, omega, sigma, population):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [mf.FO(), mf.Laplace()], ids=lambda m: m.label)
 def test_it_is_likelihood_plus_prior_and_its_derivative_is_right(method, linear_population):
     model = Shrunk(level=250.0, omega=30.0, sigma=20.0)
@@ -51,6 +52,7 @@ def test_it_is_likelihood_plus_prior_and_its_derivative_is_right(method, linear_
         assert float(getattr(slope, name)) == pytest.approx((up - down) / (2 * step), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_it_stands_inside_another_optimiser(linear_population):
     """SciPy's own search over a compiled function of it ends where the kit's does."""
     start = Line(beta=jnp.array([245.0, 9.0]), omega=jnp.array([[400.0, 20.0], [20.0, 30.0]]), sigma=14.0)
@@ -65,6 +67,7 @@ def test_it_stands_inside_another_optimiser(linear_population):
     assert np.exp(best.x[0]) == pytest.approx(float(fit.model.sigma), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_derivative_is_right_or_refused(linear_population):
     model = Line(beta=jnp.array([245.0, 9.0]), omega=jnp.array([[400.0, 20.0], [20.0, 30.0]]), sigma=14.0)
 

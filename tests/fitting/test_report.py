@@ -32,6 +32,7 @@ def design(rows, subjects):
     return mf.Population.from_subjects([subject] * subjects)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [mf.FO(), mf.Laplace()], ids=lambda method: method.label)
 def test_a_pair_that_is_not_identified_is_said_in_print(method):
     truth = Twins(a=1.0, b=2.0, omega=0.5, sigma=1.0)
@@ -86,6 +87,7 @@ def test_what_a_method_ends_with_and_climbs():
         assert pools_subjects(method) == pooled, method.label
 
 
+@pytest.mark.slow
 def test_after_adam_uncertainty_is_that_of_its_objective():
     """y_ij ~ N(mu + eta_i, sigma^2), omega and sigma known: Var mu = (omega^2 + sigma^2 / n) / N, wherever mu is."""
     truth = Means(mu=1.0, omega=0.5, sigma=1.0)

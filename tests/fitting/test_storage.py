@@ -101,6 +101,7 @@ def test_a_fit_comes_out_as_it_went_in(name, line_model, linear_population, tmp_
         assert np.array_equal(step.model.beta, same.model.beta) and step.iteration == same.iteration
 
 
+@pytest.mark.slow
 def test_an_encoder_comes_out_as_it_went_in_and_answers_the_same(line_model, linear_population, tmp_path):
     encoder = mf.networks.SetEncoder(linear_population, effects=2)
     method = mf.Adam(mf.Amortised(encoder, samples=20), batch=5, **SHORT)
@@ -111,6 +112,7 @@ def test_an_encoder_comes_out_as_it_went_in_and_answers_the_same(line_model, lin
         assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_kit_needs_nothing_handed_in(linear_population, tmp_path):
     model = mf.deep_mixed_model(linear_population, mf.families.Gaussian(), effects=1, hidden=(3,))
     fit = mf.fit(model, linear_population, mf.Adam(mf.FOCE(), **SHORT), progress=False)
@@ -130,6 +132,7 @@ def test_an_interrupted_training_goes_on_from_a_file(linear_population, line_mod
     assert differences(on[1], opened(on[1], tmp_path / "on.mefit", Line)) == []  # a fit in a fit
 
 
+@pytest.mark.slow
 def test_a_mixture_comes_out_as_it_went_in(tmp_path):
     population = experts.sixty()[0][:12]
     fit = mf.fit(experts.mixture(population), population, mf.EM(polish=False), progress=False)
@@ -138,6 +141,7 @@ def test_a_mixture_comes_out_as_it_went_in(tmp_path):
     pd.testing.assert_frame_equal(again.classes, fit.classes)
 
 
+@pytest.mark.slow
 def test_what_follows_a_fit_follows_a_loaded_one(fitted, tmp_path):
     fit = fitted(mf.Laplace())
     again = opened(fit, tmp_path / "fit.mefit", Additive)

@@ -39,6 +39,7 @@ def test_two_classes_far_apart_are_seen():
     assert "2 classes against 1" in str(test)
 
 
+@pytest.mark.slow
 def test_it_refuses_what_cannot_be_compared():
     population = levels(np.zeros(20), seed=2)
     one, two = both(population)

@@ -206,6 +206,7 @@ def test_a_random_slope_of_sleepstudy(sleep):
     assert mf.likelihood_ratio_test(*sleep, by=mf.AGQ(3)).statistic == pytest.approx(test.statistic, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_a_test_refuses(sleep, fitted):
     small, large = sleep
     for first, second, more, words in (

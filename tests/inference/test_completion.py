@@ -51,6 +51,7 @@ def expected(model, people):
     return np.array(means), np.array(variances)
 
 
+@pytest.mark.slow
 def test_completed_data_sets(model, people):
     sets = mf.completed(model, 200, population=people, key=jax.random.key(1))
     y = np.stack([np.asarray(whole.subjects.y) for whole in sets])
@@ -86,6 +87,7 @@ def test_shifts_after_dropout(model, people):
         np.testing.assert_allclose(rows["shifted"], 1.0 - seen.mean(0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_right_shift_mends_what_leaving_hid(model):
     """People whose responses sink by 2 from where they leave: the fit is right about those who stayed only."""
     people, y, gone = leaving(2000, seed=4, after=-2.0)
@@ -141,6 +143,7 @@ def test_several_outcomes():
     assert np.all(table["mean"][3:].between(0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_what_is_refused(model, people):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match="one data set or more"):

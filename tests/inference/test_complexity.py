@@ -53,6 +53,7 @@ def mixed():
     return found_in(people(60))
 
 
+@pytest.mark.slow
 def test_held_out_likelihoods_are_those_of_fits_without_the_person():
     """One person to a fold: the density of each by SciPy, at the fit of the others."""
     few = people(3, straight=3)
@@ -72,6 +73,7 @@ def test_held_out_likelihoods_are_those_of_fits_without_the_person():
     np.testing.assert_allclose(found.profiles.gain, gain / 8)
 
 
+@pytest.mark.slow
 def test_the_template_compared_with_is_the_best(mixed):
     assert mixed.best == "line"
     assert mixed.score > 5 * mixed.error > 0.0
@@ -89,6 +91,7 @@ def test_profiles_are_told_apart(mixed):
     assert mixed.error == pytest.approx(difference.std() * np.sqrt(150) / (150 * 8), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_who_needs_the_flexible_model_is_told_by_a_mixture_of_both():
     """Held against Bayes's rule at the parameters that people were made with, by SciPy."""
     population = people(60)
@@ -108,6 +111,7 @@ def test_who_needs_the_flexible_model_is_told_by_a_mixture_of_both():
     assert np.mean(np.abs(mf.responsibilities(fit)[2] - exact)) < 0.06
 
 
+@pytest.mark.slow
 def test_where_the_template_is_right_nothing_is_gained():
     straight = found_in(people(0))
     assert straight.score < 2 * straight.error

@@ -44,6 +44,7 @@ def found(fitted):
     return mf.gaps(fitted, by=mf.AGQ(3), key=KEY)
 
 
+@pytest.mark.slow
 def test_of_a_linear_model_all_that_lacks_is_the_networks(fitted, found):
     """There the posterior is Gaussian: nothing lacks of its own bound, and of any other its divergence."""
     omega, sigma = np.asarray(fitted.model.omega), float(fitted.model.sigma)
@@ -93,6 +94,7 @@ class Counts(mf.Model):
         return dist.Poisson(jnp.exp(self.level + eta[0]) * jnp.ones(subject.time.shape))
 
 
+@pytest.mark.slow
 def test_of_counts_against_brute_force():
     y = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 1.0], [9.0, 6.0]])
     subjects = [mf.Subject(jnp.arange(2.0), row, np.ones(2, bool)) for row in y]
@@ -127,6 +129,7 @@ def test_of_counts_against_brute_force():
     assert np.all(found.table.approximation > 1e-4) and np.all(found.table.amortisation > 0.0)
 
 
+@pytest.mark.slow
 def test_other_people_and_what_is_refused(fitted):
     three = mf.gaps(fitted, fitted.population[:3], by=mf.AGQ(3), key=KEY)
     assert len(three.table) == 3

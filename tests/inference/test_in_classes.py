@@ -156,6 +156,7 @@ def test_a_person_without_data_has_the_mixture_of_the_gate(few, model):
     np.testing.assert_allclose(told.mean, r @ means, atol=0.12)
 
 
+@pytest.mark.slow
 def test_a_rare_class_counts_by_its_probability_and_not_by_the_draws_that_fall_into_it(few):
     """Two people in a hundred lie 20 away: what lies there has a probability of 0.02 exactly, and the density of a
     normal with the variance of the line and of its error, as well known as that of the many."""
@@ -196,6 +197,7 @@ def test_predictive_refuses_what_it_does_not_know(few):
         mf.predictive(people)
 
 
+@pytest.mark.slow
 def test_how_many_classes_by_bic_and_by_people_held_out():
     population, _ = sixty()
     fitted = population[list(range(40))]

@@ -53,6 +53,7 @@ def test_the_posterior_is_the_exact_one(people):
     assert np.all(people.effective_sample_size > 3000)
 
 
+@pytest.mark.slow
 def test_many_people_are_drawn_some_at_a_time(monkeypatch):
     whole = mf.individual(MODEL, PEOPLE, draws=50, proposed=100, key=KEY)
     monkeypatch.setattr(own_records, "_AT_ONCE", 2)
@@ -106,6 +107,7 @@ class Oral(mf.Model):
         return dist.LogNormal(jnp.log(curve), 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "sd"),
     [
@@ -127,6 +129,7 @@ def test_what_a_sample_is_worth(times, sd):
     assert people.remarks == ()
 
 
+@pytest.mark.slow
 def test_other_doses():
     model = Oral(omega=jnp.diag(jnp.array([0.4, 0.3, 0.2]) ** 2))
     frame = pd.DataFrame({"ID": 1, "TIME": [0.0, 2.0], "AMT": [100.0, 0.0], "DV": [np.nan, 2.0]})
@@ -136,6 +139,7 @@ def test_other_doses():
     np.testing.assert_allclose(people.curves([1.0, 4.0], twice), 2 * once, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_an_encoder_may_propose():
     rng = np.random.default_rng(1)
     b = np.array([2.0, 0.5]) + rng.multivariate_normal([0, 0], np.asarray(MODEL.omega), 150)

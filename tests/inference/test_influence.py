@@ -111,6 +111,7 @@ def test_two_places_that_fit_alike_are_both_named(flip_population):
     assert found.fit.log_likelihood == pytest.approx(direct.log_likelihood, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_starts_of_a_sound_model_arrive_and_one_by_one_they_arrive_there_too(flip_population):
     """People do not differ here, so that the SD goes to nothing, from each start by its own way: one place."""
     y = np.asarray(flip_population.subjects.y)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pytest
 from jaxtyping import Array
 
 import mefit as mf
@@ -57,6 +58,7 @@ class Drug(mf.Model):
         return dist.LogNormal(jnp.log(mf.pk.oral_one_compartment(subject, ka=ka, cl=cl, v=v)), self.sigma)
 
 
+@pytest.mark.slow
 def test_samples_ten_half_lives_late_leave_a_model_identified(monkeypatch):
     """At 72 h a concentration is 13 SDs of its error from the typical person's, and Newton's first step is long: beside
     the estimates one person's search ends on a peak that is 25 nats lower."""

@@ -168,6 +168,7 @@ def grades_at(grid):
     return np.array([low, expit(1.0 - grid) - low, 1.0 - expit(1.0 - grid)])
 
 
+@pytest.mark.slow
 def test_mixed_outcomes_against_a_grid():
     people = mf.Population.from_frame(MIXED, y={name: name for name in NAMES})
     ahead = mf.landmark(Mixed(base=-1.0), people, at=2, draws=8000, above={"count": 1.0}, key=KEY)
@@ -197,6 +198,7 @@ def test_mixed_outcomes_against_a_grid():
     assert ahead.table.set_index("OUTCOME").loc["number", "cells"] == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be():
     with pytest.raises(ValueError, match="nobody has a row after 4"):
         mf.landmark(MODEL, PEOPLE, at=4, key=KEY)

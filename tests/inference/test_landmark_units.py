@@ -66,6 +66,7 @@ def plain():
     return told(1.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by_time", "by_marker"), [(1e-6, 1e7), (1e7, 1e-6), (365.25, 1e3)])
 def test_other_units_predict_the_same(plain, by_time, by_marker):
     """Numbers have the unit of the marker, a density its inverse; an event whose time is known has 1 / time."""

@@ -49,6 +49,7 @@ def compiled_meanwhile():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
+@pytest.mark.slow
 def test_one_more_sample_or_dose_compiles_nothing(compiled_meanwhile):
     asked(patient(1))
     compiled_meanwhile.clear()
@@ -63,6 +64,7 @@ def test_sizes():
     assert [room_for(n) for n in (1, 8, 9, 12, 13, 17, 25, 33)] == [8, 8, 12, 12, 16, 24, 32, 48]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [3, 9])
 def test_more_room_changes_no_number(samples):
     """The log density of each draw, and curves, to rounding; against the person as it is."""

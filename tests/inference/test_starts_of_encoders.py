@@ -47,6 +47,7 @@ def test_an_encoder_begins_anew_at_weights_of_the_same_size(people, kind):
     assert jax.tree.structure(other) == jax.tree.structure(encoder)
 
 
+@pytest.mark.slow
 def test_the_best_of_three_trainings(people):
     """Each training has another encoder; none is given, and the method makes one."""
     model = Level(mean=jnp.array([2.0]), spread=jnp.array([1.0]), sigma=1.0)

@@ -66,6 +66,7 @@ def pairs(people, i):
     return np.column_stack([mu[i], people.eta[i, :, 0]])
 
 
+@pytest.mark.slow
 def test_a_new_person_tells_of_theta_too():
     people = asked(FIT, people_of(NEW))
     for i, y in enumerate(([6.5, 6.1, 6.6], [])):
@@ -76,6 +77,7 @@ def test_a_new_person_tells_of_theta_too():
     assert people.remarks == ()
 
 
+@pytest.mark.slow
 def test_curves_and_responses_are_those_of_the_pairs():
     """mu + eta is far better known than either: its variance is that of the sum, and a response adds sigma^2."""
     people = asked(FIT, people_of(NEW))
@@ -142,6 +144,7 @@ def test_weights_that_rest_on_few_draws_of_theta_are_told():
         mf.individual(FIT, strange, thetas=-1, key=KEY)
 
 
+@pytest.mark.slow
 def test_a_fit_by_nuts_hands_its_draws_on():
     """mu ~ N(4.85, (omega^2 + sigma^2 / 2) / 2) by the two people of SEEN, whose means are 5.3 and 4.4; a new person's
     mean has omega^2 more."""

@@ -35,6 +35,7 @@ def linear_fit():
     return mf.fit(truth, population, mf.FO(), progress=False)
 
 
+@pytest.mark.slow
 def test_profiles_are_those_of_lme4(sleep_fit):
     """The intervals that lme4's confint(fm1, oldNames = FALSE) is documented with, by maximum likelihood."""
     published = {
@@ -54,6 +55,7 @@ def test_profiles_are_those_of_lme4(sleep_fit):
         assert (profile.curve.difference.iloc[[0, -1]] > 3.8415).all()
 
 
+@pytest.mark.slow
 def test_five_ways_agree_on_a_linear_model_with_500_subjects(linear_fit):
     key = jax.random.key(1)
     ways = [
@@ -76,6 +78,7 @@ def test_five_ways_agree_on_a_linear_model_with_500_subjects(linear_fit):
     assert profile.high - profile.low == pytest.approx(2 * 1.959964 * ways[0].table.se["omega[slope]"], rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows, ratio", [(3, 1.358), pytest.param(1, 1.173, marks=pytest.mark.slow)])
 def test_the_sandwich_sees_heavy_tails(rows, ratio, key):
     """eta of excess kurtosis 3, sigma known: true SE of omega over the naive one is sqrt((2 + 3 B^2) / 2)."""
@@ -222,6 +225,7 @@ class Twins(mf.Model):
         return dist.Normal(jnp.broadcast_to(self.a + self.b, subject.time.shape), 1.0)
 
 
+@pytest.mark.slow
 def test_refusals(fitted, sleep_fit, theophylline):
     schools = mf.fit(Schools(mu=8.0, tau=5.0), mf.datasets.eight_schools(), mf.FO(), progress=False)
     twins = mf.fit(Twins(a=0.1, b=0.2), mf.simulate(Twins(a=1.0, b=1.0), design(2, 9), jax.random.key(0)), mf.FO())

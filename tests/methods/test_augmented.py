@@ -40,6 +40,7 @@ def fitted(people):
     return mf.fit(start(), people, method, key=jax.random.key(3), progress=False)
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_likelihood_of_what_was_seen_is_highest(fitted, people):
     best = mf.fit(start(), people, mf.Laplace(), progress=False)  # exact: everything is Gaussian
     assert fitted.converged and "400 times" in fitted.message

@@ -30,6 +30,7 @@ def test_alone_it_climbs_to_where_direct_maximisation_ends(direct):
     np.testing.assert_allclose(fit.responsibilities, direct.responsibilities, atol=0.005)
 
 
+@pytest.mark.slow
 def test_with_quasi_newton_steps_it_ends_at_the_maximum_from_drawn_starts(direct):
     population, second = sixty()
     flat = mf.MixtureOfExperts((line([0.1, 0.1]), line([0.0, 0.0])), gate=mf.LinearGate(population, ["w"]))
@@ -78,6 +79,7 @@ def test_a_split_finds_groups_in_any_unit():
     assert np.isfinite(split(np.zeros((4, 2)), 2)).all()
 
 
+@pytest.mark.slow
 def test_drawn_starts_are_put_in_the_order_of_their_shares():
     population, second = lines(90, seed=5, steepness=0.0, up=[4.0, 0.0], down=[-4.0, 0.0])
     rare = np.flatnonzero(second)[:15]
@@ -88,6 +90,7 @@ def test_drawn_starts_are_put_in_the_order_of_their_shares():
     assert float(fit.model.beta_1[0]) > 3.0 and float(fit.model.beta_2[0]) < -3.0
 
 
+@pytest.mark.slow
 def test_a_class_too_many_is_told():
     """Everybody is on one line, and the second class is far from all: its share goes to zero."""
     population, _ = lines(40, seed=7, up=UP, down=UP)
@@ -96,6 +99,7 @@ def test_a_class_too_many_is_told():
     assert any("class 2 is empty" in remark for remark in fit.remarks)
 
 
+@pytest.mark.slow
 def test_a_class_that_collapses_onto_one_point_is_told():
     """A class without random effects on one subject with equal responses: its SD goes to zero, the likelihood to
     infinity."""

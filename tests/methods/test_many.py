@@ -35,6 +35,7 @@ def three():
     return studies, mf.fit_many(mixture(studies[0]), studies, starts=2, key=KEY)
 
 
+@pytest.mark.slow
 def test_each_ends_at_its_maximum(three):
     studies, fits = three
     assert np.all(fits.converged)

@@ -74,6 +74,7 @@ def test_everything_there_is_to_look_at(fit, theophylline):
     np.testing.assert_allclose(run.conditional_sd / sd, 1.0, atol=0.25)
 
 
+@pytest.mark.slow
 def test_a_step_at_a_time_and_interrupted(theophylline, monkeypatch):
     method = mf.SAEM(exploration=4, smoothing=3, block=1, kernels=(mf.RandomWalk(),), likelihood_by=mf.FO())
     steps = list(mf.iterate(theophylline_model(), theophylline, method, key=jax.random.key(0)))
@@ -122,6 +123,7 @@ class HeavyTails(Schools):
         return dist.StudentT(4.0, 0.0, self.tau)
 
 
+@pytest.mark.slow
 def test_the_structure_of_a_model_is_found(linear_population, theophylline):
     frame = linear_population.to_frame()
     frame["WT"] = 50.0 + 7.0 * frame["ID"].astype(float)
@@ -153,6 +155,7 @@ def test_the_structure_of_a_model_is_found(linear_population, theophylline):
             np.testing.assert_allclose(found.directions[:, 0, 1], population.subjects.covariates["WT"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: f"{k.label} {getattr(k, 'degrees_of_freedom', '')}".strip())
 def test_kernels_leave_the_posterior_alone(kernel):
     """Eight Schools given mu and tau: the posterior of every eta is Gaussian and known."""
@@ -180,6 +183,7 @@ def test_kernels_leave_the_posterior_alone(kernel):
     assert 0.25 < taken[0] <= 1.0
 
 
+@pytest.mark.slow
 def test_em_goes_at_its_known_rate():
     """y ~ N(mu + eta, sigma^2), mu and sigma known: EM's map is w <- mean(m^2 + v), its rate 1 - B^2 at the end.
 
@@ -243,6 +247,7 @@ def test_linear_gaussian_model_ends_at_maximum_likelihood():
     assert float(state.model.sigma) == pytest.approx(25.592, rel=0.005)
 
 
+@pytest.mark.slow
 def test_maximum_a_posteriori_and_a_fixed_effect_without_a_random_one(linear_population):
     """Priors on a shift, on a slope without a random effect, on the residual SD, and on one variance for all."""
 
@@ -267,6 +272,7 @@ def test_maximum_a_posteriori_and_a_fixed_effect_without_a_random_one(linear_pop
     assert float(state.model.omega[0, 0]) == pytest.approx(float(exact.model.omega[0, 0]), rel=0.06)
 
 
+@pytest.mark.slow
 def test_one_variance_for_all_and_fixed_parameters(linear_population):
     class Alike(Line):
         omega: jax.Array = mf.scalar_covariance()
@@ -281,6 +287,7 @@ def test_one_variance_for_all_and_fixed_parameters(linear_population):
     )
 
 
+@pytest.mark.slow
 def test_binary_data():
     population = mf.datasets.clustered_binary(jax.random.key(5), 100, 5)
     exact = mf.fit(Logistic(b0=0.0, omega=1.0), population, mf.AGQ(15), progress=False)
@@ -290,6 +297,7 @@ def test_binary_data():
     assert np.abs(state.model.omega - exact.model.omega) < 0.15 * exact.table.se["omega"]
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing_and_a_block_is_compiled_once(linear_population, line_model):
     method = mf.SAEM(exploration=20, smoothing=20, block=20, kernels=(mf.RandomWalk(),))
     long = mf.Subject(time=jnp.arange(30.0), y=jnp.arange(30.0) + 250.0, mask=jnp.ones(30, bool))
@@ -338,6 +346,7 @@ def test_a_network_is_learned():
     assert best - reached < 0.03 * (best - begun)
 
 
+@pytest.mark.slow
 def test_refusals_are_one_sentence(theophylline, linear_population, line_model):
     class Flat(Schools):
         def random_effects(self):

@@ -45,6 +45,7 @@ def schools():
     return mf.fit(start, mf.datasets.eight_schools(), method, key=jax.random.key(2), progress=False)
 
 
+@pytest.mark.slow
 def test_the_posterior_of_eight_schools(schools):
     """Flat in mu and tau: exact means by quadrature, within four Monte Carlo errors."""
     assert schools.converged and "at most 1.0" in schools.message
@@ -126,6 +127,7 @@ def test_a_gaussian_posterior(line_model, linear_population):
     assert list(fits[0].table.remark[2:]) == ["fixed"] * 4 and float(fits[0].model.sigma) == float(start.sigma)
 
 
+@pytest.mark.slow
 def test_a_step_at_a_time_and_interrupted(schools, monkeypatch):
     population, start, step = schools.population, Schools(mu=7.0, tau=5.0), mf.NUTS.step
     method = mf.NUTS(warmup=30, samples=30, block=20, likelihood_by=mf.FO())
@@ -160,6 +162,7 @@ DOMAINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOMAINS)
 def test_the_volume_of_every_transform(name):
     """Against the determinant of automatic derivatives, of the numbers that can move independently."""
@@ -284,6 +287,7 @@ class Bounded(Pooled):
         return dist.Normal(self.mu + eta, subject.covariates["se"])
 
 
+@pytest.mark.slow
 def test_no_random_effects_and_bounded_ones():
     population = mf.datasets.eight_schools()
     method = mf.NUTS(warmup=200, samples=500, likelihood_by=mf.MonteCarlo(100))

@@ -57,6 +57,7 @@ def trained(train, method):
     return mf.fit(start(), train, method, progress=False)
 
 
+@pytest.mark.slow
 def test_a_small_menet_learns(trained):
     assert trained.converged and trained.message == "trained for 300 steps"
     assert 0.04 < float(trained.model.sigma) < 0.065
@@ -148,6 +149,7 @@ def test_batches_train_too_and_need_a_key(train):
 OTHERS = [mf.NaivePooled(), mf.AGQ(nodes=3), mf.Variational(3), mf.JointMAP()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective", [mf.Laplace(), *(pytest.param(other, marks=pytest.mark.slow) for other in OTHERS)], ids=str
 )
@@ -159,6 +161,7 @@ def test_any_objective_can_be_trained(train, objective):
     assert fit.method.likelihood == objective.likelihood
 
 
+@pytest.mark.slow
 def test_a_fixed_parameter_stays_and_an_unused_one_is_told(train):
     class Spare(Curve):
         spare: Array = mf.real()
@@ -169,6 +172,7 @@ def test_a_fixed_parameter_stays_and_an_unused_one_is_told(train):
     assert "not estimated" in fit.status
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said(train):
     wrong = [
         (mf.Adam(steps=0), "one or more steps"),

@@ -74,6 +74,7 @@ def log_joint(model, log_p, mine, eta):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_quadrature_against_the_integral_by_hand(name):
     model, log_p = MODELS[name]
@@ -84,6 +85,7 @@ def test_quadrature_against_the_integral_by_hand(name):
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_laplace_against_the_mode_and_curvature_by_hand(name):
     model, log_p = MODELS[name]
@@ -108,6 +110,7 @@ def grades(subjects: int) -> mf.Population:
     return mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV"]))
 
 
+@pytest.mark.slow
 def test_grades_are_recovered_by_laplace_and_by_saem():
     population = grades(150)
     start = Grade(b=0.1, omega=0.5)
@@ -157,6 +160,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "y", "sentence"), REFUSED)
 def test_a_response_that_cannot_be_is_named(kind, y, sentence):
     frame = pd.DataFrame({"ID": [3, 3, 7, 7], "TIME": [0.0, 0.5, 0.0, 0.5], "DV": [1, 1, *y]})
@@ -165,6 +169,7 @@ def test_a_response_that_cannot_be_is_named(kind, y, sentence):
         mf.fit(model, mf.Population.from_frame(frame), mf.Laplace(), progress=False)
 
 
+@pytest.mark.slow
 def test_categories_are_counted_from_0_in_every_method():
     population = answers()
     one_up = population.with_responses(population.subjects.y + 1.0)

@@ -123,6 +123,7 @@ def test_a_linear_one_is_the_linear_mixed_model():
     np.testing.assert_allclose(at_days, days @ lme4 @ days.T, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_three_outcomes_with_gaps():
     population = mixed_data()
     model = mf.deep_mixed_model(population, MIXED, effects=2, basis=2, hidden=(8,), covariates=["AGE"])
@@ -175,6 +176,7 @@ def test_units_do_not_matter(unit):
     assert mf.log_likelihood(scaled, other, mf.Laplace()) + constant == pytest.approx(value, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_a_basis_of_ones_own():
     sleep = mf.datasets.sleepstudy()
 

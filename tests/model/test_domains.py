@@ -45,6 +45,7 @@ def test_domains_are_abstract_or_final():
 MOMENTS = np.array([[2.0, 0.6, -0.2], [0.6, 1.0, 0.3], [-0.2, 0.3, 0.5]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["covariance", "diagonal", "scalar"])
 def test_the_closest_covariance_maximises_the_likelihood(name):
     """Against a search over the free values of -(log|S| + tr(S^-1 M)) / 2."""

@@ -160,6 +160,7 @@ def test_the_likelihood_of_a_joint_model_is_the_integral_over_its_line():
         assert float(value[who]) == pytest.approx(np.log(total), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_joint_model_from_a_description():
     """Its hazard is exp(a + k t) where the basis is a straight line: Gompertz's, by shared random effects."""
     population = population_of(joint_data(30, seed=2))
@@ -186,6 +187,7 @@ def test_a_joint_model_from_a_description():
         mf.families.Hazard().density(jnp.zeros(3), jnp.zeros(0), jnp.zeros(0))
 
 
+@pytest.mark.slow
 def test_an_encoder_reads_both_and_the_fit_is_that_of_laplace():
     population = population_of(joint_data(250, seed=1))
     start = Joint(line=jnp.zeros(2), spread=jnp.ones(2), sigma=1.0, base=-2.0, alpha=0.0)

@@ -83,6 +83,7 @@ OUTSIDE = [  # density, y inside, log p there by SciPy, y outside, what the sent
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(len(OUTSIDE)))
 def test_a_response_outside_the_support_is_minus_infinity_and_told(case):
     density, inside, exact, outside, sentence = OUTSIDE[case]
@@ -170,6 +171,7 @@ def people(early):
     return mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT", "EVID"]))
 
 
+@pytest.mark.slow
 def test_zeros_before_the_dose_are_told_and_left_out_without_bias():
     """nlmixr #488: zeros under a proportional error."""
     with_zeros = people(0.0)
@@ -194,6 +196,7 @@ def test_zeros_before_the_dose_are_told_and_left_out_without_bias():
         mf.log_likelihood(Bolus(**START), people(0.3), mf.FOCE())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "density",
     [

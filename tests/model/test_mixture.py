@@ -108,6 +108,7 @@ def test_its_random_effects_tell_the_same_likelihood():
     np.testing.assert_allclose(found, exact, atol=0.25)
 
 
+@pytest.mark.slow
 def test_a_covariate_that_is_missing_has_a_share_of_its_own():
     """Of one yes-or-no covariate the gate is saturated: its shares are those among people with 0, 1 and unknown."""
     rng = np.random.default_rng(3)
@@ -183,6 +184,7 @@ def test_a_method_without_classes_refuses(method):
         mf.fit(mixture(population), population, method, key=KEY)
 
 
+@pytest.mark.slow
 def test_experts_of_two_kinds_have_a_likelihood_but_no_common_draw():
     population, _ = sixty()
     few = population[[0, 1]]

@@ -74,6 +74,7 @@ def with_answers(population):
     )
 
 
+@pytest.mark.slow
 def test_two_gaussian_outcomes_against_the_closed_form_by_every_method(two):
     model, total = Two(**TWO), 0.0
     for s in two:
@@ -104,6 +105,7 @@ def test_unseen_rows_reach_neither_value_nor_gradient(two):
         assert gradient.tau == 0 and all(jnp.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_a_continuous_and_a_binary_outcome(two):
     population, model = with_answers(two), Mixed(**TWO)
     s = population[1]
@@ -126,6 +128,7 @@ def test_a_continuous_and_a_binary_outcome(two):
             mf.log_likelihood(model, population, method)
 
 
+@pytest.mark.slow
 def test_simulating_and_predicting_give_a_dict(two):
     population, model, key = with_answers(two), Mixed(**TWO), jax.random.key(3)
     drawn = mf.simulate(model, population, key)
@@ -144,6 +147,7 @@ def fit_of_two(two):
     return mf.fit(Two(**TWO), two, mf.FOCE(), fixed=("omega",), progress=False)
 
 
+@pytest.mark.slow
 def test_diagnostics_look_at_one_outcome_of_a_fit(fit_of_two, two):
     key = jax.random.key(1)
     one = fit_of_two.outcome("pk")
@@ -188,6 +192,7 @@ def test_outcomes_of_other_names_are_a_sentence(two, line_model, linear_populati
 # ---------------------------------------------------------------- censored responses
 
 
+@pytest.mark.slow
 def test_probability_of_an_interval_far_into_the_tails():
     low = jnp.array([-inf, -inf, 1.0, 30.0, -30.0, -1.0, 8.0, -9.0])
     high = jnp.array([0.5, -25.0, inf, inf, -29.0, 2.0, 9.0, 9.0])
@@ -264,6 +269,7 @@ def test_one_censored_subject_against_the_closed_form():
     assert drawn.subjects.censored is None and mf.predict(model, population).shape == (1, 4)
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_censored_data_is_not_biased_and_half_the_limit_is():
     fits = {}
     for censor in (None, "marked", "half"):
@@ -324,6 +330,7 @@ def watched(subjects: int, omega: float, until: float = 4.0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["ID", "TIME", "DV", "gap"])
 
 
+@pytest.mark.slow
 def test_events_against_the_closed_form_of_a_gamma_frailty():
     df = watched(30, 0.7)
     population = mf.Population.from_frame(df, covariates="gap")
@@ -335,6 +342,7 @@ def test_events_against_the_closed_form_of_a_gamma_frailty():
     assert mf.log_likelihood(GammaFrailty(b=b, omega=1.0), population, mf.AGQ(15)) == pytest.approx(exact, abs=3e-2)
 
 
+@pytest.mark.slow
 def test_a_frailty_is_recovered_and_an_event_is_not_drawn():
     population = mf.Population.from_frame(watched(300, 0.7), covariates="gap")
     fit = mf.fit(Recurrent(b=0.0, omega=0.3), population, mf.AGQ(9), progress=False)

@@ -156,6 +156,7 @@ def test_units_do_not_matter(fitted, grown):
     assert fit.log_likelihood + constant == pytest.approx(small.log_likelihood, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "short"), [("planned", 0.03), ("any times", 0.01)])
 def test_gaps_cost_nothing_but_what_they_hide(name, short):
     """Cells missing at random: the bound is over what was seen, and nothing is imputed. What the planned encoder lacks
@@ -183,6 +184,7 @@ class Rotated(mf.Model):
         return dist.Normal(self.scale[0] * eta[0] + self.scale[1] * eta[1] * subject.time, self.sigma)
 
 
+@pytest.mark.slow
 def test_a_diagonal_answer_puts_a_random_effect_to_sleep(grown):
     """Intercept and slope over t = 0..4, sigma 1: with a diagonal q the bound is highest where the intercept is gone,
     at slope SD 1.047 and sigma 1.190 (the bound's own maximum in closed form); with a full one at the truth."""
@@ -209,6 +211,7 @@ def test_a_diagonal_answer_puts_a_random_effect_to_sleep(grown):
     assert awake.log_likelihood > asleep.log_likelihood + 100
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_interrupted(grown, monkeypatch):
     encoder = mf.networks.Encoder(grown, effects=2, hidden=(4,))
     method = mf.Adam(mf.Amortised(encoder, annealing=100, samples=50), steps=200, batch=50, block=50)
@@ -230,6 +233,7 @@ def test_it_goes_on_where_it_was_interrupted(grown, monkeypatch):
     np.testing.assert_array_equal(again.eta, whole.eta)
 
 
+@pytest.mark.slow
 def test_held_out_subjects_choose_the_model(grown):
     encoder = mf.networks.Encoder(grown, effects=2, hidden=(8,))
     method = mf.Adam(
@@ -246,6 +250,7 @@ def test_held_out_subjects_choose_the_model(grown):
     assert score / 50 == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_never_the_bound(fitted, grown):
     fit = fitted["planned"]
     objective = mf.Amortised(fit.encoder, samples=1000)
@@ -253,6 +258,7 @@ def test_the_likelihood_is_never_the_bound(fitted, grown):
     assert value == pytest.approx(exact(fit.model, grown), abs=0.5)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_the_likelihood(fitted, grown):
     """By the Hessian of importance sampling with the encoder's draws: as those of the exact likelihood."""
     fit = fitted["planned"]
@@ -262,6 +268,7 @@ def test_standard_errors_are_those_of_the_likelihood(fitted, grown):
     np.testing.assert_allclose(ours, theirs, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_left_out_an_encoder_is_made_for_the_population(grown):
     fit = mf.fit(start(), grown, mf.Adam(mf.Amortised(samples=20), steps=50), key=jax.random.key(0), progress=False)
     assert isinstance(fit.encoder, mf.networks.Encoder)
@@ -274,6 +281,7 @@ def test_left_out_an_encoder_is_made_for_the_population(grown):
     assert np.isfinite(fit.log_likelihood)
 
 
+@pytest.mark.slow
 def test_an_encoder_that_has_seen_cut_records_knows_them(grown):
     """After the first two of five measurements the posterior is known in closed form. An encoder for planned times
     that was only shown whole records errs there; one that was shown cut ones does not, and theta is the same."""
@@ -297,6 +305,7 @@ def test_an_encoder_that_has_seen_cut_records_knows_them(grown):
     assert distance[False] > 2 * distance[True]
 
 
+@pytest.mark.slow
 def test_a_trained_encoder_answers_as_before_when_it_is_trained_on(fitted, grown):
     """Its answers are in the unit of the random effects that it began with, wherever theta has gone meanwhile."""
     fit = fitted["planned"]
@@ -311,6 +320,7 @@ def test_without_an_encoder_there_is_no_bound(grown):
         mf.log_density(start(), grown, mf.Amortised(), key=jax.random.key(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [mf.networks.Encoder, mf.networks.SetEncoder])
 def test_one_subject_alone(kind):
     alone = growth_data(1)

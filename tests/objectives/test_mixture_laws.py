@@ -36,6 +36,7 @@ def in_units(population, y, time, w):
     return dataclasses.replace(population, subjects=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", methods())
 def test_in_other_units_it_is_the_same_fit_and_the_same_classes(name):
     population, _ = sixty()
@@ -61,6 +62,7 @@ def test_in_other_units_it_is_the_same_fit_and_the_same_classes(name):
         np.testing.assert_allclose(other.model.log_odds, fit.model.log_odds, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_order_of_people_and_their_padding_change_nothing():
     population, _ = sixty()
     model = mixture(population)
@@ -90,6 +92,7 @@ def test_a_relabelled_start_ends_at_the_relabelled_fit():
     np.testing.assert_allclose(other.model.log_odds, -fit.model.log_odds, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [mf.Laplace(), mf.AGQ(5)], ids=lambda one: one.label)
 def test_gradients_through_the_modes_of_experts_that_are_not_gaussian(objective):
     """Answers yes or no: the gradient in all coordinates by central differences of the value."""
@@ -114,6 +117,7 @@ def test_gradients_through_the_modes_of_experts_that_are_not_gaussian(objective)
     np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_points_side_by_side_have_value_slopes_and_cross_products_of_the_closed_form():
     """Against differences of log pi_k + log N_k by SciPy, at three points of two data sets."""
     population, _ = sixty()
@@ -160,6 +164,7 @@ def bent(count: int, seed: int) -> mf.Population:
     return population.with_responses(y)
 
 
+@pytest.mark.slow
 def test_a_network_finds_a_gate_that_bends():
     """A gate that a straight one cannot follow: the network is likelier by far, its weights held by their prior."""
     population = bent(300, 31)

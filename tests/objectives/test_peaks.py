@@ -68,6 +68,7 @@ def test_a_better_peak_than_the_first_is_found():
     assert again == pytest.approx(fit.log_likelihood, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_model_with_one_peak_is_not_said_to_have_more(fitted):
     assert not any("peak" in remark for remark in fitted(mf.Laplace()).remarks)
 

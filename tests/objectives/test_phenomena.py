@@ -119,6 +119,7 @@ def test_joint_map_on_theophylline_finds_a_local_mode_and_says_so(fitted):
 # --- Neyman and Scott ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n, share", [(2, 0.5), (10, 0.9)])
 def test_joint_mle_loses_degrees_of_freedom(n, share):
     population = mf.datasets.neyman_scott(jax.random.key(11), groups=1000, size=n)
@@ -178,6 +179,7 @@ def test_error_of_monte_carlo_from_the_prior(dimension):
     assert np.mean(estimates - exact) < 3 * expected / np.sqrt(repeats)  # the logarithm falls short (Jensen)
 
 
+@pytest.mark.slow
 def test_monte_carlo_fails_with_dimension_and_its_effective_sample_size_shows_it():
     import numpyro.distributions as dist
 
@@ -246,6 +248,7 @@ def test_laplace_is_biased_on_sparse_binary_data(method, b0, omega, expected):
     assert population_limit(method, 2, b0, omega) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_binary_clusters_are_exact_in_the_limit_of_nodes():
     population = mf.datasets.clustered_binary(jax.random.key(2), 30, 3)
     model = Logistic(b0=0.2, omega=1.5)
@@ -279,6 +282,7 @@ def test_theophylline_shrinkage(fitted):
     np.testing.assert_allclose(fitted(mf.AGQ(9)).shrinkage, [0.020, 0.041, 0.100], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, starts",
     [(name, 20) for name in TRUTH if name != "AGQ"]

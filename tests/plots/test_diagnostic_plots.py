@@ -84,6 +84,7 @@ def test_correlations_are_those_of_the_estimates(fit):
     assert not np.allclose(robust.images[0].get_array(), drawn)
 
 
+@pytest.mark.slow
 def test_convergence_shows_the_trajectory_and_why_it_ended(fitted, fit):
     saem = fitted(mf.SAEM(chains=2, exploration=100, smoothing=100, likelihood_by=mf.Laplace()))
     panels = plots.convergence(saem)

@@ -21,6 +21,7 @@ def test_people_to_learn_from_are_as_they_were_meant():
     assert set(np.asarray(people.subjects.doses.amount).ravel()) == set(study.DOSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("design", "sd"), [("none", 0.299), ("4 h", 0.278), ("24 h", 0.134), ("2, 24 h", 0.115)])
 def test_the_exact_posterior_is_as_wide_as_it_was_measured(design, sd):
     """Of 200 people, by a program of its own: .299 without a sample, .278, .134 and .115 with these."""
@@ -30,6 +31,7 @@ def test_the_exact_posterior_is_as_wide_as_it_was_measured(design, sd):
     assert np.mean(np.abs(people.log_area - found.mean) < 3.5 * found.sd) > 0.97
 
 
+@pytest.mark.slow
 def test_the_area_of_a_decoder_is_that_of_its_curve():
     """The grid holds all but a little of an area, of the truth's own curves dose over clearance."""
     people = study.patients(3, (4.0, 24.0), seed=1)
@@ -62,6 +64,7 @@ def test_an_encoders_answers_are_its_gaussians():
         assert found.sd[i] == pytest.approx(np.linalg.norm(slope), rel=0.3)
 
 
+@pytest.mark.slow
 def test_what_a_second_sample_promises_is_what_the_dosing_rule_says():
     """The Gaussian formula against the kit's own, which weighs draws by simulated samples."""
     people = study.patients(6, (24.0,), seed=3)

@@ -89,6 +89,7 @@ def test_where_a_full_covariance_beats_a_diagonal_one():
         assert apart[1] > 0.015
 
 
+@pytest.mark.slow
 def test_dropout_is_as_it_was_meant():
     """Three people in ten are gone by the end, and an eighth of all cells; who is seen at the end is .26 too low."""
     y, left = study.simulate_dropout(20_000, seed=4)

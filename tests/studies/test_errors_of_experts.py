@@ -44,6 +44,7 @@ def test_where_the_model_is_right_all_errors_agree_and_intervals_cover():
 KURTOSIS = {"uniform": -1.2, "Laplace": 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", KURTOSIS)
 def test_where_random_effects_are_not_normal_the_sandwich_differs_as_it_must(law):
     """For omega^2 the true error is sqrt((2 + k B^2) / 2) of the naive one, with k the excess kurtosis of eta and

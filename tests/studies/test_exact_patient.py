@@ -74,6 +74,7 @@ def test_the_density_has_the_moments_of_the_masses():
     assert sd < 0.11  # six samples
 
 
+@pytest.mark.slow
 def test_what_a_sample_is_expected_to_leave_is_a_mean_over_what_it_may_show():
     """By simulation: a person from the posterior, a sample of theirs, and the posterior given that too."""
     patient = exact.patients()[2]

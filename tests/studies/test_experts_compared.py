@@ -47,6 +47,7 @@ def parts(model):
     return [(np.asarray(e.beta), np.asarray(getattr(e, "omega", np.zeros((2, 2)))), float(e.sigma)) for e in whole]
 
 
+@pytest.mark.slow
 def test_what_it_predicts_is_the_closed_form():
     people = study.simulate(30, seed=3)
     model = study.truth(people)

@@ -61,6 +61,7 @@ def test_bile_comes_back_at_meals():
     np.testing.assert_allclose(found, [expected[t] for t in TIME], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_target_binds_and_removes():
     model = study.truth(study.BINDING)
     eta = np.array([0.2, -0.3, 0.4, 0.1])
@@ -84,6 +85,7 @@ def test_a_target_binds_and_removes():
     assert high > 8.0 * low
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study.TRUTHS)
 def test_people_are_as_they_were_meant(name):
     made = study.simulate(name, 300, seed=1)
@@ -97,6 +99,7 @@ def test_people_are_as_they_were_meant(name):
     np.testing.assert_allclose(np.asarray(made.population.subjects.covariates["dose"]), np.log(amount / 100.0))
 
 
+@pytest.mark.slow
 def test_a_dose_that_multiplies_is_right_at_any_dose_and_one_that_is_read_is_not():
     people = study.simulate(study.TWO_INPUTS, 20, seed=1).population
     eta = jnp.array([0.3, -0.5, 1.0])

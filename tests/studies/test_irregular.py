@@ -37,6 +37,7 @@ def people():
     return study.simulate_records(6, seed=1).population
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pooled", "recurrent"])
 def test_the_order_of_rows_and_padding_change_nothing(people, name):
     encoder = study.ENCODERS[name](people, 2)

@@ -71,6 +71,7 @@ def newborns():
     }
 
 
+@pytest.mark.slow
 def test_phenobarbital_is_cleared_in_proportion_to_weight(newborns):
     """Grasela and Donn (1985): CL 0.0047 L/h/kg, with a CV of 19%, and V 0.96 L/kg, 16%, by way of the Apgar score."""
     fit = newborns["proportional"]
@@ -151,6 +152,7 @@ def study(key, subjects, times, method, **noise):
     return true, mf.fit(start, mf.simulate(true, design, key, eta), method, progress=False)
 
 
+@pytest.mark.slow
 def test_two_outcomes_of_people_who_are_alike(key):
     """Without random effects the eight rates and both errors come out, each outcome weighed by its own."""
     true, fit = study(key, 6, np.arange(0.0, 12.1, 0.5), mf.NaivePooled())
@@ -290,6 +292,7 @@ class Answer(mf.Model):
         return {"pk": dist.LogNormal(jnp.log(c), self.sigma), "pain": pain}
 
 
+@pytest.mark.slow
 def test_a_continuous_and_a_binary_outcome_are_recovered(key):
     true = Answer(cl=1.0, v=5.0, base=2.0, slope=1.0, omega=0.3, sigma=0.2)
     design = blank(np.arange(0.5, 12.1, 0.5), mf.regimen(20.0), 80, ("pk", "pain"))
@@ -369,6 +372,7 @@ def test_an_event_with_a_hazard_from_the_concentration(events):
     assert {int(y) for s in events for y in s.y["event"][s.mask["event"]]} == {0, 1}
 
 
+@pytest.mark.slow
 def test_quadrature_through_an_ode(events):
     by_subject = [mf.log_likelihood(m(**HAZARD), events, mf.AGQ(5), by_subject=True) for m in (Hazard, ClosedHazard)]
     np.testing.assert_allclose(*by_subject, atol=1e-6)
@@ -408,6 +412,7 @@ class Bolus(mf.Model):
         return dist.Normal(jnp.log(c), self.sigma)
 
 
+@pytest.mark.slow
 def test_censored_data_by_likelihood_are_less_biased_than_dropped(key):
     """Below the limit are late samples, and of these the low ones: left out, the clearance looks slow."""
     true = Bolus(cl=1.0, v=5.0, omega=0.4, sigma=0.5)

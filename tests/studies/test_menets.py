@@ -16,6 +16,7 @@ def judged(seed, dials=(1.0, 1.0)):
     return float(fit.model.sigma), mf.log_likelihood(fit.model, people, _AGQ) / len(people)
 
 
+@pytest.mark.slow
 def test_one_seed():
     sigma, held_out = judged(0)
     oracle = saturation.oracle(saturation.simulate(200, 2000), 0.05).mean()

@@ -52,6 +52,7 @@ def test_people_with_times_of_their_own_are_refused():
         study.available_case_means(mf.Population.from_frame(frame))
 
 
+@pytest.mark.slow
 def test_dropout_by_what_nobody_saw():
     y, left = study.simulate_unseen_dropout(20_000, seed=4)
     end = autoencoders.simulate_curves(20_000, seed=4).curves[:, -1]

@@ -21,6 +21,7 @@ def responses(people):
     return {name: np.asarray(people.population.subjects.y[name]) for name in moods.OUTCOMES}
 
 
+@pytest.mark.slow
 def test_it_has_the_sizes_of_the_study(large):
     """1,174 people, 123,270 planned rows, three in five of them missing, two in three people still there at the end."""
     twin = moods.simulate_moods()

@@ -10,12 +10,14 @@ from workshop.studies import one_person as study
 PEOPLE = 300
 
 
+@pytest.mark.slow
 def test_people_without_a_sample_are_known_by_the_population():
     people, clearance = study.known(20, ())
     np.testing.assert_allclose(people.eta.std(axis=(0, 1)), study.SD, rtol=0.1)
     assert np.log(clearance / 3.0).std() == pytest.approx(0.3, rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_area_of_the_goal_is_dose_over_clearance():
     people, _ = study.known(4, (4.0, 24.0), draws=50)
     area = study.goal().measures(people, None, "own doses")["auc"]

@@ -24,6 +24,7 @@ def test_a_taught_encoder_is_as_good_as_a_search(seed):
     assert mean["encoder, weighed"][4] > 0.66
 
 
+@pytest.mark.slow
 def test_the_exact_posterior_is_that_of_a_search():
     """Its SD of log AUC without and with samples, as another program found it: .134 after one at 24 h."""
     people = study.one_person.patients(100, (24.0,), seed=1).population

@@ -8,6 +8,7 @@ import mefit as mf
 from workshop.studies import two_clearances as study
 
 
+@pytest.mark.slow
 def test_two_groups_by_a_genotype_that_is_partly_missing():
     people, fast, genotype = study.simulate(120, seed=4)
     told = np.asarray(people.subjects.covariates["genotype"])

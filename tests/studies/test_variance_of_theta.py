@@ -31,6 +31,7 @@ def hessian(function, x, step=1e-3):
     return np.array(rows)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_the_exact_likelihood():
     """Hessian of the exact log-likelihood by differences in NumPy and SciPy; the Monte Carlo error is left."""
     population = study.simulate_growth(1)
@@ -50,6 +51,7 @@ def test_standard_errors_are_those_of_the_exact_likelihood():
     assert np.all(wrong < 0.95 * table["se"]) and wrong["level"] < 0.5 * table["se"]["level"]
 
 
+@pytest.mark.slow
 def test_the_curvature_of_the_bound_is_refused():
     population = study.simulate_growth(1, count=100)
     fit = study.fit_by_encoder(population, 1, samples=50)

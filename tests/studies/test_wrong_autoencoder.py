@@ -35,6 +35,7 @@ def test_its_data_have_the_eigenvalues_that_were_measured():
     np.testing.assert_allclose(largest[2:], [0.78, 0.31], rtol=0.25)
 
 
+@pytest.mark.slow
 def test_the_sizes_are_the_listings():
     net = study.PKVAE(jax.random.key(0), hidden=study.LISTED)
     shapes = [layer.weight.shape for layer in (*net.encoder.layers, *net.decoder.layers)]

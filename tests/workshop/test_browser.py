@@ -387,6 +387,7 @@ def test_arrow_keys_move_the_pictures_of(notebook, lab, browser):
     assert opened.complaints == []
 
 
+@pytest.mark.slow
 def test_the_box_beside_a_slider(small, lab, browser):
     opened = Opened(browser, lab, small)
     try:

@@ -116,6 +116,7 @@ def test_a_prediction_that_was_asked_otherwise_is_passed_over(tmp_path):
     assert row == {"01 right": "1/1"}
 
 
+@pytest.mark.slow
 def test_the_papers_of_the_kit_are_made():
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "class_pack.py"), "--html"], capture_output=True, text=True

@@ -243,6 +243,7 @@ def set_theme(address: str, theme: str) -> None:
     urllib.request.urlopen(request, timeout=60).read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("theme", "scale", "width"),
     [("JupyterLab Dark", 2, 1366), ("JupyterLab Light", 2, 1366), ("JupyterLab Light", 1, 760)],

@@ -12,5 +12,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="Ther
 NAMES = ("bound_and_gap", "diagonal_or_full", "one_network", "dropout", "collapse", "day_by_day")
 
 
+@pytest.mark.slow
 def test_every_mark_is_taken_hold_of(tmp_path, lab, browser):  # noqa: F811
     take_hold_of_every_mark(NAMES, "10", tmp_path, lab, browser)

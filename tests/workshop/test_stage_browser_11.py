@@ -12,5 +12,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="Ther
 NAMES = ("one_more_sample", "dose_and_loss", "other_doses", "batch_size")
 
 
+@pytest.mark.slow
 def test_every_mark_is_taken_hold_of(tmp_path, lab, browser):  # noqa: F811
     take_hold_of_every_mark(NAMES, "11", tmp_path, lab, browser)

@@ -12,5 +12,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="Ther
 NAMES = ("gate_by_hand", "class_by_class", "split_set", "calibrated")
 
 
+@pytest.mark.slow
 def test_every_mark_is_taken_hold_of(tmp_path, lab, browser):  # noqa: F811
     take_hold_of_every_mark(NAMES, "12", tmp_path, lab, browser)
