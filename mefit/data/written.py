@@ -78,7 +78,7 @@ def facts(subjects: Subject, time_label: str, y_label: str) -> dict[str, str]:
     out = {
         "subjects": f"{len(subjects.time)}",
         "observations": counts(subjects).replace(" observations", ""),
-        "rows a subject": _span(np.asarray(subjects.real).sum(axis=1)),
+        "rows per subject": _span(np.asarray(subjects.real).sum(axis=1)),
         "doses": _doses_told(subjects),
         time_label: _span(np.asarray(subjects.time)),
     }

@@ -314,5 +314,5 @@ def html_report(fit: Fitted) -> str:
         labels = [row[0] for row in section.rows]
         frame = pd.DataFrame(cells, index=labels, columns=section.head[1:])
         parts.append(f"<div><i>{section.title}</i></div>{frame.to_html(border=0)}")
-    parts += [f"<p>{html.escape(note)}</p>" for note in _notes(fit)]
+    parts += [f"<p>Note: {html.escape(note)}</p>" for note in _notes(fit)]
     return "<div class='mefit-fit'>" + "".join(parts) + "</div>"

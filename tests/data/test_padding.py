@@ -47,7 +47,7 @@ SEEN = [[YES, NO, YES], [YES, YES, NO]]
 def test_a_missing_row_is_real_and_padding_is_not(people):
     assert people.subjects.real.tolist() == REAL and people.subjects.mask.tolist() == SEEN
     assert people.rows.tolist() == [3, 2] and people.n_observations == 4
-    assert "4 (1 missing" in people._facts["observations"] and people._facts["rows a subject"] == "2 to 3"
+    assert "4 (1 missing" in people._facts["observations"] and people._facts["rows per subject"] == "2 to 3"
 
 
 OPERATIONS = {
