@@ -45,7 +45,7 @@ class Conformal:
 
     `promised` is the probability with which they hold a new person's response, or with `whole` all its responses at
     once; `level` is that of the highest-density sets of the model that do so: larger where the model is too sure.
-    `scores` are those of the people that it was calibrated on.
+    `scores` are those of the people that it was calibrated on; of rows up to `after` nothing is said.
     """
 
     predict: Predicts = dataclasses.field(repr=False)
@@ -53,14 +53,17 @@ class Conformal:
     level: float
     whole: bool
     scores: Float[np.ndarray, " n"] = dataclasses.field(repr=False)
+    after: float | int = -np.inf
 
     def sets(self, population: Population) -> pd.DataFrame:
         """The sets of new people, a row for each interval: ID, TIME, part, low, high."""
-        return self.predict(population).highest_density(self.level)
+        found = self.predict(population).highest_density(self.level)
+        return found[found.TIME > self.after].reset_index(drop=True)
 
     def covers(self, population: Population, *, outcome: str = UNNAMED, rows: Any = None) -> Float[np.ndarray, "N m"]:
-        """1 where a response that came lies in its set, 0 where not, NaN where none came."""
-        levels = _levels(self.predict(population), population, outcome, rows)
+        """1 where a response that came lies in its set, 0 where not, NaN where none came, or in rows up to `after`."""
+        later = np.asarray(population.subjects.time) > self.after
+        levels = _levels(self.predict(population), population, outcome, later if rows is None else later & rows)
         return np.where(np.isnan(levels), np.nan, levels <= self.level)
 
 
@@ -122,7 +125,7 @@ def conformal(
             "sets of this level have to hold responses that the model holds for impossible, and would hold everything: "
             "give the model a wider density, or take a lower level."
         )
-    return Conformal(predict=predict, promised=level, level=found, whole=whole, scores=scores)
+    return Conformal(predict=predict, promised=level, level=found, whole=whole, scores=scores, after=after)
 
 
 def _levels(told: Predictive, population: Population, outcome: str, rows: Any) -> Float[np.ndarray, "N m"]:
@@ -132,5 +135,5 @@ def _levels(told: Predictive, population: Population, outcome: str, rows: Any) -
     if told.time.shape != mask.shape:
         raise ValueError("predict has to give a Predictive at the rows of the people themselves: leave time out.")
     wanted = mask if rows is None else mask & rows
-    y = np.where(wanted, np.asarray(as_dict(subjects.y)[outcome]), told.quantile(0.5))
-    return np.where(wanted, told.level_of(y), np.nan)
+    y = np.where(wanted, np.asarray(as_dict(subjects.y)[outcome]), np.nan)
+    return told.level_of(y)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 from numpyro.distributions.distribution import validation_enabled
 from scipy.special import ndtr
 
@@ -39,7 +39,7 @@ class Predictive:
 
     each normal, on the scale of y or of its logarithm or logit (`curve`). `loc` and `scale` are (N, M, m) on that
     scale, and `weight` is (N, M): 1/M each where it is left out. It may have several peaks, as that of a mixture of
-    experts.
+    experts. `real` are the rows that are there: people of fewer rows than others have some beyond their last.
     """
 
     ids: tuple
@@ -48,6 +48,7 @@ class Predictive:
     scale: Float[np.ndarray, "N M m"] = dataclasses.field(repr=False)
     curve: Any = dataclasses.field(default=None, repr=False)  # from the normal's scale to that of y; None for y itself
     weight: Float[np.ndarray, "N M"] | None = dataclasses.field(default=None, repr=False)
+    real: Bool[np.ndarray, "N m"] | None = dataclasses.field(default=None, repr=False)
 
     @property
     def mean(self) -> Float[np.ndarray, "N m"]:
@@ -92,7 +93,7 @@ class Predictive:
         """
         _check_level(level)
         rows = []
-        for i, j, y, p, mass in self._grids():
+        for i, j, y, p, mass in self._grids(self._there):
             falling, held = _held(p, mass)
             cut = float(np.interp(level, held, falling))
             for part, (low, high) in enumerate(_intervals(y, p, cut)):
@@ -102,17 +103,23 @@ class Predictive:
     def level_of(self, y: Float[ArrayLike, "N m"]) -> Float[np.ndarray, "N m"]:
         """The level of the smallest highest-density set that holds y: P(p(response) > p(y)).
 
-        It is uniform on (0, 1) where predictions are right; a y that is not possible has 1.
+        It is uniform on (0, 1) where predictions are right; a y that is not possible has 1, and one that is missing
+        (NaN), or beyond a person's last row, has none (NaN).
         """
         own = self.density(y)
-        levels = np.ones(own.shape)
-        for i, j, _, p, mass in self._grids():
+        asked = self._there & ~np.isnan(np.asarray(y, float))
+        levels = np.where(asked, 1.0, np.nan)
+        for i, j, _, p, mass in self._grids(asked):
             if own[i, j] >= p.min():
                 falling, held = _held(p, mass)
                 levels[i, j] = np.interp(own[i, j], falling[::-1], held[::-1])
         return levels
 
     # ---------------------------------------------------------------- the scale of the normals, and that of y
+
+    @property
+    def _there(self) -> Bool[np.ndarray, "N m"]:
+        return np.ones(self.time.shape, bool) if self.real is None else self.real
 
     @property
     def _weights(self) -> Float[np.ndarray, "N M"]:
@@ -145,23 +152,22 @@ class Predictive:
         high = np.max(np.where(counts, self.loc + _REACH * self.scale, -np.inf), axis=1)
         return low, high
 
-    def _grids(self) -> Any:
-        """Of each person and time: a grid of y, p there, and the probability around each point."""
+    def _grids(self, asked: Bool[np.ndarray, "N m"]) -> Any:
+        """Of each person and time that is asked for: a grid of y, p there, and the probability around each point."""
         low, high = self._ends()
         weights = self._weights
         share = np.linspace(0.0, 1.0, _GRID)
         fine = np.linspace(0.0, 1.0, _FINER * _GRID)
-        for i in range(len(self.ids)):
-            for j in range(self.time.shape[1]):
-                w = low[i, j] + (high[i, j] - low[i, j]) * share
-                z = (w - self.loc[i, :, j, None]) / self.scale[i, :, j, None]
-                each = np.exp(-0.5 * z**2) / self.scale[i, :, j, None]
-                log_p = np.log(np.maximum(weights[i] @ each, _NOTHING) / np.sqrt(2.0 * np.pi))
-                of_w = np.exp(np.interp(fine, share, log_p))
-                w = low[i, j] + (high[i, j] - low[i, j]) * fine
-                y = self._carried(w)
-                mass = of_w / np.sum(of_w)
-                yield i, j, y, of_w * self._slope(w, y), mass
+        for i, j in np.argwhere(asked).tolist():
+            w = low[i, j] + (high[i, j] - low[i, j]) * share
+            z = (w - self.loc[i, :, j, None]) / self.scale[i, :, j, None]
+            each = np.exp(-0.5 * z**2) / self.scale[i, :, j, None]
+            log_p = np.log(np.maximum(weights[i] @ each, _NOTHING) / np.sqrt(2.0 * np.pi))
+            of_w = np.exp(np.interp(fine, share, log_p))
+            w = low[i, j] + (high[i, j] - low[i, j]) * fine
+            y = self._carried(w)
+            mass = of_w / np.sum(of_w)
+            yield i, j, y, of_w * self._slope(w, y), mass
 
 
 def predictive(
@@ -206,6 +212,7 @@ def predictive(
         scale=np.concatenate([np.asarray(part.scale) for part in parts], axis=1),
         curve=curve,
         weight=np.concatenate(weights, axis=1) if people.in_class else None,
+        real=np.broadcast_to(np.asarray(subjects.real, bool), np.shape(subjects.time)),
     )
 
 

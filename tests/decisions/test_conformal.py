@@ -1,5 +1,6 @@
 """Conformal sets hold what they promise for new people, though the model is wrong."""
 
+import dataclasses
 import functools
 
 import jax
@@ -93,3 +94,24 @@ def test_rows_that_were_seen_do_not_count_and_what_is_missing_neither():
         mf.conformal(sure_of_itself, people, 0.9, after=5.0, whole=True)
     with pytest.raises(ValueError, match="key"):
         mf.conformal(sure_of_itself, people, 0.9, after=0.5)
+
+
+def test_rows_beyond_a_persons_last_and_those_already_seen_have_no_set():
+    """People of one, two and three rows, the first of which `predict` has seen."""
+    rows = [mf.Subject(np.arange(float(n)), np.full(n, 0.1 * n), np.ones(n, bool)) for n in (1, 2, 3)] * 13
+    people = mf.Population.from_subjects(rows)
+
+    def predict(who):
+        told = sure_of_itself(who)
+        return dataclasses.replace(told, real=np.asarray(who.subjects.real))
+
+    found = mf.conformal(predict, people, 0.9, after=0.0, whole=True)
+    sets = found.sets(people[:3])
+    assert sets[["ID", "TIME"]].values.tolist() == [[2, 1.0], [3, 1.0], [3, 2.0]]
+    np.testing.assert_array_equal(
+        np.isnan(found.covers(people[:3])), [[True] * 3, [True, False, True], [True, False, False]]
+    )
+    asked = np.array([[np.nan, 0.5, 0.5], [0.5, np.nan, 0.5], [0.5, 0.5, 0.5]])
+    levels = predict(people[:3]).level_of(asked)
+    np.testing.assert_array_equal(np.isnan(levels), [[True] * 3, [False, True, True], [False] * 3])
+    np.testing.assert_allclose(levels[2], 2.0 * norm.cdf(0.5) - 1.0, atol=1e-3)

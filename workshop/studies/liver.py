@@ -92,7 +92,7 @@ def draw_sets(
     place = 0.0
     middles = []
     for i in np.flatnonzero(seen.any(axis=1))[:patients]:
-        own = sets[sets.ID == people.ids[i]].drop_duplicates(["TIME", "part"])  # padding repeats the last time
+        own = sets[sets.ID == people.ids[i]]
         begin = place
         for j in np.flatnonzero(seen[i]):
             for _, bar in own[np.isclose(own.TIME, time[i, j])].iterrows():
