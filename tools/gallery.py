@@ -14,6 +14,12 @@ import nbformat
 CALL = re.compile(r"\bexplorers\.(\w+)\(")
 
 
+def title_of(explorer: str) -> str:
+    """Its name for people: "VPC by hand"."""
+    first, *others = explorer.split("_")
+    return " ".join([first.upper() if first in ("em", "saem", "vpc") else first.capitalize(), *others])
+
+
 def statements(notebook: nbformat.NotebookNode) -> Iterator[tuple[ast.stmt, str]]:
     """Every statement of the code with its cell's heading, the nearest of second order above it."""
     heading = ""
@@ -86,7 +92,7 @@ def gallery(lessons: dict[str, Path]) -> nbformat.NotebookNode:
             if explorer := shows_explorer(statement):
                 fresh = [part for part in needed(before, statement) if part not in done]
                 done += fresh
-                title = explorer.replace("_", " ").capitalize()
+                title = title_of(explorer)
                 name = statement.targets[0].id  # type: ignore[attr-defined]
                 cells.append(nbformat.v4.new_markdown_cell(f"## {number} · {title}\n\n{heading}"))
                 code = "\n".join([*map(ast.unparse, fresh), f"display({name})"])

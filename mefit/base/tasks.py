@@ -16,16 +16,15 @@ def for_each(
     """`function` of every case, in the order of the cases: replicates of a study, a bootstrap, a class's exercises.
 
         def estimate(seed):
-            data = mf.simulate(truth, people, jax.random.key(seed))
-            return float(mf.fit(truth, data, mf.FOCE(), progress=False).model.cl)
+            data = mf.simulate(model, population, jax.random.key(seed))
+            return float(mf.fit(model, data, mf.FOCE(), progress=False).model.cl)
 
-        found = mf.for_each(estimate, range(500))                       # here, one after the other
-        with dask.distributed.Client(address) as client:
-            found = mf.for_each(estimate, range(500), client=client)    # on the workers of Dask
+        found = mf.for_each(estimate, range(500))  # here, one after the other
 
-    Cases share nothing. Of a worker that is lost Dask gives the cases to others, so that each case has one result; the
-    function may then have begun twice, and should write no files. Each case computes on one device of its worker: give
-    a machine as many workers, of one thread each, as it has cores.
+    With `client=dask.distributed.Client(address)` they are done on the workers of Dask. Cases share nothing. Of a
+    worker that is lost Dask gives the cases to others, so that each case has one result; the function may then have
+    begun twice, and should write no files. Each case computes on one device of its worker: give a machine as many
+    workers, of one thread each, as it has cores.
 
     **Arguments:**
 

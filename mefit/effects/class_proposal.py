@@ -27,7 +27,7 @@ class ClassProposal(Kernel):
     classes as often as they should. Here r_k is by Laplace's approximation and t_k the proposal of `near` in class k.
     """
 
-    near: LaplaceProposal
+    near: LaplaceProposal  # type: ignore[misc]  # mypy takes abstract fields for fields
     steps: int = 2
     label: ClassVar[str] = "Laplace"
 

@@ -2,11 +2,15 @@
 
 import html
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from notebooks import pictures_in_files, text_of
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from gallery import title_of  # noqa: E402  the folder above is no package
 
 PLAY = re.compile(
     r'<div class="mefit-play" data-name="(\w+)" data-recording="([\w-]*)".*?</div>(?:<p class="mefit-note">.*?</p>)?',
@@ -30,7 +34,7 @@ class Shown:
     @property
     def words(self) -> str:
         """Its name for people."""
-        return self.name.replace("_", " ").capitalize()
+        return title_of(self.name)
 
 
 def found(notebook: nbformat.NotebookNode, number: str, lesson: str) -> list[Shown]:
