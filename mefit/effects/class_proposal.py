@@ -54,7 +54,7 @@ class ClassProposal(Kernel):
 
     def propose(self, key, target, eta, tuning, move):
         model: Any = target.model
-        places, log_r = tuple(Place(*place) for place in tuning[0]), tuning[1]
+        places, log_r = tuning
         chains, subjects, _ = eta.shape
         keys = jax.random.split(key, 2 * len(places) + 1)
         which = jax.random.categorical(keys[-1], log_r, shape=(chains, subjects))
