@@ -48,9 +48,9 @@ class ClassProposal(Kernel):
         shares = jax.vmap(model.mixture.gate.log_shares)(target.subjects)
         each = shares + jnp.stack(values, -1)
         each = jnp.where(jnp.isfinite(each), each, -jnp.inf)
-        known = jnp.exp(each - logsumexp(each, axis=-1, keepdims=True))
-        known = jnp.where(jnp.isfinite(known), known, 1.0 / known.shape[-1])
-        return tuple(places), jnp.log((1.0 - _LEAST) * known + _LEAST / known.shape[-1])
+        r = jnp.exp(each - logsumexp(each, axis=-1, keepdims=True))
+        r = jnp.where(jnp.isfinite(r), r, 1.0 / r.shape[-1])
+        return tuple(places), jnp.log((1.0 - _LEAST) * r + _LEAST / r.shape[-1])
 
     def propose(self, key, target, eta, tuning, move):
         model: Any = target.model
