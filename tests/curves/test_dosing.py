@@ -196,6 +196,7 @@ def test_into_the_first_compartment(programs, schedule):
     check(with_depot, SCHEDULES[schedule], direct=False)
 
 
+@pytest.mark.slow
 def test_into_the_peripheral_compartment(programs):
     for schedule in ("infusion", "steady infusion", "steady state with a lag", "constant infusion"):
         records = SCHEDULES[schedule]

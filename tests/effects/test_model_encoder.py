@@ -146,6 +146,7 @@ def test_weights_make_up_for_what_it_lacks(taught):
     np.testing.assert_allclose(away, 0.0, atol=0.12)
 
 
+@pytest.mark.slow
 def test_units_do_not_matter(taught):
     options = {"hours": 1 / 60, "mg": 1e-3}
     other = mf.taught_encoder(oral(**options), designs(**options), **SMALL, looks=1, key=KEY)

@@ -65,6 +65,7 @@ def test_completed_data_sets(model, people):
     np.testing.assert_allclose(np.mean(y.var(0)[~seen] / variance[~seen]), 1.0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_fit_is_completed_as_its_model_is(people, model):
     fit = mf.fit(model, people, mf.FOCE(), progress=False)
     by_fit = mf.completed(fit, 1, key=jax.random.key(1))

@@ -68,6 +68,7 @@ def test_of_a_linear_model_all_that_lacks_is_the_networks(fitted, found):
     np.testing.assert_allclose(found.divergence, fitted.amortised.divergence)
 
 
+@pytest.mark.slow
 def test_by_draws_the_likelihood_has_an_error_and_says_it(fitted, found):
     drawn = mf.gaps(fitted, by=mf.ImportanceSampling(samples=400), key=KEY)
     distance = drawn.table.log_likelihood - found.table.log_likelihood

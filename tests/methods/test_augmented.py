@@ -52,6 +52,7 @@ def test_it_ends_where_the_likelihood_of_what_was_seen_is_highest(fitted, people
     np.testing.assert_allclose(fitted.eta, best.eta, atol=0.05)
 
 
+@pytest.mark.slow
 def test_what_it_leaves(fitted, people):
     left = fitted.augmentation
     assert len(left.trajectory) == 401 and len(left.acceptance) == 400

@@ -56,6 +56,7 @@ def test_each_ends_at_its_maximum(three):
         np.testing.assert_allclose(fits.responsibilities[number], one.responsibilities, atol=0.01)
 
 
+@pytest.mark.slow
 def test_it_says_what_it_cannot_do(three):
     studies, _ = three
     with pytest.raises(ValueError, match="equally many subjects"):

@@ -188,6 +188,7 @@ def schools():
     return mf.Population.from_frame(frame, covariates=["error"])
 
 
+@pytest.mark.slow
 def test_a_model_spelled_otherwise_is_sampled_alike():
     method = mf.NUTS(warmup=40, samples=20, chains=1)
     draws = []
@@ -235,6 +236,7 @@ class Level(mf.Model):
         return self.density(mean, 0.2 + 0.1 * mean**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["linear", "logarithmic", "logistic"])
 def test_transformed_normals_are_linearised_as_what_they_are_made_of(scale, people):
     """log p(y) = log p(w) + log |dw/dy|: of the logarithms, and the sum of -log y. nlmixr #268 and #144, log data."""
@@ -358,6 +360,7 @@ class Growing(Whole):
         return self.spelling(mean, jnp.outer(sd, sd) * jnp.eye(mean.size))
 
 
+@pytest.mark.slow
 def test_interaction_of_rows_together_is_that_of_rows(people):
     together = Growing(a=0.8, sigma=0.3, shared=0.0, spelling=TOGETHER["covariance"])
     apart = Growing(a=0.8, sigma=0.3, shared=0.0, spelling=None)
@@ -366,6 +369,7 @@ def test_interaction_of_rows_together_is_that_of_rows(people):
         assert mf.log_likelihood(together, people, method) == pytest.approx(exact, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_what_looks_at_rows_together(people):
     model = Whole(a=0.8, sigma=0.5, shared=0.2, spelling=TOGETHER["covariance"])
     many = people[[4] * 4000]

@@ -74,6 +74,7 @@ def test_effects_against_numbers_and_categories(fit):
     np.testing.assert_array_equal(np.round(dots(panels[1])[0]), np.arange(12) % 2)
 
 
+@pytest.mark.slow
 def test_correlations_are_those_of_the_estimates(fit):
     covariance = mf.observed_information(fit).covariance.to_numpy()
     ax = plots.correlation(fit)

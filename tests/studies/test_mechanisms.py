@@ -81,6 +81,7 @@ def test_phenobarbital_is_cleared_in_proportion_to_weight(newborns):
     assert spread == pytest.approx([0.19, 0.16], abs=0.05)
 
 
+@pytest.mark.slow
 def test_weight_is_found_by_a_likelihood_ratio(newborns):
     test = mf.likelihood_ratio_test(newborns["none"], newborns["free"])
     assert test.degrees_of_freedom == 2 and test.statistic > 100 and test.p_value < 1e-20
