@@ -2,17 +2,15 @@
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from ..data.subject import Subject
-from .densities import effects_of, log_conditional
+from .densities import log_conditional
 from .mixture import MixtureOfExperts
 from .model import OneDensity
-from .normals import gaussian_law
 from .parameters import Parameter, parameters
 
 
@@ -46,10 +44,8 @@ class EveryClass(OneDensity):
 
     def random_effects(self) -> dist.Distribution:
         """(eta_1, ..., eta_C), independent of each other."""
-        laws: list[Any] = [gaussian_law(effects_of(expert)) for expert in self.mixture.experts]
-        mean = jnp.concatenate([law.mean for law in laws])
-        lower = jax.scipy.linalg.block_diag(*[law.lower for law in laws if law.mean.size])
-        return dist.MultivariateNormal(mean, scale_tril=lower)
+        law: Any = self.mixture.random_effects()  # the first is u
+        return dist.MultivariateNormal(law.loc[1:], scale_tril=law.scale_tril[1:, 1:])
 
     def log_conditional(self, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
         """log sum_k pi_k(w) p_k(y | eta_k)."""

@@ -100,13 +100,13 @@ class Inputs(eqx.Module):
     def __init__(self, population: Population, names: Iterable[str], missing: Any = None):
         self.names = (names,) if isinstance(names, str) else tuple(names)
         missing = {} if missing is None else missing
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise ValueError("a gate needs the names of one or more covariates, each once; leave it out for shares.")
         if not isinstance(missing, Mapping):
             raise ValueError(
                 f"missing= says of each covariate by name which number stands for one that is not known, such as "
                 f"{{{self.names[0]!r}: {missing}}}."
             )
-        if not self.names or len(set(self.names)) < len(self.names):
-            raise ValueError("a gate needs the names of one or more covariates, each once; leave it out for shares.")
         for name in missing:
             if name not in self.names:
                 raise ValueError(f"missing names {name!r}, which is not among the gate's covariates: give it there.")

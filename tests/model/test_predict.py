@@ -32,7 +32,7 @@ def test_at_the_typical_subject_and_at_given_random_effects(theophylline):
 
 
 class CountsRows(mf.Model):
-    """Its mean is how many rows per subject has."""
+    """Its mean is how many rows a subject has."""
 
     sigma: Array = mf.positive()
 
