@@ -29,6 +29,7 @@ _generator = np.random.default_rng
 np.random.default_rng = lambda seed=20260101: _generator(seed)
 
 import mefit as mf  # noqa: E402
+from mefit.base import compiling  # noqa: E402
 
 # The files that take longest, longest first; of the others each takes less than half a minute.
 LONG_FILES = (
@@ -55,6 +56,13 @@ LONG_FILES = (
     "test_exercises.py",
 )
 SMALL = 1_000_000_000  # bytes
+
+
+def pytest_configure(config):
+    """The quick tests wait for compiling more than for anything else: LLVM leaves their programs as they are, which
+    takes a third off. The digits are the same. Slow tests, notebooks and other processes run what learners run."""
+    if config.option.markexpr == "not slow":
+        compiling.OPTIONS["xla_backend_optimization_level"] = 0
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,8 @@ compile the kit's programs and runs them no faster. JAX versions that let a sing
 out are told to; others do not know the option, and are left alone. Nor does it pay to cut a program
 into 32 parts for LLVM to work on side by side: most of the work lies in one of them, and where the
 cores are busy the parts wait for each other (a quadrature: 5.4 CPU seconds in parts, 4.8 in one).
+LLVM's first level of optimisation will do: the higher ones take up to a fifth longer (SAEM) and make
+nothing faster that was measured, from 12 to 6,000 subjects.
 
 Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
 about: every program of the kit is compiled without them, however JAX was started.
@@ -30,6 +32,7 @@ from .xla import FUSIONS
 OPTIONS: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_backend_optimization_level": 1,
     FUSIONS: "",
 }
 

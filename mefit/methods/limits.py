@@ -16,6 +16,7 @@ _STILL = 0.5  # of the slope at the limit: what is left of it there, where it ri
 _LOWER = 0.01  # log-likelihood: a larger loss beyond the limit says that the maximum is not out there
 _SETTLED = 1.0  # log-likelihood of a subject over one scale: with more to climb, a search is still on its way
 _SAME = 1e-5  # log-likelihood: so far apart modes that are found to a tolerance may put what is the same
+_CLEAR = 20.0  # log-likelihood: by the curvature half a scale costs this, where 0.1 would be looked into
 _LEVEL = 1e-3  # log-likelihood for each unit of a logarithm: with less, the objective levels off
 
 
@@ -151,6 +152,8 @@ class Limits:
         for i, coordinate in enumerate(self.coordinates):
             if not coordinate.log_scale or i in boundary or point.gradient[i] == 0.0:
                 continue
+            if self._is_clear_of_zero(point, i):
+                continue
             # Far from there the modes are hard to find, so this looks only where the objective is flat close by.
             falls = (loss(_smaller(point, i, 2.0))[0] - point.value) * self.subjects
             lower = _smaller(point, i, 1e3)
@@ -158,6 +161,13 @@ class Limits:
                 boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
                 point = _again(optimiser, point, lower, loss)
         return point, dataclasses.replace(self, boundary=boundary)
+
+    def _is_clear_of_zero(self, point: Point, i: int) -> bool:
+        """Does the curvature say that half of this scale would cost so much that there is nothing to look at?"""
+        if point.flat[i] or not point.scale[i] < 1.0:  # not measured, or no longer than it may be
+            return False
+        spread = point.scale[i] ** 2 * max(1.0, float(point.inverse_hessian[i, i]))
+        return bool(0.5 * math.log(2.0) ** 2 / spread * self.subjects > _CLEAR)
 
 
 def _again(optimiser: BFGS, point: Point, x: np.ndarray, loss: ValueAndGradient) -> Point:

@@ -130,8 +130,8 @@ class Maximise(Method):
         memory: Memory = state.memory
         x = memory.point.x
         objective = memory.objective
-        _, _, prior, terms = evaluate(objective, problem.space, x, memory.batches)
-        unused = unused_coordinates(objective, problem, memory.batches, x)
+        _, gradient, prior, terms = evaluate(objective, problem.space, x, memory.batches)
+        unused = unused_coordinates(objective, problem, memory.batches, x, np.asarray(gradient))
         boundary = memory.limits.boundary | _vanished(problem, memory)
         status = []
         for i in range(x.size):
@@ -272,18 +272,26 @@ def _ending(memory: Memory) -> Ending | None:
 
 
 def unused_coordinates(
-    objective: Objective, problem: Problem, batches: Batches, x: Float[np.ndarray, " P"]
+    objective: Objective,
+    problem: Problem,
+    batches: Batches,
+    x: Float[np.ndarray, " P"],
+    gradient: Float[np.ndarray, " P"] | None = None,
 ) -> np.ndarray:
     """The coordinates that the objective does not use: those along which its gradient is exactly zero everywhere.
 
-    It is looked at x, at the start and in between, a little to the side: a gradient may vanish at one point by
-    symmetry, or at the maximum itself.
+    It is looked at x, where the `gradient` may be known, at the start and in between, a little to the side: a gradient
+    may vanish at one point by symmetry, or at the maximum itself.
     """
+    if gradient is None:
+        gradient = np.asarray(evaluate(objective, problem.space, x, batches)[1])
+    unused = gradient == 0.0
+    if not np.any(unused):
+        return unused
     start = problem.space.vector()
     sizes = problem.space.sizes
     aside = np.where(sizes.guess > 0.0, sizes.guess, 1.0) * 1e-3 * np.cos(np.arange(x.size))
-    unused = np.ones(x.size, bool)
-    for place in (x, start, x + aside):
+    for place in (start, x + aside):
         unused &= np.asarray(evaluate(objective, problem.space, place, batches)[1]) == 0.0
         if not np.any(unused):
             break

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -50,6 +51,25 @@ def gaussian_law_of(model: Model) -> GaussianLaw | None:
 
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
+    leaves, structure = jax.tree.flatten(model)
+    kinds = [(leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves]
+    kind = (structure, *kinds)
+    try:
+        known = _SHAPES.get(kind)
+    except TypeError:  # it holds something that has no hash
+        return _traced_shape(model)
+    if known is None:
+        if len(_SHAPES) >= _MOST:
+            _SHAPES.clear()
+        known = _SHAPES[kind] = _traced_shape(model)
+    return known
+
+
+_SHAPES: dict[Any, tuple[int, ...]] = {}  # of models by what a program sees of them: to trace one takes a millisecond
+_MOST = 1000
+
+
+def _traced_shape(model: Model) -> tuple[int, ...]:
     return tuple(eqx.filter_eval_shape(effects_of, model).shape())
 
 

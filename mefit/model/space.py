@@ -85,7 +85,9 @@ class Space(eqx.Module):
     @property
     def size(self) -> int:
         """P, the number of coordinates."""
-        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter_eval_shape(Space.pack, self)))
+        declared = free_parameters(self.template, self.fixed).items()
+        own = sum(parameter.domain.size(getattr(self.template, name)) for name, parameter in declared)
+        return own + sum(leaf.size for leaf in jax.tree.leaves(self._guide_arrays()))
 
     @property
     def coordinates(self) -> list[Coordinate]:

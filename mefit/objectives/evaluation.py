@@ -307,6 +307,10 @@ def modes_of(
 
 def inverse_precision(precision: Float[np.ndarray, "N K K"]) -> Float[np.ndarray, "N K K"]:
     """Inverse of each matrix; where one is singular, infinite variance: the subject's data say nothing there."""
+    try:
+        return np.linalg.inv(precision)
+    except np.linalg.LinAlgError:  # of one of them at least
+        pass
     inverse = np.full(precision.shape, np.nan)
     for i, matrix in enumerate(precision):
         try:

@@ -21,7 +21,7 @@ from ...objectives import mixture
 from ...objectives.evaluation import terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
-from ..maximise import outcome_of
+from ..maximise import Maximise, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
 from ..refusals import refuse_start
 from .in_classes import of_every_class, refuse_alike, structure_of, without_classes
@@ -43,6 +43,8 @@ class Memory(NamedTuple):
     explored: int = 0
     smoothed: int = 0
     settled: bool | None = None
+    problem: Problem | None = None  # of a mixture, at what the smoothing left
+    polishing: State | None = None
 
 
 class SAEM(Method):
@@ -78,7 +80,9 @@ class SAEM(Method):
     p(y_i, eta_i) = [sum_k pi_k(w_i) p_k(y_i | eta_ik)] prod_k p_k(eta_ik), whose integral is the mixture's likelihood.
     `LaplaceProposal` proposes a class by its responsibility, the random effects near their mode in it, and those of the
     others from their prior; the M-step weighs each class by its probability given y and the draws. Experts have to
-    begin at different values, such as those of `EM()`, and keep their order.
+    begin at different values, such as those of `EM()`, and keep their order. What the class leaves unknown slows EM
+    down, and with steps of 1/k it stands still before the maximum, which no scatter of its values shows. So a third
+    phase maximises `likelihood_by` from there, and has the last word; not where an expert or the gate is a network.
 
     `likelihood_by` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
     `fit.saem` holds what else it leaves (see `SAEMRun`), such as the trajectory. In `history` the objective is Q, and
@@ -138,6 +142,8 @@ class SAEM(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
+        if memory.settled is not None and self._is_smooth(memory):
+            return self._polish(problem, state)
         ahead = np.arange(self.block)
         exploring = memory.settled is None
         gains = np.ones(self.block) if exploring else 1.0 / (memory.smoothed + 1.0 + ahead)
@@ -164,8 +170,25 @@ class SAEM(Method):
         over = explored >= self.exploration or (quiet and self.stop_early)
         return self._state(problem, model, memory._replace(explored=explored, settled=quiet if over else None))
 
+    def _polish(self, problem: Problem, state: State) -> State:
+        """One step up `likelihood_by`, from where the smoothing left a mixture."""
+        memory: Memory = state.memory
+        method = Maximise(self.likelihood_by)
+        if memory.problem is None or memory.polishing is None:
+            left = dataclasses.replace(problem, model=state.model)
+            memory = memory._replace(problem=left, polishing=method.init(left))
+        else:
+            memory = memory._replace(polishing=method.step(memory.problem, memory.polishing))
+        further: Any = memory.polishing
+        message = f"{self._path(memory)}, then by {method.label}: {further.message}" if further.ending else ""
+        return dataclasses.replace(further, iteration=state.iteration + 1, memory=memory, message=message)
+
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
+        if memory.problem is not None and memory.polishing is not None:
+            last = dataclasses.replace(memory.polishing, message=state.message)
+            outcome = Maximise(self.likelihood_by).finish(memory.problem, last)
+            return dataclasses.replace(outcome, method=self, saem=self._run(state, memory))
         marginal = self.likelihood_by
         terms = jax.tree.map(np.asarray, terms_of(marginal, state.model, problem.population, problem.key))
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
@@ -208,7 +231,7 @@ class SAEM(Method):
         close = memory.smoothed > 0 and error <= self.tolerance
         drawn = memory.setting.space.template
         ending = None
-        if memory.smoothed >= self.smoothing or (close and self.stop_early):
+        if self._is_smooth(memory) and not self._is_polished(problem, memory):
             ending = Ending.CONVERGED if close else Ending.FAILED
         info = Info(
             objective=float(memory.trace.q[-1]),
@@ -225,15 +248,27 @@ class SAEM(Method):
             message=self._message(problem, memory, error, close) if ending else "",
         )
 
-    def _message(self, problem: Problem, memory: Memory, error: float, close: bool) -> str:
+    def _is_smooth(self, memory: Memory) -> bool:
+        """Has the smoothing come to its end?"""
+        close = memory.smoothed > 0 and float(np.max(memory.error, initial=0.0)) <= self.tolerance
+        return memory.smoothed >= self.smoothing or (close and self.stop_early)
+
+    def _is_polished(self, problem: Problem, memory: Memory) -> bool:
+        """Does a third phase follow?"""
+        return isinstance(problem.model, MixtureOfExperts) and not memory.setting.structure.weights
+
+    def _path(self, memory: Memory) -> str:
         how = "until it no longer drifted" if memory.settled else "the most it was allowed"
+        return f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}"
+
+    def _message(self, problem: Problem, memory: Memory, error: float, close: bool) -> str:
         if close:
             verdict = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
         else:
             worst = problem.space.labels[int(np.argmax(memory.error))]
             size = f"{error:.0%} of a standard error" if np.isfinite(error) else "not known after so few"
             verdict = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
-        return f"explored for {memory.explored} iterations, {how}, and smoothed over {memory.smoothed}: {verdict}"
+        return f"{self._path(memory)}: {verdict}"
 
 
 def _is_singular(covariance: Any) -> bool:
