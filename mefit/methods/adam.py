@@ -241,19 +241,25 @@ class Adam(Method):
         rates = self.learning_rate * 0.5 * (1.0 + np.cos(np.pi * np.minimum(ahead / self.steps, 1.0)))
         chosen = np.tile(np.arange(count), (len(ahead), 1))
         if self.batch is not None:
-            chosen = np.stack([self._drawn(problem, step, size) for step in ahead.tolist()])
+            chosen = self._drawn(problem, ahead, size)
         chunks, of_each = chunks_of(self.objective, problem.model, problem.population, size)
         shape = (devices * -(-chunks // devices), of_each)
         filled = np.resize(np.arange(size), shape[0] * shape[1])
         weights = np.where(np.arange(filled.size) < size, count / size, 0.0).reshape(shape)
         return rates, chosen[:, filled].reshape(-1, *shape), weights
 
-    def _drawn(self, problem: Problem, step: int, size: int) -> np.ndarray:
-        """The subjects of a step: in every pass through the population, each is drawn once."""
+    def _drawn(self, problem: Problem, steps: np.ndarray, size: int) -> np.ndarray:
+        """The subjects of each step: in every pass through the population, each is drawn once."""
         count = len(problem.population)
         steps_of_a_pass = count // size
-        order = np.random.default_rng([*seed_of(problem.key), step // steps_of_a_pass]).permutation(count)
-        return order[(step % steps_of_a_pass) * size :][:size]
+        seed = seed_of(problem.key)
+        orders = {}
+        for number in np.unique(steps // steps_of_a_pass).tolist():
+            orders[number] = np.random.default_rng([*seed, number]).permutation(count)
+        turns = steps % steps_of_a_pass * size
+        return np.stack(
+            [orders[step // steps_of_a_pass][turn:][:size] for step, turn in zip(steps, turns, strict=True)]
+        )
 
     def _state(self, problem: Problem, memory: Memory) -> State:
         done = int(memory.progress.done)
