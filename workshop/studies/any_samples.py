@@ -100,6 +100,11 @@ def learned(population: mf.Population, effects: int = 3, steps: int = 3000, seed
     return mf.fit(decoder(population, effects, seed), population, method, key=jax.random.key(seed), progress=False)
 
 
+def best_of(population: mf.Population, seeds: Sequence[int]) -> mf.Fit:
+    """The most likely of several trainings, as one may keep a latent asleep that another wakes or bends better."""
+    return max((learned(population, seed=seed) for seed in seeds), key=lambda fit: fit.log_likelihood)
+
+
 def log_areas(people: mf.Individuals) -> Float[np.ndarray, "N M"]:
     """The logarithm of the area of each draw's curve."""
     if isinstance(people.model, Template):
