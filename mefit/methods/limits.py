@@ -158,7 +158,7 @@ class Limits:
             falls = (loss(_smaller(point, i, 2.0))[0] - point.value) * self.subjects
             lower = _smaller(point, i, 1e3)
             if falls < 0.1 and (loss(lower)[0] - point.value) * self.subjects <= _SAME:
-                boundary[i] = f"{coordinate.label} is at its boundary, 0: the objective is highest there."
+                boundary[i] = f"{coordinate.told} is at its boundary, 0: the objective is highest there."
                 point = _again(optimiser, point, lower, loss)
         return point, dataclasses.replace(self, boundary=boundary)
 

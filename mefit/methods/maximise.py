@@ -245,7 +245,7 @@ def _vanished(problem: Problem, memory: Memory) -> dict[int, str]:
             x[i] -= math.log(_SMALLER)
         if abs(likelihood[1] - likelihood[0]) < _SAME:
             gone[i] = (
-                f"{coordinate.label} is at its boundary, 0, for all that the data tell: the likelihood is the same "
+                f"{coordinate.told} is at its boundary, 0, for all that the data tell: the likelihood is the same "
                 "there, and the value is where its prior is highest."
             )
     return gone

@@ -24,6 +24,12 @@ class Coordinate(NamedTuple):
     label: str
     log_scale: bool  # is it the logarithm of a scale, so that minus infinity means zero?
     has_unit: bool = False  # does it change by a factor where the data's units do?
+    is_rest: bool = False  # of a covariance: is it the SD that the random effects before it leave?
+
+    @property
+    def told(self) -> str:
+        """What a sentence calls it that says where it is."""
+        return f"what the random effects before it leave of {self.label}" if self.is_rest else self.label
 
 
 def _coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinate]:
@@ -38,8 +44,9 @@ def _coordinates(model: eqx.Module, fixed: Iterable[str] = ()) -> list[Coordinat
         below = [f"Cholesky factor {i + 1}" for i in range(len(scales) - len(labels))]
         labels = [name] if len(scales) == 1 else below + labels
         with_unit = effects or parameter.domain.is_real
-        for label, scale in zip(labels, scales, strict=True):
-            entries_of_all.append(Coordinate(name, label, scale, has_unit=with_unit and not scale))
+        for place, (label, scale) in enumerate(zip(labels, scales, strict=True)):
+            rest = bool(below) and place > len(below)
+            entries_of_all.append(Coordinate(name, label, scale, with_unit and not scale, rest))
     return entries_of_all
 
 

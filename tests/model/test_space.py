@@ -50,3 +50,11 @@ def test_prior_and_jacobian_are_those_of_the_model():
     fixed = Space(plain, ("omega",))
     expected = np.log(1.5) + np.log(3.0) + np.log(30.0) + np.log(0.7)
     assert float(fixed.log_jacobian(fixed.vector())) == pytest.approx(expected)
+
+
+def test_a_covariance_may_be_singular_with_no_sd_of_zero():
+    """The free coordinate of the second effect is the SD that the first leaves of it: 0 at a correlation of 1."""
+    told = [c.told for c in Space(model()).coordinates if c.label.startswith("SD of omega")]
+    assert told == ["SD of omega[0]", "what the random effects before it leave of SD of omega[1]"]
+    alone = [c.told for c in Space(model(), ("omega",)).coordinates]
+    assert not any("leave" in words for words in alone)

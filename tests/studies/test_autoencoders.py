@@ -25,15 +25,16 @@ def test_the_oracle_against_adaptive_quadrature(bent):
         assert quad(integrand, -8, 8, limit=400)[0] == pytest.approx(1.0, rel=1e-7)
 
 
-def fitted_and_scored(seed, bent=False, **options):
+def fitted_and_scored(seed, bent=False, effects=3, **options):
     """The deep mixed model on data set `seed`: its fit, log-likelihood less the oracle's, and the error of curves."""
     train = study.simulate_curves(800, seed, bent)
     test = study.simulate_curves(400, 100 + seed, bent)
     truth = study.oracle(test.population, bent)
-    encoder = mf.networks.Encoder(train.population, effects=3)
+    encoder = mf.networks.Encoder(train.population, effects=effects)
     method = mf.Adam(mf.Amortised(encoder), steps=3000, learning_rate=5e-3, batch=100)
     key = jax.random.key(seed)
-    fit = mf.fit(study.coefficient_model(**options), train.population, method, key=key, progress=False)
+    model = study.coefficient_model(effects=effects, **options)
+    fit = mf.fit(model, train.population, method, key=key, progress=False)
     by_encoder = mf.ImportanceSampling(samples=500, proposal=fit.encoder)
     values = mf.log_likelihood(fit.model, test.population, by_encoder, key=key, by_subject=True)
     means = jax.vmap(lambda subject: fit.encoder(subject).mean)(test.population.subjects)
@@ -62,6 +63,16 @@ def test_bent_curves_are_far_better_than_by_a_linear_model():
     found = [fitted_and_scored(seed, bent=True, units=24) for seed in (1, 2)]
     print("lost", [loss for _, loss, _ in found])
     assert np.mean([loss for _, loss, _ in found]) > -0.15
+
+
+@pytest.mark.slow
+def test_people_held_out_tell_how_many_latents_there_are():
+    """Three. With two, another program lost .397 nats per person of the truth, and .02 to .03 with six."""
+    two, three, four = (fitted_and_scored(1, effects=effects) for effects in (2, 3, 4))
+    print("lost", two[1], three[1], four[1], "divergence", four[0].amortised.divergence)
+    assert two[1] < three[1] - 0.25
+    assert four[1] == pytest.approx(three[1], abs=0.03)
+    assert two[0].model.sigma > 0.51
 
 
 def bound_and_gap(population, full, seed):
