@@ -125,6 +125,13 @@ def count_of(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.devices.size
 
 
+def on_each(mesh: Mesh | None, leaf: Any) -> Any:
+    """An array that each device holds as a whole, so that a program finds it there at every call."""
+    if mesh is None or mesh.is_multi_process or not isinstance(leaf, (jax.Array, np.ndarray)):
+        return leaf
+    return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+
+
 def shared_out(mesh: Mesh | None, leaf: Any) -> Any:
     """An array on the devices, its leading axis cut into one piece for each."""
     if mesh is None:

@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..methods.choice import as_method
-from ..objectives.evaluation import information
+from ..objectives.evaluation import batches_of, information, mean_loss
 from ..objectives.information import inverse_information
 from .fitted import Estimated
+
+_AWAY = 0.1  # standard errors
 
 
 class Covariance(NamedTuple):
@@ -17,6 +19,7 @@ class Covariance(NamedTuple):
 
     matrix: Float[np.ndarray, "P P"]
     remark: str  # why there is none; empty where there is
+    behind: str = ""  # how far the maximum is, where what was estimated is not it
 
 
 def information_of(fit: Estimated) -> Float[np.ndarray, "P P"]:
@@ -44,4 +47,27 @@ def covariance_of(fit: Estimated) -> Covariance:
         if not fit.converged:
             return Covariance(matrix, "no standard errors: the fit has not converged, and this is not a maximum.")
         return Covariance(matrix, f"no standard errors: {error}")
-    return Covariance(matrix, "")
+    return Covariance(matrix, "", _behind(fit, matrix, estimated))
+
+
+def _behind(fit: Estimated, matrix: Float[np.ndarray, "P P"], estimated: list[int]) -> str:
+    """A sentence where SAEM, which sees no likelihood, stopped so many standard errors before its maximum.
+
+    I^-1 g is the way there, with I the observed information and g the gradient of the likelihood at the estimates.
+    """
+    if getattr(fit, "saem", None) is None or not fit.converged or not estimated:
+        return ""
+    objective = as_method(fit.method, fit.population).likelihood_by
+    space = fit.space
+    count = len(fit.population)
+    batches = batches_of(objective, space.template, fit.population, fit.key)
+    gradient = -count * mean_loss(objective, space, batches, count)(space.vector())[1][estimated]
+    covariance = matrix[np.ix_(estimated, estimated)]
+    away = np.abs(covariance @ gradient) / np.sqrt(np.diagonal(covariance))
+    if not np.max(away) > _AWAY:
+        return ""
+    worst = space.labels[estimated[int(np.argmax(away))]]
+    return (
+        f"the maximum is {np.max(away):.1g} standard errors away in {worst}, by {objective.label}: EM is slow where "
+        "the data say little; SAEM(polish=True) goes on until it is there."
+    )

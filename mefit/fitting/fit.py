@@ -231,7 +231,8 @@ def log_likelihood(
     if np.any(lost):
         raise ValueError(
             f"the log-likelihood by {objective.label} was not found for {name_subjects(population, lost)}, where its "
-            "search did not end: the density may have several peaks; try AGQ or ImportanceSampling."
+            "search did not end: the density may have several peaks, or kinks; let it begin at more points, by "
+            "newton=mf.Newton(looks=128), or take MonteCarlo, which searches for nothing."
         )
     for i in np.flatnonzero(values == -np.inf):  # of a response that no parameter makes possible
         refuse_impossible(problem.model, population[int(i)], population.ids[i])

@@ -20,8 +20,9 @@ from .about import final_objective
 from .covariance import covariance_of
 from .fitted import Estimated, Fitted
 
-# In the `attrs` of the table: the sentence that says why they are blank
+# In the `attrs` of the table: the sentences that say why they are blank, and how far the maximum is
 _NO_ERRORS = "no_standard_errors"
+_BEHIND = "behind"
 
 
 # ---------------------------------------------------------------- the table
@@ -44,7 +45,7 @@ def parameter_table(fit: Estimated) -> pd.DataFrame:
     rows = entries(fit.model)
     values, slopes = _slopes(fit.space)
     slopes = np.asarray(slopes)
-    error, why_none = _standard_errors(fit, slopes)
+    error, why_none, behind = _standard_errors(fit, slopes)
     table = pd.DataFrame(
         {
             "estimate": np.asarray(values),
@@ -60,6 +61,7 @@ def parameter_table(fit: Estimated) -> pd.DataFrame:
         table = _with_draws(table, fit.draws)
     table["rse"] = 100.0 * table.se / table.estimate.abs()
     table.attrs[_NO_ERRORS] = why_none
+    table.attrs[_BEHIND] = behind
     return table
 
 
@@ -75,20 +77,20 @@ def _remarks(fit: Estimated, slopes: np.ndarray) -> list[str]:
     return remarks
 
 
-def _standard_errors(fit: Estimated, slopes: np.ndarray) -> tuple[np.ndarray, str]:
-    """The standard error of each number by the delta method, NaN where there is none; and why there
-    are none at all."""
+def _standard_errors(fit: Estimated, slopes: np.ndarray) -> tuple[np.ndarray, str, str]:
+    """The standard error of each number by the delta method, NaN where there is none; why there are none at all; and
+    how far the maximum is, where the estimates are not at it."""
     none = np.full(len(slopes), np.nan)
     if not slopes.size:
-        return none, ""
+        return none, "", ""
     if not fit.has_standard_errors:
         many = "no standard errors: many sets of weights of a network give the same curves."
-        return none, many if fit.method.likelihood and has_network(fit.model, fit.fixed) else ""
-    covariance, why_none = covariance_of(fit)
+        return none, many if fit.method.likelihood and has_network(fit.model, fit.fixed) else "", ""
+    covariance, why_none, behind = covariance_of(fit)
     variance = np.einsum("ip,pq,iq->i", slopes, np.nan_to_num(covariance), slopes)
     needs_what_is_missing = (np.abs(slopes) > 0) @ np.isnan(np.diagonal(covariance))
     missing = needs_what_is_missing | (variance == 0)
-    return np.where(missing, np.nan, np.sqrt(variance)), why_none
+    return np.where(missing, np.nan, np.sqrt(variance)), why_none, behind
 
 
 def _with_draws(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:
@@ -272,8 +274,8 @@ def _criteria(fit: Fitted) -> str:
 
 def _notes(fit: Fitted) -> list[str]:
     """The sentences below the tables: what a person should heed."""
-    why_none = fit.table.attrs.get(_NO_ERRORS, "")
-    return [*fit.remarks, why_none] if why_none else [*fit.remarks]
+    told = (fit.table.attrs.get(name, "") for name in (_NO_ERRORS, _BEHIND))
+    return [*fit.remarks, *filter(None, told)]
 
 
 # ---------------------------------------------------------------- its two forms

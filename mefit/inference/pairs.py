@@ -41,7 +41,7 @@ class _Likelihood(NamedTuple):
 
 
 @compiled_for_devices
-def _pair_scores(likelihood: _Likelihood, blocks: Array, x: Array, subject: Array, data: Any) -> Values:
+def _pair_scores(likelihood: _Likelihood, data: Any, blocks: Array, x: Array, subject: Array) -> Values:
     """Value and score of pairs, a vector of free coordinates and the number of a subject, on each
     device so many blocks of its own, one after the other."""
 
@@ -101,7 +101,8 @@ class Pairs:
         mesh = devices.mesh_of(len(jax.local_devices()), 1) if jax.default_backend() == "cpu" else None
         self.likelihood = _Likelihood(objective, space, mesh)
         self.prior = has_prior(model, space.fixed)
-        self.data = (population.subjects, mixture.extras_of(objective, model, population, key))
+        data = (population.subjects, mixture.extras_of(objective, model, population, key))
+        self.known = jax.tree.map(lambda leaf: devices.on_each(mesh, leaf), (self.likelihood, data))
         self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, model) // 2000))
 
     def __call__(
@@ -117,7 +118,7 @@ class Pairs:
             stand = np.arange(dealt)[:, None] * each + np.minimum(np.arange(room), each - 1)
             pairs = begin + np.minimum(stand, count - 1).ravel()  # filled up with the last pair
             blocks = np.asarray(math.ceil(each / self.size))
-            values = _pair_scores(self.likelihood, blocks, x[which[pairs]], subject[pairs], self.data)
+            values = _pair_scores(*self.known, blocks, x[which[pairs]], subject[pairs])
             kept = np.arange(count) // each * room + np.arange(count) % each
             parts.append(Values(np.asarray(values.value)[kept], np.asarray(values.score)[kept]))
         return Values(

@@ -140,20 +140,26 @@ def test_templates_are_closed_forms(compartments):
 ALIKE = (study.TWO_INPUTS, study.RECIRCULATION)  # kinetics are linear in the dose
 
 
-@pytest.mark.skip(reason="what it asks for comes from a trial of other code, and was not measured on this")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", study.TRUTHS)
 def test_who_fails_where(name):
     """Two hundred people to learn from, and as many to judge by: one and two compartments, a MeNet, an autoencoder by
-    either bound, a template times a network, and the mechanism."""
-    table, _ = rivals.contest(name)
+    either bound, a template times a network, and the mechanism.
+
+    Bile is given back all at once, at an hour of each person's own: there the density has kinks, on which neither FOCE
+    nor importance sampling around a mode comes to an end. So that mechanism is left out.
+    """
+    people = study.simulate(name, 2, 1).population
+    who = [rival for rival in rivals.rivals(name, people) if (name, rival) != (study.RECIRCULATION, "right mechanism")]
+    table, _ = rivals.contest(name, who)
     print(f"\n{name}\n{table.round(3).to_string()}")
     own, low, high = "AUC", f"AUC at {rivals.LOW:g} mg", f"AUC at {rivals.HIGH:g} mg"
     flexible = table.loc["autoencoder, 8 draws"]
-    right = table.loc["right mechanism"]
     assert flexible["log L"] > table.loc["1-cpt", "log L"] + 1.5
-    assert right["curve"] == table["curve"].min() and right["log L"] == table["log L"].max()
-    assert right["sigma"] == pytest.approx(study.ERROR, abs=0.01)
+    if "right mechanism" in who:
+        right = table.loc["right mechanism"]
+        assert right["curve"] == table["curve"].min() and right["log L"] == table["log L"].max()
+        assert right["sigma"] == pytest.approx(study.ERROR, abs=0.01)
     if name in ALIKE:
         multiplied = table.drop(index="autoencoder that reads the dose")
         np.testing.assert_allclose(multiplied[low], multiplied[own], rtol=1e-6)

@@ -43,7 +43,7 @@ class Memory(NamedTuple):
     explored: int = 0
     smoothed: int = 0
     settled: bool | None = None
-    problem: Problem | None = None  # of a mixture, at what the smoothing left
+    problem: Problem | None = None  # at what the smoothing left, where that is polished
     polishing: State | None = None
 
 
@@ -80,9 +80,12 @@ class SAEM(Method):
     p(y_i, eta_i) = [sum_k pi_k(w_i) p_k(y_i | eta_ik)] prod_k p_k(eta_ik), whose integral is the mixture's likelihood.
     `LaplaceProposal` proposes a class by its responsibility, the random effects near their mode in it, and those of the
     others from their prior; the M-step weighs each class by its probability given y and the draws. Experts have to
-    begin at different values, such as those of `EM()`, and keep their order. What the class leaves unknown slows EM
-    down, and with steps of 1/k it stands still before the maximum, which no scatter of its values shows. So a third
-    phase maximises `likelihood_by` from there, and has the last word; not where an expert or the gate is a network.
+    begin at different values, such as those of `EM()`, and keep their order.
+
+    **Polishing.** What is left unknown, of random effects by few responses and of the class, slows EM down, and with
+    steps of 1/k it stands still before the maximum, which no scatter of its values shows. A printed fit says so where
+    the maximum is more than a tenth of a standard error away. With `polish` a third phase maximises `likelihood_by`
+    from there, and has the last word: by default for mixtures alone. Weights of networks are not polished.
 
     `likelihood_by` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
     `fit.saem` holds what else it leaves (see `SAEMRun`), such as the trajectory. In `history` the objective is Q, and
@@ -100,6 +103,7 @@ class SAEM(Method):
     stop_early: bool = True
     learning_rate: float = 0.01
     likelihood_by: Objective = ImportanceSampling()
+    polish: bool | None = None
     block: int = 50
     label: ClassVar[str] = "SAEM"
     random: ClassVar[bool] = True
@@ -171,7 +175,7 @@ class SAEM(Method):
         return self._state(problem, model, memory._replace(explored=explored, settled=quiet if over else None))
 
     def _polish(self, problem: Problem, state: State) -> State:
-        """One step up `likelihood_by`, from where the smoothing left a mixture."""
+        """One step up `likelihood_by`, from where the smoothing ended."""
         memory: Memory = state.memory
         method = Maximise(self.likelihood_by)
         if memory.problem is None or memory.polishing is None:
@@ -255,7 +259,8 @@ class SAEM(Method):
 
     def _is_polished(self, problem: Problem, memory: Memory) -> bool:
         """Does a third phase follow?"""
-        return isinstance(problem.model, MixtureOfExperts) and not memory.setting.structure.weights
+        wanted = isinstance(problem.model, MixtureOfExperts) if self.polish is None else self.polish
+        return wanted and not memory.setting.structure.weights
 
     def _path(self, memory: Memory) -> str:
         how = "until it no longer drifted" if memory.settled else "the most it was allowed"
@@ -263,11 +268,11 @@ class SAEM(Method):
 
     def _message(self, problem: Problem, memory: Memory, error: float, close: bool) -> str:
         if close:
-            verdict = f"the Monte Carlo error of every estimate is below {self.tolerance:.0%} of a standard error"
+            verdict = f"what is averaged scatters by less than {self.tolerance:.0%} of a standard error"
         else:
             worst = problem.space.labels[int(np.argmax(memory.error))]
             size = f"{error:.0%} of a standard error" if np.isfinite(error) else "not known after so few"
-            verdict = f"the Monte Carlo error of {worst} is {size}; allow more smoothing, or more chains"
+            verdict = f"the scatter of {worst} is {size}; allow more smoothing, or more chains"
         return f"{self._path(memory)}: {verdict}"
 
 
