@@ -62,7 +62,7 @@ def pytest_configure(config):
     """The quick tests wait for compiling more than for anything else: LLVM leaves their programs as they are, which
     takes a third off. The digits are the same. Slow tests, notebooks and other processes run what learners run."""
     if config.option.markexpr == "not slow":
-        compiling.OPTIONS["xla_backend_optimization_level"] = 0
+        compiling.OPTIONS[compiling.LEVEL] = 0
 
 
 def pytest_collection_modifyitems(items):

@@ -6,7 +6,8 @@ out are told to; others do not know the option, and are left alone. Nor does it 
 into 32 parts for LLVM to work on side by side: most of the work lies in one of them, and where the
 cores are busy the parts wait for each other (a quadrature: 5.4 CPU seconds in parts, 4.8 in one).
 LLVM's first level of optimisation will do: the higher ones take up to a fifth longer (SAEM) and make
-nothing faster that was measured, from 12 to 6,000 subjects.
+nothing faster that was measured, from 12 to 6,000 subjects; on a GPU, where that was not measured,
+its own level stays.
 
 Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
 about: every program of the kit is compiled without them, however JAX was started.
@@ -29,10 +30,11 @@ from numpyro.distributions.distribution import validation_enabled
 from . import processes
 from .xla import FUSIONS
 
+LEVEL = "xla_backend_optimization_level"
 OPTIONS: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
-    "xla_backend_optimization_level": 1,
+    LEVEL: 1,
     FUSIONS: "",
 }
 
@@ -49,9 +51,12 @@ def _is_known(options: dict[str, Any]) -> bool:
 @functools.cache
 def known_options() -> dict[str, Any]:
     """Those of `OPTIONS` that this XLA knows."""
-    if _is_known(OPTIONS):  # one try in place of several where all are known
-        return OPTIONS
-    return {name: value for name, value in OPTIONS.items() if _is_known({name: value})}
+    options = dict(OPTIONS)
+    if jax.default_backend() != "cpu":
+        options.pop(LEVEL, None)
+    if _is_known(options):  # one try in place of several where all are known
+        return options
+    return {name: value for name, value in options.items() if _is_known({name: value})}
 
 
 def _inside_another(arguments: Any) -> bool:

@@ -52,7 +52,7 @@ def gaussian_law_of(model: Model) -> GaussianLaw | None:
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
     leaves, structure = jax.tree.flatten(model)
-    kinds = [(leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf for leaf in leaves]
+    kinds = [(leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves]
     kind = (structure, *kinds)
     try:
         known = _SHAPES.get(kind)
