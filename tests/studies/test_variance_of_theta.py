@@ -74,7 +74,8 @@ def moved(model, level):
 def test_intervals_cover_what_they_say():
     """200 studies of 200 people. By chance alone one coverage in a hundred lies outside of .91 to .985.
 
-    Measured: .960 .965 .925 .970 .955 .955 (seeds 1001 to 1200: .970 .965 .955 .955 .955 .930), and by the bound's curvature .520 .730 .900 .835 .830 .870.
+    Measured: .960 .965 .925 .970 .955 .955 (seeds 1001 to 1200: .970 .965 .955 .955 .955 .930), and by the bound's
+    curvature .520 .730 .900 .835 .830 .870.
     """
     runs = [study.replicate(seed) for seed in range(200)]
     covered = np.mean([run.holds for run in runs], axis=0)
