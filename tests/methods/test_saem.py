@@ -436,3 +436,4 @@ def test_a_stop_before_the_maximum_is_told_and_polishing_ends_at_it():
     assert found[True].log_likelihood == pytest.approx(best.log_likelihood, abs=1e-6)
     np.testing.assert_allclose(found[True].table.estimate, best.table.estimate, atol=1e-3)
     assert "standard errors away" not in str(found[True])
+    assert found[True].evaluations > found[None].evaluations  # what was drawn is counted, too

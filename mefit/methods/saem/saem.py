@@ -146,7 +146,7 @@ class SAEM(Method):
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
-        if memory.settled is not None and self._is_smooth(memory):
+        if self._is_smooth(memory):
             return self._polish(problem, state)
         ahead = np.arange(self.block)
         exploring = memory.settled is None
@@ -185,7 +185,13 @@ class SAEM(Method):
             memory = memory._replace(polishing=method.step(memory.problem, memory.polishing))
         further: Any = memory.polishing
         message = f"{self._path(memory)}, then by {method.label}: {further.message}" if further.ending else ""
-        return dataclasses.replace(further, iteration=state.iteration + 1, memory=memory, message=message)
+        return dataclasses.replace(
+            further,
+            iteration=state.iteration + 1,
+            info=dataclasses.replace(further.info, evaluations=self._evaluations(memory) + further.info.evaluations),
+            memory=memory,
+            message=message,
+        )
 
     def finish(self, problem: Problem, state: State) -> Outcome:
         memory: Memory = state.memory
@@ -232,8 +238,7 @@ class SAEM(Method):
     def _state(self, problem: Problem, model: Model, memory: Memory) -> State:
         error = float(np.max(memory.error, initial=0.0))
         iteration = memory.explored + memory.smoothed
-        close = memory.smoothed > 0 and error <= self.tolerance
-        drawn = memory.setting.space.template
+        close = self._is_close(memory)
         ending = None
         if self._is_smooth(memory) and not self._is_polished(problem, memory):
             ending = Ending.CONVERGED if close else Ending.FAILED
@@ -241,7 +246,7 @@ class SAEM(Method):
             objective=float(memory.trace.q[-1]),
             measure=error,
             measure_name="largest Monte Carlo error, in standard errors",
-            evaluations=iteration * self.chains * sum(kernel.moves(drawn) for kernel in self.kernels),
+            evaluations=self._evaluations(memory),
         )
         return State(
             iteration=iteration,
@@ -254,8 +259,15 @@ class SAEM(Method):
 
     def _is_smooth(self, memory: Memory) -> bool:
         """Has the smoothing come to its end?"""
-        close = memory.smoothed > 0 and float(np.max(memory.error, initial=0.0)) <= self.tolerance
-        return memory.smoothed >= self.smoothing or (close and self.stop_early)
+        return memory.smoothed >= self.smoothing or (self._is_close(memory) and self.stop_early)
+
+    def _is_close(self, memory: Memory) -> bool:
+        return memory.smoothed > 0 and float(np.max(memory.error, initial=0.0)) <= self.tolerance
+
+    def _evaluations(self, memory: Memory) -> int:
+        """How many proposals each subject has had."""
+        moves = sum(kernel.moves(memory.setting.space.template) for kernel in self.kernels)
+        return (memory.explored + memory.smoothed) * self.chains * moves
 
     def _is_polished(self, problem: Problem, memory: Memory) -> bool:
         """Does a third phase follow?"""
