@@ -12,7 +12,6 @@ arrival in the page to that of Python's answer.
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "workshop")
 import test_browser as kit  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from run import table  # noqa: E402
-from servers import free_port, serving, until  # noqa: E402
+from servers import until  # noqa: E402
 
 NAMES = ("eight_schools", "three_patients", "what_can_be_known", "shrinkage", "sampling_times")
 SECONDS = 4.0
@@ -80,15 +79,6 @@ DRAG = """async ([handle, seconds, across, old]) => {
 }"""
 
 
-def settings(folder: Path, home: Path) -> dict[str, str]:
-    """Surroundings of a JupyterLab that knows nothing of this person's, and the kit that lies at `home`."""
-    own = {name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
-    own |= {name: str(folder / name.lower()) for name in ("JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")}
-    own |= {name: str(folder / name.lower()) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
-    own |= {"PYTHONPATH": str(home), "MEFIT_PROGRESS": str(folder / "progress.json")}
-    return own
-
-
 def followed(page: Page, root: Any, handle: Any, old: bool) -> list[float]:
     """Pictures, frames and the page's own frames a second of a drag, and milliseconds behind a key."""
     page.evaluate(WATCH, [root.element_handle(), old])
@@ -105,18 +95,11 @@ def followed(page: Page, root: Any, handle: Any, old: bool) -> list[float]:
 
 def measured(browser: Any, home: Path, names: list[str], old: bool) -> dict[str, list[float]]:
     """What each explorer of the kit at `home` does, one after the other in notebooks of their own."""
-    folder = Path(tempfile.mkdtemp())
-    files = folder / "files"
-    files.mkdir()
-    port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += [f"--IdentityProvider.token={kit.TOKEN}", f"--ServerApp.root_dir={files}"]
-    address = f"http://127.0.0.1:{port}"
     found = {}
-    with serving(command, settings(folder, home), folder / "lab.log", f"{address}/api?token={kit.TOKEN}"):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, kit.jupyterlab(Path(folder), home) as lab:
         for name in names:
             cells = ["from workshop import explorers", f"e = explorers.{name}()\ne"]
-            opened = kit.Opened(browser, (address, files), kit.notebook_of(folder / f"{name}.ipynb", cells))
+            opened = kit.Opened(browser, lab, kit.notebook_of(Path(folder, f"{name}.ipynb"), cells))
             opened.run()
             root = opened.page.locator(".mefit-explorer" if old else ".mefit-stage").first
             handle = root.locator(".noUi-handle" if old else ".handle").first
@@ -124,7 +107,6 @@ def measured(browser: Any, home: Path, names: list[str], old: bool) -> dict[str,
             opened.page.wait_for_timeout(3000)
             found[name] = followed(opened.page, root, handle, old)
             opened.close()
-    shutil.rmtree(folder, ignore_errors=True)
     return found
 
 

@@ -19,7 +19,6 @@ class Covariance(NamedTuple):
 
     matrix: Float[np.ndarray, "P P"]
     remark: str  # why there is none; empty where there is
-    behind: str = ""  # how far the maximum is, where what was estimated is not it
 
 
 def information_of(fit: Estimated) -> Float[np.ndarray, "P P"]:
@@ -47,15 +46,16 @@ def covariance_of(fit: Estimated) -> Covariance:
         if not fit.converged:
             return Covariance(matrix, "no standard errors: the fit has not converged, and this is not a maximum.")
         return Covariance(matrix, f"no standard errors: {error}")
-    return Covariance(matrix, "", _behind(fit, matrix, estimated))
+    return Covariance(matrix, "")
 
 
-def _behind(fit: Estimated, matrix: Float[np.ndarray, "P P"], estimated: list[int]) -> str:
-    """A sentence where SAEM, which sees no likelihood, stopped so many standard errors before its maximum.
+def behind_the_maximum(fit: Estimated, matrix: Float[np.ndarray, "P P"]) -> str:
+    """A sentence where SAEM, which sees no likelihood, stopped so many standard errors before its maximum; else empty.
 
-    I^-1 g is the way there, with I the observed information and g the gradient of the likelihood at the estimates.
+    I^-1 g is the way there, with I^-1 the covariance `matrix` and g the gradient of the likelihood at the estimates.
     """
-    if getattr(fit, "saem", None) is None or not fit.converged or not estimated:
+    estimated = np.flatnonzero(np.isfinite(np.diagonal(matrix)))
+    if getattr(fit, "saem", None) is None or not fit.converged or not estimated.size:
         return ""
     objective = as_method(fit.method, fit.population).likelihood_by
     space = fit.space

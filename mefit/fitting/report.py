@@ -17,7 +17,7 @@ from ..model.numbers import entries, numbers
 from ..model.parameters import free_parameters, has_network, has_prior
 from ..model.space import Space
 from .about import final_objective
-from .covariance import covariance_of
+from .covariance import behind_the_maximum, covariance_of
 from .fitted import Estimated, Fitted
 
 # In the `attrs` of the table: the sentences that say why they are blank, and how far the maximum is
@@ -86,11 +86,11 @@ def _standard_errors(fit: Estimated, slopes: np.ndarray) -> tuple[np.ndarray, st
     if not fit.has_standard_errors:
         many = "no standard errors: many sets of weights of a network give the same curves."
         return none, many if fit.method.likelihood and has_network(fit.model, fit.fixed) else "", ""
-    covariance, why_none, behind = covariance_of(fit)
+    covariance, why_none = covariance_of(fit)
     variance = np.einsum("ip,pq,iq->i", slopes, np.nan_to_num(covariance), slopes)
     needs_what_is_missing = (np.abs(slopes) > 0) @ np.isnan(np.diagonal(covariance))
     missing = needs_what_is_missing | (variance == 0)
-    return np.where(missing, np.nan, np.sqrt(variance)), why_none, behind
+    return np.where(missing, np.nan, np.sqrt(variance)), why_none, behind_the_maximum(fit, covariance)
 
 
 def _with_draws(table: pd.DataFrame, draws: Draws) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The two densities of a model, and the law of its random effects."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -52,24 +53,17 @@ def gaussian_law_of(model: Model) -> GaussianLaw | None:
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
     leaves, structure = jax.tree.flatten(model)
-    kinds = [(leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves]
-    kind = (structure, *kinds)
+    outline = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves]
     try:
-        known = _SHAPES.get(kind)
+        hash((structure, *outline))
     except TypeError:  # it holds something that has no hash
-        return _traced_shape(model)
-    if known is None:
-        if len(_SHAPES) >= _MOST:
-            _SHAPES.clear()
-        known = _SHAPES[kind] = _traced_shape(model)
-    return known
+        return _eta_shape.__wrapped__(structure, tuple(outline))
+    return _eta_shape(structure, tuple(outline))
 
 
-_SHAPES: dict[Any, tuple[int, ...]] = {}  # of models by what a program sees of them: to trace one takes a millisecond
-_MOST = 1000
-
-
-def _traced_shape(model: Model) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=1000)  # to trace a model takes a millisecond
+def _eta_shape(structure: Any, leaves: tuple) -> tuple[int, ...]:
+    model = jax.tree.unflatten(structure, leaves)
     return tuple(eqx.filter_eval_shape(effects_of, model).shape())
 
 

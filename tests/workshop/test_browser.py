@@ -4,6 +4,7 @@ Needs Playwright and an installed Chromium (MEFIT_CHROMIUM names one elsewhere);
 and nothing may leave this computer. With MEFIT_SCREENSHOTS set to a folder, each page is kept there as a PNG.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -43,10 +44,10 @@ NOTEBOOKS = [LESSONS[0], *(pytest.param(name, marks=pytest.mark.slow) for name i
 KIT = HOME / ".jupyter"  # the settings that learners have
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The address and the folder of a JupyterLab of this interpreter, with settings and workspace of its own."""
-    root = tmp_path_factory.mktemp("jupyter")
+@contextlib.contextmanager
+def jupyterlab(root: Path, home: Path = HOME):
+    """The address and the folder of a JupyterLab of this interpreter, with settings and workspace of its own below
+    `root`; its kernels import the kit at `home`."""
     own = {
         name: str(root / name.lower())
         for name in (
@@ -66,10 +67,17 @@ def lab(tmp_path_factory):
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={files}"]
     command += ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-    own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH"))))
     address = f"http://127.0.0.1:{port}"
     with serving(command, own, root / "lab.log", f"{address}/api?token={TOKEN}"):
         yield address, files
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab for all tests of a file: its address and its folder."""
+    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
