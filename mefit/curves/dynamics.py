@@ -42,7 +42,7 @@ def solve(
         amounts = mf.dynamics.solve(rhs, [0.0, 0.0], subject)        # (n, 2)
 
     A dose into compartment k adds F amount to state k (from 1) at its time + lag. With a duration it
-    enters from then on at the rate F amount / duration; `mefit.curves.dosing` says what each kind
+    enters from then on at the rate F amount / duration; `mf.Doses` says what each kind
     of record means. At the very time of a dose the state is the one just after it. A dose at steady
     state first sets the state to what the same dose, every `interval` for ever before, has left. A
     reset sets it to `initial`.

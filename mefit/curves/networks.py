@@ -77,7 +77,7 @@ class Penalty(eqx.Module):
 
 
 class L2(Penalty):
-    """-strength sum w^2, as a density: w ~ N(0, 1 / (2 strength)).
+    """-strength sum w^2 as a log density: w ~ N(0, 1 / (2 strength)).
 
     Pulls large weights in: smooth curves.
     """
@@ -87,7 +87,7 @@ class L2(Penalty):
 
 
 class L1(Penalty):
-    """-strength sum |w|, as a density: w ~ Laplace(0, 1 / strength).
+    """-strength sum |w| as a log density: w ~ Laplace(0, 1 / strength).
 
     Pulls small weights to nothing.
     """

@@ -12,7 +12,7 @@ where there is one, 3 the peripheral one, so that tablets and injections may be 
 not have is refused.
 
 How it goes there: at once, or at a constant rate where the record has a duration or a rate, into
-the depot too (a zero-order release before absorption). `mefit.curves.dosing` says what each kind
+the depot too (a zero-order release before absorption). `mf.Doses` says what each kind
 of record means, here and in `mf.dynamics.solve`.
 
 Parameters of doses: `lag` and `bioavailability`, and for records that leave them to the model

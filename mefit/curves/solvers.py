@@ -113,9 +113,9 @@ class Kvaerno5(_Adaptive):
 
 class RK4(eqx.Module):
     """The classical method of order 4 with `steps` equal steps from one stop to the next, and no
-    look at the error. The plan is the number of steps still to go.
+    look at the error.
 
-    A step longer than 2.7 / the fastest rate explodes.
+    A step longer than 2.785 / the fastest rate explodes.
 
     Source: Kutta (1901), Z. Math. Phys. 46.
     """

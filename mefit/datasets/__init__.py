@@ -1,4 +1,4 @@
-"""Small real data sets, and seeded simulators of textbook situations. Sources and units: README.md in this folder."""
+"""Small real data sets, and seeded simulators of textbook situations. Each function tells its source and its units."""
 
 from importlib.resources import files
 from typing import Any

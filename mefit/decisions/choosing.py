@@ -50,9 +50,11 @@ class Choice:
     def _title(self) -> str:
         low, high = self.goal.ends
         if np.isinf(high):
-            return f"{self.goal.label} of {low:g} or more"
+            return f"{self.goal.label} of {low:.4g} or more"
         return (
-            f"{self.goal.label} of {high:g} or less" if np.isinf(low) else f"{self.goal.label} of {low:g} to {high:g}"
+            f"{self.goal.label} of {high:.4g} or less"
+            if np.isinf(low)
+            else f"{self.goal.label} of {low:.4g} to {high:.4g}"
         )
 
     @property

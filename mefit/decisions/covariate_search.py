@@ -319,7 +319,7 @@ def _remarks(fit: Fit, place: _Place, stopped: bool) -> tuple[str, ...]:
         )
     lost = sum(row["decision"] == "not found" for row in place.rows)
     if lost:
-        said.append(f"{lost} fits did not come to an end, and took no part.")
+        said.append(f"{lost} {'fit' if lost == 1 else 'fits'} did not come to an end, and took no part.")
     tried = sum(row["direction"] == _FORWARD for row in place.rows)
     if place.chosen:
         said.append(

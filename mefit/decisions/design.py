@@ -37,7 +37,7 @@ class Design:
 
     `table` has a row for each schedule and parameter: its value, unit, `se`, and `rse` in percent, infinite where no
     number of subjects makes it known. `information` holds the matrices in the free coordinates, and `efficiency` how
-    many subjects each schedule is worth to the best, by (|M| / |M_best|)^(1/P).
+    many subjects each schedule is worth beside the best, by (|M| / |M_best|)^(1/P).
     """
 
     table: pd.DataFrame

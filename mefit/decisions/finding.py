@@ -38,7 +38,8 @@ def find(
     **Arguments**
 
     - `people`, `goal`: as of `choose`.
-    - `make`: from an amount, or several numbers, to doses: `lambda first, daily: mf.regimen(daily, loading=first)`.
+    - `make`: from an amount, or several numbers, to doses, such as
+      `lambda first, daily: mf.regimen(daily, every=24, count=7, loading=first)`.
       An interval or the length of an infusion may be one of them.
     - `between`: the two ends of the amount, above 0; or a pair for each number.
     - `step`: what can be given, such as tablets of 25, or one for each number: the multiples around the best amount are

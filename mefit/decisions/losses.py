@@ -15,8 +15,8 @@ Loss = Callable[[np.ndarray, float, float], ArrayLike]
 class Window:
     """`over` for an exposure above the target, `under` for one below, nothing within; how far outside does not count.
 
-    An overdose is five times as bad as too little, unless said otherwise: a plain count of hits (over=1, under=1) gives
-    away that most drugs do more harm above their window than they fail to do good below.
+    An overdose is five times as bad as too little, unless said otherwise: a plain count of hits (over=1, under=1) says
+    that a drug does no more harm above its window than it fails to do good below.
     """
 
     over: float | int = 5.0

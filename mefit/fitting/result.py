@@ -76,7 +76,11 @@ class Fit(Outcome):
 
     @property
     def classes(self) -> pd.DataFrame | None:
-        """The classes of a mixture of experts, a row each; None for other models. See `class_table`."""
+        """The classes of a mixture of experts, a row each; None for other models.
+
+        `share` is the mean of its responsibilities over subjects, `assigned` how many subjects it is the most probable
+        class of, `certainty` the mean of their responsibilities. `attrs["entropy"]` is 1 where every class is certain.
+        """
         return None if self.responsibilities is None else class_table(np.asarray(self.responsibilities))
 
     def outcome(self, name: str) -> "Fit":

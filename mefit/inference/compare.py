@@ -105,7 +105,7 @@ def likelihood_ratio_test(
     The statistic is chi-squared with as many degrees of freedom as there are parameters more.
     `boundary` = 1 says that one of these is a variance, zero in the small model, and the others its
     q covariances: then it is the mixture 1/2 chi2_q + 1/2 chi2_{q+1}. With more than one, variances
-    of independent random effects, its weights are binomial. Likelihoods are by `by`, else the fits'
+    whose estimates are uncorrelated, its weights are binomial. Likelihoods are by `by`, else the fits'
     own if by the same method. With `across_conditions`, `remarks` say what differs in times, doses,
     or covariates that both have.
     ValueError for fits this does not hold for, for fits of other responses, and, unless

@@ -89,7 +89,8 @@ def calibration_error(predicted: Numbers, happened: Numbers, groups: int = 10) -
 def coverage(place: Numbers, level: float | int) -> float:
     """The share of responses inside the central interval of this level, by their `place` in what was predicted.
 
-    The place is P(y_predicted < y) + 1/2 P(y_predicted = y), uniform on (0, 1) where predictions are calibrated.
+    The place is P(y_predicted < y) + 1/2 P(y_predicted = y), uniform on (0, 1) where predictions are calibrated
+    and responses continuous.
     Source: Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69.
     """
     at = np.asarray(place, float)

@@ -32,11 +32,15 @@ from .pairs import Pairs
 
 @dataclasses.dataclass(frozen=True)
 class Uncertainty:
-    """What one way of measuring uncertainty says."""
+    """What one way of measuring uncertainty says.
+
+    - `table`: a row for each number estimated: estimate, unit, se, rse (in percent), and its interval, low and high.
+    - `covariance`: of the same numbers.
+    - `draws`: a row for each bootstrap replicate or resampled vector; None for other ways.
+    - `remarks`: what to heed. `details`: numbers about the computation.
+    """
 
     method: str
-    # A row for each number estimated: estimate, unit, se, rse (in percent), and its interval, low
-    # and high.
     table: pd.DataFrame
     covariance: pd.DataFrame  # of the same numbers
     draws: pd.DataFrame | None = None  # a row for each bootstrap replicate or resampled vector

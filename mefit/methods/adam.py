@@ -73,7 +73,7 @@ class Adam(Method):
 
     `objective` is what is maximised: `FOCE()`, `Laplace()`, `AGQ()`, `Variational()` ... A step moves the free
     coordinates at a rate that falls from `learning_rate` to zero as half a cosine over `steps`. Each subject's mode is
-    searched by the few steps of `newton` (None: three of `GaussNewton` for FOCE, five of `Newton` for others) from
+    searched by the few steps of `newton` (None: three Gauss-Newton steps for FOCE, six of `Newton` for others) from
     where it was a step ago, or from one of a few points of the prior that change from step to step, where one of them
     is better. Where a result is reported it is searched afresh, to the objective's own tolerance. A step onto a value
     that is not a number is taken back, by three quarters at a time, and counted.

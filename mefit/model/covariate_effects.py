@@ -74,7 +74,7 @@ class CovariateEffects(Model):
     Where a parameter is theta exp(eta), log(x / centre) makes it theta (x / centre)^b exp(eta). The coefficients b are
     the parameter `effect`; all others keep their names. `eta` is what is left when the covariates are accounted for.
 
-    Make one with `covariate_search`, or from relations that `relate` makes.
+    Make one with `covariate_search`, or from relations by `mefit.model.covariate_effects.relate`.
 
     **Raises:** ValueError for a mixture of experts, for a model with a parameter called `effect`, or for relations and
     coefficients of different numbers.

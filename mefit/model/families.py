@@ -7,6 +7,8 @@ mf.families.NegativeBinomial()    counts, overdispersed  log
 mf.families.Ordinal(4)            grades 0 to 3          proportional odds
 mf.families.ScaledBeta(1, 7)      between two ends       logit of the share of the way
 mf.families.Hazard()              an event in time       log of the hazard
+
+A model of one or several of them: `mf.deep_mixed_model`.
 """
 
 import abc

@@ -152,8 +152,8 @@ class LinearGate(Gate):
     """A softmax of a linear predictor: log pi_k(w) / pi_1(w) = a_k + b_k'z, with z the standardised covariates.
 
     `log_odds` (K - 1, 1 + F) holds a_k and b_k, against the first class, per SD of a covariate in `population`; a
-    covariate that varies in time counts by its first row. `missing` as in `Inputs`, which says what is made of it;
-    `features` names what b_k multiplies.
+    covariate that varies in time counts by its first row. `missing` gives, by covariate, the number that stands for one
+    that is not known: it counts as the mean, and a feature of its own says so. `features` names what b_k multiplies.
 
         gate = mf.LinearGate(population, ["wt"])
     """

@@ -99,7 +99,7 @@ class ImportanceSampling(_Sampled):
     """Importance sampling: eta_m = eta* + C t_m from a multivariate t around the Laplace mode, C C' = P^-1.
 
     log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
-    posterior, so the weights are bounded. Exact as M grows; the error is unbiased in L. `details` as in MonteCarlo.
+    posterior, so the weights are bounded. Exact as M grows; the estimate of L is unbiased. `details` as in MonteCarlo.
     With an encoder as `proposal`, the t stands around the encoder's mean, C C' its covariance, and no mode is searched.
 
         mf.log_likelihood(model, population, mf.ImportanceSampling(samples=200), key=key)

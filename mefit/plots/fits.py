@@ -47,6 +47,25 @@ def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
 
 
+def _dots(ax: Axes, population: Population, i: int, label: str, **size: Any) -> None:
+    """Subject i's responses as dots; where only a limit is known a hollow triangle there, pointing to the response."""
+    subject = population[i]
+    there = np.asarray(subject.mask)
+    side = np.zeros(there.shape, int) if subject.censored is None else np.asarray(subject.censored)
+    hollow = {"markerfacecolor": "white", "markeredgecolor": style.COLOUR["data"], "markeredgewidth": 1.2}
+    for sign, told, look in (
+        (0, label, {}),
+        (1, "below the limit", hollow | {"marker": "v"}),
+        (-1, "above the limit", hollow | {"marker": "^"}),
+    ):
+        rows = there & (side == sign)
+        if rows.any() or sign == 0:
+            known = told in ax.get_legend_handles_labels()[1]
+            own = style.POINT["data"] | size | look
+            place = np.asarray(subject.time)[rows]
+            ax.plot(place, np.asarray(subject.y)[rows], **own, label=None if known else told)
+
+
 def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
     count = len(population)
     chosen = list(range(count) if subjects is None else subjects)
@@ -78,10 +97,9 @@ def population_curves(
         few = len(chosen) <= 30
         size = {"markersize": 5 if few else 3, "markeredgewidth": 0.5}
         thin = {"linewidth": 0.8, "alpha": 0.45 if few else 0.2}
-        for place, i in enumerate(chosen):
-            time, y = observed(population, i)
-            ax.plot(time, y, **(style.LINE["data"] | thin))
-            ax.plot(time, y, **(style.POINT["data"] | size), label=label if place == 0 else None)
+        for i in chosen:
+            ax.plot(*observed(population, i), **(style.LINE["data"] | thin))
+            _dots(ax, population, i, label, **size)
         ax.set(xlabel=population.time_label, ylabel=population.y_label)
         return ax
 
@@ -170,11 +188,14 @@ def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -
             ax.set_title(f"subject {population.ids[i]}", fontsize=12)
         yield panels
         for ax, i in zip(panels, chosen, strict=True):
-            ax.plot(*observed(population, i), **(style.POINT["data"] | {"markersize": 5}), label="measured")
+            _dots(ax, population, i, "measured", markersize=5)
         if axes is None:
             figure: Any = panels[0].figure
-            handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+            shown: dict[str, Any] = {}  # of all panels: not everybody has a response below a limit
+            for ax in panels:
+                for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+                    shown.setdefault(label, handle)
+            figure.legend(list(shown.values()), list(shown), loc="outside upper center", ncols=len(shown))
             figure.supxlabel(population.time_label, fontsize=13)
             figure.supylabel(population.y_label, fontsize=13)
 

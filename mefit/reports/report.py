@@ -51,7 +51,7 @@ def report(
     - `compared`: other fits, by name or in order, the failed ones too.
     - `key`: of the simulations; `jax.random.key(1)` unless given, and told.
     - `samples`: how many data sets are simulated.
-    - `progress=False` shows no line of progress, of no part.
+    - `progress=False` shows no lines of progress.
 
     Each weak point is told with its threshold and its source.
 

@@ -1,5 +1,7 @@
 """Pictures of fits: what they draw is what the library computes, and they draw only where they are told to."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,6 +38,24 @@ def test_individual_fits_draw_predictions(fit):
         expected = mf.predict(fit.model, fit.population, eta, grid)[8]
         np.testing.assert_allclose(lines(panels[0])[label].get_ydata(), expected)
     np.testing.assert_array_equal(lines(panels[0])["measured"].get_ydata(), fit.population[8].y)
+
+
+def test_a_censored_response_is_no_measured_dot(fit):
+    frame = fit.population.to_frame()
+    low = (frame.EVID == 0) & (frame.DV < 3.0) & (frame.TIME > 0)
+    frame["CENS"] = low.astype(int)
+    frame.loc[low, "DV"] = 3.0
+    censored = mf.Population.from_frame(frame, covariates=["wt"])
+    drawn = plots.individual_fits(dataclasses.replace(fit, population=censored), subjects=[1, 8])
+    for ax, i in zip(drawn, (1, 8), strict=True):
+        own = low[frame.ID == censored.ids[i]].to_numpy()[(frame.EVID[frame.ID == censored.ids[i]] == 0).to_numpy()]
+        measured, known = lines(ax)["measured"], lines(ax).get("below the limit")
+        np.testing.assert_array_equal(measured.get_ydata(), fit.population[i].y[~own])
+        np.testing.assert_array_equal([] if known is None else known.get_ydata(), np.full(own.sum(), 3.0))
+        assert known is None or (known.get_marker(), known.get_markerfacecolor()) == ("v", "white")
+    assert any("below the limit" in lines(ax) for ax in drawn)
+    curve = plots.population_curves(censored)
+    assert lines(curve)["below the limit"].get_marker() == "v"
 
 
 def test_fits_side_by_side(fit, fitted):

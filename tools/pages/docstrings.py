@@ -5,7 +5,8 @@ import textwrap
 
 SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields):\s*$")
 ITEM = re.compile(r"^(\*{0,2}[\w., *]+): (.*)$")
-CODE = re.compile(r"(`[^`]*`|\*\*[^*\n]+\*\*)")
+CODE = re.compile(r"(`[^`]*`|\*\*[^*\n]+\*\*|(?<![\w*])\*(?=[^\s*])[^*\n]+(?<=\S)\*(?![\w*]))")
+BULLET = re.compile(r"^ *[-*] ", re.MULTILINE)
 SIGNS = re.compile(r"([*_<$\[\]~])")
 
 
@@ -28,9 +29,20 @@ def markdown(text: str) -> str:
                 body.append(lines[place])
                 place += 1
             out += ["", f"**{found[1].replace('Args', 'Arguments')}**", "", *listed(textwrap.dedent("\n".join(body)))]
+        elif not line.strip():
+            out.append("")
         else:
-            out.append(escaped(line))
+            paragraph = [line]  # as a whole, since code may run on from line to line
+            while place < len(lines) and goes_on(lines[place]):
+                paragraph.append(lines[place])
+                place += 1
+            out.append(escaped("\n".join(paragraph)))
     return "\n".join(out).strip()
+
+
+def goes_on(line: str) -> bool:
+    """Whether a line belongs to the paragraph before it."""
+    return bool(line.strip()) and not line.startswith(("    ", "```")) and not SECTION.match(line)
 
 
 def listed(body: str) -> list[str]:
@@ -48,12 +60,19 @@ def listed(body: str) -> list[str]:
 
 
 def escaped(line: str) -> str:
-    """A line whose signs mean themselves, except in code and in bold."""
+    """Lines whose signs mean themselves, except in code, in bold and in italics, and at the start of an item."""
     parts = CODE.split(line)
     for k in range(0, len(parts), 2):
-        indent = len(parts[k]) - len(parts[k].lstrip()) if k == 0 else 0
-        head, rest = parts[k][:indent], parts[k][indent:]
-        bullet = re.match(r"^[-*] ", rest) if k == 0 else None
-        kept = bullet[0] if bullet else ""
-        parts[k] = head + kept + SIGNS.sub(r"\\\1", rest[len(kept) :])
+        starts = [match.end() for match in BULLET.finditer(parts[k])] if k == 0 else []
+        starts += [match.end() for match in BULLET.finditer(parts[k]) if k and match.start()]
+        kept = [0, *starts, len(parts[k])]
+        pieces = [parts[k][a:b] for a, b in zip(kept, kept[1:], strict=False)]
+        parts[k] = "".join(_shown(piece) for piece in pieces)
     return "".join(parts)
+
+
+def _shown(piece: str) -> str:
+    """A piece of text with its signs escaped, but for a bullet at its end."""
+    found = BULLET.search(piece)
+    bullet = found[0] if found and found.end() == len(piece) else ""
+    return SIGNS.sub(r"\\\1", piece.removesuffix(bullet)) + bullet

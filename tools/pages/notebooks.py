@@ -139,15 +139,17 @@ def exercises(solutions: nbformat.NotebookNode, name: str) -> nbformat.NotebookN
 
 def with_answer(cell: nbformat.NotebookNode, stub: nbformat.NotebookNode | None) -> list[nbformat.NotebookNode]:
     """A cell of the solutions as cells of the page: the task as it is, and what answers it folded."""
-    if stub is not None and stub.source == cell.source:
-        return [copy.deepcopy(cell)]
+    if stub is not None and (stub.source == cell.source or "check.progress" in cell.source):
+        return [copy.deepcopy(stub)]
     answer = copy.deepcopy(cell)
     if cell.cell_type == "markdown":
-        answer.source = f"<details><summary>Answer</summary>\n\n{cell.source}\n\n</details>"
+        told = "Why" if cell.source.startswith("**Why") else "Answer"
+        answer.source = f"<details><summary>{told}</summary>\n\n{cell.source}\n\n</details>"
         return [answer]
     lines = [line for line in cell.source.splitlines() if "### " not in line and "# stub:" not in line]
     answer.source = "\n".join(lines) if BEGIN in cell.source else cell.source
     answer.id = f"{cell.id}-answer"
     answer.metadata["tags"] = ["hide-input"]
-    answer.metadata["mystnb"] = {"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
+    what = "what follows" if stub is None else "the answer"
+    answer.metadata["mystnb"] = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
     return [copy.deepcopy(stub), answer] if stub is not None else [answer]

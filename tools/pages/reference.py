@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, UnionType
+from typing import Any, get_args
 
 import nbformat
 from docstrings import markdown
@@ -41,7 +42,9 @@ ABOUT = {
     "scores": "Scores of predictions",
     "plots": "Pictures",
 }
-KEYS = re.compile(r"Union\[jaxtyping\.Key\[.*?NoneType\]|Union\[jaxtyping\.Key\[[^]]*\], .*?'4'\]\]")
+KEYS = re.compile(r"Union\[jaxtyping\.Key\[[^]]*\](?:, jaxtyping\.UInt32\[[^]]*\])*(, NoneType)?\]")
+NUMBERS = re.compile(r"Union\[Array, ndarray, bool, number, bool, int, float, complex((?:, \w+)*)\]")
+FUNCTION = re.compile(r"<(?:PjitFunction of <function|function) (?:\w+\.)*(\w+)[^>]*>+")
 PREFIX = re.compile(r"(?:\b[a-z_]\w*\.)+(?=[A-Za-z_])")
 
 
@@ -91,6 +94,7 @@ def taken(name: str, module: str) -> bool:
     """Of the names that a module imports, those that it imports in order to offer them."""
     offered = {
         "mefit.curves.networks": (
+            "Encoder",
             "MLP",
             "SetEncoder",
             "UnitResponse",
@@ -133,12 +137,20 @@ def write(folder: Path, lessons: Mapping[str, Path]) -> None:
 def described(entry: Entry, lessons: str) -> str:
     """One object: signature, docstring, the lessons, and for a class what it can do."""
     parts = [f"({entry.anchor})=", f"## `{entry.name}`", ""]
-    if signature := signature_of(entry.thing).removesuffix(" -> None"):
+    if isinstance(entry.thing, UnionType):
+        kinds = ", ".join(f"`{kind.__name__}`" for kind in get_args(entry.thing))
+        return "\n".join([*parts, f"One of {kinds}.", ""])
+    if inspect.isclass(entry.thing) and issubclass(entry.thing, Enum):
+        meanings = [f"- `{member.name}`: {member.value}" for member in entry.thing]
+        parts += [markdown(inspect.getdoc(entry.thing) or ""), "", *meanings, ""]
+    elif signature := signature_of(entry.thing).removesuffix(" -> None"):
         parts += ["```python", f"{entry.name}{signature}", "```", ""]
-    parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
+    if not (inspect.isclass(entry.thing) and issubclass(entry.thing, Enum)):
+        parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
     for name, member in members(entry.thing):
         call = "" if isinstance(member, property) else signature_of(member)
         told = markdown(inspect.getdoc(member) or "")
+        call = re.sub(r"\s+", " ", call).replace("( ", "(")
         parts += [f"**`.{name}{call}`**", "", told, ""]
     parts += [lessons, ""] if lessons else []
     return "\n".join(parts)
@@ -150,8 +162,15 @@ def signature_of(thing: Any) -> str:
         text = str(inspect.signature(thing))
     except (TypeError, ValueError):
         return ""
-    text = KEYS.sub("Key", text).replace("collections.abc.", "")
-    text = PREFIX.sub("", text).replace("(self, ", "(").replace("(self)", "()")
+    text = KEYS.sub(lambda key: "Key | None" if key[1] else "Key", text).replace("collections.abc.", "")
+    text = (
+        PREFIX.sub("", FUNCTION.sub(r"\1", text))
+        .replace("(self, ", "(")
+        .replace("(self)", "()")
+        .replace("(cls, ", "(")
+        .replace("(cls)", "()")
+    )
+    text = NUMBERS.sub(lambda union: "ArrayLike" + union[1].replace(", ", " | ").replace("NoneType", "None"), text)
     if len(text) < 80:
         return text
     # One argument a line, where a comma stands outside of all brackets but the first.
@@ -178,6 +197,8 @@ def members(thing: Any) -> list[tuple[str, Any]]:
 
 def first_sentence(thing: Any) -> str:
     """The first sentence of a docstring, for the index."""
+    if isinstance(thing, UnionType):
+        return "One of the solvers"
     first = (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
     return markdown(re.split(r"(?<=[a-z\])`0-9])[.:](?: |$)", first)[0]).replace("|", "\\|")
 

@@ -23,6 +23,7 @@ DIAGONAL, FULL = "diagonal", "full"
 VISITS = 5
 TIMES = np.linspace(0.0, 4.0, VISITS)
 _CIRCLE = np.linspace(0.0, 2 * np.pi, 97)
+_ROOM = 1.35  # nats that the panel of gaps has room for
 _SDS = 2.0  # of an ellipse that holds 86% of its Gaussian
 _REACH = 1.7
 _ZEROS = np.linspace(0.0, 4.0, 81)
@@ -153,6 +154,15 @@ def _plane(found: Laid) -> list[Mark]:
     ]
 
 
+def _yours(found: Laid) -> list[Mark]:
+    """What the present q lacks. Where that is beyond the panel the dot stays at its top, and a number stands beside."""
+    beyond = f"{found.gap:.2f} ↑" if found.gap > _ROOM else ""
+    return [
+        Dots("lost", "yours", "individual", found.zero, min(found.gap, _ROOM), "your q", size=11),
+        Text("lost", "beyond", "individual", found.zero + 0.15, _ROOM - 0.03, beyond),
+    ]
+
+
 def _lost(found: Laid) -> list[Mark]:
     """What the best diagonal q loses, against the zero of time, and what the present q does."""
     here = best_diagonal_gap(found.zero, found.sigma)
@@ -162,7 +172,7 @@ def _lost(found: Laid) -> list[Mark]:
         Text("lost", "full words", "guide", 2.0, -0.18, "the best full q loses nothing", "middle"),
         Dots("lost", "visits", "data", TIMES, 0 * TIMES, "visits", size=6),
         Line("lost", "least", "Variational", _ZEROS, found.along),
-        Dots("lost", "yours", "individual", found.zero, min(found.gap, 1.35), "your q", size=11),
+        *_yours(found),
         Dots("lost", "zero", "Variational", found.zero, here, drag=hold, size=13),
     ]
 

@@ -150,10 +150,11 @@ def say(found: Profiles) -> str:
     kept = found.tau**2 / (found.tau**2 + ERROR**2)
     where = "0, the boundary" if found.best == 0 else f"{found.best:.2f}"
     low, high = (_per_cent(share) for share in (kept.min(), kept.max()))
+    share = low if low == high else f"{low} to {high}"
     return (
         f"The {found.form} joint density is {joint}. The marginal likelihood has its maximum at τ = {where}.\n"
         f"At τ = {found.tau:.3g}: {found.form} joint log density {found.joint_here:.2f}, marginal log-likelihood "
-        f"{found.marginal_here:.2f}. Schools keep {low} to {high}% of their distance from the mean."
+        f"{found.marginal_here:.2f}. Schools keep {share}% of their distance from the mean."
     )
 
 

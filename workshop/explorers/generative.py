@@ -106,13 +106,14 @@ def _real_first(draw: int) -> bool:
 
 def say(found: Drawn) -> str:
     virtual, real = (float(y[-1, found.place] - y[0, found.place]) for y in (found.virtual, found.real))
-    verdict = "no more apart than chance allows" if found.expected else "the real ones lie outside what chance allows"
+    verdict = "within" if found.expected else "outside"
     answer = f" {'A' if found.real_first else 'B'} is real." if found.answer else ""
     error = "with" if found.noise else "without"
     return (
         f"At time {found.time:.2g} nine in ten virtual people span {virtual:.2f}, nine in ten real ones {real:.2f}: "
-        f"{verdict}.{answer}\n{found.people} virtual people, {error} measurement error; their outer percentiles are at "
-        f"most {found.apart:.2f} from the real ones. Of the real percentiles {found.inside:.0%} lie in the bands."
+        f"the real ones are {verdict} what chance allows.{answer}\n{found.people} virtual people, {error} measurement "
+        f"error; their outer percentiles are at most {found.apart:.2f} from the real ones. Of the real percentiles "
+        f"{found.inside:.0%} lie in the bands."
     )
 
 

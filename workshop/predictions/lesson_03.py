@@ -24,7 +24,7 @@ QUESTIONS: dict[str, Question] = {
         "more samples of each subject, usually",
     ),
     "ruler": Choice(
-        "FO has the smallest −log L, by 5.7. Does FO fit these data best?",
+        "FO has the smallest −log L, by 5 units and more. Does FO fit these data best?",
         ("yes", "no: each method has measured with a ruler of its own"),
         "no: each method has measured with a ruler of its own",
     ),

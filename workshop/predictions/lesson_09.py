@@ -26,13 +26,13 @@ QUESTIONS: dict[str, Question] = {
         "an error of the slope adds up over the day",
     ),
     "spread": Choice(
-        "With the network of covariates in the model, which standard deviations fall most?",
-        ("all alike", "those of V and Ka", "that of Kout"),
-        "those of V and Ka",
+        "With the network of covariates in the model, which standard deviation falls most?",
+        ("all alike", "that of V", "that of SC50"),
+        "that of V",
     ),
     "bands": Choice(
         "After 24 hours the copies of a patient agree on everything. Does their band hold the truth nine times in ten?",
-        ("yes", "only if the model is right, and here it does not"),
-        "only if the model is right, and here it does not",
+        ("yes", "only if the model is right, and here it is not"),
+        "only if the model is right, and here it is not",
     ),
 }

@@ -18,7 +18,19 @@ from jaxtyping import Array, Float
 
 import mefit as mf
 
-from .hard_profiles import BACKGROUND, BINDING, FIRST, LAST, LogCurve, Mechanism, Study, curves, simulate, truth
+from .hard_profiles import (
+    BACKGROUND,
+    BINDING,
+    FIRST,
+    LAST,
+    RECIRCULATION,
+    LogCurve,
+    Mechanism,
+    Study,
+    curves,
+    simulate,
+    truth,
+)
 
 LOW, HIGH = 15.0, 600.0  # mg: 0.3 times the lowest dose that was given, and 3 times the highest
 GRID = np.linspace(FIRST, LAST, 80)
@@ -87,6 +99,40 @@ class Hybrid(LogCurve):
         return template_curve(values, subject) * jnp.exp(bent)
 
 
+class Equation(LogCurve):
+    """Networks inside and behind a differential equation, of whatever doses. Of the amount A in the body, in doses of
+    `dose`, as the networks see it, x = log(A + `least`),
+
+        A' = -`fastest` k(eta, x) A,    C = A exp(g(eta, x)) / `volume`.
+
+    The rate k is between 0 and 1, so that steps of a fixed number between two records do not run away. What is free of
+    the amount, g says: binding is quicker than any record.
+    """
+
+    rate: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
+    free: mf.networks.MLP = mf.weights(prior=mf.networks.L2(1.0))
+    volume: Array = mf.positive()
+    effects: int = eqx.field(static=True, kw_only=True)
+    fastest: float = eqx.field(static=True, kw_only=True)
+    dose: float = eqx.field(static=True, kw_only=True)
+    least: float = eqx.field(static=True, kw_only=True)
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(self.effects), 1.0)
+
+    def seen(self, amount: Float[Array, ""]) -> Float[Array, ""]:
+        return jnp.log(jnp.maximum(amount, 0.0) / self.dose + self.least)
+
+    def concentration(self, eta, subject):
+        def rhs(t, state):
+            amount = state[0]
+            return [-self.fastest * self.rate(eta, self.seen(amount)) * amount]
+
+        amounts = mf.dynamics.solve(rhs, [0.0], subject, solver=mf.dynamics.RK4(3))[:, 0]
+        free = jax.vmap(lambda amount: self.free(eta, self.seen(amount)))(amounts)
+        return jnp.maximum(amounts, 0.0) * jnp.exp(free) / self.volume
+
+
 def basis_for(population: mf.Population) -> mf.networks.Basis:
     """Half-lives for what is early, and a spline for humps."""
     return mf.networks.LevellingOff.over(population) + mf.networks.NaturalSpline(8, 0.0, LAST)
@@ -118,6 +164,15 @@ def hybrid(name: str, population: mf.Population, effects: int) -> Hybrid:
     typical = template(name, 1).typical
     start: dict[str, Any] = {"typical": typical, "sds": jnp.full(typical.shape, 0.3), "sigma": jnp.asarray(0.4)}
     return Hybrid(**start, net=net, basis=basis, effects=effects, dose_read=read, background=_background(name))
+
+
+def equation(effects: int = 4) -> Equation:
+    """Networks in an equation of an injection, at their start: all is free, and a tenth of it is lost in an hour."""
+    spread = [1.5] * effects + [1.5]
+    rate = mf.networks.MLP(effects + 1, (16, 16), spread=spread, shift=-3.0, link=jax.nn.sigmoid)
+    free = mf.networks.MLP(effects + 1, (16, 16), spread=spread, seed=1)
+    start: dict[str, Any] = {"volume": jnp.asarray(5.0), "sigma": jnp.asarray(0.4), "background": BACKGROUND}
+    return Equation(rate=rate, free=free, **start, effects=effects, fastest=2.0, dose=_REFERENCE, least=1e-3)
 
 
 def mechanism(name: str) -> Mechanism:
@@ -159,7 +214,7 @@ def rivals(
 ) -> dict[str, Callable[[], Rival]]:
     """All rivals of one truth, made when they are asked for; networks are trained by so many times fewer steps."""
     steps = round(3000 / haste)
-    return {
+    every = {
         "1-cpt": lambda: Rival(template(name, 1), mf.FOCE()),
         "2-cpt": lambda: Rival(template(name, 2), mf.FOCE()),
         "MeNet": lambda: Rival(decoder(name, population, 4), searched(steps // 2)),
@@ -171,8 +226,18 @@ def rivals(
             decoder(name, population, effects, dose_read=True), guessed(population, effects, steps=steps)
         ),
         "1-cpt x network": lambda: Rival(hybrid(name, population, effects), guessed(population, effects, steps=steps)),
-        "right mechanism": lambda: Rival(mechanism(name), mf.FOCE()),
+        "right mechanism": lambda: Rival(mechanism(name), _by_mechanism(name)),
     }
+    if name == BINDING:  # of an injection; a tablet would need a state of its own
+        model = equation()
+        every["network in an equation, 8 draws"] = lambda: Rival(model, guessed(population, model.effects, 8, steps))
+    return every
+
+
+def _by_mechanism(name: str) -> Any:
+    """A late meal or an early one may explain the same record: no mode is the whole of that, and FOCE finds no way
+    up."""
+    return mf.SAEM(chains=10, smoothing=1500) if name == RECIRCULATION else mf.FOCE()
 
 
 def judged(

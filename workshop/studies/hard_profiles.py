@@ -1,7 +1,8 @@
 """Concentrations after one dose that one and two compartments miss: three mechanisms, simulated and fitted.
 
     two inputs       a share of the dose is absorbed at once, the rest hours later, at a rate of its own
-    recirculation    bile collects drug, and empties into the gut at two meals, whose times shift from person to person
+    recirculation    bile collects drug, and empties into the gut after two meals, whose times shift from person to
+                     person
     binding          an injection, much of which a target binds and removes: quasi-steady state
 
 Responses are log C with an error of SD 0.15. Doses of 50 to 200 mg, ten times a person between 0.25 and 24 h.
@@ -26,6 +27,7 @@ LOWEST, HIGHEST = 50.0, 200.0  # mg
 FIRST, LAST = 0.25, 24.0  # h
 ERROR = 0.15
 MEALS = (4.0, 10.0)  # h
+EMPTYING = 0.5  # h that a meal's bile takes; at once would leave kinks in the density of when a person eats
 BACKGROUND = 0.02  # mg/L, of the assay in the study of binding; known
 
 
@@ -67,39 +69,57 @@ class TwoInputs(Mechanism):
 class Recirculation(Mechanism):
     """ka, CL, the clearance into bile, V; and by how many hours meals shift, a random effect whose mean is 0.
 
-    Between meals, in amounts: gut' = -ka gut, central' = ka gut - (CL + CLb) / V central, bile' = CLb / V central. At a
-    meal the gut gets all that is in the bile. Of one dose.
+    In amounts: gut' = e - ka gut, central' = ka gut - (CL + CLb) / V central, bile' = CLb / V central - e. From a meal
+    on the gut gets at a constant rate e, over `EMPTYING`, what was in the bile; else e is 0. Of one dose.
     """
 
     def concentration(self, eta, subject):
         ka, cl, to_bile, v = self.typical * jnp.exp(eta[:4])
         k = (cl + to_bile) / v
         since = subject.time - subject.doses.time[0]
-        meals = [jnp.asarray(0.0), *(meal + eta[4] for meal in MEALS)]
-        gut = subject.doses.amount[0]
-        central = jnp.zeros(())
-        curve = jnp.zeros(since.shape)
-        for begin, end in zip(meals, [*meals[1:], None], strict=True):
-            passed = jnp.maximum(since - begin, 0.0)
-            curve = jnp.where(since >= begin, _central(gut, central, ka, k, passed), curve)
-            if end is not None:
-                length = end - begin
-                area = _area(gut, central, ka, k, length)
-                central_then = _central(gut, central, ka, k, length)
-                gut = gut * jnp.exp(-ka * length) + to_bile / v * area
-                central = central_then
-        return curve / v
+        meals = jnp.asarray(MEALS) + eta[4]
+        begins = jnp.append(0.0, jnp.maximum(jnp.stack([meals, meals + EMPTYING], axis=1), 0.0))  # none before the dose
+        empties = jnp.append(0.0, jnp.tile(jnp.array([1.0, 0.0]), len(MEALS)))
+        lengths = jnp.append(jnp.diff(begins), 0.0)
+
+        def follow(held, segment):
+            gut, central, bile = held
+            begin, length, empty = segment
+            inflow = empty * bile / EMPTYING
+            now = _Linear(gut - inflow / ka, central, inflow, ka, k)
+            bile = bile * (1.0 - empty) + to_bile / v * now.area_until(length)
+            inside = now.central_after(jnp.maximum(since - begin, 0.0))
+            return (now.gut_after(length), now.central_after(length), bile), inside
+
+        held = (subject.doses.amount[0], jnp.zeros(()), jnp.zeros(()))
+        _, central = jax.lax.scan(follow, held, (begins, lengths, empties))  # one segment is compiled, not five
+        latest = jnp.sum(since[:, None] >= begins, axis=1) - 1
+        return central[latest, jnp.arange(since.size)] / v
 
 
-def _central(gut: Array, central: Array, ka: Array, k: Array, t: Array) -> Array:
-    """What is in the central compartment a time t after gut and central held these amounts."""
-    return central * jnp.exp(-k * t) + gut * ka / (ka - k) * (jnp.exp(-k * t) - jnp.exp(-ka * t))
+class _Linear(NamedTuple):
+    """Amounts under a constant inflow to the gut: what it holds beyond inflow / ka, and the central compartment."""
 
+    gut: Array
+    central: Array
+    inflow: Array
+    ka: Array
+    k: Array
 
-def _area(gut: Array, central: Array, ka: Array, k: Array, t: Array) -> Array:
-    """The integral of `_central` from 0 to t."""
-    slow = -jnp.expm1(-k * t) / k
-    return central * slow + gut * ka / (ka - k) * (slow + jnp.expm1(-ka * t) / ka)
+    def gut_after(self, t: Array) -> Array:
+        """What is in the gut a time t later."""
+        return self.inflow / self.ka + self.gut * jnp.exp(-self.ka * t)
+
+    def central_after(self, t: Array) -> Array:
+        """What is in the central compartment a time t later."""
+        early = self.gut * self.ka / (self.ka - self.k) * (jnp.exp(-self.k * t) - jnp.exp(-self.ka * t))
+        return self.central * jnp.exp(-self.k * t) + early - self.inflow * jnp.expm1(-self.k * t) / self.k
+
+    def area_until(self, t: Array) -> Array:
+        """The integral of `central_after` from 0 to t."""
+        slow = -jnp.expm1(-self.k * t) / self.k
+        early = self.gut * self.ka / (self.ka - self.k) * (slow + jnp.expm1(-self.ka * t) / self.ka)
+        return self.central * slow + early + self.inflow / self.k * (t - slow)
 
 
 class Binding(Mechanism):

@@ -82,7 +82,7 @@ class NUTS(Method):
     no divergence, every R-hat at most `largest_r_hat`, every effective sample size `smallest_ess` or more, weights of
     networks aside, which can change places. In `history` the objective is the log density of what is sampled, and
     the measure the largest R-hat. ValueError for an improper posterior: without a prior a number is
-    flat on its natural scale, so the posterior must fall off as it goes to either end (see `propriety.py`).
+    flat on its natural scale, so the posterior must fall off as it goes to either end.
     Sources: Hoffman and Gelman (2014), J. Mach. Learn. Res. 15; z: Papaspiliopoulos et al. (2007), Stat. Sci. 22.
 
         fit = mf.fit(model, population, mf.NUTS(warmup=300, samples=300), key=key)

@@ -88,8 +88,9 @@ class SAEM(Method):
     from there, and has the last word: by default for mixtures alone. Weights of networks are not polished.
 
     `likelihood_by` gives the log-likelihood and the information at the end: an objective such as `AGQ(9)`.
-    `fit.saem` holds what else it leaves (see `SAEMRun`), such as the trajectory. In `history` the objective is Q, and
-    the measure the largest Monte Carlo error. ValueError for a model without random effects.
+    `fit.saem` holds what else it leaves, such as the `trajectory`, and `conditional_mean` and `conditional_sd` of eta.
+    In `history` the objective is Q, and the measure the largest Monte Carlo error.
+    ValueError for a model without random effects.
     Sources: Delyon, Lavielle and Moulines (1999), Ann. Stat. 27; Kuhn and Lavielle (2005), Comput. Stat. Data Anal. 49;
     the Newton step in place of a maximum: Lange (1995), J. R. Stat. Soc. B 57.
     """
