@@ -115,7 +115,7 @@ def by_bound(population, key):
 
 
 def by_augmentation(population, key):
-    method = mf.Augmented(mf.networks.Encoder(population, 3))
+    method = mf.Augmented(mf.networks.Encoder(population, 3), rounds=600)  # with 300 their own noise is .01 or so
     return mf.fit(study.loose_model(), population, method, key=key, progress=False)
 
 
@@ -148,8 +148,7 @@ def test_dropout_at_random_misleads_the_wrong_ways_and_no_likelihood():
         )
     bound, drawn, linear, *wrong = np.array(rows).T
     assert np.mean(np.abs(bound - linear)) < 0.01
-    assert np.mean(np.abs(bound - drawn)) < 0.015
-    assert np.max(np.abs(bound - drawn)) < 0.03  # what is drawn in the last rounds moves a single one by .01 or so
+    assert np.max(np.abs(bound - drawn)) < 0.015
     assert abs(np.mean(bound)) < 0.08
     for way in wrong:
         assert np.mean(way) < -0.2

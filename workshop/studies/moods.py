@@ -14,11 +14,15 @@ answers with a chance of their own. After each day a person may give up for good
 that they told last: missing at random.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 import mefit as mf
 
@@ -37,27 +41,45 @@ class Moods(NamedTuple):
     answered: Bool[np.ndarray, "N 105"]
 
 
-def linear_predictors(b: Float[np.ndarray, "N 4"]) -> dict[str, Float[np.ndarray, "N 105"]]:
-    """The logits of the three outcomes of people with these random effects, at all times."""
-    settling = 0.5 - 1.5 * (1.0 - TIMES / DAYS) ** 2
-    day = np.tile((HOURS - 15.0) / 6.0, DAYS)
-    week = 2.0 * np.pi * TIMES / 7.0
-    b1, b2, b3, b4 = (b[:, i : i + 1] for i in range(4))
+def linear_predictors(b: Sequence[ArrayLike], time: ArrayLike) -> dict[str, Array]:
+    """The logits of the three outcomes of people with these four random effects, at these times in days."""
+    t = jnp.asarray(time)
+    settling = 0.5 - 1.5 * (1.0 - t / DAYS) ** 2
+    day = (24.0 * (t - jnp.floor(t)) - 15.0) / 6.0
+    week = 2.0 * jnp.pi * t / 7.0
+    b1, b2, b3, b4 = (jnp.asarray(effect) for effect in b)
     bent = 0.30 * (b1**2 - 1.0)
-    swing = np.exp(0.4 * b4)
+    swing = jnp.exp(0.4 * b4)
     drift = (0.68 * b2 + 0.25 * b1 * b2) * settling
-    weekend = np.cos(week - 0.8)
+    weekend = jnp.cos(week - 0.8)
     affect = -1.31 + 1.02 * b1 + 0.88 * bent + drift + 0.32 * b3 * day + 0.36 * (swing - 0.6) * weekend
     lonely = -1.10 + 1.35 * b1 + 0.40 * bent + 0.70 * b3 + 0.70 * drift + 0.30 * (swing - 1.0) * weekend
-    bored = -0.55 + 0.77 * b1 - 0.75 * b3 + 0.55 * b4 + 0.50 * b2 * settling + 0.33 * day + 0.20 * np.cos(week)
+    bored = -0.55 + 0.77 * b1 - 0.75 * b3 + 0.55 * b4 + 0.50 * b2 * settling + 0.33 * day + 0.20 * jnp.cos(week)
     return {"affect": affect, "bored": bored, "lonely": lonely}
+
+
+class Truth(mf.Model):
+    """What the people are made by, as a model: the posterior that no fitted model can better."""
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(4), 1.0)
+
+    def observations(self, eta, subject):
+        logits = linear_predictors(eta, subject.time)
+        m = jax.nn.sigmoid(logits["affect"])
+        share = dist.Beta(PRECISION * m, PRECISION * (1.0 - m))
+        return {
+            "affect": dist.TransformedDistribution(share, dist.transforms.AffineTransform(1.0, 6.0)),
+            "bored": dist.Bernoulli(logits=logits["bored"]),
+            "lonely": dist.Bernoulli(logits=logits["lonely"]),
+        }
 
 
 def simulate_moods(count: int = 1174, seed: int = 1) -> Moods:
     """`count` people, of whom nobody answers all prompts and everybody the first."""
     rng = np.random.default_rng(seed)
-    logits = linear_predictors(rng.standard_normal((count, 4)))
-    chance = {name: 1.0 / (1.0 + np.exp(-values)) for name, values in logits.items()}
+    logits = linear_predictors(rng.standard_normal((count, 4)).T[:, :, None], TIMES)
+    chance = {name: 1.0 / (1.0 + np.exp(-np.asarray(values))) for name, values in logits.items()}
     m = chance["affect"]
     y = {name: (rng.random(m.shape) < chance[name]).astype(float) for name in ("bored", "lonely")}
     y["affect"] = 1.0 + 6.0 * np.clip(rng.beta(PRECISION * m, PRECISION * (1.0 - m)), 1e-6, 1.0 - 1e-6)
