@@ -132,6 +132,7 @@ _SETTINGS: Any = {
     "xtick.labelsize": 12,
     "ytick.labelsize": 12,
     "legend.fontsize": 12,
+    "legend.handlelength": 3.0,  # the longest dash, a gap and the next dash
     "legend.frameon": False,
     "lines.linewidth": 2.6,
     "lines.markersize": 7,

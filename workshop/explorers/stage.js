@@ -809,9 +809,10 @@ class Stage extends View {
         band: () => svg("path", { d: "M2 2H26V12H2z" }),
         heat: () => svg("rect", { x: 2, y: 2, width: 24, height: 10 }),
       };
-      const part = (inside[mark.kind] ?? (() => svg("path", { d: "M1 7H27" })))();
+      const line = !(mark.kind in inside); // long enough for the longest dash, a gap and the next dash
+      const part = line ? svg("path", { d: "M1 7H41" }) : inside[mark.kind]();
       const names = `mark ${mark.kind} ${mark.cls} ${mark.weight} ${mark.was ? "was" : ""}`;
-      return svg("svg", { width: 28, height: 14 }, svg("g", { class: names }, part));
+      return svg("svg", { width: line ? 42 : 28, height: 14 }, svg("g", { class: names }, part));
     };
     this.legend.replaceChildren(...told.map((mark) => html("span", {}, swatch(mark), mark.label)));
   }

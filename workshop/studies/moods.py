@@ -14,7 +14,7 @@ answers with a chance of their own. After each day a person may give up for good
 that they told last: missing at random.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -41,7 +41,7 @@ class Moods(NamedTuple):
     answered: Bool[np.ndarray, "N 105"]
 
 
-def linear_predictors(b: Sequence[ArrayLike], time: ArrayLike) -> dict[str, Array]:
+def linear_predictors(b: Iterable[ArrayLike], time: ArrayLike) -> dict[str, Array]:
     """The logits of the three outcomes of people with these four random effects, at these times in days."""
     t = jnp.asarray(time)
     settling = 0.5 - 1.5 * (1.0 - t / DAYS) ** 2
