@@ -79,6 +79,10 @@ class Newton(ModeSearch):
     Derivative: the search runs on values whose gradient is stopped; one more Newton step from its end, with P held
     constant, does not move the value, and has the derivative d eta*/d theta = P^-1 d gradient/d theta.
 
+    `looks` is how many points of the prior are looked at for a place to begin, next to its mean: 128 where the model
+    has a network, unless it is said, else none. A fit sets `starts`, points to choose from instead, and `aside`, how
+    many SDs beside the mean a search begins to see whether it ends elsewhere.
+
         method = mf.Laplace(newton=mf.Newton(tolerance=1e-10, max_steps=200))
     """
 

@@ -18,6 +18,7 @@ from workshop import explorers
 from workshop.explorers.controls import Choice, Slider
 from workshop.explorers.scene import Axis, Dots, Drag, Line, Panel, Scene
 from workshop.explorers.stage import Stage
+from workshop.predictions import predict
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "pages"))
@@ -230,3 +231,12 @@ def test_the_theme_is_followed_and_an_answer_opens_what_waits(browser, page_of_s
     assert tab.evaluate(marks) == ['" \u2713"', '" \u2717"']
     assert wrong == []
     tab.close()
+
+
+def test_what_is_drawn_or_ticked_in_a_lesson_has_its_axes_and_boxes_on_the_page():
+    drawn = recording.asked_page(predict("04", "iterations"))
+    assert drawn.count("<img") == 2 and drawn.index("<img") < drawn.index("<details>")
+    question = predict("05", "alarms").question
+    ticked = recording.asked_page(predict("05", "alarms"))
+    assert ticked.count('type="checkbox"') == len(question.rows) * len(question.columns)
+    assert "✕" not in ticked[: ticked.index("<details>")] and "✕" in ticked

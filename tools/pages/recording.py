@@ -221,20 +221,32 @@ def asked_page(asked: Asked) -> str:
     elif isinstance(question, Number):
         told = html.escape(question._words(question.truth))
     elif isinstance(question, Crosses):
+        parts.append(crosses(question, revealed=False))
         told = crosses(question)
     elif isinstance(question, Curve):
+        parts.append(
+            f"{paper.picture(question, revealed=False)}<p>Here on a sheet of paper; in JupyterLab by hand.</p>"
+        )
         told = paper.picture(question, revealed=True)
     then = f" {html.escape(question.then)}" if question.then else ""
     answer = f"<details><summary>Make up your mind, then open</summary><div>{told}{then}</div></details>"
     return f'<div class="mefit-asked" data-place="{place}">{"".join(parts)}{answer}</div>'
 
 
-def crosses(question: Crosses) -> str:
-    """The table with its true crosses."""
+def crosses(question: Crosses, revealed: bool = True) -> str:
+    """The table with its true crosses, or with boxes to tick."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in ("", *question.columns))
-    signs = [["✕" if box else "" for box in row] for row in question.details()]
+    if revealed:
+        signs = [["✕" if box else "" for box in row] for row in question.details()]
+    else:
+        signs = [[_box(name, column) for column in question.columns] for name in question.rows]
     rows = [
         f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{sign}</td>' for sign in row)}</tr>"
         for name, row in zip(question.rows, signs, strict=True)
     ]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _box(row: str, column: str) -> str:
+    """A box to tick, with a name for those who hear the page."""
+    return f'<input type="checkbox" aria-label="{html.escape(row)}: {html.escape(column)}">'

@@ -32,6 +32,12 @@ GROUPS = {
     "reports": "Write it down",
     "base": "Searches and compiled programs",
 }
+NOTES = {
+    "objectives": "Each also takes, by name: `optimiser`, how it is maximised; `newton`, how each subject's mode is "
+    "searched; `scale_limit`, the factor by which a positive quantity may move before it is asked whether there is a "
+    "maximum at all; `forward_up_to`, the number of free coordinates up to which derivatives are taken forward, which "
+    "compiles faster. A fit seldom needs another value.",
+}
 ABOUT = {
     "pk": "Compartments in closed form",
     "dynamics": "Differential equations",
@@ -118,6 +124,8 @@ def write(folder: Path, lessons: Mapping[str, Path]) -> None:
         parts = [f"# {title}", ""]
         if page in ABOUT:
             parts += [markdown(inspect.getdoc(getattr(mf, page)) or ""), ""]
+        if page in NOTES:
+            parts += [NOTES[page], ""]
         for entry in entries:
             parts.append(described(entry, taught(entry.name, used, lessons)))
             rows.append(f"| [`{entry.name}`](#{entry.anchor}) | {first_sentence(entry.thing)} |")
