@@ -249,7 +249,7 @@ def scene(found: Area) -> Scene:
     density = Panel(eta, height, "Joint density, and the area that is wanted")
     hours, level = (
         Axis(0, 25, "time (h)", ticks=range(0, 25, 6)),
-        Axis(0, 13, "concentration (mg/L)", ticks=(0, 4, 8, 12)),
+        Axis(0, 13, "C (mg/L)", ticks=(0, 4, 8, 12)),
     )
     share, names = Axis(0, _END, "area, % of the exact one", ticks=(0, 100, 200)), list(enumerate(METHODS))
     marks = [*_density_marks(found), *_data_marks(found), *_area_marks(found)]
