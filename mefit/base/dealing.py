@@ -67,8 +67,9 @@ def dealt_out(
 def one_by_one(mesh: Mesh | None, work: Callable[[Any, Any], Any], known: Any, things: Any) -> Any:
     """`work(known, thing)` for each of the things, as `dealt_out`: on a processor one after the other.
 
-    Side by side each loop would run as long as the longest of all, and what is rounded could depend on how many there
-    are: a chain would go another way on two devices than on one. An accelerator does all of its share at once.
+    Side by side each loop would run as long as the longest of all, and what is rounded would depend on how many there
+    are. A last digit may still come out otherwise in a program for another number of devices. An accelerator does all
+    of its share at once.
     """
 
     def share(known: Any, things: Any) -> Any:

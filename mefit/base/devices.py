@@ -84,11 +84,12 @@ def using(devices: int | str | None) -> Iterator[None]:
         _ASKED.reset(before)
 
 
-def mesh_of(parts: int, that_pay: int) -> Mesh | None:
+def mesh_of(parts: int, that_pay: int, *, at_any_load: bool = False) -> Mesh | None:
     """The devices for so many independent parts, or None where one is enough.
 
     Each of them gets at least `that_pay` parts where nobody asked for a number of devices, and else at least one. On
-    a processor with other work for twice its cores one is taken: several would wait for each other.
+    a processor with other work for twice its cores one is taken: several would wait for each other. `at_any_load` they
+    are taken all the same: for what a last digit, rounded otherwise in another program, turns into other numbers.
     """
     asked = _ASKED.get()
     if isinstance(asked, str):
@@ -98,7 +99,7 @@ def mesh_of(parts: int, that_pay: int) -> Mesh | None:
     if asked is None:
         if jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
             return None  # the user has chosen one
-        if jax.default_backend() == "cpu" and _is_crowded():
+        if jax.default_backend() == "cpu" and not at_any_load and _is_crowded():
             return None
         most = parts // that_pay
     else:

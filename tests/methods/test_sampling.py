@@ -14,6 +14,7 @@ from models import Additive, FullOmega, Line, Schools, theophylline_model
 
 import mefit as mf
 from mefit import plots
+from mefit.base import devices
 from mefit.methods.method import Problem
 from mefit.methods.nuts.draws import diagnose
 from mefit.methods.nuts.propriety import _open_ended, _tails
@@ -125,6 +126,18 @@ def test_a_gaussian_posterior(line_model, linear_population):
     pd.testing.assert_frame_equal(fits[0].draws.frame, fits[1].draws.frame)
     assert not np.allclose(fits[0].draws.frame.iloc[:, 1], fits[2].draws.frame.iloc[:, 1])
     assert list(fits[0].table.remark[2:]) == ["fixed"] * 4 and float(fits[0].model.sigma) == float(start.sigma)
+
+
+def test_what_else_a_computer_does_changes_no_draw(line_model, linear_population, monkeypatch):
+    """On a busy computer most work goes to one device, where a last digit may be rounded otherwise."""
+    start = Known(beta=line_model.beta, omega=line_model.omega, sigma=line_model.sigma)
+    method = mf.NUTS(warmup=20, samples=20, likelihood_by=mf.FO())
+    fits = []
+    for busy in (False, True):
+        monkeypatch.setattr(devices, "_is_crowded", lambda busy=busy: busy)
+        fit = mf.fit(start, linear_population, method, key=jax.random.key(0), fixed=("omega", "sigma"), progress=False)
+        fits.append(fit.draws.frame.to_numpy())
+    assert np.array_equal(*fits)
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ class NUTS(Method):
         if not free_parameters(problem.model, problem.fixed) and not eta_size(problem.model):
             raise ValueError("nothing is left to sample: every parameter is fixed, and there are no random effects.")
         remarks = refuse_improper(problem, self.likelihood_by)
-        mesh = mesh_of(self.chains, 1)
+        mesh = mesh_of(self.chains, 1, at_any_load=True)  # else the same key would give other draws on a busy computer
         target = self._target(problem, natural_scale(problem.space, problem.population), mesh)
         chains, records = _begin(target, jax.random.split(problem.key, self.chains))
         if not np.all(np.isfinite(records["log_density"])):
