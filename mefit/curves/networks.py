@@ -38,6 +38,11 @@ from .mlp import MLP as MLP
 from .set_encoder import SetEncoder as SetEncoder
 from .unit_response import UnitResponse as UnitResponse
 
+__all__ = [
+    *("Cosines", "Encoder", "L1", "L2", "LevellingOff", "MLP", "NaturalSpline", "Penalty", "SetEncoder", "TimeOfDay"),
+    *("UnitResponse", "encoder_for", "time_features"),
+]
+
 
 def encoder_for(population: Population, effects: int) -> AnyEncoder:
     """An encoder that suits a population: `Encoder` where people share planned times, else `SetEncoder`."""

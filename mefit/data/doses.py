@@ -34,6 +34,10 @@ class Doses(eqx.Module):
     axis. The last four fields are None where no dose needs them, so that what is compiled need not
     provide for it.
 
+    A dose enters at once where its record has neither rate nor duration. With a duration, amount /
+    duration enters in a unit of time; a rate above 0 is kept, and -1 or -2 leave the rate or the
+    duration to the model.
+
     Of records at one time, one at steady state and a reset do away with those before them, in this
     order, and not with those after them.
 

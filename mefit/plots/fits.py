@@ -24,6 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..data.population import Population, one_outcome
+from ..data.subject import Subject
 from ..fitting.about import climbs_a_likelihood, pools_subjects, treats_subjects_alone
 from ..fitting.result import Fit
 from ..methods.method import Method
@@ -43,13 +44,18 @@ def observed(population: Population, i: int) -> tuple[np.ndarray, np.ndarray]:
     """Times and responses of subject i, without its missing rows; one outcome only."""
     one_outcome(population)
     subject = population[i]
-    mask = np.asarray(subject.mask)
-    return np.asarray(subject.time)[mask], np.asarray(subject.y)[mask]
+    return _rows(subject, np.asarray(subject.mask))
 
 
-def _dots(ax: Axes, population: Population, i: int, label: str, **size: Any) -> None:
-    """Subject i's responses as dots; where only a limit is known a hollow triangle there, pointing to the response."""
-    subject = population[i]
+def _rows(subject: Subject, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(subject.time)[which], np.asarray(subject.y)[which]
+
+
+def _dots(ax: Axes, subject: Subject, label: str, labelled: set[str], **size: Any) -> None:
+    """A subject's responses as dots; where only a limit is known a hollow triangle there, pointing to the response.
+
+    Each kind has its label once: `labelled` are those that had it before.
+    """
     there = np.asarray(subject.mask)
     side = np.zeros(there.shape, int) if subject.censored is None else np.asarray(subject.censored)
     hollow = {"markerfacecolor": "white", "markeredgecolor": style.COLOUR["data"], "markeredgewidth": 1.2}
@@ -60,10 +66,9 @@ def _dots(ax: Axes, population: Population, i: int, label: str, **size: Any) -> 
     ):
         rows = there & (side == sign)
         if rows.any() or sign == 0:
-            known = told in ax.get_legend_handles_labels()[1]
             own = style.POINT["data"] | size | look
-            place = np.asarray(subject.time)[rows]
-            ax.plot(place, np.asarray(subject.y)[rows], **own, label=None if known else told)
+            ax.plot(*_rows(subject, rows), **own, label=None if told in labelled else told)
+            labelled.add(told)
 
 
 def _chosen(population: Population, subjects: Sequence[int] | None) -> list[int]:
@@ -97,9 +102,12 @@ def population_curves(
         few = len(chosen) <= 30
         size = {"markersize": 5 if few else 3, "markeredgewidth": 0.5}
         thin = {"linewidth": 0.8, "alpha": 0.45 if few else 0.2}
+        one_outcome(population)
+        labelled: set[str] = set()
         for i in chosen:
-            ax.plot(*observed(population, i), **(style.LINE["data"] | thin))
-            _dots(ax, population, i, label, **size)
+            subject = population[i]
+            ax.plot(*_rows(subject, np.asarray(subject.mask)), **(style.LINE["data"] | thin))
+            _dots(ax, subject, label, labelled, **size)
         ax.set(xlabel=population.time_label, ylabel=population.y_label)
         return ax
 
@@ -188,7 +196,7 @@ def _panels_of(population: Population, chosen: list[int], axes: Any, alt: str) -
             ax.set_title(f"subject {population.ids[i]}", fontsize=12)
         yield panels
         for ax, i in zip(panels, chosen, strict=True):
-            _dots(ax, population, i, "measured", markersize=5)
+            _dots(ax, population[i], "measured", set(), markersize=5)
         if axes is None:
             figure: Any = panels[0].figure
             shown: dict[str, Any] = {}  # of all panels: not everybody has a response below a limit

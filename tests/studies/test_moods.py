@@ -129,7 +129,7 @@ def exact_auc(people, at):
     b = np.moveaxis(np.asarray(who.eta), -1, 0)[..., None]
     later = people.answered & (moods.TIMES > at)
     y = responses(people)
-    chance = {name: 1.0 / (1.0 + np.exp(-np.asarray(z))) for name, z in moods.linear_predictors(b, moods.TIMES).items()}
+    chance = moods.chances(b)
     return {name: mf.scores.auc(chance[name].mean(axis=1)[later], y[name][later]) for name in ("lonely", "bored")}
 
 

@@ -5,9 +5,9 @@ import textwrap
 
 SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields):\s*$")
 ITEM = re.compile(r"^(\*{0,2}[\w., *]+): (.*)$")
-CODE = re.compile(r"(`[^`]*`|\*\*[^*\n]+\*\*|(?<![\w*])\*(?=[^\s*])[^*\n]+(?<=\S)\*(?![\w*]))")
-BULLET = re.compile(r"^ *[-*] ", re.MULTILINE)
-SIGNS = re.compile(r"([*_<$\[\]~])")
+# What stays as it is (code, bold, italics, the bullet of an item), or else a sign of Markdown's.
+KEPT = r"`[^`]*`|\*\*[^*\n]+\*\*|(?<![\w*])\*(?=[^\s*])[^*\n]+(?<=\S)\*(?![\w*])|^ *[-*] "
+SIGNS = re.compile(rf"({KEPT})|([*_<$\[\]~])", re.MULTILINE)
 
 
 def markdown(text: str) -> str:
@@ -59,20 +59,6 @@ def listed(body: str) -> list[str]:
     return [*out, ""]
 
 
-def escaped(line: str) -> str:
+def escaped(text: str) -> str:
     """Lines whose signs mean themselves, except in code, in bold and in italics, and at the start of an item."""
-    parts = CODE.split(line)
-    for k in range(0, len(parts), 2):
-        starts = [match.end() for match in BULLET.finditer(parts[k])] if k == 0 else []
-        starts += [match.end() for match in BULLET.finditer(parts[k]) if k and match.start()]
-        kept = [0, *starts, len(parts[k])]
-        pieces = [parts[k][a:b] for a, b in zip(kept, kept[1:], strict=False)]
-        parts[k] = "".join(_shown(piece) for piece in pieces)
-    return "".join(parts)
-
-
-def _shown(piece: str) -> str:
-    """A piece of text with its signs escaped, but for a bullet at its end."""
-    found = BULLET.search(piece)
-    bullet = found[0] if found and found.end() == len(piece) else ""
-    return SIGNS.sub(r"\\\1", piece.removesuffix(bullet)) + bullet
+    return SIGNS.sub(lambda found: found[1] or f"\\{found[2]}", text)

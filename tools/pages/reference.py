@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import EnumType
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Any, get_args
@@ -86,31 +86,14 @@ def names_of(module: ModuleType) -> list[str]:
     if listed := getattr(module, "__all__", None):
         return sorted(listed, key=str.lower)
     own = module.__name__
-    shared = own in ("mefit.decisions.dosing", "mefit.curves.networks", "mefit.plots")
+    shared = own in ("mefit.decisions.dosing", "mefit.plots")
     return [
         name
         for name, thing in vars(module).items()
         if not name.startswith("_")
         and (inspect.isclass(thing) or inspect.isfunction(thing))
-        and (thing.__module__ == own or (shared and thing.__module__.startswith("mefit.") and taken(name, own)))
+        and (thing.__module__ == own or (shared and thing.__module__.startswith("mefit.")))
     ]
-
-
-def taken(name: str, module: str) -> bool:
-    """Of the names that a module imports, those that it imports in order to offer them."""
-    offered = {
-        "mefit.curves.networks": (
-            "Encoder",
-            "MLP",
-            "SetEncoder",
-            "UnitResponse",
-            "Cosines",
-            "NaturalSpline",
-            "LevellingOff",
-            "TimeOfDay",
-        ),
-    }
-    return name in offered.get(module, (name,))
 
 
 def write(folder: Path, lessons: Mapping[str, Path]) -> None:
@@ -148,13 +131,11 @@ def described(entry: Entry, lessons: str) -> str:
     if isinstance(entry.thing, UnionType):
         kinds = ", ".join(f"`{kind.__name__}`" for kind in get_args(entry.thing))
         return "\n".join([*parts, f"One of {kinds}.", ""])
-    if inspect.isclass(entry.thing) and issubclass(entry.thing, Enum):
-        meanings = [f"- `{member.name}`: {member.value}" for member in entry.thing]
-        parts += [markdown(inspect.getdoc(entry.thing) or ""), "", *meanings, ""]
-    elif signature := signature_of(entry.thing).removesuffix(" -> None"):
+    if signature := signature_of(entry.thing).removesuffix(" -> None"):
         parts += ["```python", f"{entry.name}{signature}", "```", ""]
-    if not (inspect.isclass(entry.thing) and issubclass(entry.thing, Enum)):
-        parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
+    parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
+    if isinstance(entry.thing, EnumType):
+        parts += [*(f"- `{member.name}`: {member.value}" for member in entry.thing), ""]
     for name, member in members(entry.thing):
         call = "" if isinstance(member, property) else signature_of(member)
         told = markdown(inspect.getdoc(member) or "")
@@ -166,6 +147,8 @@ def described(entry: Entry, lessons: str) -> str:
 
 def signature_of(thing: Any) -> str:
     """The signature as one reads it, without the modules that types come from; empty where there is none."""
+    if isinstance(thing, EnumType):
+        return ""  # Python's own, and no one's to call
     try:
         text = str(inspect.signature(thing))
     except (TypeError, ValueError):

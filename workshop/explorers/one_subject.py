@@ -247,10 +247,8 @@ def scene(found: Area) -> Scene:
     eta = Axis(LEFT, RIGHT, "random effect η of log ka: slow absorption, or fast")
     height = Axis(0.0, top, "density, exact peak = 1")
     density = Panel(eta, height, "Joint density, and the area that is wanted")
-    hours, level = (
-        Axis(0, 25, "time (h)", ticks=range(0, 25, 6)),
-        Axis(0, 13, "C (mg/L)", ticks=(0, 4, 8, 12)),
-    )
+    hours = Axis(0, 25, "time (h)", ticks=range(0, 25, 6))
+    level = Axis(0, 13, "C (mg/L)", ticks=(0, 4, 8, 12))
     share, names = Axis(0, _END, "area, % of the exact one", ticks=(0, 100, 200)), list(enumerate(METHODS))
     marks = [*_density_marks(found), *_data_marks(found), *_area_marks(found)]
     areas = Panel(share, Axis(5.6, -1.2, ticks=names))

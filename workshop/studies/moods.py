@@ -58,6 +58,12 @@ def linear_predictors(b: Iterable[ArrayLike], time: ArrayLike) -> dict[str, Arra
     return {"affect": affect, "bored": bored, "lonely": lonely}
 
 
+def chances(b: Iterable[ArrayLike]) -> dict[str, np.ndarray]:
+    """What the logits of these people come to between 0 and 1, at all times."""
+    logits = linear_predictors(b, TIMES)
+    return {name: 1.0 / (1.0 + np.exp(-np.asarray(values))) for name, values in logits.items()}
+
+
 class Truth(mf.Model):
     """What the people are made by, as a model: the posterior that no fitted model can better."""
 
@@ -78,8 +84,7 @@ class Truth(mf.Model):
 def simulate_moods(count: int = 1174, seed: int = 1) -> Moods:
     """`count` people, of whom nobody answers all prompts and everybody the first."""
     rng = np.random.default_rng(seed)
-    logits = linear_predictors(rng.standard_normal((count, 4)).T[:, :, None], TIMES)
-    chance = {name: 1.0 / (1.0 + np.exp(-np.asarray(values))) for name, values in logits.items()}
+    chance = chances(rng.standard_normal((count, 4)).T[:, :, None])
     m = chance["affect"]
     y = {name: (rng.random(m.shape) < chance[name]).astype(float) for name in ("bored", "lonely")}
     y["affect"] = 1.0 + 6.0 * np.clip(rng.beta(PRECISION * m, PRECISION * (1.0 - m)), 1e-6, 1.0 - 1e-6)
