@@ -129,13 +129,14 @@ def described(entry: Entry, lessons: str) -> str:
     """One object: signature, docstring, the lessons, and for a class what it can do."""
     parts = [f"({entry.anchor})=", f"## `{entry.name}`", ""]
     if isinstance(entry.thing, UnionType):
-        kinds = ", ".join(f"`{kind.__name__}`" for kind in get_args(entry.thing))
-        return "\n".join([*parts, f"One of {kinds}.", ""])
+        names = ", ".join(f"`{kind.__name__}`" for kind in get_args(entry.thing))
+        return "\n".join([*parts, f"One of {names}.", ""])
     if signature := signature_of(entry.thing).removesuffix(" -> None"):
         parts += ["```python", f"{entry.name}{signature}", "```", ""]
     parts += [markdown(inspect.getdoc(entry.thing) or ""), ""]
     if isinstance(entry.thing, EnumType):
-        parts += [*(f"- `{member.name}`: {member.value}" for member in entry.thing), ""]
+        kinds: Any = entry.thing
+        parts += [*(f"- `{kind.name}`: {kind.value}" for kind in kinds), ""]
     for name, member in members(entry.thing):
         call = "" if isinstance(member, property) else signature_of(member)
         told = markdown(inspect.getdoc(member) or "")
