@@ -15,11 +15,20 @@ about: every program of the kit is compiled without them, however JAX was starte
 NumPyro checks a distribution's arguments when it is made. While a program is traced there are no
 values to check, and the attempt costs a second of small compilations, so it is switched off there;
 the kit says what is not finite.
+
+To follow a program makes millions of objects that live until its end. Python would look through all
+there are for garbage again and again, a tenth of the time that it takes: it waits meanwhile.
+
+To follow a program takes Python, to compile it does not: a program that is needed later can be compiled
+by a second core while the first goes on (`compiled.ahead`).
 """
 
+import contextlib
 import functools
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -71,6 +80,40 @@ def _inside_another(arguments: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
 
 
+class _Tidying:
+    """Python's search for garbage, which waits while anybody is at work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at_work = 0
+        self._was_on = True
+
+    @contextlib.contextmanager
+    def waits(self) -> Iterator[None]:
+        """Until the end of the `with`, for all threads."""
+        with self._lock:
+            if self._at_work == 0:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if self._at_work == 0 and self._was_on:
+                    gc.enable()
+
+
+_tidying = _Tidying()
+
+
+@functools.cache
+def _another_core() -> ThreadPoolExecutor:
+    """Where programs are compiled ahead, one after the other."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
+
+
 class compiled:
     """A function under `equinox.filter_jit` with the kit's compiler options.
 
@@ -80,6 +123,7 @@ class compiled:
 
     def __init__(self, function: Callable):
         self._function = function
+        self._coming: list[Future] = []  # what is being compiled ahead
         functools.update_wrapper(self, function)
 
     @functools.cached_property
@@ -94,12 +138,20 @@ class compiled:
         return eqx.filter_jit(traced, **for_jax)
 
     def _unchecked(self, *args: Any, **kwargs: Any) -> Any:
-        with validation_enabled(False):
+        with validation_enabled(False), _tidying.waits():
             return self._function(*args, **kwargs)
+
+    def ahead(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to compile for a later call with arguments alike, and go on: that call waits for it."""
+        if not _inside_another((args, kwargs)):
+            lowered = self.program.lower(*args, **kwargs)
+            self._coming.append(_another_core().submit(lowered.compile))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _inside_another((args, kwargs)):
             return self._unchecked(*args, **kwargs)
+        while self._coming:
+            self._coming.pop().exception()  # waits; if compiling failed it does so again, here
         return self.program(*args, **kwargs)
 
 

@@ -169,6 +169,21 @@ def evaluation(
 evaluate = compiled_for_devices(evaluation)
 
 
+def prepare(objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None) -> None:
+    """Begin to compile `evaluate`, which is needed later, and go on."""
+    evaluate.ahead(objective, space, space.vector(), batches_of(objective, space.template, population, key))
+
+
+def evaluated_terms(
+    objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None
+) -> tuple[Term, Float[Array, ""]]:
+    """The terms of every subject, and the log prior, by the program that standard errors need anyway."""
+    mixture.check(objective, space.template, population)
+    batches = batches_of(objective, space.template, population, key)
+    _, _, log_prior, terms = evaluate(objective, space, space.vector(), batches)
+    return terms, log_prior
+
+
 def _of_chunk(x: Array, objective: Objective, space: Space, chunk: Any) -> tuple[Array, Term]:
     return _total(objective.guided(space.guide_at(x)), space.at(x), *chunk)
 

@@ -17,9 +17,10 @@ from ...model.free import prior_of
 from ...model.mixture import MixtureOfExperts
 from ...model.model import Model
 from ...model.numbers import labels_of
+from ...model.parameters import has_network
 from ...objectives import mixture
-from ...objectives.evaluation import terms_of
-from ...objectives.objective import NOT_ESTIMATED, Objective
+from ...objectives.evaluation import evaluated_terms, prepare, terms_of
+from ...objectives.objective import NOT_ESTIMATED, Objective, Term
 from ...objectives.sampled import ImportanceSampling
 from ..maximise import Maximise, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
@@ -130,6 +131,8 @@ class SAEM(Method):
             kernels = tuple(for_classes(kernel) for kernel in kernels)
         for kernel in kernels:
             kernel.check(problem.model, problem.population)
+        if not has_network(problem.model, problem.fixed):
+            prepare(self.likelihood_by, problem.space, problem.population, problem.key)
         keys = jax.random.split(problem.key)
         drawn = of_every_class(problem)
         setting = Setting(
@@ -201,7 +204,8 @@ class SAEM(Method):
             outcome = Maximise(self.likelihood_by).finish(memory.problem, last)
             return dataclasses.replace(outcome, method=self, saem=self._run(state, memory))
         marginal = self.likelihood_by
-        terms = jax.tree.map(np.asarray, terms_of(marginal, state.model, problem.population, problem.key))
+        found = dataclasses.replace(problem, model=state.model)
+        terms = jax.tree.map(np.asarray, self._terms(found))
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
             size = terms.details["effective_sample_size"]
@@ -217,6 +221,13 @@ class SAEM(Method):
             remarks=(remark + ".",),
             saem=self._run(state, memory),
         )
+
+    def _terms(self, problem: Problem) -> Term:
+        """Of every subject: where standard errors will be asked for, by their program."""
+        where = (problem.population, problem.key)
+        if has_network(problem.model, problem.fixed):
+            return terms_of(self.likelihood_by, problem.model, *where)
+        return evaluated_terms(self.likelihood_by, problem.space, *where)[0]
 
     def unfinished(self, problem: Problem, state: State) -> Outcome:
         return dataclasses.replace(super().unfinished(problem, state), saem=self._run(state, state.memory))
