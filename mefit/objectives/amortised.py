@@ -66,7 +66,7 @@ class Amortised(Objective):
     label: ClassVar[str] = "Amortised"
     random: ClassVar[bool] = True
     looks_for_peaks: ClassVar[bool] = False
-    at_once: ClassVar[int] = 128  # a network answers many sooner together than in parts
+    at_once: ClassVar[int] = 64  # a network answers many sooner together than in parts; two cores share a batch of 100
 
     def check(self, model: Model, population: Population) -> None:
         if self.draws < 1 or self.annealing < 0 or self.samples < 1:
