@@ -169,19 +169,11 @@ def evaluation(
 evaluate = compiled_for_devices(evaluation)
 
 
-def prepare(objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None) -> None:
-    """Begin to compile `evaluate`, which is needed later, and go on."""
-    evaluate.ahead(objective, space, space.vector(), batches_of(objective, space.template, population, key))
-
-
-def evaluated_terms(
-    objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None
-) -> tuple[Term, Float[Array, ""]]:
-    """The terms of every subject, and the log prior, by the program that standard errors need anyway."""
-    mixture.check(objective, space.template, population)
+def prepare(objective: Objective, space: Space, population: Population, key: PRNGKeyArray | None) -> Batches:
+    """What a later `evaluate` needs of the population. Meanwhile that begins to be compiled."""
     batches = batches_of(objective, space.template, population, key)
-    _, _, log_prior, terms = evaluate(objective, space, space.vector(), batches)
-    return terms, log_prior
+    evaluate.ahead(objective, space, space.vector(), batches)
+    return batches
 
 
 def _of_chunk(x: Array, objective: Objective, space: Space, chunk: Any) -> tuple[Array, Term]:

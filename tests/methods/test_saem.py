@@ -17,6 +17,7 @@ from mefit.methods.saem.maximisation import block
 from mefit.methods.saem.structure import find_structure
 from mefit.model.densities import eta_size
 from mefit.model.space import Space
+from mefit.objectives.evaluation import _terms, evaluate
 
 RANDOM_WALKS = (mf.PriorProposal(), mf.RandomWalk(), mf.ComponentWise())
 KERNELS = (*RANDOM_WALKS, mf.LaplaceProposal(), mf.LaplaceProposal(degrees_of_freedom=np.inf))
@@ -56,6 +57,19 @@ def test_theophylline_is_close_to_quadrature(fit, fitted, theophylline):
     assert exact.log_likelihood - 0.01 < fit.log_likelihood <= exact.log_likelihood
     np.testing.assert_allclose(fit.table.se, exact.table.se, rtol=0.05)
     assert "by AGQ at the estimates of SAEM" in str(fit) and f"({fit.history[-1].iteration} iterations" in str(fit)
+
+
+def test_the_likelihood_and_the_standard_errors_share_a_program(linear_population, line_model):
+    def programs():
+        return evaluate.program._cached._cache_size(), _terms.program._cached._cache_size()
+
+    values, terms = programs()
+    short = mf.SAEM(exploration=10, smoothing=10, block=10, likelihood_by=mf.AGQ(3))
+    found = mf.fit(line_model, linear_population[:7], short, key=jax.random.key(0), progress=False)
+    assert np.all(np.isfinite(found.table.se))
+    assert programs() == (values + 1, terms)
+    at_the_end = mf.log_likelihood(found.model, linear_population[:7], mf.AGQ(3))
+    assert found.log_likelihood == pytest.approx(at_the_end, abs=1e-9)
 
 
 def test_everything_there_is_to_look_at(fit, theophylline):

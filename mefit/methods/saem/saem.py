@@ -19,8 +19,8 @@ from ...model.model import Model
 from ...model.numbers import labels_of
 from ...model.parameters import has_network
 from ...objectives import mixture
-from ...objectives.evaluation import evaluated_terms, prepare, terms_of
-from ...objectives.objective import NOT_ESTIMATED, Objective, Term
+from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
+from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
 from ..maximise import Maximise, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
@@ -41,6 +41,7 @@ class Memory(NamedTuple):
     draws: Draws
     trace: Trace
     error: np.ndarray
+    batches: Batches | None = None  # for the likelihood at the end, where the program of standard errors gives it
     explored: int = 0
     smoothed: int = 0
     settled: bool | None = None
@@ -131,8 +132,9 @@ class SAEM(Method):
             kernels = tuple(for_classes(kernel) for kernel in kernels)
         for kernel in kernels:
             kernel.check(problem.model, problem.population)
-        if not has_network(problem.model, problem.fixed):
-            prepare(self.likelihood_by, problem.space, problem.population, problem.key)
+        batches = None
+        if not has_network(problem.model, problem.fixed):  # else there are no standard errors
+            batches = prepare(self.likelihood_by, problem.space, problem.population, problem.key)
         keys = jax.random.split(problem.key)
         drawn = of_every_class(problem)
         setting = Setting(
@@ -145,7 +147,8 @@ class SAEM(Method):
         begun = begin(setting, self.chains, keys[1])
         refuse_start(problem, begun.log_prior, begun.typical)
         trace = jax.tree.map(np.asarray, begun.trace)
-        memory = Memory(setting, begun.draws, trace, error=np.full(problem.space.size, np.inf))
+        error = np.full(problem.space.size, np.inf)
+        memory = Memory(setting, begun.draws, trace, error, batches=batches)
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -204,8 +207,12 @@ class SAEM(Method):
             outcome = Maximise(self.likelihood_by).finish(memory.problem, last)
             return dataclasses.replace(outcome, method=self, saem=self._run(state, memory))
         marginal = self.likelihood_by
-        found = dataclasses.replace(problem, model=state.model)
-        terms = jax.tree.map(np.asarray, self._terms(found))
+        if memory.batches is None:
+            terms = terms_of(marginal, state.model, problem.population, problem.key)
+        else:
+            space = dataclasses.replace(problem, model=state.model).space
+            *_, terms = evaluate(marginal, space, space.vector(), memory.batches)
+        terms = jax.tree.map(np.asarray, terms)
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
             size = terms.details["effective_sample_size"]
@@ -221,13 +228,6 @@ class SAEM(Method):
             remarks=(remark + ".",),
             saem=self._run(state, memory),
         )
-
-    def _terms(self, problem: Problem) -> Term:
-        """Of every subject: where standard errors will be asked for, by their program."""
-        where = (problem.population, problem.key)
-        if has_network(problem.model, problem.fixed):
-            return terms_of(self.likelihood_by, problem.model, *where)
-        return evaluated_terms(self.likelihood_by, problem.space, *where)[0]
 
     def unfinished(self, problem: Problem, state: State) -> Outcome:
         return dataclasses.replace(super().unfinished(problem, state), saem=self._run(state, state.memory))
