@@ -64,7 +64,7 @@ def test_what_goes_wrong_ahead_is_told_by_the_call(monkeypatch):
     def half(x):
         return 0.5 * x
 
-    def fail(*_):
+    def fail(*_, **__):
         raise MemoryError("no room")
 
     one = jnp.ones(())
