@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -131,6 +132,16 @@ def on_each(mesh: Mesh | None, leaf: Any) -> Any:
     if mesh is None or mesh.is_multi_process or not isinstance(leaf, (jax.Array, np.ndarray)):
         return leaf
     return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+
+
+def on_none(mesh: Mesh | None, leaf: Any) -> Any:
+    """An array that the devices of a mesh hold, as one that goes along with any other.
+
+    What it is used for later would else be done on all of them, by a program of its own.
+    """
+    if mesh is None or mesh.is_multi_process or not isinstance(leaf, jax.Array):
+        return leaf
+    return jnp.asarray(np.asarray(leaf))
 
 
 def shared_out(mesh: Mesh | None, leaf: Any) -> Any:

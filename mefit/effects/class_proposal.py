@@ -34,7 +34,7 @@ class ClassProposal(Kernel):
     def init(self, model, subjects):
         experts = model.mixture.experts
         places = tuple(self.near.init(expert, subjects) for expert in experts)
-        return places, jnp.full((subjects, len(experts)), -math.log(len(experts)))
+        return places, jnp.full((subjects, len(experts)), -math.log(len(experts)), float)
 
     def learn(self, target, tuning):
         model: Any = target.model

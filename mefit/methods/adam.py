@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ..base.adam_steps import steps_of_adam
 from ..base.chance import seed_of
-from ..base.devices import count_of, mesh_of
+from ..base.devices import count_of, mesh_of, on_each
 from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
 from ..effects.gauss_newton import GaussNewton
@@ -145,7 +146,9 @@ class Adam(Method):
             memory = self.resume.training.memory._replace(objective=objective, mesh=mesh)
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
-        return self._state(problem, memory)
+        # Where the first block leaves it for the second, which would else be another program.
+        progress = jax.tree.map(lambda leaf: on_each(mesh, leaf), memory.progress)
+        return self._state(problem, memory._replace(progress=progress))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory

@@ -29,6 +29,14 @@ def exact(model, population):
     return r, np.stack(means, axis=1)
 
 
+def test_no_block_is_compiled_again_for_how_the_first_begins():
+    """What a kernel begins with is of the kind that it learns: else the second block would be another program."""
+    model = mixture(sixty()[0])
+    for kernel in (mf.LaplaceProposal(), mf.RandomWalk(), mf.ComponentWise(), mf.PriorProposal()):
+        for begun in (for_classes(kernel).init(EveryClass(model), 60), kernel.init(model.experts[0], 60)):
+            assert not any(jax.typeof(leaf).weak_type for leaf in jax.tree.leaves(begun)), kernel.label
+
+
 def test_draws_change_classes_as_often_as_they_should():
     """Close lines: many people could be of either. E[eta_k | y] is r_k times the mean in class k, else 0."""
     population, _ = sixty()

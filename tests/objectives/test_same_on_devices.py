@@ -83,12 +83,29 @@ def on(devices):
     return used, out
 """
 METHODS = """
+from mefit.methods.adam_block import block as steps
+from mefit.methods.saem.maximisation import block as iterations
+
+
+def programs():
+    return np.array([float(one.program._cached._cache_size()) for one in (steps, iterations, evaluate)])
+
+
+def holders(model):
+    return max(len(leaf.devices()) for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array))
+
+
 def on(devices):
     out = {}
+    before = programs()
     adam = fitted(devices, people, mf.Adam(mf.FO(), steps=6, block=3, batch=130))
     out["Adam"] = told((adam.curve.objective, Space(adam.model).vector()))
     saem = fitted(devices, few, mf.SAEM(chains=2, exploration=4, smoothing=4, block=4, likelihood_by=mf.FO()))
     out["SAEM"] = told((saem.saem.trajectory, saem.saem.eta_draws))
+    assert np.all(np.isfinite(saem.table.se))
+    out["programs compiled, and devices that hold what comes out"] = told(
+        (programs() - before, [holders(fit.model) for fit in (adam, saem)])
+    )
     method = mf.NUTS(warmup=4, samples=4, block=4, chains=3, max_tree_depth=3, likelihood_by=mf.FO())
     nuts = fitted(devices, few, method)
     out["NUTS"] = told((nuts.draws.frame, nuts.draws.eta))

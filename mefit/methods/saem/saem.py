@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from ...base.devices import mesh_of
+from ...base.devices import mesh_of, on_each, on_none
 from ...effects.class_proposal import for_classes
 from ...effects.kernels import Kernel, RandomWalk
 from ...effects.proposals import LaplaceProposal
@@ -145,10 +145,11 @@ class SAEM(Method):
             mesh=mesh_of(len(problem.population), _SUBJECTS_THAT_PAY),
         )
         begun = begin(setting, self.chains, keys[1])
+        draws = jax.tree.map(lambda leaf: on_each(setting.mesh, leaf), begun.draws)  # as a block leaves them
         refuse_start(problem, begun.log_prior, begun.typical)
         trace = jax.tree.map(np.asarray, begun.trace)
         error = np.full(problem.space.size, np.inf)
-        memory = Memory(setting, begun.draws, trace, error, batches=batches)
+        memory = Memory(setting, draws, trace, error, batches=batches)
         return self._state(problem, problem.model, memory)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -162,7 +163,7 @@ class SAEM(Method):
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
         structure = memory.setting.structure
         draws, rows, found, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
-        model = without_classes(found)
+        model = jax.tree.map(lambda leaf: on_none(memory.setting.mesh, leaf), without_classes(found))
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
             message = (
