@@ -88,7 +88,7 @@ from mefit.methods.saem.maximisation import block as iterations
 
 
 def programs():
-    return np.array([float(one.program._cached._cache_size()) for one in (steps, iterations, evaluate)])
+    return np.array([float(one.program._cached._cache_size()) for one in (steps, iterations)])
 
 
 def holders(model):
