@@ -91,6 +91,20 @@ def memory() -> float:
     return int(pages.read_text().split()[1]) * mmap.PAGESIZE if pages.exists() else math.inf
 
 
+@pytest.fixture
+def compiled_meanwhile():
+    """What JAX compiles, down to the smallest program."""
+    names = []
+
+    def listen(event, seconds, **facts):
+        if event.endswith("backend_compile_duration"):
+            names.append(facts.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_other_files_are_forgotten():
     """A worker keeps every program that it has compiled: some 6 GB by the end. Once it has grown large it lets them go

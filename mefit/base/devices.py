@@ -127,21 +127,26 @@ def count_of(mesh: Mesh | None) -> int:
     return 1 if mesh is None else mesh.devices.size
 
 
-def on_each(mesh: Mesh | None, leaf: Any) -> Any:
-    """An array that each device holds as a whole, so that a program finds it there at every call."""
-    if mesh is None or mesh.is_multi_process or not isinstance(leaf, (jax.Array, np.ndarray)):
-        return leaf
-    return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec()))
+def on_each(mesh: Mesh | None, tree: Any) -> Any:
+    """The tree, its arrays held as a whole by each device, so that a program finds them there at every call."""
+    if mesh is None or mesh.is_multi_process:
+        return tree
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, whole) if _is_array(leaf) else leaf, tree)
 
 
-def on_none(mesh: Mesh | None, leaf: Any) -> Any:
-    """An array that the devices of a mesh hold, as one that goes along with any other.
+def on_none(mesh: Mesh | None, tree: Any) -> Any:
+    """The tree, its arrays, held by the devices of a mesh, as such that go along with any others.
 
-    What it is used for later would else be done on all of them, by a program of its own.
+    What they are used for later would else be done on all of them, by a program of its own.
     """
-    if mesh is None or mesh.is_multi_process or not isinstance(leaf, jax.Array):
-        return leaf
-    return jnp.asarray(np.asarray(leaf))
+    if mesh is None or mesh.is_multi_process:
+        return tree
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)) if isinstance(leaf, jax.Array) else leaf, tree)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, (jax.Array, np.ndarray))
 
 
 def shared_out(mesh: Mesh | None, leaf: Any) -> Any:

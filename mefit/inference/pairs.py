@@ -102,7 +102,7 @@ class Pairs:
         self.likelihood = _Likelihood(objective, space, mesh)
         self.prior = has_prior(model, space.fixed)
         data = (population.subjects, mixture.extras_of(objective, model, population, key))
-        self.known = jax.tree.map(lambda leaf: devices.on_each(mesh, leaf), (self.likelihood, data))
+        self.known = devices.on_each(mesh, (self.likelihood, data))
         self.size = max(1, _PAIRS // max(1, mixture.evaluations_of(objective, model) // 2000))
 
     def __call__(

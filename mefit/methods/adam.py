@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -147,8 +146,7 @@ class Adam(Method):
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
         # Where the first block leaves it for the second, which would else be another program.
-        progress = jax.tree.map(lambda leaf: on_each(mesh, leaf), memory.progress)
-        return self._state(problem, memory._replace(progress=progress))
+        return self._state(problem, memory._replace(progress=on_each(mesh, memory.progress)))
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory

@@ -35,20 +35,6 @@ def asked(people):
     return found, choice
 
 
-@pytest.fixture
-def compiled_meanwhile():
-    """What JAX compiles, down to the smallest program."""
-    names = []
-
-    def listen(event, seconds, **facts):
-        if event.endswith("backend_compile_duration"):
-            names.append(facts.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @pytest.mark.slow
 def test_one_more_sample_or_dose_compiles_nothing(compiled_meanwhile):
     asked(patient(1))

@@ -16,6 +16,7 @@ from scipy.special import comb
 
 import mefit as mf
 from workshop import explorers
+from workshop.studies import one_density as theory
 
 # The explorers' functions share their modules' names, so the modules are fetched by theirs.
 one, binary, draws = (
@@ -46,8 +47,8 @@ class OnlyAbsorption(mf.Model):
 
 
 def at_the_library(case: str, omega: float):
-    i, rows, cl, v = one._CASES[case]
-    model = OnlyAbsorption(omega=omega, ka=one.KA, cl=cl, v=v, sigma=one.SIGMA)
+    i, rows, cl, v = theory._CASES[case]
+    model = OnlyAbsorption(omega=omega, ka=theory.KA, cl=cl, v=v, sigma=theory.SIGMA)
     frame = mf.datasets.theophylline()[[i]].to_frame()
     left_out = np.setdiff1d(np.arange(11), rows)
     frame.loc[frame.index[frame.EVID == 0][left_out], "DV"] = np.nan  # one shape, so one compilation for all cases
@@ -56,11 +57,11 @@ def at_the_library(case: str, omega: float):
 
 def test_what_is_held_is_what_all_samples_say(fitted):
     fit = fitted(mf.Laplace())
-    assert one.KA == pytest.approx(float(fit.model.ka), abs=5e-3)
-    assert one.SIGMA == pytest.approx(float(fit.model.sigma), abs=5e-3)
+    assert theory.KA == pytest.approx(float(fit.model.ka), abs=5e-3)
+    assert theory.SIGMA == pytest.approx(float(fit.model.sigma), abs=5e-3)
     controls = explorers.one_subject().controls
     assert controls["omega"].value == pytest.approx(float(jnp.sqrt(fit.model.omega[0, 0])), abs=1e-2)
-    for i, _, cl, v in one._CASES.values():
+    for i, _, cl, v in theory._CASES.values():
         own = np.array([fit.model.cl, fit.model.v]) * np.exp(fit.eta[i, 1:])
         np.testing.assert_allclose([cl, v], own, rtol=5e-3)
 
@@ -83,7 +84,7 @@ def test_exact_area_by_another_quadrature(case, omega):
     found = one.compute(one.LAPLACE, case, omega, 50, 3)
 
     def density(eta):
-        return float(np.exp(one.log_joint(eta, case, omega) - found.log_exact))
+        return float(np.exp(theory.log_joint(eta, case, omega) - found.log_exact))
 
     near = [found.mode - 0.5, found.mode, found.mode + 0.5]
     area = quad(density, -8 * omega, 8 * omega, points=near, epsabs=1e-11, limit=200)[0]
@@ -92,9 +93,9 @@ def test_exact_area_by_another_quadrature(case, omega):
 
 def test_derivatives_of_the_concentration():
     eta, step = np.linspace(-2.0, 3.0, 11), 1e-4
-    up, _, _ = one.concentration(eta + step, one.ALL)
-    f, first, second = one.concentration(eta, one.ALL)
-    down, _, _ = one.concentration(eta - step, one.ALL)
+    up, _, _ = one.concentration(eta + step, theory.ALL)
+    f, first, second = one.concentration(eta, theory.ALL)
+    down, _, _ = one.concentration(eta - step, theory.ALL)
     np.testing.assert_allclose(first, (up - down) / (2 * step), atol=1e-6)
     np.testing.assert_allclose(second, (up - 2 * f + down) / step**2, atol=1e-5)
 
@@ -122,8 +123,8 @@ def test_the_outline_that_is_drawn_has_the_area_that_is_said(method, case):
 def test_the_spread_of_the_samplers_is_that_of_repeated_draws(method, monkeypatch):
     names, rng, areas = ("_NORMAL", "_T"), np.random.default_rng(8), []
     for _ in range(200):
-        new = rng.normal(size=100) if method == 0 else rng.standard_t(one.FREEDOM, size=100)
-        monkeypatch.setattr(one, names[method], new)
+        new = rng.normal(size=100) if method == 0 else rng.standard_t(theory.FREEDOM, size=100)
+        monkeypatch.setattr(theory, names[method], new)
         found = one.compute(one.LAPLACE, one.TWO, 0.66, 100, 3)
         areas.append(np.exp(found.log_areas[method] - found.log_exact))
     spread = found.relative_sd[method]
@@ -162,7 +163,7 @@ def test_areas_wait_for_the_answer_and_axes_stand_still():
         assert methods_shown(drawn) == {one.MEANING[method]}
         assert (drawn["panels"] == start) == (method != one.FO)  # FO's curve is six times as high
     explorer.reset()
-    for values in ({"case": one.ONE}, {"omega": 2.0}, {"omega": 0.2, "case": one.ALL}, {"nodes": 15}):
+    for values in ({"case": one.ONE}, {"omega": 2.0}, {"omega": 0.2, "case": theory.ALL}, {"nodes": 15}):
         assert scene(**values)["panels"] == start
     assert methods_shown(scene(answer=True)) == set(one.MEANING.values())
 
@@ -174,7 +175,7 @@ def test_the_curve_beside_the_density_is_that_of_the_eta_that_is_held():
     found = one.compute(one.LAPLACE, one.TWO, 0.66, 50, 3, eta=0.7)
     marks = {mark.name: mark for mark in one.scene(found).marks if mark.panel in ("density", "data")}
     np.testing.assert_allclose(marks["here"].y, one.concentration(0.7, one.TWO, one.HOURS)[0])
-    share = np.exp(one.log_joint(0.7, one.TWO, 0.66) - one.log_joint(found.mode, one.TWO, 0.66))
+    share = np.exp(theory.log_joint(0.7, one.TWO, 0.66) - theory.log_joint(found.mode, one.TWO, 0.66))
     assert marks["eta"].y == pytest.approx(share, rel=1e-3)
 
 

@@ -18,6 +18,7 @@ from ...model.mixture import MixtureOfExperts
 from ...model.model import Model
 from ...model.numbers import labels_of
 from ...model.parameters import has_network
+from ...model.space import Space
 from ...objectives import mixture
 from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
@@ -145,7 +146,7 @@ class SAEM(Method):
             mesh=mesh_of(len(problem.population), _SUBJECTS_THAT_PAY),
         )
         begun = begin(setting, self.chains, keys[1])
-        draws = jax.tree.map(lambda leaf: on_each(setting.mesh, leaf), begun.draws)  # as a block leaves them
+        draws = on_each(setting.mesh, begun.draws)  # as a block leaves them
         refuse_start(problem, begun.log_prior, begun.typical)
         trace = jax.tree.map(np.asarray, begun.trace)
         error = np.full(problem.space.size, np.inf)
@@ -163,7 +164,7 @@ class SAEM(Method):
         holds = np.where(annealed, np.log(self.annealing or 1.0), -np.inf)
         structure = memory.setting.structure
         draws, rows, found, errors = block(memory.setting, self.learning_rate, memory.draws, gains, holds)
-        model = jax.tree.map(lambda leaf: on_none(memory.setting.mesh, leaf), without_classes(found))
+        model = on_none(memory.setting.mesh, without_classes(found))
         trace = Trace(*map(np.concatenate, zip(memory.trace, rows, strict=True)))
         if not np.all(np.isfinite(trace.x[-1])) or _is_singular(getattr(model, structure.covariance or "", None)):
             message = (
@@ -211,7 +212,7 @@ class SAEM(Method):
         if memory.batches is None:
             terms = terms_of(marginal, state.model, problem.population, problem.key)
         else:
-            space = dataclasses.replace(problem, model=state.model).space
+            space = Space(state.model, problem.fixed)
             *_, terms = evaluate(marginal, space, space.vector(), memory.batches)
         terms = jax.tree.map(np.asarray, terms)
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
