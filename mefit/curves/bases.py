@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from numpy.polynomial import legendre
 
+from ..base.places import place_among
 from ..data.population import Population
 
 _GRID = 401  # points on which a basis is made orthonormal
@@ -205,7 +206,7 @@ class NaturalSpline(Basis):
         tables = _tables(self.df, self.low, self.high)
         t = jnp.asarray(time, float)
         inside = jnp.clip(t, self.low, self.high)
-        place = jnp.clip(jnp.searchsorted(jnp.asarray(tables.knots), inside, side="right") - 1, 0, self.df - 1)
+        place = jnp.clip(place_among(jnp.asarray(tables.knots), inside, "right") - 1, 0, self.df - 1)
         step = (inside - jnp.asarray(tables.knots)[place])[:, None]
         cubic, square, linear, constant = jnp.asarray(tables.pieces)[:, place]
         value = ((cubic * step + square) * step + linear) * step + constant

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..base.places import place_among, sums_by_place
 from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..data.subject import Subject
@@ -106,15 +107,14 @@ class Encoder(AnyEncoder):
     def read(self, subject: Subject) -> tuple[Float[Array, " J"], Float[Array, " J"]]:
         """z and m: standardised responses at each planned time of each outcome, 0 where none, and which were seen."""
         grid = self.constants["grid"]
-        rows = jnp.searchsorted(0.5 * (grid[1:] + grid[:-1]), subject.time)
+        rows = place_among(0.5 * (grid[1:] + grid[:-1]), subject.time)
         parts = []
         for name in self.outcomes:
             sizes = self.constants["values"][name]
             y = as_dict(subject.y)[name]
             mask = as_dict(subject.mask)[name]
             z = jnp.where(mask, (y - sizes.centre[rows]) / sizes.spread, 0.0)
-            total = jnp.zeros(grid.size).at[rows].add(z)
-            count = jnp.zeros(grid.size).at[rows].add(mask.astype(float))
+            total, count = sums_by_place(rows, jnp.stack([z, mask.astype(float)], axis=1), grid.size).T
             parts.append((total / jnp.maximum(count, 1.0), jnp.minimum(count, 1.0)))
         return jnp.concatenate([z for z, _ in parts]), jnp.concatenate([m for _, m in parts])
 

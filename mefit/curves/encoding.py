@@ -119,10 +119,12 @@ def outputs_for(effects: int, full: bool) -> int:
 
 def lower_of(numbers: Float[Array, " m"], effects: int) -> Float[Array, "K K"]:
     """A Cholesky factor: the logarithms of its diagonal, then what stands below it, row by row, or nothing."""
-    diagonal = jnp.diag(jnp.exp(numbers[:effects]))
-    if numbers.size == effects:
-        return diagonal
-    return diagonal.at[np.tril_indices(effects, -1)].set(numbers[effects:])
+    places = [*zip(range(effects), range(effects), strict=True), *zip(*np.tril_indices(effects, -1), strict=True)]
+    into = np.zeros((numbers.size, effects, effects))
+    for number, place in enumerate(places[: numbers.size]):
+        into[number][place] = 1.0
+    # a sum of products, since writing into places is a loop for a compiler
+    return jnp.tensordot(jnp.concatenate([jnp.exp(numbers[:effects]), numbers[effects:]]), into, 1)
 
 
 class Sizes(NamedTuple):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, Int
 
+from ..base.places import place_among
 from .solvers import Solver
 from .trains import Train
 
@@ -269,7 +270,7 @@ def integrate(
         plan=jnp.asarray(solver.begin(course.span)),
     )
     arrived, rows = course.run(progress)
-    row = (jnp.cumsum(course.distinct) - 1)[jnp.searchsorted(course.ordered, course.times)]
+    row = (jnp.cumsum(course.distinct) - 1)[place_among(course.ordered, course.times)]
     moment = course.times[:, None]
     later = jnp.where(moment == here, dosed, rows[row])
     return arrived._replace(out=jnp.where(moment < here, state, later))

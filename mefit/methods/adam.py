@@ -52,6 +52,7 @@ class Memory(NamedTuple):
     curve: tuple[tuple[int, float, float], ...] = ()  # step, objective, held-out log-likelihood: a row a block
     skipped: int = 0  # steps that met a value that is no number
     mesh: Any = None  # the devices that the chunks of a step are dealt out to; None where there is one
+    settled: tuple[Problem, Setting] | None = None  # what all blocks of this problem have in common
 
 
 class _Warm(Objective):
@@ -145,14 +146,20 @@ class Adam(Method):
             memory = self.resume.training.memory._replace(objective=objective, mesh=mesh)
             if memory.progress.x.shape != x.shape or memory.progress.starts.shape != starts.shape:
                 raise ValueError("Adam cannot resume a fit of another model or population: leave resume out.")
-        # Where the first block leaves it for the second, which would else be another program.
-        return self._state(problem, memory._replace(progress=on_each(mesh, memory.progress)))
+        memory = memory._replace(
+            # Where the first block leaves it for the second, which would else be another program.
+            progress=on_each(mesh, memory.progress),
+            settled=(problem, self._setting(problem, memory)),
+        )
+        return self._state(problem, memory)
 
     def step(self, problem: Problem, state: State) -> State:
         memory: Memory = state.memory
         done = int(memory.progress.done)
         schedule = self._schedule(problem, done, count_of(memory.mesh))
-        progress, values = block(self._setting(problem, memory), memory.progress, *schedule)
+        settled = memory.settled
+        setting = settled[1] if settled and settled[0] is problem else self._setting(problem, memory)
+        progress, values = block(setting, memory.progress, *schedule)
         values = np.asarray(values)[: self.steps - done]
         if done == 0 and not np.isfinite(values[0]):
             Maximise(memory.objective).init(problem)  # which says what is wrong with the start
@@ -213,7 +220,7 @@ class Adam(Method):
     def _setting(self, problem: Problem, memory: Memory) -> Setting:
         gauss = isinstance(self.objective, FOCE) and self.objective.interaction
         newton = self.newton or (GaussNewton() if gauss else Newton(tolerance=1e-4, max_steps=6))
-        return Setting(
+        setting = Setting(
             objective=_Warm(inner=memory.objective, newton=newton),
             space=_space(problem, memory.objective),
             subjects=problem.population.subjects,
@@ -221,6 +228,7 @@ class Adam(Method):
             scale=memory.scale,
             mesh=memory.mesh,
         )
+        return on_each(memory.mesh, setting)
 
     def _held_out_score(self, problem: Problem, objective: Objective, progress: Progress) -> float:
         """The mean log-likelihood of a held-out subject."""
@@ -301,4 +309,4 @@ def _learned(problem: Problem, objective: Objective, x: Float[np.ndarray, " P"])
 
 def _training(memory: Memory) -> Training:
     curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-    return Training(curve=curve, memory=memory)
+    return Training(curve=curve, memory=memory._replace(settled=None))

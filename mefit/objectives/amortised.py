@@ -27,6 +27,7 @@ class Chance(NamedTuple):
 
     key: PRNGKeyArray
     weight: Float[Array, ""]
+    normal: Float[Array, "M K"] | None = None  # what the key draws, where it has been drawn
 
 
 class Amortised(Objective):
@@ -82,11 +83,13 @@ class Amortised(Objective):
         count = len(population)
         return Chance(jax.random.split(key, count), jnp.ones(count))
 
-    def fresh(self, extras: Chance, step: Array) -> Chance:
-        keys = extras.key.reshape(-1)
-        drawn = jax.vmap(lambda key: jax.random.fold_in(key, step))(keys).reshape(extras.key.shape)
+    def fresh(self, extra: Chance, step: Array) -> Chance:
+        key = jax.random.fold_in(extra.key, step)
         share = jnp.minimum(1.0, step / self.annealing) if self.annealing else 1.0
-        return Chance(drawn, extras.weight * share)
+        return Chance(key, extra.weight * share, self._normal(key))
+
+    def _normal(self, key: PRNGKeyArray) -> Float[Array, "M K"]:
+        return jax.random.normal(key, (self.draws, self._encoder.effects))
 
     @property
     def guide(self) -> PyTree:
@@ -106,19 +109,20 @@ class Amortised(Objective):
         return ImportanceSampling(samples=self.samples, proposal=self.encoder)
 
     def subject(self, model: Model, subject: Subject, extra: Chance) -> Term:
-        q = self._answer(subject)
-        normal = jax.random.normal(extra.key, (self.draws, q.mean.size))
+        q = self._encoder(subject)
+        normal = self._normal(extra.key) if extra.normal is None else extra.normal
         value, shortfall = self._bound(model, subject, q, normal, extra.weight)
         if self.cut_records:
             value = value + self._lesson_of_a_cut(model, subject, extra)
         return Term(value, q.mean, precision_of(q), jnp.asarray(True), {"shortfall": shortfall})
 
-    def _answer(self, subject: Subject) -> Gaussian:
+    @property
+    def _encoder(self) -> AnyEncoder:
         if self.encoder is None:
             raise ValueError(
                 "Amortised has no encoder before it is trained: fit by it, or give it one, as fit.encoder."
             )
-        return self.encoder(subject)
+        return self.encoder
 
     def _bound(
         self, model: Model, subject: Subject, q: Gaussian, normal: Float[Array, "M K"], weight: Array
@@ -140,7 +144,6 @@ class Amortised(Objective):
         last = jnp.sort(jnp.where(subject.real, subject.time, jnp.inf))[jax.random.randint(key_cut, (), 0, count)]
         early = subject.time <= last
         cut = dataclasses.replace(subject, mask=jax.tree.map(lambda mask: mask & early, subject.mask))
-        q = self._answer(cut)
-        normal = jax.random.normal(key_normal, (self.draws, q.mean.size))
-        value, _ = self._bound(hold_constant(model), cut, q, normal, extra.weight)
+        q = self._encoder(cut)
+        value, _ = self._bound(hold_constant(model), cut, q, self._normal(key_normal), extra.weight)
         return value - jax.lax.stop_gradient(value)

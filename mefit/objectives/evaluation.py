@@ -146,11 +146,20 @@ def _length(population: Population) -> Int[np.ndarray, " N"]:
 
 
 def evaluation(
-    objective: Objective, space: Space, x: Float[Array, " P"], batches: Batches
-) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, ""], Term]:
-    """Objective, its gradient in the free coordinates, the log prior, and every subject's term: one program."""
+    objective: Objective,
+    space: Space,
+    x: Float[Array, " P"],
+    batches: Batches,
+    told: Callable[[Term], Any] = lambda term: term,
+) -> tuple[Float[Array, ""], Float[Array, " P"], Float[Array, ""], Any]:
+    """Objective, its gradient in the free coordinates, the log prior, and what is `told` of every subject's term."""
     objective = _beginning(objective, batches)
-    with_gradient = value_and_gradient(objective, space, x.size)(_of_chunk)
+
+    def of_chunk(*args: Any) -> tuple[Array, Any]:
+        value, terms = _of_chunk(*args)
+        return value, told(terms)
+
+    with_gradient = value_and_gradient(objective, space, x.size)(of_chunk)
     log_p, slope = jax.value_and_grad(space.log_prior)(x)
     if batches.weights.shape[0] == 1:
         (value, terms), gradient = with_gradient(x, objective, space, jax.tree.map(lambda leaf: leaf[0], batches[:3]))

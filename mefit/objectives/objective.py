@@ -103,9 +103,9 @@ class Objective(eqx.Module):
         """The objective made ready for a model at its start and a population, before anything is learned."""
         return self
 
-    def fresh(self, extras: PyTree, step: Array) -> PyTree:
-        """The `extras` of one step of training: new draws, where each step shall have its own."""
-        return extras
+    def fresh(self, extra: PyTree, step: Array) -> PyTree:
+        """One subject's `extras` at one step of training: new draws, where each step shall have its own."""
+        return extra
 
     @property
     def derived_twice(self) -> bool:

@@ -13,8 +13,10 @@ from models import Line
 from scipy.stats import multivariate_normal
 
 import mefit as mf
+from mefit.base.compiling import compiled_for_devices
 from mefit.curves.encoding import Gaussian
 from mefit.effects.encoded import divergence, gaussian_divergence
+from mefit.methods import adam, adam_block
 
 TIMES = np.arange(5.0)
 
@@ -231,6 +233,24 @@ def test_it_goes_on_where_it_was_interrupted(grown, monkeypatch):
     again = mf.fit(start(), grown, dataclasses.replace(method, resume=half), key=jax.random.key(4), progress=False)
     assert again.log_likelihood == whole.log_likelihood
     np.testing.assert_array_equal(again.eta, whole.eta)
+
+
+@pytest.mark.parametrize("others", [{}, {"draws": 2, "importance": True}, {"annealing": 10}])
+def test_what_is_drawn_ahead_is_what_each_step_would_draw(others, monkeypatch):
+    people = growth_data(12)
+    encoder = mf.networks.Encoder(people, effects=2, hidden=(3,))
+    method = mf.Adam(mf.Amortised(encoder, samples=10, **others), steps=15, batch=5, block=10)
+
+    def trained():
+        # a program of its own, which knows the limit of this moment
+        monkeypatch.setattr(adam, "block", compiled_for_devices(adam_block.block._function))
+        return mf.fit(start(), people, method, key=jax.random.key(4), progress=False)
+
+    ahead = trained()
+    monkeypatch.setattr(adam_block, "_DRAWN_TOGETHER", 0)
+    step_by_step = trained()
+    np.testing.assert_allclose(ahead.curve["objective"], step_by_step.curve["objective"], rtol=1e-12)
+    np.testing.assert_allclose(ahead.log_likelihood, step_by_step.log_likelihood, rtol=1e-12)
 
 
 @pytest.mark.slow
