@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float, PyTree
 
+from .small_matrices import solve_positive_definite
+
 
 class Mode(NamedTuple):
     """Where a log density peaks, minus its Hessian there, and whether the search reached the peak."""
@@ -165,7 +167,7 @@ def best_of(log_density: Callable[[Array], Array], points: Float[Array, "..."]) 
 
 def posterior_step(precision: Array, vector: Array) -> Array:
     """precision^-1 vector; NaN where the matrix is not positive definite, which the search takes as a refusal."""
-    return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(precision), True), vector)
+    return solve_positive_definite(precision, vector)
 
 
 @jax.custom_jvp
