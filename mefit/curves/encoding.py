@@ -119,10 +119,9 @@ def outputs_for(effects: int, full: bool) -> int:
 
 def lower_of(numbers: Float[Array, " m"], effects: int) -> Float[Array, "K K"]:
     """A Cholesky factor: the logarithms of its diagonal, then what stands below it, row by row, or nothing."""
-    places = [*zip(range(effects), range(effects), strict=True), *zip(*np.tril_indices(effects, -1), strict=True)]
+    rows, columns = np.hstack([np.diag_indices(effects), np.tril_indices(effects, -1)])[:, : numbers.size]
     into = np.zeros((numbers.size, effects, effects))
-    for number, place in enumerate(places[: numbers.size]):
-        into[number][place] = 1.0
+    into[np.arange(numbers.size), rows, columns] = 1.0
     # a sum of products, since writing into places is a loop for a compiler
     return jnp.tensordot(jnp.concatenate([jnp.exp(numbers[:effects]), numbers[effects:]]), into, 1)
 
