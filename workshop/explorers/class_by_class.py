@@ -32,9 +32,9 @@ LAST = 8.0  # years that are followed
 AHEAD = 2.0  # years from today to the slice
 LEVEL = 0.95
 RISING, STEADY = NAMES = ("first", "third")  # of `style.SERIES`
-LOWEST, HIGHEST = -2.5, 4.5
+LOWEST, HIGHEST = -2.5, 6.5
 _AT = np.arange(0.0, LAST + AHEAD + 0.25, 0.5)
-_SLICE = np.linspace(LOWEST, HIGHEST, 141)
+_SLICE = np.linspace(LOWEST, HIGHEST, 181)
 
 
 @dataclass(frozen=True)
