@@ -75,7 +75,7 @@ class Population(eqx.Module):
         drop_unobserved: bool | None = False,
         time_label: str | None = None,
         y_label: str | None = None,
-        **csv: Any,
+        file: Any = None,  # of a text file, as `read_csv` gives them: the line of each row, and notes
     ) -> "Population":
         """Read a data frame with one row per observation or dose, sorted by subject and time.
 
@@ -146,7 +146,8 @@ class Population(eqx.Module):
             backfill=backfill,
             drop_unobserved=drop_unobserved,
         )
-        subjects, ids, notes = read_frame(Reader(df, codes=codes, **csv), names, choices)
+        lines, remarks = file or (None, ())
+        subjects, ids, notes = read_frame(Reader(df, lines, remarks, codes), names, choices)
         outcomes = ", ".join(subjects.y) if isinstance(subjects.y, dict) else str(names.y)
         return cls(
             subjects=subjects,
@@ -187,8 +188,8 @@ class Population(eqx.Module):
                 numbers, where decimal commas and decimal points are mixed, or all may set thousands
                 apart.
         """
-        df, lines, notes = read_text(path, id, ignore, decimal)
-        return cls.from_frame(df, id=id, lines=lines, notes=notes, **options)
+        df, *file = read_text(path, id, ignore, decimal)
+        return cls.from_frame(df, id=id, file=file, **options)
 
     @classmethod
     def from_subjects(

@@ -122,7 +122,7 @@ def _number(value: float, digits: int = 4) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.0f}%" if np.isfinite(value) and abs(value) < 1e6 else ""
+    return f"{value:z.0f}%" if np.isfinite(value) and abs(value) < 1e6 else ""
 
 
 def _sections(fit: Fitted) -> list[Section]:

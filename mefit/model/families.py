@@ -75,9 +75,9 @@ class Family(eqx.Module):
         return self.density(linear, dispersion, cuts)
 
 
-def _refuse(y: np.ndarray, wrong: np.ndarray, family: str, needs: str) -> None:
+def _refuse(y: np.ndarray, wrong: np.ndarray, family: str, needs: str, remedy: str = "choose another family") -> None:
     if np.any(wrong):
-        raise ValueError(f"{family} is for {needs}, and the data hold {y[wrong][0]:g}: choose another family.")
+        raise ValueError(f"{family} is for {needs}, and the data hold {y[wrong][0]:g}: {remedy}.")
 
 
 def _logit(share: float) -> float:
@@ -107,7 +107,8 @@ class Bernoulli(Family):
         return dist.BernoulliLogits(linear)
 
     def linked(self, y):
-        _refuse(y, ~np.isin(y, (0.0, 1.0)), "Bernoulli", "responses of 0 and 1")
+        wrong = ~np.isin(y, (0.0, 1.0))
+        _refuse(y, wrong, "Bernoulli", "responses of 0 and 1", "code them so, or choose another family")
         return _logit((y.sum() + 0.5) / (y.size + 1.0)), 1.0
 
 
@@ -144,7 +145,13 @@ class Ordinal(Family):
         return dist.OrderedLogistic(linear, cuts)
 
     def linked(self, y):
-        _refuse(y, ~np.isin(y, np.arange(self.levels)), f"Ordinal({self.levels})", f"grades 0 to {self.levels - 1}")
+        wrong = ~np.isin(y, np.arange(self.levels))
+        remedy = "choose another family"
+        if np.all(y == np.round(y)) and y.min() != 0.0:
+            remedy = f"count grades from 0, which is here {y.min():g}"
+        elif np.all(y == np.round(y)):
+            remedy = f"take Ordinal({y.max() + 1:g})"
+        _refuse(y, wrong, f"Ordinal({self.levels})", f"grades 0 to {self.levels - 1}", remedy)
         return 0.0, 1.0
 
     def start(self, y):
@@ -204,7 +211,8 @@ class ScaledBeta(Family):
     def linked(self, y):
         outside = (y <= self.low) | (y >= self.high)
         name = f"ScaledBeta({self.low:g}, {self.high:g})"
-        _refuse(y, outside, name, f"responses strictly between {self.low:g} and {self.high:g}")
+        between = f"responses strictly between {self.low:g} and {self.high:g}"
+        _refuse(y, outside, name, between, "declare ends beyond all of them, or choose another family")
         return _logit(float(np.mean((y - self.low) / (self.high - self.low)))), 1.0
 
     def start(self, y):

@@ -622,3 +622,8 @@ def test_what_was_not_read_is_told():
         "Occasions 3, 5 in column OCC became 0 to 1.",
     )
     assert len(mf.Population.from_frame(frame.assign(DV=[0, 5, 4], OCC=[1, 1, 2])).report.notes) == 0
+
+
+def test_an_option_that_there_is_not_is_refused_by_the_name_of_what_takes_it(tmp_path):
+    with pytest.raises(TypeError, match="^(?!Reader).*unexpected keyword argument 'columns'"):
+        read(tmp_path, "ID,TIME,DV\n1,0,1\n", columns={"ID": "person"})

@@ -10,6 +10,7 @@ from models import Means
 
 import mefit as mf
 from mefit.fitting.about import climbs_a_likelihood, final_objective, pools_subjects, treats_subjects_alone
+from mefit.fitting.report import _percent
 
 
 class Twins(mf.Model):
@@ -100,3 +101,7 @@ def test_after_adam_uncertainty_is_that_of_its_objective():
     joint = mf.fit(truth, population, mf.Adam(mf.JointMAP(), steps=10), fixed=("omega", "sigma"), progress=False)
     with pytest.raises(ValueError, match="Joint MAP by Adam maximises no likelihood of theta"):
         mf.observed_information(joint)
+
+
+def test_a_share_of_nothing_has_no_sign():
+    assert [_percent(value) for value in (-0.3, 0.0, -0.7, 99.6, np.nan)] == ["0%", "0%", "-1%", "100%", ""]

@@ -75,7 +75,9 @@ def test_moments_and_draws_of_a_scaled_beta():
         (families.Bernoulli(), [0.0, 2.0], "responses of 0 and 1, and the data hold 2"),
         (families.Poisson(), [1.0, 1.5], "Poisson is for counts, and the data hold 1.5"),
         (families.NegativeBinomial(), [-1.0], "NegativeBinomial is for counts"),
-        (families.Ordinal(3), [3.0], "grades 0 to 2, and the data hold 3"),
+        (families.Ordinal(3), [1.0, 3.0], "grades 0 to 2, and the data hold 3: count grades from 0, which is here 1"),
+        (families.Ordinal(3), [0.0, 1.0, 4.0], r"the data hold 4: take Ordinal\(5\)"),
+        (families.Ordinal(3), [0.0, 1.5], "the data hold 1.5: choose another family"),
         (families.ScaledBeta(1, 7), [7.0, 3.0], "strictly between 1 and 7, and the data hold 7"),
     ],
 )
