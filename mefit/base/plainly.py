@@ -8,6 +8,7 @@ JAX works.
 import re
 import sysconfig
 import traceback
+import types
 from pathlib import Path
 
 # Words of the complaint, and what they mean here.
@@ -99,10 +100,19 @@ def _line_of_the_author(error: Exception) -> str | None:
 
 def _frames_of_the_author(error: Exception) -> list[traceback.FrameSummary]:
     """The frames outside the kit, the libraries and what they generate, from the first to the last."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.line and not _of_a_library(frame)]
+
+
+def _of_a_library(frame: traceback.FrameSummary) -> bool:
     made_up = ("<string>", "<frozen ", "<@")  # but not <ipython-input-1-...>, which is a cell
     libraries = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), "site-packages", *made_up)
-    return [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.line and not any(folder in frame.filename for folder in libraries)
-    ]
+    return any(folder in frame.filename for folder in libraries)
+
+
+def line_that_asks(frames: types.TracebackType | None) -> str | None:
+    """The line of whoever wrote the model, where it asks JAX itself; None where the kit or a library asks."""
+    jax = ("/site-packages/jax/", "/site-packages/jaxlib/", sysconfig.get_path("stdlib"))
+    for frame in reversed(traceback.extract_tb(frames)):
+        if not any(folder in frame.filename.replace("\\", "/") for folder in jax):
+            return None if _of_a_library(frame) else frame.line
+    return None

@@ -19,6 +19,7 @@ from ..methods.choice import as_method
 from ..methods.maximise import Maximise
 from ..methods.method import Method, Problem, State
 from ..methods.refusals import refuse_values
+from ..model.beyond import refuse_places_beyond
 from ..model.free import log_prior
 from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
@@ -55,6 +56,7 @@ def _problem(
         require_key(key, method.label)
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     free_parameters(model, fixed)
+    refuse_places_beyond(model, population)
     return Problem(model, population, key, fixed)
 
 

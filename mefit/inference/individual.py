@@ -22,6 +22,7 @@ from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import final_objective
 from ..fitting.fitted import Estimated
+from ..model.beyond import refuse_places_beyond
 from ..model.densities import eta_size
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model, model_at
@@ -227,6 +228,7 @@ def individual(
     """
     require_key(key, "individual")
     model = fit if isinstance(fit, Model) else fit.model
+    refuse_places_beyond(model, population)
     if isinstance(model, MixtureOfExperts):
         return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:

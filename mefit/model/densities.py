@@ -1,10 +1,8 @@
 """The two densities of a model, and the law of its random effects."""
 
-import functools
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -12,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
+from ..base.outlines import of_outline
 from ..base.plainly import told
 from ..data.subject import Subject, as_dict
 from .covariances import joint_covariance
@@ -50,20 +49,9 @@ def gaussian_law_of(model: Model) -> GaussianLaw | None:
     return gaussian_law(effects_of(model))
 
 
+@of_outline  # to trace a model takes a millisecond
 def eta_shape(model: Model) -> tuple[int, ...]:
     """The shape of one subject's random effects: () or (K,), and (0,) where there are none."""
-    leaves, structure = jax.tree.flatten(model)
-    outline = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves]
-    try:
-        hash((structure, *outline))
-    except TypeError:  # it holds something that has no hash
-        return _eta_shape.__wrapped__(structure, tuple(outline))
-    return _eta_shape(structure, tuple(outline))
-
-
-@functools.lru_cache(maxsize=1000)  # to trace a model takes a millisecond
-def _eta_shape(structure: Any, leaves: tuple) -> tuple[int, ...]:
-    model = jax.tree.unflatten(structure, leaves)
     return tuple(eqx.filter_eval_shape(effects_of, model).shape())
 
 

@@ -12,6 +12,7 @@ from ..base.compiling import compiled
 from ..data.by_outcome import UNNAMED, as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
+from .beyond import refuse_places_beyond
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, model_at
 from .normals import correlated_rows
@@ -92,6 +93,7 @@ def simulate(
     a response that was censored is drawn as a number.
     """
     require_key(key, "simulate")
+    refuse_places_beyond(model, population)
     count = len(population)
     if eta is not None:
         eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))

@@ -627,3 +627,8 @@ def test_what_was_not_read_is_told():
 def test_an_option_that_there_is_not_is_refused_by_the_name_of_what_takes_it(tmp_path):
     with pytest.raises(TypeError, match="^(?!Reader).*unexpected keyword argument 'columns'"):
         read(tmp_path, "ID,TIME,DV\n1,0,1\n", columns={"ID": "person"})
+
+
+def test_what_is_no_frame_is_refused():
+    with pytest.raises((TypeError, ValueError), match="frame"):
+        mf.Population.from_frame([1, 2, 3])

@@ -42,6 +42,11 @@ class Reader:
         notes: Sequence[str] = (),
         codes: Codes | None = None,
     ):
+        if not isinstance(df, pd.DataFrame):
+            raise TypeError(
+                f"A population is read from a data frame of pandas, and this is a {type(df).__name__}: make one by "
+                "pd.DataFrame(...) or .to_pandas(), or read a file by Population.read_csv."
+            )
         self.df = df
         self.columns = [str(name) for name in df.columns]
         # the id of each row, once read, and the number of its subject, from 0
