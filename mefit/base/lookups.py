@@ -4,7 +4,7 @@ JAX says nothing then and takes the nearest place there is: `eta[3]` of three ra
 fourth occasion shares the effect of the third. NumPy would stop.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 from jax.lax import GatherScatterMode
 
 from .compiling import compiled
-from .plainly import line_that_asks
+from .jaxprs import inside, line_of
 
 _CONSTANT, _OF_DATA, _UNKNOWN = range(3)  # what a value depends on
 
@@ -82,10 +82,10 @@ class Lookups:
         constants = dict(zip(jaxpr.constvars, closed.consts, strict=True))
         for eqn in jaxpr.eqns:
             level.update(dict.fromkeys(eqn.outvars, level_of(eqn.invars)))
-            for inner in _inside(eqn):
+            for inner in inside(eqn):
                 self._find(inner, [_UNKNOWN] * len(inner.jaxpr.invars))
             lookup = _lookup(eqn)
-            line = _line(eqn) if lookup is not None and level_of(lookup.places) < _UNKNOWN else None
+            line = line_of(eqn) if lookup is not None and level_of(lookup.places) < _UNKNOWN else None
             if lookup is None or line is None:
                 continue
             if level_of(lookup.places) == _OF_DATA:
@@ -136,20 +136,6 @@ def _first_beyond(lookup: _Lookup, places: np.ndarray, line: str) -> Beyond | No
     first = tuple(wrong[0])
     place = places[first] if places[first] < 0 else ends[first]
     return Beyond(place=int(place), size=lookup.sizes[first[-1]], line=line, who=int(first[0]))
-
-
-def _line(eqn: Any) -> str | None:
-    """The line of whoever wrote the function, where it is that line itself that asks."""
-    frames = eqn.source_info.traceback
-    return line_that_asks(frames.as_python_traceback()) if frames is not None else None
-
-
-def _inside(eqn: Any) -> Iterator[Any]:
-    """The jaxprs inside an equation: of a loop, a branch, a function."""
-    for value in eqn.params.values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(one, ClosedJaxpr):
-                yield one
 
 
 def _joined(places: list[Any]) -> Any:

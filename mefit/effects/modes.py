@@ -13,9 +13,9 @@ from ..base.newton import Mode, ModeSearch, Newton, curvature
 from ..base.parts import in_parts
 from ..data.population import Population
 from ..data.subject import Subject
-from ..model.beyond import refuse_places_beyond
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
+from ..model.pitfalls import refuse_pitfalls
 from .experts import search_of_expert, together
 from .gaussian import LOG_2PI, half_log_det
 from .standard import Standard, standard_of
@@ -74,7 +74,7 @@ def empirical_bayes(
 
         eta, covariance = mf.empirical_bayes(model, new_people)  # (N, K) and (N, K, K)
     """
-    refuse_places_beyond(model, population)
+    refuse_pitfalls(model, population)
     mode = modes(model, population.subjects, newton or Newton())
     return mode.eta, _inverses(mode.precision)
 

@@ -6,9 +6,9 @@ from ..base.chance import require_key
 from ..data.population import Population, one_outcome
 from ..methods.method import Method
 from ..methods.two_stage import TwoStage
-from ..model.beyond import refuse_places_beyond
 from ..model.densities import eta_size
 from ..model.mixture import MixtureOfExperts
+from ..model.pitfalls import refuse_pitfalls
 from ..objectives.joint import JointMLE, NaivePooled
 from ..objectives.objective import NOT_ESTIMATED, Objective
 from .fitted import Estimated
@@ -82,7 +82,7 @@ def check(fit: Estimated, effects: bool = False, key: Any = (), population: Popu
     one_outcome(fit.population)
     if population is not None:
         one_outcome(population)
-        refuse_places_beyond(fit.model, population)
+        refuse_pitfalls(fit.model, population)
     if not isinstance(key, tuple):  # the empty tuple: nothing is drawn
         require_key(key, "this")
 

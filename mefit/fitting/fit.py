@@ -19,11 +19,11 @@ from ..methods.choice import as_method
 from ..methods.maximise import Maximise
 from ..methods.method import Method, Problem, State
 from ..methods.refusals import refuse_values
-from ..model.beyond import refuse_places_beyond
 from ..model.free import log_prior
 from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
 from ..model.parameters import free_parameters
+from ..model.pitfalls import refuse_pitfalls
 from ..objectives import mixture
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
@@ -56,7 +56,7 @@ def _problem(
         require_key(key, method.label)
     fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     free_parameters(model, fixed)
-    refuse_places_beyond(model, population)
+    refuse_pitfalls(model, population)
     return Problem(model, population, key, fixed)
 
 

@@ -22,11 +22,11 @@ from ..data.population import Population
 from ..data.subject import Subject
 from ..fitting.about import final_objective
 from ..fitting.fitted import Estimated
-from ..model.beyond import refuse_places_beyond
 from ..model.densities import eta_size
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model, model_at
 from ..model.numbers import eta_names
+from ..model.pitfalls import refuse_pitfalls
 from ..model.predict import mean_response, on_grid
 from ..model.simulate import respond
 from ..objectives.laplace import Laplace
@@ -228,7 +228,7 @@ def individual(
     """
     require_key(key, "individual")
     model = fit if isinstance(fit, Model) else fit.model
-    refuse_places_beyond(model, population)
+    refuse_pitfalls(model, population)
     if isinstance(model, MixtureOfExperts):
         return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:

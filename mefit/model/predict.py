@@ -13,10 +13,10 @@ from ..base.compiling import compiled
 from ..data.by_outcome import as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
-from .beyond import refuse_places_beyond
 from .densities import eta_mean, eta_size, observation_density
 from .model import Model
 from .moments import mean_of
+from .pitfalls import refuse_pitfalls
 
 
 def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
@@ -101,7 +101,7 @@ def predict(
     **Raises:** ValueError where `eta` or `time` has the wrong shape, `time` is given and a covariate varies in time, or
     the responses are categories, which have no mean.
     """
-    refuse_places_beyond(model, population)
+    refuse_pitfalls(model, population)
     count = len(population)
     k = eta_size(model)
     eta = jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else jnp.asarray(eta, float)

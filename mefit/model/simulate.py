@@ -12,10 +12,10 @@ from ..base.compiling import compiled
 from ..data.by_outcome import UNNAMED, as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
-from .beyond import refuse_places_beyond
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, model_at
 from .normals import correlated_rows
+from .pitfalls import refuse_pitfalls
 from .predict import means
 
 
@@ -93,7 +93,7 @@ def simulate(
     a response that was censored is drawn as a number.
     """
     require_key(key, "simulate")
-    refuse_places_beyond(model, population)
+    refuse_pitfalls(model, population)
     count = len(population)
     if eta is not None:
         eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))

@@ -1,4 +1,4 @@
-"""Places that an array of a model has not: JAX takes the nearest, and the kit refuses."""
+"""What JAX does quietly with a model's own code: places beyond an array, and rows that are padding."""
 
 import jax
 import jax.numpy as jnp
@@ -173,3 +173,114 @@ def test_it_may_stand_inside_a_program():
         return mf.log_density(model, data, mf.FO())
 
     assert np.all(np.isfinite(jax.jit(jax.grad(value))(jnp.array([1.0, 0.5]))))
+
+
+class Centred(Line):
+    """Time is counted from the middle of a person's own rows: of all that are there."""
+
+    def middle(self, subject):
+        return jnp.mean(subject.time)
+
+    def line(self, eta, subject):
+        return self.beta[0] + eta[0] + (self.beta[1] + eta[1]) * (subject.time - self.middle(subject))
+
+
+class CentredOnReal(Centred):
+    def middle(self, subject):
+        return jnp.mean(subject.time, where=subject.real)
+
+
+class Scaled(Centred):
+    def middle(self, subject):
+        return jnp.max(subject.time)  # padding repeats the last
+
+
+class ByHand(Centred):
+    def middle(self, subject):
+        return subject.time @ jnp.ones(subject.time.size) / subject.time.size
+
+
+class Recursive(Line):
+    """A sum from row to row, which padding at the end does not reach."""
+
+    def line(self, eta, subject):
+        return jnp.cumsum(subject.time) * (self.beta[1] + eta[1]) + eta[0] + self.beta[0]
+
+
+class OfDoses(Line):
+    def line(self, eta, subject):
+        return self.beta[0] + eta[0] + subject.doses.time.mean() + (self.beta[1] + eta[1]) * subject.time
+
+
+def unequal(doses=False):
+    """Four people of two to four rows; with doses, of as many doses."""
+    rows = []
+    for i in range(1, 5):
+        count = 2 + i % 3
+        if doses:
+            rows += [(i, 0.1 * k, np.nan, 10.0) for k in range(count)]
+        rows += [(i, t, 1.0 + 0.3 * i + t, np.nan) for t in TIMES[: 4 if doses else count]]
+    return mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT"]))
+
+
+@pytest.mark.parametrize("kind", [Centred, ByHand])
+def test_a_mean_over_rows_that_counts_padding_is_refused(kind):
+    words = f"{kind.__name__} joins the rows or doses of subject 3 at `return .*: leave these out, as by jnp.mean"
+    with pytest.raises(ValueError, match=words):
+        mf.fit(start(kind), unequal(), mf.FOCE(), progress=False)
+
+
+def test_it_is_refused_where_the_start_does_not_show_it():
+    flat = Centred(beta=jnp.array([1.0, 0.0]), omega=jnp.diag(jnp.array([0.3, 0.1])), sigma=0.2)
+    with pytest.raises(ValueError, match="Centred joins the rows or doses of subject 3"):
+        mf.log_likelihood(flat, unequal(), mf.FO())
+
+
+def test_doses_that_are_padding_are_not_counted_either():
+    with pytest.raises(ValueError, match="OfDoses joins the rows or doses of subject 3 at .*subject.doses.time.mean"):
+        mf.predict(start(OfDoses), unequal(doses=True))
+
+
+@pytest.mark.parametrize("kind", [CentredOnReal, Scaled, Recursive])
+def test_what_padding_does_not_change_is_left_alone(kind):
+    """The likelihood of each person is what it is alone, without padding."""
+    data = unequal()
+    together = mf.log_likelihood(start(kind), data, mf.FO(), by_subject=True)
+    alone = [mf.log_likelihood(start(kind), mf.Population.from_subjects([data[i]]), mf.FO()) for i in range(len(data))]
+    np.testing.assert_allclose(together, alone, rtol=1e-10)
+
+
+def test_people_of_as_many_rows_have_no_padding():
+    assert np.isfinite(mf.log_likelihood(start(Centred), people(), mf.FO()))
+
+
+class FromTheFirst(Line):
+    """The first response is taken for the level."""
+
+    def level(self, subject):
+        return subject.y[0]
+
+    def line(self, eta, subject):
+        return self.level(subject) + eta[0] + (self.beta[1] + eta[1]) * subject.time + self.beta[0]
+
+
+class FromTheFirstSeen(FromTheFirst):
+    def level(self, subject):
+        return subject.y[jnp.argmax(subject.mask)]
+
+
+def with_a_gap():
+    frame = people().to_frame()
+    frame.loc[(frame.ID == 5) & (frame.TIME == TIMES[0]), "DV"] = np.nan
+    return mf.Population.from_frame(frame, amount=None)
+
+
+def test_a_missing_response_is_not_read_as_0():
+    words = "FromTheFirst reads responses of subject 5 that are missing, and stand as 0, at `return subject.y"
+    with pytest.raises(ValueError, match=words):
+        mf.fit(start(FromTheFirst), with_a_gap(), mf.FOCE(), progress=False)
+
+
+def test_responses_that_were_seen_may_be_read():
+    for kind, data in ((FromTheFirst, people()), (FromTheFirstSeen, with_a_gap())):
+        assert np.isfinite(mf.log_likelihood(start(kind), data, mf.FO()))
