@@ -26,7 +26,7 @@ from ..model.densities import eta_size
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model, model_at
 from ..model.numbers import eta_names
-from ..model.pitfalls import refuse_pitfalls
+from ..model.pitfalls import refuse_other_times, refuse_pitfalls
 from ..model.predict import mean_response, on_grid
 from ..model.simulate import respond
 from ..objectives.laplace import Laplace
@@ -179,6 +179,7 @@ class Individuals:
         if time is None:
             seen = jax.tree.map(lambda mask: np.ones(mask.shape, bool), population.subjects.mask)
             return dataclasses.replace(population.subjects, mask=seen)
+        refuse_other_times(self.model, self.population)
         return on_grid(population, jnp.asarray(time, float), held)
 
 
@@ -228,7 +229,9 @@ def individual(
     """
     require_key(key, "individual")
     model = fit if isinstance(fit, Model) else fit.model
-    refuse_pitfalls(model, population)
+    # one person is asked about again with each new sample; of many the room for it would cost more than it saves
+    roomy = with_room(population.subjects) if len(population) <= _FOLLOWED else population.subjects
+    refuse_pitfalls(model, dataclasses.replace(population, subjects=roomy))
     if isinstance(model, MixtureOfExperts):
         return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:
@@ -236,8 +239,6 @@ def individual(
     if draws < 1 or thetas < 0:
         raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
-    # one person is asked about again with each new sample; of many the room for it would cost more than it saves
-    roomy = with_room(population.subjects) if len(population) <= _FOLLOWED else population.subjects
     samples = max(proposed, 2 * draws)
     sampling = ImportanceSampling(samples=samples, proposal=proposal)
     sampling.check(model, population)

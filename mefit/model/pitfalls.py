@@ -26,7 +26,9 @@ from .model import Model
 from .space import Space
 
 _ASIDE = 0.1  # of a free coordinate, and of the SD of a random effect: how far from the start a model is looked at
-_SAME = 1e-5  # of a log density: a smaller difference is rounding, or the steps of a solver
+_SAME = 1e-5  # of a log density: a smaller difference is rounding
+_NEAR = 1e-3  # of a log density: a smaller difference is that of a solver whose steps end at other times
+_SHIFT = 0.1  # of the way between two rows, by which one is moved away from the other
 
 
 def refuse_pitfalls(model: Model, population: Population) -> None:
@@ -60,6 +62,35 @@ def refuse_pitfalls(model: Model, population: Population) -> None:
                 f"{name} reads responses of subject {population.ids[i]} that are missing, and stand as 0, at "
                 f"`{read.responding[0]}`: ask subject.mask which were seen, or make it a covariate of the data."
             )
+
+
+def refuse_other_times(model: Model, population: Population) -> None:
+    """Raise ValueError where what a model predicts for one row hangs on a person's other rows.
+
+    Over other times than the person's own, as of a curve, it would be another prediction.
+    """
+    read = _read((model, population.subjects))
+    line = next(iter(read.responding), None)
+    rows = np.sum(np.asarray(population.subjects.real), axis=1)
+    if line is None and read.joining and _hang_together(model, population[int(np.argmax(rows))]):
+        line = read.joining[0]
+    if line is not None:
+        raise Refusal(
+            f"{type(model).__name__} predicts a row from a person's other rows, at `{line}`, so that it has no curve "
+            "over other times: make what it takes from them a covariate of the data, or leave `time` out."
+        )
+
+
+def _hang_together(model: Model, subject: Subject) -> bool:
+    """Is the first row's density, or the last one's, another one where the other rows are moved away from it?"""
+    for kept in (0, -1):
+        only = np.zeros(subject.time.size, bool)
+        only[kept] = True
+        alone = dataclasses.replace(subject, mask=jax.tree.map(lambda mask, only=only: only, subject.mask))
+        moved = dataclasses.replace(alone, time=subject.time + _SHIFT * (subject.time - subject.time[kept]))
+        if _differ(model, alone, moved, _NEAR):
+            return True
+    return False
 
 
 def _of_beyond(name: str, beyond: Beyond, population: Population) -> str:
@@ -131,7 +162,7 @@ def _with_other_gaps(subject: Subject) -> Subject:
     return dataclasses.replace(subject, y=as_given(y))
 
 
-def _differ(model: Model, one: Subject, other: Subject) -> bool:
+def _differ(model: Model, one: Subject, other: Subject, same: float = _SAME) -> bool:
     """Are the densities of what should be the same subject two? Not at the start, where much may be 0."""
     space = Space(model)
     x = space.vector()
@@ -140,7 +171,7 @@ def _differ(model: Model, one: Subject, other: Subject) -> bool:
     eta = np.asarray(eta_mean(model)) + _ASIDE * np.where(np.isfinite(sd), sd, 0.0)
     here = float(_density(space, x, eta, one))
     there = float(_density(space, x, eta, other))
-    return abs(here - there) > _SAME * (1.0 + abs(here))  # of what is not finite nothing is said here
+    return abs(here - there) > same * (1.0 + abs(here))  # of what is not finite nothing is said here
 
 
 @compiled

@@ -16,7 +16,7 @@ from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density
 from .model import Model
 from .moments import mean_of
-from .pitfalls import refuse_pitfalls
+from .pitfalls import refuse_other_times, refuse_pitfalls
 
 
 def means(model: Model, eta: Float[Array, "N K"], subjects: Subject) -> Any:
@@ -98,8 +98,8 @@ def predict(
     **Returns:** (N, n) at the subjects' own times, in the order of `population.subjects.time` (padded rows repeat the
     last time), or (N, m) on the grid; in the unit of y. A dict of these by outcome where there are several.
 
-    **Raises:** ValueError where `eta` or `time` has the wrong shape, `time` is given and a covariate varies in time, or
-    the responses are categories, which have no mean.
+    **Raises:** ValueError where `eta` or `time` has the wrong shape; where `time` is given, and a covariate varies in
+    time or a row is predicted from the others; and where responses are categories, which have no mean.
     """
     refuse_pitfalls(model, population)
     count = len(population)
@@ -109,5 +109,7 @@ def predict(
         raise ValueError(
             f"eta has shape {eta.shape}, but {count} subjects with {k} random effects each need ({count}, {k})."
         )
-    subjects = population.subjects if time is None else on_grid(population, jnp.asarray(time, float))
-    return _means(model, eta, subjects)
+    if time is None:
+        return _means(model, eta, population.subjects)
+    refuse_other_times(model, population)
+    return _means(model, eta, on_grid(population, jnp.asarray(time, float)))

@@ -284,3 +284,28 @@ def test_a_missing_response_is_not_read_as_0():
 def test_responses_that_were_seen_may_be_read():
     for kind, data in ((FromTheFirst, people()), (FromTheFirstSeen, with_a_gap())):
         assert np.isfinite(mf.log_likelihood(start(kind), data, mf.FO()))
+
+
+@pytest.mark.parametrize("kind", [Centred, CentredOnReal, ByHand, Recursive, Scaled, FromTheFirstSeen])
+def test_what_hangs_on_a_persons_other_rows_has_no_curve(kind):
+    """Over a finer grid the mean of all times would be that of the grid."""
+    with pytest.raises(ValueError, match=f"{kind.__name__} predicts a row from a person's other rows, at `return "):
+        mf.predict(start(kind), people(1), time=np.linspace(0.0, 4.0, 9))
+
+
+def test_nor_has_it_one_for_an_individual():
+    known = mf.individual(start(CentredOnReal), people(1), draws=20, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="CentredOnReal predicts a row from a person's other rows"):
+        known.curves(np.linspace(0.0, 4.0, 9))
+
+
+def test_room_that_is_made_for_more_samples_is_padding_too():
+    with pytest.raises(ValueError, match="Centred joins the rows or doses of subject 1"):
+        mf.individual(start(Centred), people(), draws=20, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("kind", [Line, Clipped])
+def test_other_curves_are_what_they_were(kind):
+    grid = np.asarray(TIMES)
+    model = start(kind)
+    np.testing.assert_allclose(mf.predict(model, people(1), time=grid), mf.predict(model, people(1)), rtol=1e-12)
