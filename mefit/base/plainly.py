@@ -111,8 +111,14 @@ def _of_a_library(frame: traceback.FrameSummary) -> bool:
 
 def line_that_asks(frames: types.TracebackType | None) -> str | None:
     """The line of whoever wrote the model, where it asks JAX itself; None where the kit or a library asks."""
-    jax = ("/site-packages/jax/", "/site-packages/jaxlib/", sysconfig.get_path("stdlib"))
     for frame in reversed(traceback.extract_tb(frames)):
-        if not any(folder in frame.filename.replace("\\", "/") for folder in jax):
+        if not _of_jax(Path(frame.filename)):
             return None if _of_a_library(frame) else frame.line
     return None
+
+
+def _of_jax(file: Path) -> bool:
+    """Is it a file of JAX, or of Python, by which JAX calls itself?"""
+    if "site-packages" in file.parts:  # which may lie within Python's own folder
+        return file.parts[file.parts.index("site-packages") + 1] in ("jax", "jaxlib")
+    return Path(sysconfig.get_path("stdlib")) in file.parents

@@ -48,7 +48,7 @@ class Subject(eqx.Module):
     limit: Any = eqx.field(converter=_floats, default=None)
     # Which rows exist: false for padding only, so that a row that is real and not seen is a
     # missing response. Left out it means all of them, and so it does where `time` has other rows,
-    # as after `replace(subject, time=grid)`.
+    # as after `replace(subject, time=grid)`. A mean over rows is `jnp.mean(x, where=subject.real)`.
     real: Bool[Array, "*subjects n"] = eqx.field(converter=_truths, default=None)
 
     def __post_init__(self) -> None:

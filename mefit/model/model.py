@@ -84,6 +84,8 @@ class Model(eqx.Module):
       `dist.Categorical(probs=jnp.diff(ndtr(cuts - x[:, None]), prepend=0.0, append=1.0))`, with `ndtr` of
       `jax.scipy.special`.
       Where there are several outcomes, a dict of such distributions by the names that the data give them.
+      A subject's rows are filled up to as many as others have, so that a mean over them is
+      `jnp.mean(x, where=subject.real)`.
 
     Parameters outside their domain raise ValueError when the model is made. A field without its type raises ValueError
     when the class is, and a model without `observations` when it is made.

@@ -38,15 +38,14 @@ def refuse_pitfalls(model: Model, population: Population) -> None:
     of the data beyond those that the model has effects for; rows that are padding, as in `jnp.mean(subject.time)` where
     subjects have different numbers of rows; and responses that are missing, as `subject.y[0]` may be.
     """
-    data = jax.tree.leaves(population.subjects)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in data):
+    if _followed(population):
         return
     read = _read((model, population.subjects))
     name = type(model).__name__
-    beyond = read.lookups.beyond(data)
+    beyond = read.lookups.beyond(jax.tree.leaves(population.subjects))
     if beyond is not None:
         raise Refusal(_of_beyond(name, beyond, population))
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(model)):
+    if _followed(model):
         return
     for i in _shortest(population) if read.joining else ():
         if _differ(model, population[i], _row_of(population.subjects, i)):
@@ -69,6 +68,8 @@ def refuse_other_times(model: Model, population: Population) -> None:
 
     Over other times than the person's own, as of a curve, it would be another prediction.
     """
+    if _followed((model, population)):
+        return
     read = _read((model, population.subjects))
     line = next(iter(read.responding), None)
     rows = np.sum(np.asarray(population.subjects.real), axis=1)
@@ -79,6 +80,11 @@ def refuse_other_times(model: Model, population: Population) -> None:
             f"{type(model).__name__} predicts a row from a person's other rows, at `{line}`, so that it has no curve "
             "over other times: make what it takes from them a covariate of the data, or leave `time` out."
         )
+
+
+def _followed(tree: Any) -> bool:
+    """Is JAX following a program of which these are inputs, so that they have no values?"""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def _hang_together(model: Model, subject: Subject) -> bool:

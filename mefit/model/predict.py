@@ -35,7 +35,7 @@ def mean_response(model: Model, eta: Float[Array, " K"], subject: Subject) -> An
 _means = compiled(means)
 
 
-def on_grid(population: Population, time: Array, held: Mapping[str, Any] | None = None) -> Subject:
+def on_grid(population: Population, time: Array | np.ndarray, held: Mapping[str, Any] | None = None) -> Subject:
     """The same subjects, doses and covariates with other times, where no response is known.
 
     `held` are the values, one for all or (N,), of covariates that change in time, as they hold on the whole grid.
@@ -112,4 +112,4 @@ def predict(
     if time is None:
         return _means(model, eta, population.subjects)
     refuse_other_times(model, population)
-    return _means(model, eta, on_grid(population, jnp.asarray(time, float)))
+    return _means(model, eta, on_grid(population, np.asarray(time, float)))

@@ -1,5 +1,7 @@
 """What JAX does quietly with a model's own code: places beyond an array, and rows that are padding."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from jaxtyping import Array
 
 import mefit as mf
+from mefit.base.jaxprs import line_of
 
 TIMES = [0.5, 1.0, 2.0, 4.0]
 
@@ -309,3 +312,27 @@ def test_other_curves_are_what_they_were(kind):
     grid = np.asarray(TIMES)
     model = start(kind)
     np.testing.assert_allclose(mf.predict(model, people(1), time=grid), mf.predict(model, people(1)), rtol=1e-12)
+
+
+def test_what_is_followed_by_a_larger_program_is_left_to_it():
+    grid = np.linspace(0.0, 4.0, 3)
+    made = jax.jit(lambda beta: mf.predict(dataclasses.replace(start(CentredOnReal), beta=beta), data, time=grid))
+    data = people(1)
+    assert np.all(np.isfinite(made(jnp.array([1.0, 0.5]))))
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [("models", "x[5]"), ("python/site-packages/numpyro", None), ("python/site-packages/mefit", None)],
+)
+def test_only_the_line_of_whoever_wrote_the_model_is_told(folder, says, tmp_path, monkeypatch):
+    """Where libraries lie within Python's own folder, as with conda, they are told from JAX all the same."""
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "python"))
+    file = tmp_path / folder / "code.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def asks(x):\n    return x[5]\n")
+    scope: dict = {}
+    exec(compile(file.read_text(), str(file), "exec"), scope)
+    closed = jax.make_jaxpr(scope["asks"])(jnp.zeros(3))
+    lines = {line_of(eqn) for eqn in closed.jaxpr.eqns}
+    assert lines == {says and f"return {says}"}
