@@ -15,6 +15,7 @@ from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.model import Model
+from ..model.pitfalls import refuse_new_responses
 from ..model.simulate import new_people
 from ..objectives.objective import name_subjects
 
@@ -41,7 +42,9 @@ def simulations(
     check(fit, False, key, population)
     if samples < 2:
         raise ValueError(f"{samples} simulated data sets do not make a distribution: take hundreds.")
-    subjects = (fit.population if population is None else population).subjects
+    people = fit.population if population is None else population
+    refuse_new_responses(fit.model, people)
+    subjects = people.subjects
     keys = jax.random.split(key, samples)
     models = fit.model
     turns = None

@@ -82,6 +82,16 @@ def refuse_other_times(model: Model, population: Population) -> None:
         )
 
 
+def refuse_new_responses(model: Model, population: Population) -> None:
+    """Raise ValueError where a model's own code reads responses: a simulation would read the old ones."""
+    read = _read((model, population.subjects))
+    if read.responding:
+        raise Refusal(
+            f"{type(model).__name__} reads responses, at `{read.responding[0]}`, and a simulation draws each row "
+            "without knowing the others: make what it takes from them a covariate of the data."
+        )
+
+
 def _followed(tree: Any) -> bool:
     """Is JAX following a program of which these are inputs, so that they have no values?"""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))

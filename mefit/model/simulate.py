@@ -15,7 +15,7 @@ from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density, sample_random_effects
 from .model import Model, model_at
 from .normals import correlated_rows
-from .pitfalls import refuse_pitfalls
+from .pitfalls import refuse_new_responses, refuse_pitfalls
 from .predict import means
 
 
@@ -94,6 +94,7 @@ def simulate(
     """
     require_key(key, "simulate")
     refuse_pitfalls(model, population)
+    refuse_new_responses(model, population)
     count = len(population)
     if eta is not None:
         eta = jnp.reshape(jnp.asarray(eta, float), (count, -1))

@@ -289,6 +289,16 @@ def test_responses_that_were_seen_may_be_read():
         assert np.isfinite(mf.log_likelihood(start(kind), data, mf.FO()))
 
 
+def test_responses_that_are_read_are_not_simulated():
+    """A simulation would read the old responses beside those that it draws."""
+    words = "FromTheFirst reads responses, at `return subject.y.*, and a simulation draws each row"
+    with pytest.raises(ValueError, match=words):
+        mf.simulate(start(FromTheFirst), people(), jax.random.key(0))
+    fit = mf.fit(start(FromTheFirst), people(), mf.FO(), progress=False)
+    with pytest.raises(ValueError, match=words):
+        mf.vpc(fit, key=jax.random.key(0), samples=10)
+
+
 @pytest.mark.parametrize("kind", [Centred, CentredOnReal, ByHand, Recursive, Scaled, FromTheFirstSeen])
 def test_what_hangs_on_a_persons_other_rows_has_no_curve(kind):
     """Over a finer grid the mean of all times would be that of the grid."""
