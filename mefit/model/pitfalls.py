@@ -136,7 +136,10 @@ def _read(model_and_subjects: Any) -> _Read:
     model, subjects = model_and_subjects
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), subjects)
     eta: Any = jax.ShapeDtypeStruct((eta_size(model),), float)
-    closed, _, _ = eqx.filter_make_jaxpr(log_joint)(model, eta, one)
+    try:
+        closed, _, _ = eqx.filter_make_jaxpr(log_joint)(model, eta, one)
+    except Exception:  # whatever needs the density says what is wrong with it, in better words or in the same
+        return _Read(Lookups(jax.make_jaxpr(lambda: ())(), []), [], [])
     nothing = jax.tree.map(lambda leaf: False, one)
     is_y = jax.tree.leaves(eqx.tree_at(lambda s: s.y, nothing, jax.tree.map(lambda leaf: True, one.y)))
     inputs = closed.jaxpr.invars
