@@ -32,7 +32,7 @@ def lines_that_read(closed: ClosedJaxpr, inputs: Collection[Any]) -> list[str]:
 
 def lines_that_join(closed: ClosedJaxpr, size: int) -> list[str]:
     """The lines that make one number of several along an axis of this size, or look from one to the others."""
-    return _their_lines([eqn for eqn in closed.jaxpr.eqns if _joins(eqn, size)])
+    return _their_lines([eqn for eqn in closed.jaxpr.eqns if _joins(eqn, size)]) if size > 1 else []
 
 
 def _their_lines(eqns: list[Any]) -> list[str]:

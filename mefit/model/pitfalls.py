@@ -47,10 +47,11 @@ def refuse_pitfalls(model: Model, population: Population) -> None:
         raise Refusal(_of_beyond(name, beyond, population))
     if _followed(model):
         return
-    for i in _shortest(population) if read.joining else ():
+    joining = read.joining_rows + read.joining_doses
+    for i in _shortest(population) if joining else ():
         if _differ(model, population[i], _row_of(population.subjects, i)):
             raise Refusal(
-                f"{name} joins the rows or doses of subject {population.ids[i]} at `{read.joining[0]}`, and counts "
+                f"{name} joins the rows or doses of subject {population.ids[i]} at `{joining[0]}`, and counts "
                 "those that fill them up to as many as others have: leave these out, as by "
                 "jnp.mean(x, where=subject.real) or subject.doses.real, or make it a covariate of the data."
             )
@@ -73,8 +74,8 @@ def refuse_other_times(model: Model, population: Population) -> None:
     read = _read((model, population.subjects))
     line = next(iter(read.responding), None)
     rows = np.sum(np.asarray(population.subjects.real), axis=1)
-    if line is None and read.joining and _hang_together(model, population[int(np.argmax(rows))]):
-        line = read.joining[0]
+    if line is None and read.joining_rows and _hang_together(model, population[int(np.argmax(rows))]):
+        line = read.joining_rows[0]
     if line is not None:
         raise Refusal(
             f"{type(model).__name__} predicts a row from a person's other rows, at `{line}`, so that it has no curve "
@@ -126,7 +127,8 @@ class _Read(NamedTuple):
     """What was read of a model's code."""
 
     lookups: Lookups
-    joining: list[str]  # the lines that may join rows, or doses
+    joining_rows: list[str]  # the lines that may
+    joining_doses: list[str]
     responding: list[str]  # the lines that take responses
 
 
@@ -139,15 +141,15 @@ def _read(model_and_subjects: Any) -> _Read:
     try:
         closed, _, _ = eqx.filter_make_jaxpr(log_joint)(model, eta, one)
     except Exception:  # whatever needs the density says what is wrong with it, in better words or in the same
-        return _Read(Lookups(jax.make_jaxpr(lambda: ())(), []), [], [])
+        return _Read(Lookups(jax.make_jaxpr(lambda: ())(), []), [], [], [])
     nothing = jax.tree.map(lambda leaf: False, one)
     is_y = jax.tree.leaves(eqx.tree_at(lambda s: s.y, nothing, jax.tree.map(lambda leaf: True, one.y)))
     inputs = closed.jaxpr.invars
     y = {var for var, its in zip(inputs[len(inputs) - len(is_y) :], is_y, strict=True) if its}
-    sizes = {one.time.shape[0], one.doses.time.shape[0]} - {0, 1}
     return _Read(
         lookups=Lookups(closed, [False] * (len(inputs) - len(is_y)) + [True] * len(is_y)),
-        joining=[line for size in sorted(sizes) for line in lines_that_join(closed, size)],
+        joining_rows=lines_that_join(closed, one.time.shape[0]),
+        joining_doses=lines_that_join(closed, one.doses.time.shape[0]),
         responding=lines_that_read(closed, y),
     )
 
