@@ -7,7 +7,7 @@ from jax.extend.core import ClosedJaxpr, Var
 
 from .plainly import line_that_asks
 
-_OVER_ROWS = ("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "sort")
+_OVER_ALL = ("argmax", "argmin", "sort")
 
 
 def line_of(eqn: Any) -> str | None:
@@ -31,7 +31,10 @@ def lines_that_read(closed: ClosedJaxpr, inputs: Collection[Any]) -> list[str]:
 
 
 def lines_that_join(closed: ClosedJaxpr, size: int) -> list[str]:
-    """The lines that make one number of several along an axis of this size, or look from one to the others."""
+    """The lines that make one number of all along an axis of this size.
+
+    What goes from each to the next, as the steps of a solver do, or a sum that grows, is not meant.
+    """
     return _their_lines([eqn for eqn in closed.jaxpr.eqns if _joins(eqn, size)]) if size > 1 else []
 
 
@@ -44,11 +47,11 @@ def _joins(eqn: Any, size: int) -> bool:
     shape = getattr(eqn.invars[0].aval, "shape", ()) if eqn.invars else ()
     if name.startswith("reduce_") and any(shape[axis] == size for axis in eqn.params.get("axes", ())):
         return True
-    if name in _OVER_ROWS and size in shape:
+    if name in _OVER_ALL and size in shape:
         return True
     if name == "dot_general":
         (contracted, _), _ = eqn.params["dimension_numbers"]
         return any(shape[axis] == size for axis in contracted)
-    if name == "scan" and eqn.params["length"] == size:
-        return True
+    if name in ("scan", "while"):
+        return False
     return any(_joins(one, size) for inner in inside(eqn) for one in inner.jaxpr.eqns)
