@@ -75,9 +75,12 @@ def _inside_another(arguments: Any) -> bool:
     computed is the same either way, so it does no harm that JAX warns of such a question by the
     name of its function.
     """
-    if unsafe_am_i_under_a_jit_DO_NOT_USE():
-        return True
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
+    return unsafe_am_i_under_a_jit_DO_NOT_USE() or is_followed(arguments)
+
+
+def is_followed(tree: Any) -> bool:
+    """Whether JAX is following a program of which these are inputs, so that they have no values."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 class _Tidying:

@@ -146,17 +146,22 @@ class Ordinal(Family):
 
     def linked(self, y):
         wrong = ~np.isin(y, np.arange(self.levels))
-        remedy = "choose another family"
-        if np.all(y == np.round(y)) and y.min() != 0.0:
-            remedy = f"count grades from 0, which is here {y.min():g}"
-        elif np.all(y == np.round(y)):
-            remedy = f"take Ordinal({y.max() + 1:g})"
-        _refuse(y, wrong, f"Ordinal({self.levels})", f"grades 0 to {self.levels - 1}", remedy)
+        if np.any(wrong):
+            _refuse(y, wrong, f"Ordinal({self.levels})", f"grades 0 to {self.levels - 1}", _of_grades(y))
         return 0.0, 1.0
 
     def start(self, y):
         below = [(np.sum(y <= grade) + 0.5 * (grade + 1)) / (y.size + 0.5 * self.levels) for grade in range(self.cuts)]
         return [], [_logit(float(share)) for share in below]
+
+
+def _of_grades(y: np.ndarray) -> str:
+    """What to do about grades that an ordinal family has not."""
+    if np.any(y != np.round(y)):
+        return "choose another family"
+    if y.min() != 0.0:
+        return f"count grades from 0, which is here {y.min():g}"
+    return f"take Ordinal({y.max() + 1:g})"
 
 
 class Share(dist.Beta):

@@ -12,6 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 
+from ..base.compiling import is_followed
 from ..base.plainly import Refusal
 from ..data.subject import Subject
 from .parameters import parameters
@@ -24,7 +25,7 @@ def check_values(model: eqx.Module) -> None:
     for name, parameter in parameters(model).items():
         value = getattr(model, name)
         leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if is_followed(leaves):
             continue
         where = f"{type(model).__name__}.{name}"
         if not all(np.all(np.isfinite(leaf)) for leaf in leaves):

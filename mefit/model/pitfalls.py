@@ -5,7 +5,7 @@ a model makes of all rows together, as their mean, would count those too. And a 
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ..base.compiling import compiled
+from ..base.compiling import compiled, is_followed
 from ..base.jaxprs import lines_that_join, lines_that_read
 from ..base.lookups import Beyond, Lookups
 from ..base.outlines import of_outline
@@ -38,16 +38,16 @@ def refuse_pitfalls(model: Model, population: Population) -> None:
     of the data beyond those that the model has effects for; rows that are padding, as in `jnp.mean(subject.time)` where
     subjects have different numbers of rows; and responses that are missing, as `subject.y[0]` may be.
     """
-    if _followed(population):
+    if is_followed(population):
         return
     read = _read((model, population.subjects))
     name = type(model).__name__
-    beyond = read.lookups.beyond(jax.tree.leaves(population.subjects))
+    beyond = read.lookups.beyond(jax.tree.leaves(population.subjects)) if read.lookups else None
     if beyond is not None:
         raise Refusal(_of_beyond(name, beyond, population))
-    if _followed(model):
+    if is_followed(model):
         return
-    joining = read.joining_rows + read.joining_doses
+    joining = [*read.joining_rows, *read.joining_doses]
     for i in _shortest(population) if joining else ():
         if _differ(model, population[i], _row_of(population.subjects, i)):
             raise Refusal(
@@ -69,12 +69,11 @@ def refuse_other_times(model: Model, population: Population) -> None:
 
     Over other times than the person's own, as of a curve, it would be another prediction.
     """
-    if _followed((model, population)):
+    if is_followed((model, population)):
         return
     read = _read((model, population.subjects))
     line = next(iter(read.responding), None)
-    rows = np.sum(np.asarray(population.subjects.real), axis=1)
-    if line is None and read.joining_rows and _hang_together(model, population[int(np.argmax(rows))]):
+    if line is None and read.joining_rows and _hang_together(model, population[int(np.argmax(population.rows))]):
         line = read.joining_rows[0]
     if line is not None:
         raise Refusal(
@@ -91,11 +90,6 @@ def refuse_new_responses(model: Model, population: Population) -> None:
             f"{type(model).__name__} reads responses, at `{read.responding[0]}`, and a simulation draws each row "
             "without knowing the others: make what it takes from them a covariate of the data."
         )
-
-
-def _followed(tree: Any) -> bool:
-    """Is JAX following a program of which these are inputs, so that they have no values?"""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def _hang_together(model: Model, subject: Subject) -> bool:
@@ -126,10 +120,10 @@ def _of_beyond(name: str, beyond: Beyond, population: Population) -> str:
 class _Read(NamedTuple):
     """What was read of a model's code."""
 
-    lookups: Lookups
-    joining_rows: list[str]  # the lines that may
-    joining_doses: list[str]
-    responding: list[str]  # the lines that take responses
+    lookups: Lookups | None = None
+    joining_rows: Sequence[str] = ()  # the lines that may
+    joining_doses: Sequence[str] = ()
+    responding: Sequence[str] = ()  # the lines that take responses
 
 
 @of_outline
@@ -141,7 +135,7 @@ def _read(model_and_subjects: Any) -> _Read:
     try:
         closed, _, _ = eqx.filter_make_jaxpr(log_joint)(model, eta, one)
     except Exception:  # whatever needs the density says what is wrong with it, in better words or in the same
-        return _Read(Lookups(jax.make_jaxpr(lambda: ())(), []), [], [], [])
+        return _Read()
     nothing = jax.tree.map(lambda leaf: False, one)
     is_y = jax.tree.leaves(eqx.tree_at(lambda s: s.y, nothing, jax.tree.map(lambda leaf: True, one.y)))
     inputs = closed.jaxpr.invars
