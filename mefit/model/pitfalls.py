@@ -57,7 +57,7 @@ def refuse_pitfalls(model: Model, population: Population) -> None:
             )
     for i in _with_gaps(population) if read.responding else ():
         subject = _row_of(population.subjects, i)
-        if _differ(model, subject, _with_other_gaps(subject)):
+        if _differ(model, subject, _with_other_gaps(subject, population)):
             raise Refusal(
                 f"{name} reads responses of subject {population.ids[i]} that are missing, and stand as 0, at "
                 f"`{read.responding[0]}`: ask subject.mask which were seen, or make it a covariate of the data."
@@ -170,10 +170,11 @@ def _row_of(subjects: Subject, i: int) -> Subject:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[i], subjects)
 
 
-def _with_other_gaps(subject: Subject) -> Subject:
-    """The subject with other numbers where no response was seen."""
+def _with_other_gaps(subject: Subject, population: Population) -> Subject:
+    """The subject with other numbers, as large as the largest of all, where no response was seen."""
     masks = as_dict(subject.mask)
-    y = {name: np.where(masks[name], y, y + 1.0) for name, y in as_dict(subject.y).items()}
+    largest = {name: np.max(np.abs(y)) or 1.0 for name, y in as_dict(population.subjects.y).items()}
+    y = {name: np.where(masks[name], y, largest[name]) for name, y in as_dict(subject.y).items()}
     return dataclasses.replace(subject, y=as_given(y))
 
 
@@ -181,9 +182,13 @@ def _differ(model: Model, one: Subject, other: Subject, same: float = _SAME) -> 
     """Are the densities of what should be the same subject two? Not at the start, where much may be 0."""
     space = Space(model)
     x = space.vector()
-    x = x + _ASIDE * np.cos(np.arange(x.size))
     sd = np.asarray(eta_sd(model))
     eta = np.asarray(eta_mean(model)) + _ASIDE * np.where(np.isfinite(sd), sd, 0.0)
+    sizes = space.sizes.guess
+    if np.any(sizes == 0.0):  # of a number with a unit that begins at 0: what moves the density by about 1
+        slope = np.abs(np.asarray(_slope(space, x, eta, one)))
+        sizes = np.where(sizes == 0.0, np.divide(1.0, slope, out=np.zeros(x.size), where=slope > 0.0), sizes)
+    x = x + _ASIDE * sizes * np.cos(np.arange(x.size))
     here = float(_density(space, x, eta, one))
     there = float(_density(space, x, eta, other))
     return abs(here - there) > same * (1.0 + abs(here))  # of what is not finite nothing is said here
@@ -192,3 +197,8 @@ def _differ(model: Model, one: Subject, other: Subject, same: float = _SAME) -> 
 @compiled
 def _density(space: Space, x: Array, eta: Array, subject: Subject) -> Array:
     return log_joint(space.at(x), eta, subject)
+
+
+@compiled
+def _slope(space: Space, x: Array, eta: Array, subject: Subject) -> Array:
+    return jax.grad(lambda x: log_joint(space.at(x), eta, subject))(x)

@@ -346,3 +346,46 @@ def test_only_the_line_of_whoever_wrote_the_model_is_told(folder, says, tmp_path
     closed = jax.make_jaxpr(scope["asks"])(jnp.zeros(3))
     lines = {line_of(eqn) for eqn in closed.jaxpr.eqns}
     assert lines == {says and f"return {says}"}
+
+
+def in_other_units(model, data, factor):
+    """The same people, model and responses, with responses in a unit that makes the numbers larger by a factor."""
+    omega = factor**2 * model.omega
+    scaled = dataclasses.replace(model, beta=factor * model.beta, omega=omega, sigma=factor * model.sigma)
+    frame = data.to_frame()
+    frame["DV"] = factor * frame.DV
+    return scaled, mf.Population.from_frame(frame, amount=None)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_what_is_refused_is_refused_in_every_unit(factor):
+    flat = Centred(beta=jnp.array([1.0, 0.0]), omega=jnp.diag(jnp.array([0.3, 0.1])), sigma=0.2)
+    with pytest.raises(ValueError, match="Centred joins the rows or doses of subject 3"):
+        mf.log_likelihood(*in_other_units(flat, unequal(), factor), mf.FO())
+    with pytest.raises(ValueError, match="reads responses of subject 5 that are missing"):
+        mf.log_likelihood(*in_other_units(start(FromTheFirst), with_a_gap(), factor), mf.FO())
+    for kind in (CentredOnReal, Scaled, Recursive):
+        assert np.isfinite(mf.log_likelihood(*in_other_units(start(kind), unequal(), factor), mf.FO()))
+
+
+class Two(Line):
+    """Two outcomes, of which one is counted from the other's first response."""
+
+    def observations(self, eta, subject):
+        line = self.line(eta, subject)
+        first = subject.y["a"][0]
+        return {"a": dist.Normal(line, self.sigma), "b": dist.Normal(line + first, self.sigma)}
+
+
+def test_of_several_outcomes_each_is_looked_at():
+    rows = [(i, t, name, 1.0 + t) for i in range(1, 4) for t in TIMES for name in ("a", "b")]
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "DVID", "DV"])
+    for who in (None, 2):
+        if who:
+            frame.loc[(frame.ID == who) & (frame.TIME == TIMES[0]) & (frame.DVID == "a"), "DV"] = np.nan
+        data = mf.Population.from_frame(frame, amount=None)
+        if who is None:
+            assert np.isfinite(mf.log_likelihood(start(Two), data, mf.Laplace()))
+        else:
+            with pytest.raises(ValueError, match="Two reads responses of subject 2 that are missing"):
+                mf.log_likelihood(start(Two), data[np.array([1])], mf.Laplace())
