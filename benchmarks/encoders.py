@@ -18,9 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEOPLE = 800
-STEPS = 3000
+STEPS = 1500
 BATCH = 100
-RATE = 5e-3
+RATE = 1.5e-2
 
 CLOCK = """
 import json, resource, sys, time

@@ -31,7 +31,7 @@ def fitted_and_scored(seed, bent=False, effects=3, **options):
     test = study.simulate_curves(400, 100 + seed, bent)
     truth = study.oracle(test.population, bent)
     encoder = mf.networks.Encoder(train.population, effects=effects)
-    method = mf.Adam(mf.Amortised(encoder), steps=3000, learning_rate=5e-3, batch=100)
+    method = mf.Adam(mf.Amortised(encoder), steps=1500, learning_rate=1.5e-2, batch=100)
     key = jax.random.key(seed)
     model = study.coefficient_model(effects=effects, **options)
     fit = mf.fit(model, train.population, method, key=key, progress=False)
@@ -49,7 +49,7 @@ def test_nearly_linear_curves_are_as_good_as_the_truth():
     lost = np.mean([loss for _, loss, _ in found])
     error = np.mean([error for _, _, error in found])
     print("lost", [loss for _, loss, _ in found], "error", [error for _, _, error in found])
-    assert lost > -0.045
+    assert lost > -0.04
     assert error < 0.1825
     for fit, _, _ in found:
         assert float(fit.model.sigma) == pytest.approx(0.5, abs=0.01)
