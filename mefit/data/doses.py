@@ -5,11 +5,11 @@ from fractions import Fraction
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..base.compiling import is_followed
 from .by_outcome import each_outcome
 from .padding import side_by_side
 
@@ -134,7 +134,7 @@ class Doses(eqx.Module):
 
 
 def _any_infusion(*lengths_or_rates: Any) -> bool:
-    if any(isinstance(x, jax.core.Tracer) for x in lengths_or_rates):
+    if is_followed(lengths_or_rates):
         return True
     return any(x is not None and bool(np.any(np.asarray(x) != 0)) for x in lengths_or_rates)
 

@@ -86,6 +86,15 @@ def test_responses_that_a_family_cannot_give(family, y, words):
         family.linked(np.asarray(y))
 
 
+@pytest.mark.parametrize("family", [families.Gaussian(), families.Ordinal(3), families.Poisson()])
+def test_an_outcome_that_nobody_has_is_named(family):
+    rows = [(i, float(t), float(i + t), np.nan) for i in range(6) for t in range(4)]
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "mood", "pain"])
+    population = mf.Population.from_frame(frame, y={"mood": "mood", "pain": "pain"})
+    with pytest.raises(ValueError, match="nothing was observed of pain, so no model can be made for it"):
+        mf.deep_mixed_model(population, {"mood": families.Gaussian(), "pain": family}, effects=1)
+
+
 def test_an_empty_scale_is_refused():
     with pytest.raises(ValueError, match="is empty"):
         families.ScaledBeta(3, 3)

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ...base.newton import curvature
+from ...base.small_matrices import solve_positive_definite
 from ...data.subject import Subject
 from ...effects.kernels import Kernel, Target, log_effects
 from ...model.densities import eta_mean
@@ -170,7 +171,7 @@ def ascend(
     unit = standard_errors(matrix)
     correlation = matrix * jnp.outer(unit, unit)
     slope = slope * unit
-    newton = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(correlation), True), slope)
+    newton = solve_positive_definite(correlation, slope)
     step = unit * jnp.where(jnp.all(jnp.isfinite(newton)), newton, slope)
     trial = x + gain * memory.trust * jnp.maximum(jnp.where(sound, step, 0.0), floor)
     taken = function(trial) >= value - 1e-9 * (1.0 + jnp.abs(value))
