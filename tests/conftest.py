@@ -28,6 +28,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 _generator = np.random.default_rng
 np.random.default_rng = lambda seed=20260101: _generator(seed)
 
+from notebook_warnings import NotebookWarnings  # noqa: E402
+
 import mefit as mf  # noqa: E402
 from mefit.base import compiling  # noqa: E402
 
@@ -63,6 +65,7 @@ def pytest_configure(config):
     takes a third off. The digits are the same. Slow tests, notebooks and other processes run what learners run."""
     if config.option.markexpr == "not slow":
         compiling.OPTIONS[compiling.LEVEL] = 0
+    config.pluginmanager.register(NotebookWarnings())
 
 
 def pytest_collection_modifyitems(items):

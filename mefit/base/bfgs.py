@@ -48,7 +48,11 @@ class Point:
     def decrement(self) -> float:
         """sqrt(g' H^-1 g): how far the minimum is, in scales, were the function a parabola."""
         slope = self.gradient * self.scale
-        return float(np.sqrt(max(slope @ self.inverse_hessian @ slope, 0.0)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = slope @ self.inverse_hessian @ slope
+        if not np.isfinite(squared):  # too steep for its square to be a number
+            return np.inf
+        return float(np.sqrt(max(squared, 0.0)))
 
 
 class BFGS(eqx.Module):
@@ -92,10 +96,10 @@ class BFGS(eqx.Module):
         # Where nothing was measured, as of a network's weights, H says little at first: SciPy's own first guess of a
         # step, of about one unit, does better.
         length = _LONG if np.all(point.sizes.measured) else 1.0
-        long = _Scaled(function, point, unit=length)
         options: dict[str, Any] = {"maxiter": 1, "gtol": 0.0}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the line search warns before it tries its second way
+            long = _Scaled(function, point, unit=length)
             learned = options | {"hess_inv0": point.inverse_hessian / length**2}
             result = minimize(long, long.start, jac=True, method="BFGS", options=learned)
             inverse_hessian = _symmetric(result.hess_inv * length**2)

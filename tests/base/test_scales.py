@@ -102,3 +102,23 @@ def test_bfgs_measures_again_after_a_long_way():
 
     point, _ = run(lambda x: (1e-3 * function(x)[0], 1e-3 * function(x)[1]), np.array([9.0]), known([9.0]))
     assert point.converged and abs(point.x[0]) < 1e-3
+
+
+@pytest.mark.parametrize("measured", [True, False])
+@pytest.mark.parametrize(("strength", "start"), [(1e160, 6.0), (1e300, 1.0), (1.0, 1e100), (1e300, 1e3)])
+def test_bfgs_calls_nothing_a_minimum_that_is_too_steep_to_be_squared(strength, start, measured):
+    """The decrement of such a slope is no number. (A warning is an error in these tests.)"""
+
+    def function(x):
+        with np.errstate(over="ignore"):
+            value = strength * np.sum(x**4)
+            slope = 4.0 * strength * x**3
+        if not (np.isfinite(value) and np.all(np.isfinite(slope))):
+            return np.inf, np.zeros(x.size)
+        return float(value), slope
+
+    x = np.full(3, start)
+    sizes = Sizes(np.ones(3), np.full(3, np.inf), np.full(3, measured))
+    assert not BFGS().init(function, x, sizes).converged
+    point, _ = run(function, x, sizes)
+    assert not point.converged or point.value < 1e-6
