@@ -52,6 +52,7 @@ def test_a_difference_within_the_tolerance_is_none():
     assert not examine((KnownAnswer("doubling", lambda x: 2.002 * x, (x,), 2 * x, 2e-3),)).wrong
 
 
+@pytest.mark.skipif(xla.installed_jaxlib() == "0.10.0", reason="jaxlib 0.10.0 itself ends at this flag")
 def test_the_fault_of_jaxlib_0_10_2_is_found():
     """One's own setting of the flag brings it back, for jax.jit; the kit's programs stay right."""
     environment = {name: value for name, value in os.environ.items() if name != "MEFIT_COMPILED"}
