@@ -10,6 +10,7 @@ import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
+from ..base.small_matrices import solve_positive_definite
 from ..curves.encoding import AnyEncoder, EffectScale, Gaussian, lower_of, outputs_for, refuse_no_effects
 from ..curves.mlp import MLP
 from ..data.population import Population
@@ -122,7 +123,7 @@ class ModelEncoder(AnyEncoder):
             slope = jnp.where(sound, seen_slope, slope)
             precision = jnp.where(sound, seen_precision, precision)
             before = z
-            z = _held_back(z + cho_solve((jnp.linalg.cholesky(precision), True), slope))
+            z = _held_back(z + solve_positive_definite(precision, slope))
         covariance = cho_solve((jnp.linalg.cholesky(precision), True), jnp.eye(k))
         root = jnp.linalg.cholesky(covariance)
         return Look(z, root, solve_triangular(root, z - before, lower=True))
