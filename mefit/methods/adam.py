@@ -22,6 +22,7 @@ from ..objectives.evaluation import batches_of, chunks_of, terms_of
 from ..objectives.linearised import FOCE
 from ..objectives.natural_scale import training_scale
 from ..objectives.objective import NOT_ESTIMATED, Objective
+from ..objectives.sampled import ImportanceSampling
 from ..objectives.sleeping import account
 from .adam_block import Setting, block
 from .maximise import Maximise, outcome_of, unused_coordinates
@@ -81,7 +82,8 @@ class Adam(Method):
 
     `batch` subjects make a step (None: all); in every pass each is drawn once, and their sum counts N / batch fold.
     `held_out` is a population that is not trained on. Its log-likelihood is evaluated every `block` steps, the model
-    that was best on it is the one kept, and training ends after `patience` blocks without a better one.
+    that was best on it is the one kept, and training ends after `patience` blocks without a better one. For `Amortised`
+    it is by draws around each mode, not around the encoder's answer: theta is judged, and not what the encoder knows.
     To go on to the very maximum by quasi-Newton steps, fit again from `fit.model` by the objective itself.
     `resume` is an earlier fit by this method, interrupted: training goes on from it exactly as if it had not stopped.
 
@@ -236,8 +238,12 @@ class Adam(Method):
             return np.nan
         x = np.asarray(progress.sound)
         model = _space(problem, objective).model_at(x)
-        learned = _learned(problem, objective, x).reported
-        return float(np.mean(terms_of(learned, model, self.held_out, problem.key).value))
+        ruler = _learned(problem, objective, x).reported
+        if isinstance(
+            ruler, ImportanceSampling
+        ):  # what an encoder says of people it has not met is no measure of theta
+            ruler = dataclasses.replace(ruler, proposal=None)
+        return float(np.mean(terms_of(ruler, model, self.held_out, problem.key).value))
 
     def _schedule(self, problem: Problem, done: int, devices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each step of the next block: the rate, the subjects in chunks, and what each of them counts.

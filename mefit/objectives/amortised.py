@@ -46,7 +46,8 @@ class Amortised(Objective):
 
     and `mf.fit(model, population, mf.Amortised(encoder), key=key)` is short for that. The log-likelihood of the fit is
     never the bound but importance sampling with the encoder as proposal, `samples` a subject. `fit.encoder` is the
-    trained encoder, and `fit.amortised` tells the bound, what it lacks, and which random effects sleep.
+    trained encoder, and `fit.amortised` tells the bound, what it lacks, for new people too, and which random effects
+    sleep.
 
     `encoder`: left out, `Encoder(population, effects)` where people share planned times, and else `SetEncoder`.
     `annealing`: steps over which KL counts less than it should, from nothing; it delays a collapse and cures none.
