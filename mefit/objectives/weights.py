@@ -54,7 +54,9 @@ def refuse_few_draws(objective: Objective, model: Model, population: Population,
 def _falls_short(objective: Objective, population: Population, few: Bool[np.ndarray, " N"], drawn: int) -> str:
     remedy = "take ImportanceSampling() or AGQ(), which search each mode"
     if isinstance(objective, ImportanceSampling):
-        remedy = "take more samples, or AGQ()"
+        remedy = (
+            "a peak may have been missed; search from more points, by newton=mf.Newton(looks=16), or take more samples"
+        )
         if objective.proposal is not None:
             remedy = "the encoder knows too little of such people; take ImportanceSampling() without it"
     return (

@@ -6,10 +6,13 @@ The right values are the multivariate normal density of a linear mixed model.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
 import pytest
+from jaxtyping import Array
 from models import Line, theophylline_model
-from scipy.stats import multivariate_normal
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal, norm
 
 import mefit as mf
 
@@ -98,6 +101,33 @@ def test_the_score_of_held_out_people_is_their_likelihood_whatever_the_encoder_k
     held_out = people(20, 2)
     kept = by_heart.curve.held_out.max()
     assert kept == pytest.approx(np.mean(exact(by_heart.model, held_out)), abs=0.02)
+
+
+class Wave(mf.Model):
+    """Of whose frequency only the prior's neighbourhood is easily searched."""
+
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(jnp.zeros(1), 1.0)
+
+    def observations(self, eta, subject):
+        return dist.Normal(jnp.sin((1.0 + eta[0]) * subject.time), self.sigma)
+
+
+def test_a_person_whose_highest_peak_was_missed_is_refused_and_found_by_more_looks():
+    time = np.linspace(0.5, 12.0, 20)
+    y = np.sin(2.7 * time) + 0.1 * np.cos(40.0 * time)
+    one = mf.Population.from_frame(pd.DataFrame({"ID": 7, "TIME": time, "DV": y}))
+
+    def density(eta):
+        return np.exp(norm.logpdf(y, np.sin((1.0 + eta) * time), 0.3).sum() + norm.logpdf(eta))
+
+    value = np.log(quad(density, 1.5, 1.9, points=[1.7])[0])
+    with pytest.raises(ValueError, match=r"subject 7, .*looks=16"):
+        mf.log_likelihood(Wave(sigma=0.3), one, mf.ImportanceSampling(400), key=KEY)
+    more = mf.ImportanceSampling(400, newton=mf.Newton(looks=16))
+    assert mf.log_likelihood(Wave(sigma=0.3), one, more, key=KEY) == pytest.approx(value, abs=0.05)
 
 
 @pytest.mark.parametrize(

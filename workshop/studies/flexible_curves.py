@@ -252,7 +252,8 @@ def judged(
     """
     key = jax.random.key(11) if key is None else key
     proposal = fit.encoder if by_encoder else None
-    by = mf.ImportanceSampling(samples=400, proposal=proposal)
+    # where a template is wrong a person may have several peaks, and the highest has to be found
+    by = mf.ImportanceSampling(samples=400, proposal=proposal, newton=mf.Newton(looks=16))
     score = mf.log_likelihood(fit.model, new.population, by, key=key) / len(new.population)
     people = mf.individual(fit.model, new.population, draws=draws, proposed=400, proposal=proposal, key=key)
     told = {"log L": float(score), "sigma": float(fit.model.sigma)}  # type: ignore[attr-defined]
