@@ -24,6 +24,7 @@ from ..objectives.objective import Objective, Term, name_subjects
 from ..objectives.sampled import ImportanceSampling
 from ..objectives.sleeping import ASLEEP, divergence_over
 from ..objectives.variational import Variational
+from ..objectives.weights import simulation_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +131,8 @@ def _ruled(model: Model, population: Population, by: Objective, key: Any) -> tup
     values = log_likelihood(model, population, by, key=key, by_subject=True)
     if not isinstance(by, ImportanceSampling):
         return np.asarray(values), np.zeros(len(population))
-    effective = np.asarray(terms_of(by, model, population, key).details["effective_sample_size"])
-    return np.asarray(values), np.sqrt(np.maximum(1.0 / effective - 1.0 / by.samples, 0.0))
+    effective = terms_of(by, model, population, key).details["effective_sample_size"]
+    return np.asarray(values), simulation_errors(effective, by.samples)
 
 
 class _Bounds(Objective):

@@ -239,9 +239,8 @@ class Adam(Method):
         x = np.asarray(progress.sound)
         model = _space(problem, objective).model_at(x)
         ruler = _learned(problem, objective, x).reported
-        if isinstance(
-            ruler, ImportanceSampling
-        ):  # what an encoder says of people it has not met is no measure of theta
+        if isinstance(ruler, ImportanceSampling):
+            # what an encoder says of people whom it has not met is no measure of theta
             ruler = dataclasses.replace(ruler, proposal=None)
         return float(np.mean(terms_of(ruler, model, self.held_out, problem.key).value))
 

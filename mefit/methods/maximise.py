@@ -32,7 +32,7 @@ from ..objectives.objective import (
     name_subjects,
 )
 from ..objectives.peaks import find_peaks, may_have_missed
-from ..objectives.weights import remarks_on_draws
+from ..objectives.weights import falls_short
 from .classes import empty_classes, same_classes
 from .limits import Limits
 from .method import Ending, Info, Method, Outcome, Problem, State
@@ -310,7 +310,8 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
     if not np.all(searched):
         lost = name_subjects(problem.population, ~searched)
         remarks += (f"the search for the random effects did not end for {lost}.",)
-    remarks += remarks_on_draws(objective, state.model, problem.population, sizes)
+    short = falls_short(objective, state.model, problem.population, sizes)
+    remarks += (short,) if short else ()
     remarks += empty_classes(classes) + same_classes(likelihoods)
     return Outcome(
         model=state.model,

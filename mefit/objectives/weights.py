@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from ..data.population import Population
 from ..model.model import Model
@@ -15,26 +15,37 @@ _FEWEST = 10.0  # draws that count: with fewer, a subject's log-likelihood falls
 _SHARE = 0.1  # and of few draws, this share of them
 
 
-def simulation_error(effective: Float[np.ndarray, " N"], drawn: int) -> float:
-    """The SD over draws of sum_i log L_i, by the delta method: the square root of sum_i (1/ESS_i - 1/M)."""
-    return float(np.sqrt(np.sum(np.maximum(1.0 / effective - 1.0 / drawn, 0.0))))
+def simulation_errors(effective: Any, drawn: int) -> Float[np.ndarray, " N"]:
+    """The SD over draws of each log L_i, by the delta method: the square root of 1/ESS_i - 1/M."""
+    return np.sqrt(np.maximum(1.0 / np.asarray(effective) - 1.0 / drawn, 0.0))
 
 
-def hardly_met(effective: Float[np.ndarray, " N"], drawn: int) -> Bool[np.ndarray, " N"]:
-    """Of whom the draws say nothing: next to all the weight lies on a few, and what they missed nobody knows.
+def falls_short(objective: Objective, model: Model, population: Population, effective: Any) -> str:
+    """The sentence on subjects of whom the draws say nothing; empty where there are none, or nothing is drawn.
 
-    The log of such an average falls short, most often by more than its own spread tells.
+    Next to all the weight lies on a few draws, and what they missed nobody knows: the log of such an average falls
+    short, most often by more than its own spread tells.
     """
-    return effective < min(_FEWEST, _SHARE * drawn)
-
-
-def remarks_on_draws(objective: Objective, model: Model, population: Population, effective: Any) -> tuple[str, ...]:
-    """The sentence of a fit on subjects whose log-likelihood falls short, if there are any."""
     if effective is None:
-        return ()
+        return ""
     drawn = evaluations_of(objective, model)
-    few = hardly_met(effective, drawn)
-    return (_falls_short(objective, population, few, drawn),) if np.any(few) else ()
+    fewest = min(_FEWEST, _SHARE * drawn)
+    few = np.asarray(effective) < fewest
+    if not np.any(few):
+        return ""
+    return (
+        f"the log-likelihood by {objective.label} falls short, nobody knows by how much, for "
+        f"{name_subjects(population, few)}, of whose {drawn:,} draws fewer than {fewest:.3g} count: "
+        f"{_remedy(objective)}."
+    )
+
+
+def _remedy(objective: Objective) -> str:
+    if not isinstance(objective, ImportanceSampling):
+        return "take ImportanceSampling() or AGQ(), which search each mode"
+    if objective.proposal is not None:
+        return "the encoder knows too little of such people; take ImportanceSampling() without it"
+    return "a peak may have been missed; search from more points, by newton=mf.Newton(looks=16), or take more samples"
 
 
 def refuse_few_draws(objective: Objective, model: Model, population: Population, terms: Term) -> None:
@@ -42,25 +53,6 @@ def refuse_few_draws(objective: Objective, model: Model, population: Population,
 
     Plain Monte Carlo is left to those who ask for it: falling short is what it is known for.
     """
-    effective = terms.details.get("effective_sample_size")
-    if effective is None or not isinstance(objective, ImportanceSampling):
-        return
-    drawn = evaluations_of(objective, model)
-    few = hardly_met(np.asarray(effective), drawn)
-    if np.any(few):
-        raise ValueError(_falls_short(objective, population, few, drawn))
-
-
-def _falls_short(objective: Objective, population: Population, few: Bool[np.ndarray, " N"], drawn: int) -> str:
-    remedy = "take ImportanceSampling() or AGQ(), which search each mode"
-    if isinstance(objective, ImportanceSampling):
-        remedy = (
-            "a peak may have been missed; search from more points, by newton=mf.Newton(looks=16), or take more samples"
-        )
-        if objective.proposal is not None:
-            remedy = "the encoder knows too little of such people; take ImportanceSampling() without it"
-    return (
-        f"the log-likelihood by {objective.label} falls short, nobody knows by how much, for "
-        f"{name_subjects(population, few)}, of whose {drawn:,} draws fewer than {min(_FEWEST, _SHARE * drawn):.3g} "
-        f"count: {remedy}."
-    )
+    why = falls_short(objective, model, population, terms.details.get("effective_sample_size"))
+    if why and isinstance(objective, ImportanceSampling):
+        raise ValueError(why)

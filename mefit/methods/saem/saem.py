@@ -23,7 +23,7 @@ from ...objectives import mixture
 from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.sampled import ImportanceSampling
-from ...objectives.weights import simulation_error
+from ...objectives.weights import simulation_errors
 from ..maximise import Maximise, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
 from ..refusals import refuse_start
@@ -220,7 +220,7 @@ class SAEM(Method):
         if "effective_sample_size" in terms.details:
             size = terms.details["effective_sample_size"]
             most = mixture.evaluations_of(marginal, state.model)
-            error = 2.0 * simulation_error(size, most)
+            error = 2.0 * np.linalg.norm(simulation_errors(size, most))
             remark += f"; its Monte Carlo error makes -2LL uncertain by about {error:.2g} (one SD)"
         log_prior = float(prior_of(state.model, problem.fixed))
         outcome = outcome_of(marginal, problem, state, terms, log_prior)
