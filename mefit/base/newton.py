@@ -8,17 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
+from .peaks import Mode, Peaks, highest_of, only, peaks_of
+from .sides import count_of_sides
 from .small_matrices import solve_positive_definite
-
-
-class Mode(NamedTuple):
-    """Where a log density peaks, minus its Hessian there, and whether the search reached the peak."""
-
-    eta: Float[Array, " K"]
-    precision: Float[Array, "K K"]
-    converged: Bool[Array, ""]
 
 
 class _Search(NamedTuple):
@@ -52,7 +46,11 @@ class ModeSearch(eqx.Module):
     A search begins at the prior's mean. A network of eta may put several peaks into the joint density: there (or
     where `looks` says how many) it begins at the best of the mean and of `looks` points spread over the prior. For
     other models a fit searches again from elsewhere once it has converged; where that finds better peaks, it goes on
-    with 128 looks.
+    thoroughly.
+
+    A `thorough` search looks at as many points whatever the model, climbs from the best of them and from every one of
+    `sides`, and takes the peak with most under it by Laplace, value - log|P|/2: the highest of several starting points
+    need not stand at the foot of the highest peak. So search all who evaluate once, at parameters that stand still.
     """
 
     looks: int | None = eqx.field(default=None, kw_only=True)  # None: 128 where the model has a network, else none
@@ -60,6 +58,7 @@ class ModeSearch(eqx.Module):
     starts: Float[Array, "S K"] | None = eqx.field(default=None, kw_only=True)
     # how far beside the prior's mean a search begins, in SDs of the prior: to see whether it ends elsewhere
     aside: Float[Array, " K"] | None = eqx.field(default=None, kw_only=True)
+    thorough: bool = eqx.field(default=False, kw_only=True)
 
     @abc.abstractmethod
     def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
@@ -67,7 +66,20 @@ class ModeSearch(eqx.Module):
 
     @abc.abstractmethod
     def search(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
-        """The same mode as a constant, through which no derivative passes."""
+        """The same mode as a constant, through which no derivative passes: enough for a value that is flat there."""
+
+    def peaks(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Peaks:
+        """The peaks that the search knows of, as constants: the one that it ends on, or all of a thorough search."""
+        return only(self.search(log_density, start, args))
+
+    def settled(self, log_density: Callable[[Array, PyTree], Array], mode: Mode, args: PyTree) -> Mode:
+        """The mode that a search found, differentiable in `args`."""
+        if mode.eta.size == 0:
+            return mode
+        slope = jax.jacfwd(lambda eta: log_density(eta, args))(mode.eta)
+        # Where the search did not end, the matrix may not be positive definite: its NaN must not reach a derivative.
+        eta = mode.eta + posterior_step(jnp.where(mode.converged, mode.precision, jnp.eye(mode.eta.size)), slope)
+        return mode._replace(eta=jnp.where(mode.converged, eta, mode.eta))
 
 
 class Newton(ModeSearch):
@@ -83,7 +95,9 @@ class Newton(ModeSearch):
 
     `looks` is how many points of the prior are looked at for a place to begin, next to its mean: 128 where the model
     has a network, unless it is said, else none. A fit sets `starts`, points to choose from instead, and `aside`, how
-    many SDs beside the mean a search begins to see whether it ends elsewhere.
+    many SDs beside the mean a search begins to see whether it ends elsewhere. With `thorough` the search looks at 128
+    points in any model, and climbs from 2 SDs to both sides along every random effect, too (of more than four: from
+    eight points of the prior).
 
         method = mf.Laplace(newton=mf.Newton(tolerance=1e-10, max_steps=200))
     """
@@ -92,25 +106,37 @@ class Newton(ModeSearch):
     max_steps: int = 100
 
     def __call__(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
-        """The mode in eta of `log_density(eta, args)`, searched from `start`, (K,) or the best of (S, K).
-
-        It is differentiable in `args`.
-        """
-        mode = self.search(log_density, start, args)
-        if start.size == 0:
-            return mode
-        slope = jax.jacfwd(lambda eta: log_density(eta, args))(mode.eta)
-        # Where the search did not end, the matrix may not be positive definite: its NaN must not reach a derivative.
-        eta = mode.eta + posterior_step(jnp.where(mode.converged, mode.precision, jnp.eye(mode.eta.size)), slope)
-        return mode._replace(eta=jnp.where(mode.converged, eta, mode.eta))
+        return self.settled(log_density, self.search(log_density, start, args), args)
 
     def search(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Mode:
-        """The same mode as a constant, through which no derivative passes: enough for a value that is flat there."""
         if start.size == 0:
             return Mode(jnp.zeros(0), jnp.zeros((0, 0)), jnp.asarray(True))
         frozen = hold_constant(args)
-        start = best_of(lambda eta: log_density(eta, frozen), start)
-        end = self._search(lambda eta: log_density(eta, frozen), stop_gradient(start))
+
+        def density(eta):
+            return log_density(eta, frozen)
+
+        points = stop_gradient(start).reshape(-1, start.shape[-1])
+        if self._climbs_from_sides(start):
+            return highest_of(self._highest(density, points))
+        return self._ended(self._search(density, best_of(density, points)))
+
+    def peaks(self, log_density: Callable[[Array, PyTree], Array], start: Float[Array, "..."], args: PyTree) -> Peaks:
+        if not self._climbs_from_sides(start):
+            return super().peaks(log_density, start, args)
+        frozen = hold_constant(args)
+        return self._highest(lambda eta: log_density(eta, frozen), stop_gradient(start))
+
+    def _climbs_from_sides(self, start: Float[Array, "..."]) -> bool:
+        return self.thorough and self.starts is None and start.ndim == 2 and start.shape[-1] > 0
+
+    def _highest(self, log_density: Callable[[Array], Array], points: Float[Array, "S K"]) -> Peaks:
+        others = count_of_sides(points.shape[-1])
+        first = best_of(log_density, points[:-others])
+        ends = jax.lax.map(lambda point: self._search(log_density, point), jnp.append(first[None], points[-others:], 0))
+        return peaks_of(self._ended(ends), ends.value)
+
+    def _ended(self, end: _Search) -> Mode:
         converged = end.decrement < jnp.maximum(self.tolerance, 1e-6)
         return Mode(*stop_gradient((end.eta, end.precision)), converged)
 

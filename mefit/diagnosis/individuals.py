@@ -49,6 +49,6 @@ def individuals(fit: Fit, population: Population | None = None) -> Estimates:
             covariance=np.zeros((count, mean.size, mean.size)),
         )
     objective = final_objective(fit.method)
-    newton = None if objective is None else objective.newton
+    newton = None if objective is None else dataclasses.replace(objective.newton, thorough=True)
     eta, covariance = empirical_bayes(fit.model, population, newton)
     return Estimates(population=population, eta=np.asarray(eta), covariance=np.asarray(covariance))

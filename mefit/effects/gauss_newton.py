@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..base.newton import Mode, ModeSearch, best_of, hold_constant, posterior_step
+from ..base.newton import ModeSearch, best_of, hold_constant, posterior_step
+from ..base.peaks import Mode
 from .gaussian import slope_and_information
 
 

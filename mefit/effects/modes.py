@@ -1,5 +1,8 @@
 """The mode of one subject's random effects: eta*(theta) maximises the joint density of the subject."""
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,8 +12,10 @@ from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.derivatives import derived_forward
-from ..base.newton import Mode, ModeSearch, Newton, curvature
+from ..base.newton import ModeSearch, Newton, curvature
 from ..base.parts import in_parts
+from ..base.peaks import Mode, Peaks, log_mass
+from ..base.small_matrices import inverse_precision
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.mixture import MixtureOfExperts
@@ -27,14 +32,19 @@ _AT_ONCE = 4096  # subjects: of a million what a search holds on its way would n
 
 def standard_mode(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Mode]:
     """The mode of log p(y, u) of one subject, u its random effects in SDs of their law."""
+    standard, density, start = _searching(model, newton)
+    return standard, newton(density, start, (model, subject, standard))
+
+
+def _searching(model: Model, newton: ModeSearch) -> tuple[Standard, Callable[[Array, Any], Array], Float[Array, "S K"]]:
+    """The coordinates u, the density of (u, (model, subject, coordinates)), and where the search begins."""
     standard = standard_of(model)
 
     def density(u, args):
         model, subject, standard = args
         return standard.log_joint(model, u, subject)
 
-    start = starting_points(newton, model, standard)
-    return standard, newton(density, start, (model, subject, standard))
+    return standard, density, starting_points(newton, model, standard)
 
 
 def subject_mode(model: Model, subject: Subject, newton: ModeSearch) -> Mode:
@@ -70,27 +80,26 @@ def empirical_bayes(
 ) -> tuple[Float[Array, "N K"], Float[Array, "N K K"]]:
     """Empirical Bayes estimates of every subject and the covariance of their Gaussian approximation.
 
-    eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there.
+    eta_i = argmax log p(y_i | theta, eta) + log p(eta | theta), and the inverse of minus the Hessian there. Of several
+    peaks it is the one with most under it, as far as the search finds them: unless `newton` is given, it climbs from
+    the mean of the random effects and from both sides along each.
 
         eta, covariance = mf.empirical_bayes(model, new_people)  # (N, K) and (N, K, K)
     """
     refuse_pitfalls(model, population)
-    mode = modes(model, population.subjects, newton or Newton())
+    mode = modes(model, population.subjects, newton or Newton(thorough=True))
     return mode.eta, _inverses(mode.precision)
 
 
 def _inverses(precision: Float[Array, "N K K"]) -> Float[Array, "N K K"]:
-    """Of every matrix its inverse, by NumPy, which compiles nothing, where that has one for all."""
+    """Of every matrix its inverse, by NumPy, which compiles nothing, where nothing is traced."""
     if isinstance(precision, jax.core.Tracer):
         return jnp.linalg.inv(precision)
-    try:
-        return jnp.asarray(np.linalg.inv(np.asarray(precision)))
-    except np.linalg.LinAlgError:  # one is singular: JAX has infinities there
-        return jnp.linalg.inv(precision)
+    return jnp.asarray(inverse_precision(np.asarray(precision)))
 
 
-def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Mode]:
-    """The mode in u, whose precision here has its derivative, which the search does not give.
+def peaks_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> tuple[Standard, Peaks]:
+    """The peaks in u, whose precisions here have their derivatives, which the search does not give.
 
     What comes after, a grid or draws, is derived in reverse. Through third derivatives of the density that compiled
     for half of a program's time; so these are taken forward, where the model has few numbers.
@@ -102,11 +111,22 @@ def mode_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> t
     def searched(numbers, arrays):
         rest, subject, newton = eqx.combine(arrays, still)
         model = eqx.combine(rebuilt(numbers), rest)
-        standard, mode = standard_mode(model, subject, newton)
-        precision = curvature(lambda u: standard.log_joint(model, u, subject), mode.eta)[2]
-        return mode.eta, precision, mode.converged.astype(float)
+        standard, density, start = _searching(model, newton)
+        args = (model, subject, standard)
+        found = newton.peaks(density, start, args)
+
+        def settled(mode):
+            eta = newton.settled(density, mode, args).eta
+            value, _, precision = curvature(lambda u: density(u, args), eta)
+            return eta, precision, value
+
+        eta, precision, value = jax.vmap(settled)(found.modes)
+        log_share = found.log_share
+        if len(log_share) > 1:
+            log_share = jnp.where(jnp.isfinite(log_share), jax.vmap(log_mass)(value, precision), -jnp.inf)
+        return eta, precision, found.modes.converged.astype(float), jax.nn.log_softmax(log_share)
 
     if 0 < numbers.size <= _FORWARD_UP_TO:
         searched = derived_forward(searched)
-    u, precision, converged = searched(numbers, arrays)
-    return standard_of(model), Mode(u, precision, converged > 0.5)
+    u, precision, converged, log_share = searched(numbers, arrays)
+    return standard_of(model), Peaks(Mode(u, precision, converged > 0.5), log_share)

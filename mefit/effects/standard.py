@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from ..base.newton import Mode
+from ..base.peaks import Mode
 from ..curves.encoding import Gaussian
 from ..data.subject import Subject
 from ..model.densities import eta_mean, eta_sd, gaussian_law_of, log_conditional, log_joint

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.chance import require_key
-from ..base.newton import Mode
+from ..base.peaks import Mode
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject

@@ -13,6 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..base.labelled import labelled
+from ..base.newton import Newton
 from ..base.parts import in_parts
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
@@ -240,7 +241,7 @@ def individual(
         raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
     samples = max(proposed, 2 * draws)
-    sampling = ImportanceSampling(samples=samples, proposal=proposal)
+    sampling = ImportanceSampling(samples=samples, proposal=proposal, newton=Newton(thorough=True))
     sampling.check(model, population)
     models = None
     if isinstance(fit, Model) or fit.draws is None or thetas == 0:

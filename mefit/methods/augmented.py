@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from ..model.space import Space
 from ..objectives.amortised import Amortised
 from ..objectives.evaluation import terms_of
 from ..objectives.objective import NOT_ESTIMATED, Objective
+from ..objectives.peaks import searched_thoroughly
 from ..objectives.sampled import ImportanceSampling
 from .adam import Adam
 from .maximise import outcome_of
@@ -75,7 +77,7 @@ class Augmented(Method):
     sweeps: int = 5
     learning_rate: float = 5e-3
     batch: int | None = None
-    likelihood_by: Objective = ImportanceSampling()
+    likelihood_by: Objective = eqx.field(default=ImportanceSampling(), converter=searched_thoroughly)
     label: ClassVar[str] = "Data augmentation"
     random: ClassVar[bool] = True
 

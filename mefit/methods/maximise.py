@@ -31,7 +31,7 @@ from ..objectives.objective import (
     Term,
     name_subjects,
 )
-from ..objectives.peaks import find_peaks, may_have_missed
+from ..objectives.peaks import find_peaks, may_have_missed, searched_thoroughly
 from ..objectives.weights import falls_short
 from .classes import empty_classes, same_classes
 from .limits import Limits
@@ -40,7 +40,6 @@ from .refusals import refuse_derivative
 
 _SMALLER = 1e3  # a factor: a scale so much smaller is 0 to the data, if they do not see it
 _SAME = 0.01  # log-likelihood: no more than this is no difference
-_LOOKS = 128  # points at which a search for modes looks, after it was found to have missed a better one
 
 
 class Memory(NamedTuple):
@@ -197,7 +196,7 @@ def first_point(
 
 
 def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
-    """Remember which subjects have several peaks; where a better one was missed, go on with a wider search."""
+    """Remember which subjects have several peaks; where that matters to the objective, go on with a thorough search."""
     objective = memory.objective
     space = problem.space
     batches = memory.batches
@@ -210,9 +209,9 @@ def _look_for_peaks(problem: Problem, memory: Memory) -> Memory:
 
     peaks = find_peaks(run, evaluate(objective, space, x, batches)[3])
     memory = memory._replace(several=peaks.several)
-    if not np.any(peaks.better):
+    if not np.any(peaks.several if objective.covers_peaks else peaks.better):
         return memory
-    wider = dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, looks=_LOOKS))
+    wider = searched_thoroughly(objective)
     loss = mean_loss(wider, space, batches, len(problem.population))
     begun = wider.optimiser.init(loss, x, memory.point.sizes)
     if not np.isfinite(begun.value):
@@ -258,6 +257,11 @@ def _of_peaks(problem: Problem, memory: Memory) -> tuple[str, ...]:
     if several is None or not np.any(several):
         return ()
     who = name_subjects(problem.population, several)
+    if memory.objective.covers_peaks and memory.objective.newton.thorough:
+        return (
+            f"more than one peak of the joint density was found for {np.sum(several)} of {several.size} subjects "
+            f"({who}), and {memory.objective.label} covers them.",
+        )
     return (
         f"more than one peak of the joint density was found for {np.sum(several)} of {several.size} subjects ({who}), "
         f"and {memory.objective.label} takes one of them: compare the log-likelihood by ImportanceSampling.",

@@ -14,6 +14,8 @@ from ..base import devices
 from ..base.compiling import compiled_for_devices
 from ..base.dealing import dealt_out
 from ..base.scales import measure_curvature
+from ..base.sides import sides
+from ..base.small_matrices import inverse_precision
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.modes import modes
@@ -23,7 +25,7 @@ from ..model.space import Space
 from . import mixture
 from .natural_scale import natural_scale
 from .objective import Objective, Term
-from .peaks import beside
+from .peaks import searched_thoroughly
 
 # Subjects evaluated at once. On a core the objective says: more do not fit its cache, and all wait for the slowest
 # search. On a GPU: what it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks
@@ -255,7 +257,7 @@ def information(
         return -0.5 * (hessian + hessian.T)
     loss = mean_loss(objective, space, batches, count)
     value, gradient = loss(x)
-    directions = [np.zeros(eta_size(space.template)), *beside(eta_size(space.template), _NEARBY)]
+    directions = [np.zeros(eta_size(space.template)), *sides(eta_size(space.template), _NEARBY)]
     begun = [mean_loss(objective, space, batches._replace(aside=aside), count) for aside in directions]
     loss = _without_jumps(begun, x, value, gradient, _JUMP / count)
     sizes = space.sizes._replace(measured=np.ones(x.size, bool))
@@ -301,7 +303,8 @@ def _hessian(objective: Objective, space: Space, x: Array, batches: Batches) -> 
 
 
 def terms_of(objective: Objective, model: Model, population: Population, key: PRNGKeyArray | None = None) -> Term:
-    """The terms of every subject at given parameters, without derivatives."""
+    """The terms of every subject at given parameters, without derivatives; modes are searched thoroughly."""
+    objective = searched_thoroughly(objective)
     mixture.check(objective, model, population)
     return _terms(objective, model, batches_of(objective, model, population, key))
 
@@ -320,23 +323,9 @@ def modes_of(
     if objective.finds_modes:
         covariance = inverse_precision(np.asarray(terms.precision))
         return np.asarray(terms.eta), covariance, np.asarray(terms.converged)
-    mode = jax.tree.map(np.asarray, modes(model, population.subjects, objective.newton))
+    thorough = dataclasses.replace(objective.newton, thorough=True)
+    mode = jax.tree.map(np.asarray, modes(model, population.subjects, thorough))
     return mode.eta, inverse_precision(mode.precision), np.asarray(terms.converged) & mode.converged
-
-
-def inverse_precision(precision: Float[np.ndarray, "N K K"]) -> Float[np.ndarray, "N K K"]:
-    """Inverse of each matrix; where one is singular, infinite variance: the subject's data say nothing there."""
-    try:
-        return np.linalg.inv(precision)
-    except np.linalg.LinAlgError:  # of one of them at least
-        pass
-    inverse = np.full(precision.shape, np.nan)
-    for i, matrix in enumerate(precision):
-        try:
-            inverse[i] = np.linalg.inv(matrix)
-        except np.linalg.LinAlgError:
-            inverse[i] = np.diag(np.full(len(matrix), np.inf))
-    return inverse
 
 
 def _join_chunks(terms: Any, place: Array) -> Any:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from ..base.newton import Mode, ModeSearch, hold_constant
+from ..base.newton import ModeSearch, hold_constant
+from ..base.peaks import Mode
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.modes import subject_mode

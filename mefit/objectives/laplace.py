@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..base.newton import Mode
+from ..base.peaks import Mode
 from ..data.subject import Subject
 from ..effects.gaussian import LOG_2PI, half_log_det
 from ..effects.modes import standard_mode

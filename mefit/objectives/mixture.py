@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..base.newton import Mode
+from ..base.peaks import Mode
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.experts import search_of_expert, together

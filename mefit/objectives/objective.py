@@ -59,7 +59,8 @@ class Objective(eqx.Module):
     A final class says, for one subject, what is added and where eta ended (`subject`). The rest has defaults.
     `label` names it in tables; `likelihood` says whether it is a likelihood of theta, which AIC, BIC and standard
     errors need; `random` whether it needs a key; `finds_modes` whether its terms hold the random effects, and
-    `looks_for_peaks` whether these are modes that a search from elsewhere could find at another peak.
+    `looks_for_peaks` whether these are modes that a search from elsewhere could find at another peak; `covers_peaks`
+    whether a thorough search makes it integrate over all peaks that were found, and not around one of them.
     """
 
     label: ClassVar[str]
@@ -67,6 +68,7 @@ class Objective(eqx.Module):
     random: ClassVar[bool] = False
     finds_modes: ClassVar[bool] = True
     looks_for_peaks: ClassVar[bool] = True
+    covers_peaks: ClassVar[bool] = False
     mixes: ClassVar[bool] = False  # does it hold for mixtures of experts, whose likelihoods it gives one by one?
     at_once: ClassVar[int] = 32  # subjects, on one core: where modes are searched all wait for the slowest
 

@@ -3,21 +3,19 @@
 The program that was fitted is run again, so that this costs a few evaluations and compiles nothing.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import ndtri
 
+from ..base.sides import sides
 from ..model.model import Model
 from ..model.parameters import has_network
 from .objective import Objective, Term
 
-_FAR = 2.0  # SDs of the prior from its mean, where a search begins along one random effect
-_FEW = 4  # random effects, up to which it begins on both sides along each
-_MANY = 8  # points spread over the prior for more of them
 _APART = 0.1  # posterior SDs: modes closer than this are one
 _COUNTS = 7.0  # log-likelihood: a peak with less than a thousandth of the other's mass does not
 
@@ -31,9 +29,25 @@ class Peaks(NamedTuple):
 
 def may_have_missed(objective: Objective, model: Model) -> bool:
     """Does the objective search each subject's mode from a single point, by a search that could end on another peak?"""
-    searches = objective.likelihood and objective.finds_modes and objective.looks_for_peaks
     newton = objective.newton
-    return searches and newton.starts is None and not (newton.looks or (newton.looks is None and has_network(model)))
+    several = newton.looks or newton.thorough or (newton.looks is None and has_network(model))
+    return _searches(objective) and not several
+
+
+def _searches(objective: Objective) -> bool:
+    searches = objective.likelihood and objective.finds_modes and objective.looks_for_peaks
+    return searches and objective.newton.starts is None
+
+
+def searched_thoroughly(objective: Any) -> Any:
+    """The same objective, which searches each mode thoroughly, where it searches one for a likelihood.
+
+    To evaluate it once: at every step of a fit that would cost several searches in place of one. What is no objective
+    stays as it is.
+    """
+    if not isinstance(objective, Objective) or not _searches(objective):
+        return objective
+    return dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, thorough=True))
 
 
 def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> Peaks:
@@ -41,7 +55,7 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
     first = jax.tree.map(np.asarray, terms)
     several = np.zeros(first.value.shape, bool)
     better = several.copy()
-    for aside in beside(first.eta.shape[1], _FAR):
+    for aside in sides(first.eta.shape[1]):
         other = jax.tree.map(np.asarray, run(aside))
         move = other.eta - first.eta
         with np.errstate(invalid="ignore"):
@@ -51,13 +65,3 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
         several |= another
         better |= another & (gain > 1e-6)
     return Peaks(several, better)
-
-
-def beside(k: int, far: float) -> Float[np.ndarray, "D K"]:
-    """Where searches begin, about so many SDs of the prior from its mean."""
-    if k > _FEW:
-        from scipy.stats import qmc  # it takes a third of a second to import
-
-        return far / _FAR * ndtri(qmc.Halton(k, scramble=False).random(_MANY + 1)[1:])
-    axes = far * np.eye(k)
-    return np.concatenate([axes, -axes])

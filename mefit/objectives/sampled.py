@@ -11,14 +11,14 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
-from ..base.newton import Mode
 from ..base.parts import has_loop, in_parts
+from ..base.peaks import Mode, Peaks, highest_of, only
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import precision_of, refuse_another_size
 from ..effects.gaussian import half_log_det
-from ..effects.modes import mode_with_curvature
+from ..effects.modes import peaks_with_curvature
 from ..effects.proposals import standard_draws
 from ..effects.standard import Standard, standard_of
 from ..model.densities import eta_size, log_conditional
@@ -100,7 +100,11 @@ class ImportanceSampling(_Sampled):
 
     log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
     posterior, so the weights are bounded. Exact as M grows; the estimate of L is unbiased. `details` as in MonteCarlo.
+    Where a thorough search finds several peaks, q is a mixture of t distributions around them with equal parts of the
+    draws, so that the estimate stays smooth in theta as what lies under the peaks changes.
+    `mf.log_likelihood` searches so, and a fit from where it meets a subject with several peaks.
     With an encoder as `proposal`, the t stands around the encoder's mean, C C' its covariance, and no mode is searched.
+    Source of the mixture with parts that are not drawn: Owen and Zhou (2000), JASA 95.
 
         mf.log_likelihood(model, population, mf.ImportanceSampling(samples=200), key=key)
     """
@@ -108,6 +112,7 @@ class ImportanceSampling(_Sampled):
     degrees_of_freedom: float = 5.0
     proposal: AnyEncoder | None = None
     label: ClassVar[str] = "Importance sampling"
+    covers_peaks: ClassVar[bool] = True
 
     def extras(self, model, population, key):
         """The draws t of every subject, (N, M, K), or its key where they would take too much memory.
@@ -135,31 +140,51 @@ class ImportanceSampling(_Sampled):
 
         Where the density goes through a loop, no more than `at_once` draws are looked at together.
         """
-        standard, place, root = self._proposed(model, subject)
-        k = place.eta.size
+        standard, peaks, roots = self._proposed(model, subject)
+        k = peaks.modes.eta.shape[-1]
         is_key = jnp.issubdtype(extra.dtype, jax.dtypes.prng_key)
         t = _draws_of_one(self.degrees_of_freedom, extra, self.samples, k) if is_key else extra
-        log_q = _standard_t(self.degrees_of_freedom, k).log_prob(t) - half_log_det(root)
-        us = place.eta + t @ root.T
+        us, log_q = self._placed(peaks, roots, t)
 
         def log_joint(u):
             return standard.log_joint(model, u, subject)
 
         together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
         log_weight = in_parts(log_joint, us, together) - log_q
-        return Weighted(standard.mode(place), jax.vmap(standard.eta)(us), log_weight)
+        return Weighted(standard.mode(highest_of(peaks)), jax.vmap(standard.eta)(us), log_weight)
+
+    def _placed(self, peaks: Peaks, roots: Array, t: Float[Array, "M K"]) -> tuple[Array, Array]:
+        """The draws u (M, K), and log q of each (M,)."""
+        log_t = _standard_t(self.degrees_of_freedom, t.shape[-1]).log_prob
+        log_dets = jax.vmap(half_log_det)(roots)
+        if len(roots) == 1:
+            return peaks.modes.eta[0] + t @ roots[0].T, log_t(t) - log_dets[0]
+        found = jnp.sum(jnp.isfinite(peaks.log_share))
+        which = jnp.arange(len(t)) * found // len(t)  # the peak of each draw; those that were found come first
+        us = peaks.modes.eta[which] + jnp.einsum("mij,mj->mi", roots[which], t)
+        log_parts = jnp.log(jnp.mean(which[:, None] == jnp.arange(len(roots)), axis=0))
+
+        def around(mode: Array, root: Array) -> Array:
+            return log_t(solve_triangular(root, (us - mode).T, lower=False).T)
+
+        log_each = jax.vmap(around)(peaks.modes.eta, roots)
+        return us, logsumexp(log_each + (log_parts - log_dets)[:, None], axis=0)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         place, _, log_weight = self.weighted(model, subject, extra)
         details = {"effective_sample_size": _effective_sample_size(log_weight)}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
-    def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Mode, Array]:
-        """Where the draws of u stand, and C, triangular, with C C' their spread."""
+    def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Float[Array, "C K K"]]:
+        """Around what the draws of u stand, and C of each, triangular, with C C' their spread."""
         if self.proposal is not None:
             standard = standard_of(model)
             q = standard.of_gaussian(self.proposal(subject))
-            return standard, Mode(q.mean, precision_of(q), jnp.asarray(True)), q.lower
-        standard, mode = mode_with_curvature(model, subject, self.newton)
-        lower = jnp.linalg.cholesky(mode.precision)
-        return standard, mode, solve_triangular(lower, jnp.eye(mode.eta.size), lower=True, trans="T")
+            return standard, only(Mode(q.mean, precision_of(q), jnp.asarray(True))), q.lower[None]
+        standard, peaks = peaks_with_curvature(model, subject, self.newton)
+
+        def root(precision: Array) -> Array:
+            lower = jnp.linalg.cholesky(precision)
+            return solve_triangular(lower, jnp.eye(len(precision)), lower=True, trans="T")
+
+        return standard, peaks, jax.vmap(root)(peaks.modes.precision)

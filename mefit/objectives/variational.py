@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..base.newton import Mode, hold_constant
+from ..base.newton import hold_constant
+from ..base.peaks import Mode
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import LOG_2PI, half_log_det

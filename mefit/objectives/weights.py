@@ -45,7 +45,7 @@ def _remedy(objective: Objective) -> str:
         return "take ImportanceSampling() or AGQ(), which search each mode"
     if objective.proposal is not None:
         return "the encoder knows too little of such people; take ImportanceSampling() without it"
-    return "a peak may have been missed; search from more points, by newton=mf.Newton(looks=16), or take more samples"
+    return "a peak may have been missed; search from more points, by newton=mf.Newton(looks=128), or take more samples"
 
 
 def refuse_few_draws(objective: Objective, model: Model, population: Population, terms: Term) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from ...model.space import Space
 from ...objectives import mixture
 from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
+from ...objectives.peaks import searched_thoroughly
 from ...objectives.sampled import ImportanceSampling
 from ...objectives.weights import simulation_errors
 from ..maximise import Maximise, outcome_of
@@ -107,7 +109,7 @@ class SAEM(Method):
     tolerance: float = 0.05
     stop_early: bool = True
     learning_rate: float = 0.01
-    likelihood_by: Objective = ImportanceSampling()
+    likelihood_by: Objective = eqx.field(default=ImportanceSampling(), converter=searched_thoroughly)
     polish: bool | None = None
     block: int = 50
     label: ClassVar[str] = "SAEM"
