@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-_KEPT = 3  # peaks: of few random effects nobody has more that count
-_APART = 0.1  # SDs of the higher peak: modes closer than this are one
-_COUNTS = 7.0  # nats: what lies under a lower peak is nothing beside the highest, less than a thousandth
+_KEPT = 3  # peaks: for each a quadrature has a grid; what lies under a fourth is left out
+APART = 0.1  # SDs of the higher peak: modes closer than this are one
+COUNTS = 7.0  # nats: what lies under a lower peak is nothing beside the highest, less than a thousandth
 _CLEARLY = 1e-6  # nats by which another peak than the first must have more, to come before it
 
 
@@ -53,9 +53,9 @@ def peaks_of(found: Mode, values: Float[Array, " S"]) -> Peaks:
     order = jnp.argsort(-mass.at[0].add(_CLEARLY))  # stable: where all are equal, the first comes first
     found, mass = jax.tree.map(lambda leaf: leaf[order], (found, mass))
     move = found.eta[:, None] - found.eta
-    near = jnp.einsum("abi,bij,abj->ab", move, found.precision, move) <= _APART**2
+    near = jnp.einsum("abi,bij,abj->ab", move, found.precision, move) <= APART**2
     again = jnp.any(jnp.tril(near & jnp.isfinite(mass), -1), axis=1)
-    mass = jnp.where(again | (mass < mass[0] - _COUNTS), -jnp.inf, mass)
+    mass = jnp.where(again | (mass < mass[0] - COUNTS), -jnp.inf, mass)
     mass = mass.at[0].set(jnp.where(jnp.isfinite(mass[0]), mass[0], 0.0))
     kept = jnp.argsort(-mass)[:_KEPT]
     there = jnp.isfinite(mass[kept])

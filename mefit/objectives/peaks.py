@@ -11,13 +11,11 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..base.peaks import APART, COUNTS
 from ..base.sides import sides
 from ..model.model import Model
 from ..model.parameters import has_network
 from .objective import Objective, Term
-
-_APART = 0.1  # posterior SDs: modes closer than this are one
-_COUNTS = 7.0  # log-likelihood: a peak with less than a thousandth of the other's mass does not
 
 
 class Peaks(NamedTuple):
@@ -61,7 +59,7 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
         with np.errstate(invalid="ignore"):
             squared = np.einsum("na,nab,nb->n", move, first.precision, move)
             gain = other.value - first.value
-            another = first.converged & other.converged & (squared > _APART**2) & (gain > -_COUNTS)
+            another = first.converged & other.converged & (squared > APART**2) & (gain > -COUNTS)
         several |= another
         better |= another & (gain > 1e-6)
     return Peaks(several, better)
