@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-_KEPT = 3  # peaks: for each a quadrature has a grid; what lies under a fourth is left out
+from .small_matrices import half_log_det
+
+_KEPT = 4  # peaks: for each a quadrature has a grid; what lies under a fifth is left out, and said to be
 APART = 0.1  # SDs of the higher peak: modes closer than this are one
 COUNTS = 7.0  # nats: what lies under a lower peak is nothing beside the highest, less than a thousandth
+LITTLE = 0.01  # share of what lies under all peaks that may be left out: a hundredth of a nat
 _CLEARLY = 1e-6  # nats by which another peak than the first must have more, to come before it
 
 
@@ -24,12 +27,13 @@ class Peaks(NamedTuple):
     """Several peaks. Where fewer than there is room for were found, the highest again, with a share of 0."""
 
     modes: Mode  # of C peaks, each with an axis in front; in the order of their first coordinate, so that none jumps
-    log_share: Float[Array, " C"]  # of what lies under all, by Laplace
+    log_share: Float[Array, " C"]  # of what lies under these, by Laplace
+    left_out: Float[Array, ""]  # share of what lies under all that lies under the others, for which there was no room
 
 
 def only(mode: Mode) -> Peaks:
     """A mode as the only peak."""
-    return Peaks(jax.tree.map(lambda leaf: leaf[None], mode), jnp.zeros(1))
+    return Peaks(jax.tree.map(lambda leaf: leaf[None], mode), jnp.zeros(1), jnp.zeros(()))
 
 
 def highest_of(peaks: Peaks) -> Mode:
@@ -40,7 +44,7 @@ def highest_of(peaks: Peaks) -> Mode:
 
 def log_mass(value: Float[Array, ""], precision: Float[Array, "K K"]) -> Float[Array, ""]:
     """What lies under a peak by Laplace, exp(value) |P|^-1/2 but for a constant, on the log scale."""
-    return value - jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(precision))))
+    return value - half_log_det(jnp.linalg.cholesky(precision))
 
 
 def peaks_of(found: Mode, values: Float[Array, " S"]) -> Peaks:
@@ -57,10 +61,12 @@ def peaks_of(found: Mode, values: Float[Array, " S"]) -> Peaks:
     again = jnp.any(jnp.tril(near & jnp.isfinite(mass), -1), axis=1)
     mass = jnp.where(again | (mass < mass[0] - COUNTS), -jnp.inf, mass)
     mass = mass.at[0].set(jnp.where(jnp.isfinite(mass[0]), mass[0], 0.0))
+    mass = mass - jax.nn.logsumexp(mass)
     kept = jnp.argsort(-mass)[:_KEPT]
     there = jnp.isfinite(mass[kept])
     kept = jnp.where(there, kept, 0)
     kept = kept[jnp.argsort(jnp.where(there, found.eta[kept, 0], jnp.inf))]
     seen = jnp.sort(~there)
     log_share = jax.nn.log_softmax(jnp.where(seen, -jnp.inf, mass[kept]))
-    return Peaks(jax.tree.map(lambda leaf: leaf[kept], found), log_share)
+    left_out = 1.0 - jnp.sum(jnp.where(there, jnp.exp(mass[kept]), 0.0))
+    return Peaks(jax.tree.map(lambda leaf: leaf[kept], found), log_share, left_out)

@@ -5,6 +5,7 @@ from jaxtyping import Float
 
 FAR = 2.0  # SDs of the prior from its mean
 _FEW = 4  # random effects, up to which there is a point on both sides along each
+_TILT = 0.25  # of a point that stands 1 along one axis, along the others
 _MANY = 8  # points spread over the prior for more of them
 
 
@@ -22,8 +23,13 @@ def count_of_sides(k: int) -> int:
 
 
 def sides(k: int, far: float = FAR) -> Float[np.ndarray, "D K"]:
-    """Points about so many SDs of the prior from its mean, in these SDs."""
+    """Points about so many SDs of the prior from its mean, in these SDs.
+
+    None lies on an axis: where the sign of an effect is not seen, a search that begins at 0 of it stays there. And of
+    the four ways in which two effects may be signed, each has a point.
+    """
     if k > _FEW:
         return far / FAR * scattered(_MANY, k)
-    axes = far * np.eye(k)
+    tilt = np.triu(np.ones((k, k)), 1)
+    axes = far * (np.eye(k) + _TILT * (tilt - tilt.T))
     return np.concatenate([axes, -axes])

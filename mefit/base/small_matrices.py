@@ -49,6 +49,12 @@ def _less(value: Array, left: list[Array], right: list[Array]) -> Array:
     return value
 
 
+def half_log_det(lower: Array) -> Array:
+    """(1/2) log|L L'| of a lower triangular L with a positive diagonal."""
+    diagonal = jnp.sum(jnp.where(np.eye(len(lower), dtype=bool), lower, 0.0), axis=-1)  # whose derivative is no loop
+    return jnp.sum(jnp.log(diagonal))
+
+
 def inverse_precision(precision: Float[np.ndarray, "N K K"]) -> Float[np.ndarray, "N K K"]:
     """Inverse of each matrix; where one is singular, infinite variance: the subject's data say nothing there."""
     try:

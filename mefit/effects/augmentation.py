@@ -16,6 +16,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..base.compiling import compiled
+from ..base.small_matrices import half_log_det
 from ..curves.encoding import AnyEncoder, Gaussian
 from ..data.by_outcome import as_dict
 from ..data.missing import filled, gaps
@@ -25,7 +26,6 @@ from ..model.densities import eta_mean, eta_size, log_joint, observation_density
 from ..model.model import Model
 from ..model.normals import correlated_rows
 from ..model.simulate import respond
-from .gaussian import half_log_det
 from .proposals import log_standard, standard_draws
 
 _DEGREES_OF_FREEDOM = 10.0  # of Student's t around the encoder's answer: tails that the posterior does not outrun

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from ..base.small_matrices import half_log_det
 from ..curves.encoding import AnyEncoder, Gaussian
 from ..model.densities import eta_size, gaussian_law_of, log_random_effects
 from ..model.model import Model
-from .gaussian import LOG_2PI, half_log_det
+from .gaussian import LOG_2PI
 
 
 def log_prior_of(model: Model, etas: Float[Array, "M K"]) -> Float[Array, " M"]:

@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
+from ..base.small_matrices import half_log_det
 from ..data.subject import Subject, as_dict
 from ..model.densities import gaussian_law_of, observation_density
 from ..model.model import Model
@@ -142,12 +143,6 @@ def linearised(model: Model, eta: Float[Array, " K"], subject: Subject) -> Linea
         both_sides = jax.vmap(lambda change: at.whitened(at.whitened(change).T), in_axes=2, out_axes=2)(relative)
         relative = both_sides.reshape(-1, eta.size)
     return Linearised(at, jacobian, relative)
-
-
-def half_log_det(lower: Array) -> Array:
-    """(1/2) log|L L'| of a lower triangular L with a positive diagonal."""
-    diagonal = jnp.sum(jnp.where(np.eye(len(lower), dtype=bool), lower, 0.0), axis=-1)  # whose derivative is no loop
-    return jnp.sum(jnp.log(diagonal))
 
 
 def slope_and_information(

@@ -15,14 +15,14 @@ from ..base.derivatives import derived_forward
 from ..base.newton import ModeSearch, Newton, curvature
 from ..base.parts import in_parts
 from ..base.peaks import Mode, Peaks, log_mass
-from ..base.small_matrices import inverse_precision
+from ..base.small_matrices import half_log_det, inverse_precision
 from ..data.population import Population
 from ..data.subject import Subject
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
 from ..model.pitfalls import refuse_pitfalls
 from .experts import search_of_expert, together
-from .gaussian import LOG_2PI, half_log_det
+from .gaussian import LOG_2PI
 from .standard import Standard, standard_of
 from .starts import starting_points
 
@@ -124,9 +124,9 @@ def peaks_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> 
         log_share = found.log_share
         if len(log_share) > 1:
             log_share = jnp.where(jnp.isfinite(log_share), jax.vmap(log_mass)(value, precision), -jnp.inf)
-        return eta, precision, found.modes.converged.astype(float), jax.nn.log_softmax(log_share)
+        return eta, precision, found.modes.converged.astype(float), jax.nn.log_softmax(log_share), found.left_out
 
     if 0 < numbers.size <= _FORWARD_UP_TO:
         searched = derived_forward(searched)
-    u, precision, converged, log_share = searched(numbers, arrays)
-    return standard_of(model), Peaks(Mode(u, precision, converged > 0.5), log_share)
+    u, precision, converged, log_share, left_out = searched(numbers, arrays)
+    return standard_of(model), Peaks(Mode(u, precision, converged > 0.5), log_share, left_out)

@@ -12,11 +12,12 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from ..base.peaks import Mode
+from ..base.small_matrices import half_log_det
 from ..curves.encoding import Gaussian
 from ..data.subject import Subject
 from ..model.densities import eta_mean, eta_sd, gaussian_law_of, log_conditional, log_joint
 from ..model.model import Model
-from .gaussian import LOG_2PI, half_log_det
+from .gaussian import LOG_2PI
 
 
 class Standard(eqx.Module):

@@ -27,7 +27,7 @@ from ..model.pitfalls import refuse_pitfalls
 from ..objectives import mixture
 from ..objectives.evaluation import batches_of, terms_of, total
 from ..objectives.objective import Objective, name_subjects
-from ..objectives.weights import refuse_few_draws
+from ..objectives.weights import refuse_short
 from .about import curvature_of_a_bound
 from .checkpoint import Checkpoint
 from .meeting import meet
@@ -224,7 +224,8 @@ def log_likelihood(
     Every constant is included and no prior is added. `by_subject` returns one value for each subject instead of the
     sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`; and, naming subject and
     row, for a response that the model's density cannot give, or a subject whose density importance sampling has hardly
-    met: fewer than 10 draws count (or a tenth of them), and the log of their mean falls short.
+    met: fewer than 10 draws count (or a tenth of them), and the log of their mean falls short; or one with more peaks
+    than a grid or the draws cover.
     """
     problem = _problem(model, population, method, key, ())
     refuse_lifted(model, population)
@@ -241,7 +242,7 @@ def log_likelihood(
     for i in np.flatnonzero(values == -np.inf):  # of a response that no parameter makes possible
         refuse_impossible(problem.model, population[int(i)], population.ids[i])
     refuse_values(problem.model, population, np.where(values == -np.inf, 0.0, values))
-    refuse_few_draws(objective, problem.model, population, terms)
+    refuse_short(objective, problem.model, population, terms)
     return values if by_subject else float(np.sum(values))
 
 

@@ -311,8 +311,8 @@ def _remarks(population: Population, picked: Picked) -> tuple[str, ...]:
         return ()
     who = ", ".join(doubtful[:5]) + (f" and {len(doubtful) - 5} more" if len(doubtful) > 5 else "")
     return (
-        f"the draws of {who} are not to be trusted: their weights have a heavy tail, or no mode was found; take more "
-        "draws, or another proposal.",
+        f"the draws of {who} are not to be trusted: their weights have a heavy tail, no mode was found, or "
+        "there are more peaks than the draws cover; take more draws, or another proposal.",
     )
 
 

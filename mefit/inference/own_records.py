@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..base.compiling import compiled
 from ..base.pareto import pareto_k
 from ..base.parts import in_parts
+from ..base.peaks import LITTLE
 from ..data.subject import Subject
 from ..methods.nuts.draws import Draws
 from ..model.model import Model, draw_of
@@ -30,7 +31,7 @@ class Picked(NamedTuple):
     theta: Int[np.ndarray, "N M"] | None  # which draw of theta each belongs to; None where theta is known
     effective_sample_size: Float[np.ndarray, " N"]
     pareto_k: Float[np.ndarray, " N"]
-    found: Bool[np.ndarray, " N"]  # whether their modes were
+    found: Bool[np.ndarray, " N"]  # whether their modes were, and the draws cover them
 
 
 def with_theta_known(
@@ -64,7 +65,7 @@ def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picke
         theta=None,
         effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), count),
         pareto_k=np.array([pareto_k(one) for one in log_weight]),
-        found=weighted.place.converged,
+        found=weighted.place.converged & (weighted.left_out < LITTLE),
     )
 
 
@@ -103,7 +104,7 @@ def with_theta_drawn(
         theta=chosen // sampling.samples,
         effective_sample_size=np.minimum(1.0 / np.sum(shares**2, axis=1), count),
         pareto_k=np.array(tails),
-        found=weighted.place.converged.all(axis=1),
+        found=np.all(weighted.place.converged & (weighted.left_out < LITTLE), axis=1),
     )
 
 

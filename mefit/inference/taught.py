@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..base.parts import in_parts
+from ..base.small_matrices import half_log_det
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.gaussian import gaussian_effects, half_log_det
+from ..effects.gaussian import gaussian_effects
 from ..effects.model_encoder import ModelEncoder
 from ..fitting.fitted import Estimated
 from ..model.densities import sample_random_effects

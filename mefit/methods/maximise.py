@@ -314,7 +314,7 @@ def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term
     if not np.all(searched):
         lost = name_subjects(problem.population, ~searched)
         remarks += (f"the search for the random effects did not end for {lost}.",)
-    short = falls_short(objective, state.model, problem.population, sizes)
+    short = falls_short(objective, state.model, problem.population, terms.details)
     remarks += (short,) if short else ()
     remarks += empty_classes(classes) + same_classes(likelihoods)
     return Outcome(

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..base.peaks import Mode
+from ..base.small_matrices import half_log_det
 from ..data.subject import Subject
-from ..effects.gaussian import LOG_2PI, half_log_det
+from ..effects.gaussian import LOG_2PI
 from ..effects.modes import standard_mode
 from ..model.model import Model
 from .objective import Objective, Term

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
+from ..base.small_matrices import half_log_det
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.gaussian import (
@@ -12,7 +13,6 @@ from ..effects.gaussian import (
     gaussian_effects,
     gaussian_marginal,
     gaussian_moments,
-    half_log_det,
     linearised,
     slope_and_information,
 )

@@ -18,7 +18,7 @@ from ..model.parameters import has_network
 from .objective import Objective, Term
 
 
-class Peaks(NamedTuple):
+class OtherPeaks(NamedTuple):
     """What was found for each subject."""
 
     several: Bool[np.ndarray, " N"]  # another peak that counts
@@ -48,7 +48,7 @@ def searched_thoroughly(objective: Any) -> Any:
     return dataclasses.replace(objective, newton=dataclasses.replace(objective.newton, thorough=True))
 
 
-def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> Peaks:
+def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> OtherPeaks:
     """`run` gives the terms with every search begun so many SDs beside the prior's mean; `terms` are those at 0."""
     first = jax.tree.map(np.asarray, terms)
     several = np.zeros(first.value.shape, bool)
@@ -62,4 +62,4 @@ def find_peaks(run: Callable[[Float[np.ndarray, " K"]], Term], terms: Term) -> P
             another = first.converged & other.converged & (squared > APART**2) & (gain > -COUNTS)
         several |= another
         better |= another & (gain > 1e-6)
-    return Peaks(several, better)
+    return OtherPeaks(several, better)

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 from ..base.newton import principal_axes
 from ..base.peaks import Mode, Peaks, highest_of
+from ..base.small_matrices import half_log_det
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.gaussian import half_log_det
 from ..effects.modes import peaks_with_curvature
 from ..effects.standard import Standard
 from ..model.densities import eta_size
@@ -30,7 +30,8 @@ class AGQ(Objective):
     One node is Laplace.
     Where a thorough search finds several peaks, each has a grid of its own, and the density is shared out among them:
     on that of peak c it counts s_c g_c / sum_d s_d g_d, g being the Gaussians around the peaks and s what lies under
-    each by Laplace. `mf.log_likelihood` searches so, and a fit from where it meets a subject with several peaks.
+    each by Laplace; up to four peaks. `mf.log_likelihood` searches so, and a fit from where it meets a subject with
+    several of them.
     Exact in the limit of many nodes; its cost grows as nodes^K. Raises ValueError beyond `largest_grid` points.
     Sources: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4; the shares are the balance heuristic of Veach and
     Guibas (1995), SIGGRAPH 95.
@@ -60,7 +61,7 @@ class AGQ(Objective):
             return joint + _log_share(peaks, own, us) + (log_w + 0.5 * np.sum(z**2, 1)) + log_det
 
         each = jax.vmap(around)(peaks.modes, jnp.arange(len(peaks.log_share)))
-        return Term(logsumexp(each), *standard.mode(highest_of(peaks)), {})
+        return Term(logsumexp(each), *standard.mode(highest_of(peaks)), {"left_out": peaks.left_out})
 
     def _axes(self, standard: Standard, mode: Mode) -> tuple[Array, Array]:
         if self.standardised:

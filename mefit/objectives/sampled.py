@@ -13,11 +13,11 @@ from jaxtyping import Array, Float
 from ..base.compiling import compiled
 from ..base.parts import has_loop, in_parts
 from ..base.peaks import Mode, Peaks, highest_of, only
+from ..base.small_matrices import half_log_det
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import precision_of, refuse_another_size
-from ..effects.gaussian import half_log_det
 from ..effects.modes import peaks_with_curvature
 from ..effects.proposals import standard_draws
 from ..effects.standard import Standard, standard_of
@@ -93,6 +93,7 @@ class Weighted(NamedTuple):
     place: Mode  # of the proposal
     etas: Float[Array, "M K"]
     log_weight: Float[Array, " M"]
+    left_out: Float[Array, ""]  # share of what lies under all peaks, under those that q does not cover
 
 
 class ImportanceSampling(_Sampled):
@@ -151,7 +152,7 @@ class ImportanceSampling(_Sampled):
 
         together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
         log_weight = in_parts(log_joint, us, together) - log_q
-        return Weighted(standard.mode(highest_of(peaks)), jax.vmap(standard.eta)(us), log_weight)
+        return Weighted(standard.mode(highest_of(peaks)), jax.vmap(standard.eta)(us), log_weight, peaks.left_out)
 
     def _placed(self, peaks: Peaks, roots: Array, t: Float[Array, "M K"]) -> tuple[Array, Array]:
         """The draws u (M, K), and log q of each (M,)."""
@@ -171,8 +172,8 @@ class ImportanceSampling(_Sampled):
         return us, logsumexp(log_each + (log_parts - log_dets)[:, None], axis=0)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        place, _, log_weight = self.weighted(model, subject, extra)
-        details = {"effective_sample_size": _effective_sample_size(log_weight)}
+        place, _, log_weight, left_out = self.weighted(model, subject, extra)
+        details = {"effective_sample_size": _effective_sample_size(log_weight), "left_out": left_out}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
     def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Float[Array, "C K K"]]:

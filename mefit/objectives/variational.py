@@ -9,9 +9,10 @@ from jaxtyping import Array, Float
 
 from ..base.newton import hold_constant
 from ..base.peaks import Mode
+from ..base.small_matrices import half_log_det
 from ..data.population import Population
 from ..data.subject import Subject
-from ..effects.gaussian import LOG_2PI, half_log_det
+from ..effects.gaussian import LOG_2PI
 from ..effects.modes import standard_mode
 from ..effects.standard import Standard
 from ..model.densities import eta_size

@@ -1,10 +1,11 @@
-"""Likelihoods by averages over weighted draws: how far they may be off, and of whom they say nothing."""
+"""Likelihoods by grids and weighted draws: how far they may be off, and of whom they say too little."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ..base.peaks import LITTLE
 from ..data.population import Population
 from ..model.model import Model
 from .mixture import evaluations_of
@@ -20,17 +21,34 @@ def simulation_errors(effective: Any, drawn: int) -> Float[np.ndarray, " N"]:
     return np.sqrt(np.maximum(1.0 / np.asarray(effective) - 1.0 / drawn, 0.0))
 
 
-def falls_short(objective: Objective, model: Model, population: Population, effective: Any) -> str:
-    """The sentence on subjects of whom the draws say nothing; empty where there are none, or nothing is drawn.
+def falls_short(objective: Objective, model: Model, population: Population, details: dict[str, Any]) -> str:
+    """The sentence on subjects of whom grids or draws say too little, from the `details` of their terms; or none."""
+    return _of_draws(objective, model, population, details) or _of_peaks(objective, population, details)
+
+
+def _of_peaks(objective: Objective, population: Population, details: dict[str, Any]) -> str:
+    left_out = np.asarray(details.get("left_out", 0.0))
+    missed = left_out > LITTLE
+    if not np.any(missed):
+        return ""
+    return (
+        f"the log-likelihood by {objective.label} falls short, by {-np.log1p(-np.max(left_out)):.2g} or more at worst, "
+        f"for {name_subjects(population, missed)}, whose joint density has more peaks than are covered: take "
+        "MonteCarlo(), with many samples, or write the model so that each random effect is seen in one way only."
+    )
+
+
+def _of_draws(objective: Objective, model: Model, population: Population, details: dict[str, Any]) -> str:
+    """On subjects of whom the draws say nothing.
 
     Next to all the weight lies on a few draws, and what they missed nobody knows: the log of such an average falls
     short, most often by more than its own spread tells.
     """
-    if effective is None:
+    if "effective_sample_size" not in details:
         return ""
     drawn = evaluations_of(objective, model)
     fewest = min(_FEWEST, _SHARE * drawn)
-    few = np.asarray(effective) < fewest
+    few = np.asarray(details["effective_sample_size"]) < fewest
     if not np.any(few):
         return ""
     return (
@@ -48,11 +66,11 @@ def _remedy(objective: Objective) -> str:
     return "a peak may have been missed; search from more points, by newton=mf.Newton(looks=128), or take more samples"
 
 
-def refuse_few_draws(objective: Objective, model: Model, population: Population, terms: Term) -> None:
-    """ValueError where importance sampling met too little of somebody's density to say how large it is.
+def refuse_short(objective: Objective, model: Model, population: Population, terms: Term) -> None:
+    """ValueError where a grid or importance sampling met too little of somebody's density to say how large it is.
 
     Plain Monte Carlo is left to those who ask for it: falling short is what it is known for.
     """
-    why = falls_short(objective, model, population, terms.details.get("effective_sample_size"))
-    if why and isinstance(objective, ImportanceSampling):
+    why = falls_short(objective, model, population, terms.details)
+    if why and objective.covers_peaks:
         raise ValueError(why)

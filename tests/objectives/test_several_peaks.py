@@ -138,3 +138,69 @@ def test_estimates_of_new_people_stand_on_the_side_that_their_law_prefers():
     eta, _ = mf.empirical_bayes(model, people())
     clear = np.asarray(people().subjects.y).mean(axis=1) > 0.5
     assert np.all(np.asarray(eta)[clear] < 0)
+
+
+class Square(mf.Model):
+    """The signs of all random effects are unseen: 2^K peaks, all the same."""
+
+    effects: int = 2
+
+    def random_effects(self):
+        return dist.Normal(0.0, 1.0).expand([self.effects]).to_event(1)
+
+    def observations(self, eta, subject):
+        seen = eta[jnp.minimum(subject.time.astype(int), self.effects - 1)]
+        return dist.Normal(seen**2, 0.3)
+
+
+def seen_at_each(y):
+    y = np.asarray(y)
+    number, time = np.indices(y.shape)
+    return mf.Population.from_frame(pd.DataFrame({"ID": number.ravel(), "TIME": time.ravel(), "DV": y.ravel()}))
+
+
+def log_integral(y):
+    """Of one effect that is seen once."""
+    grid = np.linspace(-8.0, 8.0, 16001)
+    return np.log(integrate.simpson(np.exp(norm.logpdf(y, grid**2, 0.3) + norm.logpdf(grid)), x=grid))
+
+
+@pytest.mark.parametrize("method", [mf.AGQ(25), mf.ImportanceSampling(4000)], ids=lambda m: m.label)
+def test_four_equal_peaks_are_covered(method):
+    y = [[1.2, 0.9], [2.0, 1.5]]
+    right = [log_integral(a) + log_integral(b) for a, b in y]
+    found = mf.log_likelihood(Square(2), seen_at_each(y), method, key=KEY, by_subject=True)
+    np.testing.assert_allclose(found, right, atol=0.03)
+
+
+def test_who_has_more_peaks_than_are_covered_is_refused_and_remarked_on():
+    model = Square(3)
+    population = seen_at_each([[1.2, 0.9, 1.5]])
+    for method in (mf.AGQ(5), mf.ImportanceSampling(400)):
+        with pytest.raises(ValueError, match=r"short, by 0\.[56]\d or more at worst, for subject 0, whose .* more peaks"):
+            mf.log_likelihood(model, population, method, key=KEY)
+    (remark,) = mf.individual(model, population, draws=100, key=KEY).remarks
+    assert "more peaks than the draws cover" in remark
+
+
+def test_one_person_missing_rows_and_two_outcomes_have_two_peaks_all_the_same():
+    population = people(3)
+    y = np.asarray(population.subjects.y)
+    rows = [(i, t, "ab"[t == 2], y[i, t] if (i, t) != (1, 0) else np.nan) for i in range(3) for t in range(3)]
+    frame = pd.DataFrame(rows, columns=["ID", "TIME", "DVID", "DV"])
+
+    class TwoOutcomes(Squared):
+        def observations(self, eta, subject):
+            law = super().observations(eta, subject)
+            return {"a": law, "b": law}
+
+    model = TwoOutcomes(mean=jnp.asarray(MEAN), sigma=jnp.asarray(SIGMA), unit=jnp.asarray(1.0))
+    apart = mf.Population.from_frame(frame)
+    whole = mf.log_likelihood(model, apart, mf.AGQ(25), by_subject=True)
+    right = exact(population, MEAN, SIGMA)
+    np.testing.assert_allclose(whole[[0, 2]], right[[0, 2]], atol=0.01)
+    grid = np.linspace(-6.0, 6.0, 12001)
+    seen = np.exp(norm.logpdf(y[1, 1:, None], grid**2, SIGMA).sum(axis=0) + norm.logpdf(grid, MEAN))
+    assert whole[1] == pytest.approx(np.log(integrate.simpson(seen, x=grid)), abs=0.01)
+    alone = mf.log_likelihood(model_at(), population[[0]], mf.AGQ(25))
+    assert alone == pytest.approx(right[0], abs=0.01)
