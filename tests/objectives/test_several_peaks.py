@@ -176,8 +176,9 @@ def test_four_equal_peaks_are_covered(method):
 def test_who_has_more_peaks_than_are_covered_is_refused_and_remarked_on():
     model = Square(3)
     population = seen_at_each([[1.2, 0.9, 1.5]])
+    told = r"short, by 0\.[56]\d or more at worst, for subject 0, whose .* more peaks"
     for method in (mf.AGQ(5), mf.ImportanceSampling(400)):
-        with pytest.raises(ValueError, match=r"short, by 0\.[56]\d or more at worst, for subject 0, whose .* more peaks"):
+        with pytest.raises(ValueError, match=told):
             mf.log_likelihood(model, population, method, key=KEY)
     (remark,) = mf.individual(model, population, draws=100, key=KEY).remarks
     assert "more peaks than the draws cover" in remark
