@@ -88,7 +88,7 @@ def bootstrap_classes(
         ratio = 2.0 * (many.log_likelihood - few.log_likelihood)
         return np.where(few.converged & many.converged, ratio, np.nan)[: group.stop - group.start]
 
-    groups, why = in_groups(ratios, replicates, size, "bootstrap of classes", progress)
+    groups, why = in_groups(ratios, replicates, size, size, "bootstrap of classes", progress)
     found = np.concatenate(groups)
     kept = np.maximum(found[~np.isnan(found)], 0.0)
     if not kept.size:

@@ -5,6 +5,7 @@ Both evaluate many (theta, subject) pairs at once, through one program that is c
 model.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from .many import TOLERANCE, Maxima, maximise_many
 from .pairs import Pairs
 from .standard_errors import Uncertainty, covariance, natural, refuse_one_subject, tabulate
 
-_PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar
+_PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar, at most
+_FIRST = 50  # replicates: of a slow model a group takes long enough with so many
+_SOON = 0.5  # seconds
 _NEAR = 10.0  # times the tolerance: a replicate whose search stalls within it is kept, and counted
 
 
@@ -53,7 +56,7 @@ def bootstrap(
     def refit(group: slice) -> Maxima:
         return maximise_many(pairs, centre, root, weights[group])
 
-    groups, why = in_groups(refit, replicates, _group_size(count), "bootstrap", progress)
+    groups, why = in_groups(refit, replicates, *_group_sizes(count), "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
     kept = gradient <= _NEAR * TOLERANCE
@@ -107,7 +110,7 @@ def sir(
         everyone_once = np.ones((len(x[group]), count))
         return 0.5 * np.sum(normal[group] ** 2, 1) - pairs.total(x[group], everyone_once).value
 
-    groups, why = in_groups(log_ratio, samples, _group_size(count), "SIR", progress)
+    groups, why = in_groups(log_ratio, samples, *_group_sizes(count), "SIR", progress)
     log_weight = np.concatenate(groups)
     done = len(log_weight)
     asked = resamples
@@ -130,8 +133,10 @@ def sir(
     return to_the_end(lambda: _from_draws(fit, "Sampling importance resampling", x[chosen], level, remarks, details))
 
 
-def _group_size(subjects: int) -> int:
-    return max(1, min(50, _PAIRS_A_GROUP // subjects))
+def _group_sizes(subjects: int) -> tuple[int, int]:
+    """How many replicates make the first group, and how many a later one at most."""
+    most = max(1, _PAIRS_A_GROUP // subjects)
+    return min(_FIRST, most), most
 
 
 class Groups(NamedTuple):
@@ -141,17 +146,26 @@ class Groups(NamedTuple):
     why: str  # it was stopped; empty where it was not
 
 
-def in_groups(work: Callable[[slice], Any], total: int, size: int, label: str, progress: bool) -> Groups:
-    """What `work` makes of one group after another, of `size` each; where it is stopped, what is done so far."""
+def in_groups(work: Callable[[slice], Any], total: int, size: int, most: int, label: str, progress: bool) -> Groups:
+    """What `work` makes of one group after another; where it is stopped, what is done so far.
+
+    The first group is of `size`. After one that took no time the next is twice as large, up to `most`: what is done
+    together shares programs, whose rooms are then full, and is shared out among devices.
+    """
     done: list[Any] = []
+    end = 0
     with Bar(label, total=total, shown=progress) as bar:
         try:
-            for begin in range(0, total, size):
-                end = min(begin + size, total)
-                done.append(work(slice(begin, end)))
-                bar.update(end - begin)
+            while end < total:
+                begun = time.monotonic()
+                group = slice(end, min(end + size, total))
+                done.append(work(group))
+                end = group.stop
+                bar.update(group.stop - group.start)
+                if time.monotonic() - begun < _SOON:
+                    size = min(2 * size, most)
         except (KeyboardInterrupt, Exception) as error:
-            if len(done) * size >= 2:  # one draw has no spread
+            if end >= 2:  # one draw has no spread
                 return Groups(done, why_stopped(error))
             if not is_interrupt(error):
                 raise

@@ -190,6 +190,7 @@ def test_a_progress_bar_that_fails_ends_no_fit(broken, monkeypatch, fit):
 def test_a_bootstrap_that_is_stopped_keeps_its_replicates(fit, monkeypatch):
     """By a person, or by a group of refits that fails; while it is summed up, an interrupt comes too late."""
     whole = mf.bootstrap(fit, 150, key=jax.random.key(1), progress=False)
+    monkeypatch.setattr(resampling, "_SOON", 0.0)  # groups of 50, however fast they are
     for error, why in (
         (KeyboardInterrupt, "interrupted"),
         (MemoryError("full"), "stopped by an error (MemoryError: full)"),
@@ -224,6 +225,7 @@ def test_a_refit_that_meets_no_number_is_left_out_and_said(fit, monkeypatch):
 
 
 def test_sir_that_is_stopped_resamples_what_is_done(fit, monkeypatch):
+    monkeypatch.setattr(resampling, "_SOON", 0.0)  # groups of 50, however fast they are
     stopped_at(monkeypatch, resampling.Pairs, "total", 5)
     found = mf.sir(fit, 400, 300, key=jax.random.key(1), progress=False)
     assert len(found.draws) == 150 and found.draws.duplicated().sum() == 0

@@ -178,7 +178,16 @@ def test_a_profile_without_an_end_says_so():
     assert len(profile.remarks) == 1 and "no lower limit" in profile.remarks[0]
 
 
+def test_replicates_do_not_depend_on_how_many_are_refitted_together(sleep_fit, monkeypatch):
+    found = {}
+    for soon in (0.0, 1e9):
+        monkeypatch.setattr(resampling, "_SOON", soon)
+        found[soon] = mf.bootstrap(sleep_fit, 170, key=jax.random.key(0), progress=False).draws
+    np.testing.assert_allclose(found[0.0], found[1e9], rtol=1e-12)
+
+
 def test_interrupted_and_failed_replicates_are_said(sleep_fit, monkeypatch):
+    monkeypatch.setattr(resampling, "_SOON", 0.0)  # groups of 50, however fast they are
     refit, calls = resampling.maximise_many, []
 
     def interrupted(*args):
