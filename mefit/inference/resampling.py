@@ -149,7 +149,7 @@ class Groups(NamedTuple):
 def in_groups(work: Callable[[slice], Any], total: int, size: int, most: int, label: str, progress: bool) -> Groups:
     """What `work` makes of one group after another; where it is stopped, what is done so far.
 
-    The first group is of `size`. After one that took no time the next is twice as large, up to `most`: what is done
+    The first group is of `size`. After one that took no time the next is four times as large, up to `most`: what is done
     together shares programs, whose rooms are then full, and is shared out among devices.
     """
     done: list[Any] = []
@@ -163,7 +163,7 @@ def in_groups(work: Callable[[slice], Any], total: int, size: int, most: int, la
                 end = group.stop
                 bar.update(group.stop - group.start)
                 if time.monotonic() - begun < _SOON:
-                    size = min(2 * size, most)
+                    size = min(4 * size, most)
         except (KeyboardInterrupt, Exception) as error:
             if end >= 2:  # one draw has no spread
                 return Groups(done, why_stopped(error))
