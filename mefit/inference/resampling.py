@@ -149,8 +149,8 @@ class Groups(NamedTuple):
 def in_groups(work: Callable[[slice], Any], total: int, size: int, most: int, label: str, progress: bool) -> Groups:
     """What `work` makes of one group after another; where it is stopped, what is done so far.
 
-    The first group is of `size`. After one that took no time the next is four times as large, up to `most`: what is done
-    together shares programs, whose rooms are then full, and is shared out among devices.
+    The first group is of `size`. After one that took no time the next is four times as large, up to `most`: so fewer
+    calls of a program leave some of their room empty, and there is enough to share out among devices.
     """
     done: list[Any] = []
     end = 0

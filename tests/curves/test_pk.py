@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 
 import mefit  # noqa: F401  (switches float64 on)
 from mefit import pk
+from mefit.base import compiling
 from mefit.data.doses import Doses
 from mefit.data.subject import Subject
 
@@ -130,7 +131,7 @@ def test_laws_of_every_curve(curve):
     np.testing.assert_allclose(value, sum(parts), rtol=1e-14)
     padded = subject(GRID, jax.tree.map(lambda x: jnp.append(x, jnp.zeros(1, x.dtype)), REGIMEN))
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiling.known_options())
     def derivatives(p, doses):
         f = lambda q: curve(subject(GRID, doses), q)  # noqa: E731
         return f(p), jax.jacfwd(f)(p), jax.jacrev(f)(p), jax.jacfwd(jax.jacfwd(f))(p), jax.jacrev(jax.jacrev(f))(p)
