@@ -61,12 +61,11 @@ def peaks_of(found: Mode, values: Float[Array, " S"]) -> Peaks:
     again = jnp.any(jnp.tril(near & jnp.isfinite(mass), -1), axis=1)
     mass = jnp.where(again | (mass < mass[0] - COUNTS), -jnp.inf, mass)
     mass = mass.at[0].set(jnp.where(jnp.isfinite(mass[0]), mass[0], 0.0))
-    mass = mass - jax.nn.logsumexp(mass)
+    mass = jax.nn.log_softmax(mass)
     kept = jnp.argsort(-mass)[:_KEPT]
-    there = jnp.isfinite(mass[kept])
+    there = jnp.isfinite(mass[kept])  # those that are come first, here and in the order below
     kept = jnp.where(there, kept, 0)
     kept = kept[jnp.argsort(jnp.where(there, found.eta[kept, 0], jnp.inf))]
-    seen = jnp.sort(~there)
-    log_share = jax.nn.log_softmax(jnp.where(seen, -jnp.inf, mass[kept]))
-    left_out = 1.0 - jnp.sum(jnp.where(there, jnp.exp(mass[kept]), 0.0))
-    return Peaks(jax.tree.map(lambda leaf: leaf[kept], found), log_share, left_out)
+    shares = jnp.where(there, mass[kept], -jnp.inf)
+    left_out = 1.0 - jnp.sum(jnp.exp(shares))
+    return Peaks(jax.tree.map(lambda leaf: leaf[kept], found), jax.nn.log_softmax(shares), left_out)
