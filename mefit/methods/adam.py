@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..base.adam_steps import steps_of_adam
 from ..base.chance import seed_of
-from ..base.devices import count_of, mesh_of, on_each
+from ..base.devices import count_of, mesh_of, on_each, on_none
 from ..base.newton import ModeSearch, Newton
 from ..data.population import Population
 from ..effects.gauss_newton import GaussNewton
@@ -313,5 +313,7 @@ def _learned(problem: Problem, objective: Objective, x: Float[np.ndarray, " P"])
 
 
 def _training(memory: Memory) -> Training:
+    """What is kept of a memory: nothing that hangs on the devices of this process, which a file could not hold."""
     curve = pd.DataFrame(list(memory.curve), columns=["step", "objective", "held_out"]).set_index("step")
-    return Training(curve=curve, memory=memory._replace(settled=None))
+    progress = on_none(memory.mesh, memory.progress)
+    return Training(curve=curve, memory=memory._replace(progress=progress, mesh=None, settled=None))

@@ -132,6 +132,18 @@ def test_an_interrupted_training_goes_on_from_a_file(linear_population, line_mod
     assert differences(on[1], opened(on[1], tmp_path / "on.mefit", Line)) == []  # a fit in a fit
 
 
+@pytest.mark.skipif(len(jax.local_devices()) < 2, reason="one core")
+def test_a_training_on_two_devices_is_kept_and_goes_on(line_model, linear_population, tmp_path):
+    many = mf.simulate(line_model, linear_population[np.arange(130) % 5], jax.random.key(1))  # three chunks of a step
+    asked = {"progress": False, "devices": 2}
+    half = mf.fit(line_model, many, mf.Adam(mf.FOCE(), **SHORT), **asked)
+    again = opened(half, tmp_path / "half.mefit", Line)
+    assert differences(half, again) == []
+    whole = mf.fit(line_model, many, mf.Adam(mf.FOCE(), steps=8, block=2, resume=half), **asked)
+    on = mf.fit(line_model, many, mf.Adam(mf.FOCE(), steps=8, block=2, resume=again), **asked)
+    assert np.array_equal(on.model.beta, whole.model.beta) and on.log_likelihood == whole.log_likelihood
+
+
 @pytest.mark.slow
 def test_a_mixture_comes_out_as_it_went_in(tmp_path):
     population = experts.sixty()[0][:12]

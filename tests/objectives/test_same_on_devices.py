@@ -12,6 +12,7 @@ import pytest
 HOME = Path(__file__).resolve().parents[2]
 BEGIN = """
 import json
+import tempfile
 import warnings
 
 import jax
@@ -95,6 +96,13 @@ def holders(model):
     return max(len(leaf.devices()) for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array))
 
 
+def as_kept(fit):
+    with tempfile.TemporaryDirectory() as folder:
+        mf.save(fit, folder + "/fit.mefit")
+        again = mf.load(folder + "/fit.mefit", models=[Line])
+    return told((Space(again.model).vector(), again.eta, again.log_likelihood))
+
+
 def on(devices):
     out = {}
     before = programs()
@@ -109,6 +117,7 @@ def on(devices):
     method = mf.NUTS(warmup=4, samples=4, block=4, chains=3, max_tree_depth=3, likelihood_by=mf.FO())
     nuts = fitted(devices, few, method)
     out["NUTS"] = told((nuts.draws.frame, nuts.draws.eta))
+    out["fits in a file"] = [numbers for fit in (adam, saem, nuts) for numbers in as_kept(fit)]
     return devices, out
 """
 END = """
