@@ -12,6 +12,8 @@ its own level stays.
 Some versions compute wrongly on a CPU unless "YNN fusions" are switched off, which `xla.py` tells
 about: every program of the kit is compiled without them, however JAX was started.
 
+Others stand still for ever where two devices call LAPACK at once, unless `lapack.py` keeps its calls small.
+
 NumPyro checks a distribution's arguments when it is made. While a program is traced there are no
 values to check, and the attempt costs a second of small compilations, so it is switched off there;
 the kit says what is not finite.
@@ -36,7 +38,7 @@ import jax
 from jax.extend.core import unsafe_am_i_under_a_jit_DO_NOT_USE
 from numpyro.distributions.distribution import validation_enabled
 
-from . import processes
+from . import lapack, processes
 from .xla import FUSIONS
 
 LEVEL = "xla_backend_optimization_level"
@@ -137,6 +139,7 @@ class compiled:
         def traced(*args: Any, **kwargs: Any) -> Any:
             return self._unchecked(*args, **kwargs)
 
+        lapack.never_wait()
         for_jax: dict[str, Any] = {"compiler_options": known_options()}
         return eqx.filter_jit(traced, **for_jax)
 

@@ -70,6 +70,7 @@ def on(devices):
         used = count_of(batches.mesh)
         out["value, gradient, prior and terms"] = told(evaluate(mf.Laplace(), space, space.vector(), batches))
         out["terms"] = told(terms_of(mf.Laplace(), model, people))
+        out["terms by many draws"] = told(terms_of(mf.ImportanceSampling(1000), model, people, KEY))
         out["information"] = told(information(mf.FO(), space, people, None))
         x = Space(some).vector() + 0.1 * np.sin(np.arange(5.0 * Space(some).vector().size)).reshape(5, -1)
         out["points of a mixture"] = told(
@@ -130,7 +131,8 @@ def by_devices(code):
     path = os.pathsep.join(filter(None, (str(HOME), str(HOME / "tests"), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "JAX_NUM_CPU_DEVICES": "4"}
     command = [sys.executable, "-c", BEGIN + code + END]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=900)
+    return json.loads(done.stdout)
 
 
 def hold_the_same(computed):
