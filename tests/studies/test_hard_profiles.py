@@ -151,6 +151,7 @@ def test_who_fails_where(name):
     table, _ = rivals.contest(name)
     print(f"\n{name}\n{table.round(3).to_string()}")
     own, low, high = "AUC", f"AUC at {rivals.LOW:g} mg", f"AUC at {rivals.HIGH:g} mg"
+    assert table["not judged"].max() <= 4  # of 200
     flexible = table.loc["autoencoder, 8 draws"]
     assert flexible["log L"] > table.loc["1-cpt", "log L"] + 1.5
     right = table.loc["right mechanism"]

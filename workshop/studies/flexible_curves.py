@@ -240,23 +240,49 @@ def _by_mechanism(name: str) -> Any:
     return mf.SAEM(chains=10, smoothing=1500) if name == RECIRCULATION else mf.FOCE()
 
 
-def judged(
+def log_likelihoods(fit: mf.Fit, new: Study, by_encoder: bool = False, key: Any = None) -> Float[np.ndarray, " N"]:
+    """log L of each person held out: by importance sampling around their modes, one ruler for all, or `by_encoder`,
+    where there is one, around its answer, which is quicker and of so many samples a person less sure. NaN for a person
+    whose density the draws hardly meet, and of whom they say too little.
+    """
+    key = jax.random.key(11) if key is None else key
+    # where a template is wrong a person may have several peaks, and the highest has to be found; where a network is
+    # bent, its peaks are of no shape that a few hundred draws cover
+    by = mf.ImportanceSampling(samples=4000, proposal=fit.encoder if by_encoder else None, newton=mf.Newton(looks=16))
+
+    def of(people: mf.Population, key: Any) -> np.ndarray:
+        return np.asarray(mf.log_likelihood(fit.model, people, by, key=key, by_subject=True))
+
+    try:
+        return of(new.population, key)
+    except ValueError:  # of somebody; they are judged one by one, each by draws of their own
+        return np.concatenate(
+            [_or_nan(of, new.population[[i]], jax.random.fold_in(key, i)) for i in range(len(new.population))]
+        )
+
+
+def _or_nan(of: Callable[[mf.Population, Any], np.ndarray], person: mf.Population, key: Any) -> np.ndarray:
+    try:
+        return of(person, key)
+    except ValueError as why:
+        if "falls short" not in str(why):
+            raise
+        return np.array([np.nan])
+
+
+def errors(
     name: str, fit: mf.Fit, new: Study, draws: int = 60, by_encoder: bool = False, key: Any = None
 ) -> dict[str, float]:
-    """What a fitted model is worth for people held out: log L per person, and errors at their own and at other doses.
+    """How far off a fitted model is for people held out, at their own and at other doses.
 
     The errors are root mean squares of the posterior mean of log C against the truth over `GRID`, and of log AUC over
-    it. What is known of a person comes from their own samples, whatever dose is asked about: by importance sampling
-    around each person's mode, one ruler for all, or `by_encoder`, where there is one, around its answer, which is
-    quicker and of so many samples a person less sure.
+    it. What is known of a person comes from their own samples, whatever dose is asked about: by draws as of
+    `log_likelihoods`.
     """
     key = jax.random.key(11) if key is None else key
     proposal = fit.encoder if by_encoder else None
-    # where a template is wrong a person may have several peaks, and the highest has to be found
-    by = mf.ImportanceSampling(samples=400, proposal=proposal, newton=mf.Newton(looks=16))
-    score = mf.log_likelihood(fit.model, new.population, by, key=key) / len(new.population)
     people = mf.individual(fit.model, new.population, draws=draws, proposed=400, proposal=proposal, key=key)
-    told = {"log L": float(score), "sigma": float(fit.model.sigma)}  # type: ignore[attr-defined]
+    told = {"sigma": float(fit.model.sigma)}  # type: ignore[attr-defined]
     for label, dose in (("", None), (f" at {LOW:g} mg", LOW), (f" at {HIGH:g} mg", HIGH)):
         found = people.curves(GRID, None if dose is None else mf.regimen(dose))
         true = curves(name, new, GRID, dose)
@@ -284,17 +310,24 @@ def contest(
 ) -> tuple[pd.DataFrame, dict[str, mf.Fit]]:
     """The table of one truth: a row a rival, fitted to `people` and judged on as many others; and the fits.
 
-    `haste` and `by_encoder` make it quicker, for a lesson, and rougher.
+    "log L" is the mean over those of whom the draws of every rival say enough, "not judged" for how many a rival's own
+    say too little. `haste` and `by_encoder` make it quicker, for a lesson, and rougher.
     """
     train = simulate(name, people, 2 * seed + 1)
     new = simulate(name, people, 2 * seed + 2)
     every = rivals(name, train.population, haste=haste)
     rows = {}
     fits = {}
+    each = {}
     for rival in who or every:
         begin = clock.process_time()
         model, method = every[rival]()
         fits[rival] = mf.fit(model, train.population, method, key=jax.random.key(seed), progress=False)
         spent = clock.process_time() - begin
-        rows[rival] = judged(name, fits[rival], new, by_encoder=by_encoder) | {"CPU s": spent}
-    return pd.DataFrame(rows).T, fits
+        each[rival] = log_likelihoods(fits[rival], new, by_encoder=by_encoder)
+        rows[rival] = errors(name, fits[rival], new, by_encoder=by_encoder) | {"CPU s": spent}
+    values = pd.DataFrame(each)
+    table = pd.DataFrame(rows).T
+    table.insert(0, "log L", values.dropna().mean())
+    table.insert(1, "not judged", values.isna().sum())
+    return table, fits
