@@ -67,7 +67,7 @@ def _in_pieces(primitive: Any, whole: Any, multiplications: int, axes: int) -> A
         if not all(isinstance(size, int) for shape in shapes for size in shape):  # exported for any size
             return whole(context, *operands, **parameters)
         size = at_once(multiplications, [shape[len(several) :] for shape in shapes])
-        if math.prod(several) <= size:
+        if math.prod(several) <= size or 0 in shapes[0]:
             return whole(context, *operands, **parameters)
 
         def looped(*arrays: Any) -> Any:

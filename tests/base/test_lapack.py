@@ -14,6 +14,7 @@ from jax.scipy.linalg import solve_triangular
 
 from mefit.base import lapack
 from mefit.base.compiling import compiled
+from mefit.base.xla import installed_jaxlib
 
 HOME = Path(__file__).resolve().parents[2]
 AT_ONCE = """
@@ -65,7 +66,7 @@ def test_two_devices_that_solve_at_once_come_to_an_end():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not lapack.waits_for_itself(jax.lib.__version__), reason="this jaxlib does not")
+@pytest.mark.skipif(not lapack.waits_for_itself(installed_jaxlib()), reason="this jaxlib does not")
 def test_without_it_they_wait_for_ever():
     with pytest.raises(subprocess.TimeoutExpired):
         on_two_devices("plainly", 60)
@@ -104,6 +105,10 @@ def test_a_band_is_solved():
     for i in (0, 6):
         expected = scipy.linalg.solve_banded((1, 1), band, right[i, 299])
         np.testing.assert_allclose(solved[i, 299], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_many_matrices_without_a_row_are_nothing():
+    assert compiled(jnp.linalg.cholesky)(np.zeros((20_000, 0, 0))).shape == (20_000, 0, 0)
 
 
 def test_derivatives_pass_through():
