@@ -18,6 +18,7 @@ from ..curves.encoding import AnyEncoder
 from ..data.population import Population
 from ..data.subject import Subject
 from ..effects.encoded import precision_of, refuse_another_size
+from ..effects.gaussian import LOG_2PI
 from ..effects.modes import peaks_with_curvature
 from ..effects.proposals import standard_draws
 from ..effects.standard import Standard, standard_of
@@ -33,16 +34,22 @@ def _standard_t(degrees_of_freedom: float, k: int) -> dist.MultivariateStudentT:
 
 
 @compiled
-def _draws(degrees_of_freedom: float, keys: Array, samples: int, k: int) -> Array:
+def _draws(degrees_of_freedom: float, keys: Array, around: int, of_prior: int, k: int) -> Array:
     """(N, M, K): for each key, the draws of one subject."""
-    return jax.vmap(lambda key: _draws_of_one(degrees_of_freedom, key, samples, k))(keys)
+    return jax.vmap(lambda key: _draws_of_one(degrees_of_freedom, key, around, of_prior, k))(keys)
 
 
-def _draws_of_one(degrees_of_freedom: float, key: Array, samples: int, k: int) -> Array:
-    """(M, K): by exponentials where the degrees of freedom are whole, which are cheaper than JAX's gamma variables."""
+def _draws_of_one(degrees_of_freedom: float, key: Array, around: int, of_prior: int, k: int) -> Array:
+    """(M, K): so many from a standard t, and after them so many from a standard Gaussian.
+
+    The t by exponentials where its degrees of freedom are whole, which are cheaper than JAX's gamma variables.
+    """
+    key_t, key_prior = jax.random.split(key)
     if float(degrees_of_freedom).is_integer():
-        return standard_draws(key, (samples, k), degrees_of_freedom)
-    return _standard_t(degrees_of_freedom, k).sample(key, (samples,))
+        t = standard_draws(key_t, (around, k), degrees_of_freedom)
+    else:
+        t = _standard_t(degrees_of_freedom, k).sample(key_t, (around,))
+    return jnp.concatenate([t, jax.random.normal(key_prior, (of_prior, k))])
 
 
 def _effective_sample_size(log_weight: Array) -> Array:
@@ -99,18 +106,23 @@ class Weighted(NamedTuple):
 class ImportanceSampling(_Sampled):
     """Importance sampling: eta_m = eta* + C t_m from a multivariate t around the Laplace mode, C C' = P^-1.
 
-    log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than the
-    posterior, so the weights are bounded. Exact as M grows; the estimate of L is unbiased. `details` as in MonteCarlo.
+    log L_i = log (1/M) sum_m p(y, eta_m) / q(eta_m). A t with few `degrees_of_freedom` has heavier tails than most
+    posteriors. A posterior that bends away from its mode may still lie out of its reach, and nothing would tell; so a
+    share of the draws, `prior_share`, comes from the law of the random effects, and q is the mixture of both: no weight
+    is more than p(y | eta) / `prior_share`, and `details["effective_sample_size"]` is small where draws around the mode
+    missed much. The more random effects, the fewer such draws meet anything.
+    Exact as M grows; the estimate of L is unbiased.
     Where a thorough search finds several peaks, q is a mixture of t distributions around them with equal parts of the
     draws, so that the estimate stays smooth in theta as what lies under the peaks changes.
     `mf.log_likelihood` searches so, and a fit from where it meets a subject with several peaks.
     With an encoder as `proposal`, the t stands around the encoder's mean, C C' its covariance, and no mode is searched.
-    Source of the mixture with parts that are not drawn: Owen and Zhou (2000), JASA 95.
+    Source of the defensive mixture, and of parts that are not drawn: Owen and Zhou (2000), JASA 95.
 
         mf.log_likelihood(model, population, mf.ImportanceSampling(samples=200), key=key)
     """
 
     degrees_of_freedom: float = 5.0
+    prior_share: float = 0.2
     proposal: AnyEncoder | None = None
     label: ClassVar[str] = "Importance sampling"
     covers_peaks: ClassVar[bool] = True
@@ -125,13 +137,21 @@ class ImportanceSampling(_Sampled):
         k = eta_size(model)
         if len(population) * self.samples * k > _LARGEST_DRAWN:
             return keys
-        return _draws(self.degrees_of_freedom, keys, self.samples, k)
+        return _draws(self.degrees_of_freedom, keys, self.samples - self._of_prior, self._of_prior, k)
+
+    @property
+    def _of_prior(self) -> int:
+        return int(self.prior_share * self.samples)
 
     @property
     def derived_twice(self) -> bool:
         return self.proposal is not None  # then the draws stand still whatever theta is
 
     def check(self, model: Model, population: Population) -> None:
+        if not 0.0 <= self.prior_share < 1.0:
+            raise ValueError(
+                f"ImportanceSampling needs a prior_share of 0 or more and below 1, not {self.prior_share}."
+            )
         if self.proposal is not None:
             refuse_another_size(self.proposal, model)
             self.proposal.check(population)
@@ -144,8 +164,9 @@ class ImportanceSampling(_Sampled):
         standard, peaks, roots = self._proposed(model, subject)
         k = peaks.modes.eta.shape[-1]
         is_key = jnp.issubdtype(extra.dtype, jax.dtypes.prng_key)
-        t = _draws_of_one(self.degrees_of_freedom, extra, self.samples, k) if is_key else extra
-        us, log_q = self._placed(peaks, roots, t)
+        count = self._of_prior
+        z = _draws_of_one(self.degrees_of_freedom, extra, self.samples - count, count, k) if is_key else extra
+        us, log_q = self._placed(peaks, roots, z)
 
         def log_joint(u):
             return standard.log_joint(model, u, subject)
@@ -154,22 +175,28 @@ class ImportanceSampling(_Sampled):
         log_weight = in_parts(log_joint, us, together) - log_q
         return Weighted(standard.mode(highest_of(peaks)), jax.vmap(standard.eta)(us), log_weight, peaks.left_out)
 
-    def _placed(self, peaks: Peaks, roots: Array, t: Float[Array, "M K"]) -> tuple[Array, Array]:
+    def _placed(self, peaks: Peaks, roots: Array, z: Float[Array, "M K"]) -> tuple[Array, Array]:
         """The draws u (M, K), and log q of each (M,)."""
-        log_t = _standard_t(self.degrees_of_freedom, t.shape[-1]).log_prob
-        log_dets = jax.vmap(half_log_det)(roots)
-        if len(roots) == 1:
-            return peaks.modes.eta[0] + t @ roots[0].T, log_t(t) - log_dets[0]
+        of_prior = self._of_prior
+        t = z[: len(z) - of_prior]
+        us_of_prior = z[len(t) :]
+        log_t = _standard_t(self.degrees_of_freedom, z.shape[-1]).log_prob
         found = jnp.sum(jnp.isfinite(peaks.log_share))
         which = jnp.arange(len(t)) * found // len(t)  # the peak of each draw; those that were found come first
-        us = peaks.modes.eta[which] + jnp.einsum("mij,mj->mi", roots[which], t)
+        us = jnp.concatenate([peaks.modes.eta[which] + jnp.einsum("mij,mj->mi", roots[which], t), us_of_prior])
+        is_lower = self.proposal is not None  # an encoder's factor; that of a mode's inverse precision is an upper one
         log_parts = jnp.log(jnp.mean(which[:, None] == jnp.arange(len(roots)), axis=0))
 
         def around(mode: Array, root: Array) -> Array:
-            return log_t(solve_triangular(root, (us - mode).T, lower=False).T)
+            return log_t(solve_triangular(root, (us - mode).T, lower=is_lower).T) - half_log_det(root)
 
         log_each = jax.vmap(around)(peaks.modes.eta, roots)
-        return us, logsumexp(log_each + (log_parts - log_dets)[:, None], axis=0)
+        log_q = logsumexp(log_each + log_parts[:, None], axis=0)
+        if of_prior == 0:
+            return us, log_q
+        log_prior = -0.5 * (jnp.sum(us**2, axis=1) + us.shape[1] * LOG_2PI)
+        share = of_prior / len(z)
+        return us, jnp.logaddexp(np.log1p(-share) + log_q, np.log(share) + log_prior)
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
         place, _, log_weight, left_out = self.weighted(model, subject, extra)
@@ -177,7 +204,10 @@ class ImportanceSampling(_Sampled):
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
     def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Float[Array, "C K K"]]:
-        """Around what the draws of u stand, and C of each, triangular, with C C' their spread."""
+        """Around what the draws of u stand, and C of each, with C C' their spread.
+
+        C is lower triangular where an encoder gives it, else upper.
+        """
         if self.proposal is not None:
             standard = standard_of(model)
             q = standard.of_gaussian(self.proposal(subject))

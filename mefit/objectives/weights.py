@@ -23,7 +23,7 @@ def simulation_errors(effective: Any, drawn: int) -> Float[np.ndarray, " N"]:
 
 def falls_short(objective: Objective, model: Model, population: Population, details: dict[str, Any]) -> str:
     """The sentence on subjects of whom grids or draws say too little, from the `details` of their terms; or none."""
-    return _of_draws(objective, model, population, details) or _of_peaks(objective, population, details)
+    return _of_peaks(objective, population, details) or _of_draws(objective, model, population, details)
 
 
 def _of_peaks(objective: Objective, population: Population, details: dict[str, Any]) -> str:
@@ -31,8 +31,10 @@ def _of_peaks(objective: Objective, population: Population, details: dict[str, A
     missed = left_out > LITTLE
     if not np.any(missed):
         return ""
+    by_draws = isinstance(objective, ImportanceSampling)  # those from the prior may have met the others
     return (
-        f"the log-likelihood by {objective.label} falls short, by {-np.log1p(-np.max(left_out)):.2g} or more at worst, "
+        f"the log-likelihood by {objective.label} {'may fall' if by_draws else 'falls'} short, by "
+        f"{-np.log1p(-np.max(left_out)):.2g} or more at worst, "
         f"for {name_subjects(population, missed)}, whose joint density has more peaks than are covered: take "
         "MonteCarlo(), with many samples, or write the model so that each random effect is seen in one way only."
     )

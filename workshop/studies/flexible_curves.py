@@ -250,24 +250,17 @@ def log_likelihoods(fit: mf.Fit, new: Study, by_encoder: bool = False, key: Any 
     # bent, its peaks are of no shape that a few hundred draws cover
     by = mf.ImportanceSampling(samples=4000, proposal=fit.encoder if by_encoder else None, newton=mf.Newton(looks=16))
 
-    def of(people: mf.Population, key: Any) -> np.ndarray:
-        return np.asarray(mf.log_likelihood(fit.model, people, by, key=key, by_subject=True))
+    def of_person(i: int) -> float:
+        """Alone, so that a refusal is of this person; drawn once, so that nobody has a second chance."""
+        person = new.population[[i]]
+        try:
+            return float(mf.log_likelihood(fit.model, person, by, key=jax.random.fold_in(key, i)))
+        except ValueError as why:
+            if "short" not in str(why):
+                raise
+            return np.nan
 
-    try:
-        return of(new.population, key)
-    except ValueError:  # of somebody; they are judged one by one, each by draws of their own
-        return np.concatenate(
-            [_or_nan(of, new.population[[i]], jax.random.fold_in(key, i)) for i in range(len(new.population))]
-        )
-
-
-def _or_nan(of: Callable[[mf.Population, Any], np.ndarray], person: mf.Population, key: Any) -> np.ndarray:
-    try:
-        return of(person, key)
-    except ValueError as why:
-        if "falls short" not in str(why):
-            raise
-        return np.array([np.nan])
+    return np.array([of_person(i) for i in range(len(new.population))])
 
 
 def errors(
