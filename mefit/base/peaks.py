@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from .small_matrices import half_log_det
 
-_KEPT = 4  # peaks: for each a quadrature has a grid; what lies under a fifth is left out, and said to be
+MOST_KEPT = 4  # peaks: for each a quadrature has a grid; what lies under a fifth is left out, and said to be
 APART = 0.1  # SDs of the higher peak: modes closer than this are one
 COUNTS = 7.0  # nats: what lies under a lower peak is nothing beside the highest, less than a thousandth
 LITTLE = 0.01  # share of what lies under all peaks that may be left out: a hundredth of a nat
@@ -62,7 +62,7 @@ def peaks_of(found: Mode, values: Float[Array, " S"]) -> Peaks:
     mass = jnp.where(again | (mass < mass[0] - COUNTS), -jnp.inf, mass)
     mass = mass.at[0].set(jnp.where(jnp.isfinite(mass[0]), mass[0], 0.0))
     mass = jax.nn.log_softmax(mass)
-    kept = jnp.argsort(-mass)[:_KEPT]
+    kept = jnp.argsort(-mass)[:MOST_KEPT]
     there = jnp.isfinite(mass[kept])  # those that are come first, here and in the order below
     kept = jnp.where(there, kept, 0)
     kept = kept[jnp.argsort(jnp.where(there, found.eta[kept, 0], jnp.inf))]

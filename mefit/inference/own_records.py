@@ -57,7 +57,7 @@ def with_theta_known(
 
 def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picked:
     """Of people's weighted draws as many as are wanted."""
-    log_weight = weighted.log_weight
+    log_weight = np.where(np.isnan(weighted.log_weight), -np.inf, weighted.log_weight)
     shares = _shares(log_weight)
     chosen = _systematic(shares, count, starts)
     return Picked(

@@ -8,11 +8,12 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ..base.compiling import compiled
+from ..base.newton import hold_constant
 from ..base.parts import has_loop, in_parts
-from ..base.peaks import Mode, Peaks, highest_of, only
+from ..base.peaks import MOST_KEPT, Mode, Peaks, highest_of, only
 from ..base.small_matrices import half_log_det
 from ..curves.encoding import AnyEncoder
 from ..data.population import Population
@@ -52,8 +53,17 @@ def _draws_of_one(degrees_of_freedom: float, key: Array, around: int, of_prior: 
     return jnp.concatenate([t, jax.random.normal(key_prior, (of_prior, k))])
 
 
-def _effective_sample_size(log_weight: Array) -> Array:
-    return jnp.exp(2.0 * logsumexp(log_weight) - logsumexp(2.0 * log_weight))
+def _effective_sample_size(log_weight: Float[Array, " M"], part: Int[Array, " M"] | None = None) -> Float[Array, ""]:
+    """The number of even draws whose mean is known as well: (sum w)^2 / sum w^2, where all are of one part.
+
+    1/ESS = 1/M + Var(mean w) / (mean w)^2; of draws made in parts of fixed sizes the variance is that within them.
+    """
+    weight = jnp.exp(log_weight - jnp.max(log_weight))
+    part = jnp.zeros(len(weight), int) if part is None else part
+    of_part = (part == jnp.arange(MOST_KEPT + 1)[:, None]).astype(float)
+    mean = of_part @ weight / jnp.maximum(jnp.sum(of_part, axis=1), 1.0)
+    within = jnp.sum((weight - mean[part]) ** 2)
+    return 1.0 / (1.0 / len(weight) + within / jnp.sum(weight) ** 2)
 
 
 class _Sampled(Objective):
@@ -100,6 +110,7 @@ class Weighted(NamedTuple):
     place: Mode  # of the proposal
     etas: Float[Array, "M K"]
     log_weight: Float[Array, " M"]
+    part: Int[Array, " M"]  # of the proposal that each is from: a peak, or the prior, which comes last
     left_out: Float[Array, ""]  # share of what lies under all peaks, under those that q does not cover
 
 
@@ -164,43 +175,56 @@ class ImportanceSampling(_Sampled):
         standard, peaks, roots = self._proposed(model, subject)
         k = peaks.modes.eta.shape[-1]
         is_key = jnp.issubdtype(extra.dtype, jax.dtypes.prng_key)
-        count = self._of_prior
-        z = _draws_of_one(self.degrees_of_freedom, extra, self.samples - count, count, k) if is_key else extra
-        us, log_q = self._placed(peaks, roots, z)
-
-        def log_joint(u):
-            return standard.log_joint(model, u, subject)
-
-        together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
-        log_weight = in_parts(log_joint, us, together) - log_q
-        return Weighted(standard.mode(highest_of(peaks)), jax.vmap(standard.eta)(us), log_weight, peaks.left_out)
-
-    def _placed(self, peaks: Peaks, roots: Array, z: Float[Array, "M K"]) -> tuple[Array, Array]:
-        """The draws u (M, K), and log q of each (M,)."""
         of_prior = self._of_prior
-        t = z[: len(z) - of_prior]
-        us_of_prior = z[len(t) :]
-        log_t = _standard_t(self.degrees_of_freedom, z.shape[-1]).log_prob
-        found = jnp.sum(jnp.isfinite(peaks.log_share))
-        which = jnp.arange(len(t)) * found // len(t)  # the peak of each draw; those that were found come first
-        us = jnp.concatenate([peaks.modes.eta[which] + jnp.einsum("mij,mj->mi", roots[which], t), us_of_prior])
-        is_lower = self.proposal is not None  # an encoder's factor; that of a mode's inverse precision is an upper one
-        log_parts = jnp.log(jnp.mean(which[:, None] == jnp.arange(len(roots)), axis=0))
+        z = _draws_of_one(self.degrees_of_freedom, extra, self.samples - of_prior, of_prior, k) if is_key else extra
+        us, log_q, part = self._placed(peaks, roots, z)
+        loops = at_once is not None and has_loop(lambda u: standard.log_joint(model, u, subject), us[0])
+        together = at_once if loops and at_once is not None else len(us)
+        here = highest_of(peaks)
+        nowhere = self._without_density(standard, model, subject, us, together)
+        us = jnp.where(nowhere[:, None], here.eta, us)  # where derivatives are numbers
+        log_weight = in_parts(lambda u: standard.log_joint(model, u, subject), us, together) - log_q
+        log_weight = jnp.where(nowhere, -jnp.inf, log_weight)
+        return Weighted(standard.mode(here), jax.vmap(standard.eta)(us), log_weight, part, peaks.left_out)
 
-        def around(mode: Array, root: Array) -> Array:
+    def _without_density(
+        self, standard: Standard, model: Model, subject: Subject, us: Float[Array, "M K"], together: int
+    ) -> Bool[Array, " M"]:
+        """Which of the draws from the prior lie where the density is no number, as of a volume below zero.
+
+        They count nothing. Closer to the mode that is a fault of the model, and not passed over.
+        """
+        around = len(us) - self._of_prior
+        if around == len(us):
+            return jnp.zeros(len(us), bool)
+        standard, model, us = hold_constant((standard, model, us))
+        values = in_parts(lambda u: standard.log_joint(model, u, subject), us[around:], together)
+        return jnp.concatenate([jnp.zeros(around, bool), jnp.isnan(values)])
+
+    def _placed(self, peaks: Peaks, roots: Array, z: Float[Array, "M K"]) -> tuple[Array, Array, Array]:
+        """The draws u (M, K), log q of each (M,), and which part of q each is from (M,)."""
+        around = len(z) - self._of_prior
+        t = z[:around]
+        found = jnp.sum(jnp.isfinite(peaks.log_share))
+        which = jnp.arange(around) * found // around  # the peak of each draw; those that were found come first
+        us = jnp.concatenate([peaks.modes.eta[which] + jnp.einsum("mij,mj->mi", roots[which], t), z[around:]])
+        part = jnp.concatenate([which, jnp.full(self._of_prior, len(roots))])
+        log_parts = jnp.log(jnp.mean(part[:, None] == jnp.arange(len(roots)), axis=0))
+        log_t = _standard_t(self.degrees_of_freedom, z.shape[-1]).log_prob
+        is_lower = self.proposal is not None  # an encoder's factor; that of a mode's inverse precision is an upper one
+
+        def about(mode: Array, root: Array) -> Array:
             return log_t(solve_triangular(root, (us - mode).T, lower=is_lower).T) - half_log_det(root)
 
-        log_each = jax.vmap(around)(peaks.modes.eta, roots)
-        log_q = logsumexp(log_each + log_parts[:, None], axis=0)
-        if of_prior == 0:
-            return us, log_q
-        log_prior = -0.5 * (jnp.sum(us**2, axis=1) + us.shape[1] * LOG_2PI)
-        share = of_prior / len(z)
-        return us, jnp.logaddexp(np.log1p(-share) + log_q, np.log(share) + log_prior)
+        log_q = logsumexp(jax.vmap(about)(peaks.modes.eta, roots) + log_parts[:, None], axis=0)
+        if self._of_prior:
+            log_prior = -0.5 * (jnp.sum(us**2, axis=1) + us.shape[1] * LOG_2PI)
+            log_q = jnp.logaddexp(log_q, np.log(self._of_prior / len(z)) + log_prior)
+        return us, log_q, part
 
     def subject(self, model: Model, subject: Subject, extra: Any) -> Term:
-        place, _, log_weight, left_out = self.weighted(model, subject, extra)
-        details = {"effective_sample_size": _effective_sample_size(log_weight), "left_out": left_out}
+        place, _, log_weight, part, left_out = self.weighted(model, subject, extra)
+        details = {"effective_sample_size": _effective_sample_size(log_weight, part), "left_out": left_out}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
     def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Float[Array, "C K K"]]:

@@ -160,6 +160,9 @@ def test_a_heavy_tail_is_told():
         assert pareto_k(np.log(weights)) == pytest.approx(shape, abs=0.12)
     assert pareto_k(np.zeros(100)) == -np.inf
     assert np.isnan(pareto_k(np.zeros(10)))
+    far_apart = np.append(np.full(200, -1e4), [0.0, -1.0, -2.0])  # of a posterior that next to no draw has met
+    assert pareto_k(far_apart) == np.inf
+    assert pareto_k(np.full(200, np.nan)) == np.inf
 
 
 def test_what_cannot_be_asked():

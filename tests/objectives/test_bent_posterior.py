@@ -89,3 +89,46 @@ def test_a_share_of_the_prior_that_is_none_is_refused():
     for share in (-0.1, 1.0, np.nan):
         with pytest.raises(ValueError, match="prior_share of 0 or more and below 1"):
             mf.log_likelihood(bent(0.1), people(), mf.ImportanceSampling(prior_share=share), key=KEY)
+
+
+class Volume(mf.Model):
+    """A volume that is Gaussian, so that some of it would be below zero, where its logarithm is no number."""
+
+    mean: Array = mf.positive()
+    sd: Array = mf.positive()
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(self.mean, self.sd).expand([1]).to_event(1)
+
+    def observations(self, eta, subject):
+        return dist.Normal(jnp.log(eta[0]) + 0.0 * subject.time, self.sigma)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_draws_where_the_density_is_no_number_count_nothing(unit):
+    rng = np.random.default_rng(0)
+    volume = unit * (10.0 + np.clip(rng.normal(0.0, 5.0, 30), -8.0, None))
+    number, time = np.indices((30, 4))
+    log_y = np.log(volume)[:, None] + 0.1 * rng.standard_normal((30, 4))
+    frame = pd.DataFrame({"ID": number.ravel(), "TIME": time.ravel(), "DV": log_y.ravel()})
+    population = mf.Population.from_frame(frame)
+    model = Volume(mean=jnp.asarray(10.0 * unit), sd=jnp.asarray(5.0 * unit), sigma=jnp.asarray(0.1))
+    by = mf.ImportanceSampling(4000)
+    found = mf.log_likelihood(model, population, by, key=KEY, by_subject=True)
+
+    def log_integral(y, guess):
+        def density(v):
+            return norm.pdf(v, 10.0, 5.0) * np.prod(norm.pdf(y, np.log(v * unit), 0.1))
+
+        return np.log(quad(density, 1e-9, 60.0, points=[guess], limit=400, epsabs=0.0)[0])
+
+    right = [log_integral(y, np.exp(np.mean(y)) / unit) for y in log_y]
+    np.testing.assert_allclose(found, right, atol=0.1)
+    assert np.sum(found) == pytest.approx(np.sum(right), abs=0.2)
+    fit = mf.fit(model, population, mf.ImportanceSampling(200), key=KEY, progress=False)
+    assert fit.converged
+    assert np.all(np.isfinite(fit.table.se))
+    drawn = mf.individual(model, population, draws=500, key=KEY)
+    assert not drawn.remarks
+    assert np.all(drawn.eta > 0.0)
