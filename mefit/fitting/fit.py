@@ -224,8 +224,8 @@ def log_likelihood(
     Every constant is included and no prior is added. `by_subject` returns one value for each subject instead of the
     sum. Raises ValueError for a method that has no objective to evaluate, such as `TwoStage`; and, naming subject and
     row, for a response that the model's density cannot give, or a subject whose density importance sampling has hardly
-    met: fewer than 10 draws count (or a tenth of them), and the log of their mean falls short; or one with more peaks
-    than a grid or the draws cover.
+    met: fewer than 10 draws count (or a tenth of them), and the log of their mean falls short; one with more peaks than
+    a grid or the draws cover; or one whose posterior slips through a grid.
     """
     problem = _problem(model, population, method, key, ())
     refuse_lifted(model, population)

@@ -20,6 +20,11 @@ from ..model.densities import eta_size
 from ..model.model import Model
 from .objective import Objective, Term
 
+# With fewer nodes that count, of posteriors with a bend most log-likelihoods were off by 0.15 to 1, with more by less.
+_FEWEST_NODES = 2.2
+_SHARE_OF_GAUSSIAN = 0.6  # and of few nodes, this share of what count of a Gaussian posterior
+_SOMETHING = 0.05  # share of a likelihood that lies under one peak
+
 
 class AGQ(Objective):
     """Adaptive Gauss-Hermite quadrature: `nodes` to the power K points around each subject's mode.
@@ -33,6 +38,10 @@ class AGQ(Objective):
     each by Laplace; up to four peaks. `mf.log_likelihood` searches so, and a fit from where it meets a subject with
     several of them.
     Exact in the limit of many nodes; its cost grows as nodes^K. Raises ValueError beyond `largest_grid` points.
+    Where a posterior bends away from its mode, or is much narrower than its curvature there tells, one node of an axis
+    may bear all, and the sum is off by half a nat and more. `details["nodes"]` is the least number of nodes of an axis
+    that count, (sum m)^2 / sum m^2, m being what lies at each: of a Gaussian 3.5 of 9. `mf.log_likelihood` refuses too
+    few.
     Sources: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4; the shares are the balance heuristic of Veach and
     Guibas (1995), SIGGRAPH 95.
     """
@@ -61,13 +70,34 @@ class AGQ(Objective):
             return joint + _log_share(peaks, own, us) + (log_w + 0.5 * np.sum(z**2, 1)) + log_det
 
         each = jax.vmap(around)(peaks.modes, jnp.arange(len(peaks.log_share)))
-        return Term(logsumexp(each), *standard.mode(highest_of(peaks)), {"left_out": peaks.left_out})
+        details = {"left_out": peaks.left_out, "nodes": _nodes_that_count(each, self.nodes)}
+        return Term(logsumexp(each), *standard.mode(highest_of(peaks)), details)
+
+    @property
+    def fewest_nodes(self) -> float:
+        """With fewer that count along an axis, the grid does not tell what lies between them."""
+        _, log_w = tensor_grid(self.nodes, 1)
+        weight = np.exp(log_w) / np.sum(np.exp(log_w))
+        return min(_FEWEST_NODES, _SHARE_OF_GAUSSIAN / float(np.sum(weight**2)))
 
     def _axes(self, standard: Standard, mode: Mode) -> tuple[Array, Array]:
         if self.standardised:
             return principal_axes(mode.precision)
         root, log_det = principal_axes(standard.precision(mode.precision))
         return solve_triangular(standard.lower, root, lower=True), log_det - half_log_det(standard.lower)
+
+
+def _nodes_that_count(each: Float[Array, "C G"], nodes: int) -> Float[Array, ""]:
+    """The least of all axes, and of the grids of all peaks under which something lies."""
+    weight = jnp.exp(each - jnp.max(each))
+    under = jnp.sum(weight, axis=1)
+    k = round(np.log(each.shape[1]) / np.log(nodes)) if nodes > 1 else 0
+    counts = [jnp.full(len(each), float(nodes))]
+    for axis in range(k):
+        at_node = jnp.sum(weight.reshape(len(each), nodes**axis, nodes, -1), axis=(1, 3))
+        counts.append(under**2 / jnp.sum(at_node**2, axis=1))
+    least = jnp.min(jnp.stack(counts), axis=0)
+    return jnp.min(jnp.where(under > _SOMETHING * jnp.sum(under), least, float(nodes)))
 
 
 def _log_share(peaks: Peaks, own: Array, us: Float[Array, "G K"]) -> Float[Array, " G"] | float:

@@ -10,6 +10,7 @@ from ..data.population import Population
 from ..model.model import Model
 from .mixture import evaluations_of
 from .objective import Objective, Term, name_subjects
+from .quadrature import AGQ
 from .sampled import ImportanceSampling
 
 _FEWEST = 10.0  # draws that count: with fewer, a subject's log-likelihood falls short by tenths of a nat, or by many
@@ -23,7 +24,11 @@ def simulation_errors(effective: Any, drawn: int) -> Float[np.ndarray, " N"]:
 
 def falls_short(objective: Objective, model: Model, population: Population, details: dict[str, Any]) -> str:
     """The sentence on subjects of whom grids or draws say too little, from the `details` of their terms; or none."""
-    return _of_peaks(objective, population, details) or _of_draws(objective, model, population, details)
+    return (
+        _of_peaks(objective, population, details)
+        or _of_draws(objective, model, population, details)
+        or _of_nodes(objective, population, details)
+    )
 
 
 def _of_peaks(objective: Objective, population: Population, details: dict[str, Any]) -> str:
@@ -57,6 +62,20 @@ def _of_draws(objective: Objective, model: Model, population: Population, detail
         f"the log-likelihood by {objective.label} falls short, nobody knows by how much, for "
         f"{name_subjects(population, few)}, of whose {drawn:,} draws fewer than {fewest:.3g} count: "
         f"{_remedy(objective)}."
+    )
+
+
+def _of_nodes(objective: Objective, population: Population, details: dict[str, Any]) -> str:
+    """On subjects whose posterior slips through a grid."""
+    if not isinstance(objective, AGQ) or objective.nodes == 1 or "nodes" not in details:
+        return ""
+    slips = np.asarray(details["nodes"]) < objective.fewest_nodes
+    if not np.any(slips):
+        return ""
+    return (
+        f"the log-likelihood by {objective.label} is off, nobody knows by how much, for "
+        f"{name_subjects(population, slips)}, whose posterior slips through the grid: along an axis fewer than "
+        f"{objective.fewest_nodes:.2g} of its {objective.nodes} nodes count. Take more nodes, or ImportanceSampling()."
     )
 
 

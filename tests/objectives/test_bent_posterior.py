@@ -72,6 +72,26 @@ def test_the_log_likelihood_is_right_to_its_own_error(unit):
     assert np.mean(around_modes_alone) < -1.0
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+@pytest.mark.parametrize("nodes", [5, 9, 25])
+def test_whose_posterior_slips_through_a_grid_is_refused_and_remarked_on(nodes, unit):
+    """Those who are not refused are right to a tenth, whatever the unit; of those who are, half would be off."""
+    model, population, by = bent(0.5, unit), people(unit), mf.AGQ(nodes)
+    terms = terms_of(by, model, population)
+    off = np.abs(np.asarray(terms.value) + np.log(unit) - np.log(moments(0.5)))
+    slips = np.asarray(terms.details["nodes"]) < by.fewest_nodes
+    assert 0 < np.sum(slips) < 0.4 * len(slips)
+    assert np.max(off[~slips]) < 0.12
+    assert np.median(off[slips]) > 0.08
+    with pytest.raises(ValueError, match=rf"is off.* of its {nodes} nodes count. Take more nodes"):
+        mf.log_likelihood(model, population, by)
+    kept = mf.log_likelihood(model, population[np.flatnonzero(~slips)], by, by_subject=True)
+    np.testing.assert_allclose(kept, np.asarray(terms.value)[~slips], atol=1e-9)
+    if nodes == 9 and unit == 1.0:
+        fit = mf.fit(model, population, by, fixed=("sigma", "unit"), progress=False)
+        assert any("nodes count" in remark for remark in fit.remarks)
+
+
 def test_too_few_draws_for_it_are_refused():
     with pytest.raises(ValueError, match=r"falls short.*fewer than 10 count.*more samples"):
         mf.log_likelihood(bent(0.02), people(), mf.ImportanceSampling(1000), key=KEY)
