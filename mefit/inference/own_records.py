@@ -57,7 +57,7 @@ def with_theta_known(
 
 def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picked:
     """Of people's weighted draws as many as are wanted."""
-    log_weight = np.where(np.isnan(weighted.log_weight), -np.inf, weighted.log_weight)
+    log_weight = _counted(weighted.log_weight)
     shares = _shares(log_weight)
     chosen = _systematic(shares, count, starts)
     return Picked(
@@ -89,7 +89,7 @@ def with_theta_drawn(
     size = _draws_of(models)
     keys = jax.random.split(key_draws, (people, size))
     weighted = jax.tree.map(np.asarray, _weighted_by_theta(sampling, models, subjects, keys))
-    log_weight = np.where(np.isnan(weighted.log_weight), -np.inf, weighted.log_weight)  # (N, S, P)
+    log_weight = _counted(weighted.log_weight)  # (N, S, P)
     log_evidence = np.logaddexp.reduce(log_weight, axis=2)
     within = log_weight - np.where(np.isfinite(log_evidence), log_evidence, 0.0)[:, :, None]
     log_theta = np.where(told_already[:, None], 0.0, log_evidence)
@@ -116,6 +116,11 @@ def thinned(draws: Draws, count: int) -> Model:
 
 def _draws_of(models: Model) -> int:
     return next(leaf.shape[0] for leaf in jax.tree.leaves(models) if hasattr(leaf, "shape"))
+
+
+def _counted(log_weight: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
+    """The weights of draws, of which those where the density is no number count nothing."""
+    return np.where(np.isnan(log_weight), -np.inf, log_weight)
 
 
 def _shares(log_weight: Float[np.ndarray, "N M"]) -> Float[np.ndarray, "N M"]:

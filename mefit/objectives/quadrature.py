@@ -70,7 +70,7 @@ class AGQ(Objective):
             return joint + _log_share(peaks, own, us) + (log_w + 0.5 * np.sum(z**2, 1)) + log_det
 
         each = jax.vmap(around)(peaks.modes, jnp.arange(len(peaks.log_share)))
-        details = {"left_out": peaks.left_out, "nodes": _nodes_that_count(each, self.nodes)}
+        details = {"left_out": peaks.left_out, "nodes": _nodes_that_count(each, self.nodes, z.shape[1])}
         return Term(logsumexp(each), *standard.mode(highest_of(peaks)), details)
 
     @property
@@ -87,11 +87,10 @@ class AGQ(Objective):
         return solve_triangular(standard.lower, root, lower=True), log_det - half_log_det(standard.lower)
 
 
-def _nodes_that_count(each: Float[Array, "C G"], nodes: int) -> Float[Array, ""]:
+def _nodes_that_count(each: Float[Array, "C G"], nodes: int, k: int) -> Float[Array, ""]:
     """The least of all axes, and of the grids of all peaks under which something lies."""
     weight = jnp.exp(each - jnp.max(each))
     under = jnp.sum(weight, axis=1)
-    k = round(np.log(each.shape[1]) / np.log(nodes)) if nodes > 1 else 0
     counts = [jnp.full(len(each), float(nodes))]
     for axis in range(k):
         at_node = jnp.sum(weight.reshape(len(each), nodes**axis, nodes, -1), axis=(1, 3))

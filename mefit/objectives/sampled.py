@@ -172,19 +172,21 @@ class ImportanceSampling(_Sampled):
 
         Where the density goes through a loop, no more than `at_once` draws are looked at together.
         """
-        standard, peaks, roots = self._proposed(model, subject)
+        standard, peaks, roots, whiten = self._proposed(model, subject)
         k = peaks.modes.eta.shape[-1]
         is_key = jnp.issubdtype(extra.dtype, jax.dtypes.prng_key)
         of_prior = self._of_prior
         z = _draws_of_one(self.degrees_of_freedom, extra, self.samples - of_prior, of_prior, k) if is_key else extra
-        us, log_q, part = self._placed(peaks, roots, z)
-        loops = at_once is not None and has_loop(lambda u: standard.log_joint(model, u, subject), us[0])
-        together = at_once if loops and at_once is not None else len(us)
+        us, log_q, part = self._placed(peaks, roots, whiten, z)
+
+        def log_joint(u):
+            return standard.log_joint(model, u, subject)
+
+        together = at_once if at_once is not None and has_loop(log_joint, us[0]) else len(us)
         here = highest_of(peaks)
         nowhere = self._without_density(standard, model, subject, us, together)
         us = jnp.where(nowhere[:, None], here.eta, us)  # where derivatives are numbers
-        log_weight = in_parts(lambda u: standard.log_joint(model, u, subject), us, together) - log_q
-        log_weight = jnp.where(nowhere, -jnp.inf, log_weight)
+        log_weight = jnp.where(nowhere, -jnp.inf, in_parts(log_joint, us, together) - log_q)
         return Weighted(standard.mode(here), jax.vmap(standard.eta)(us), log_weight, part, peaks.left_out)
 
     def _without_density(
@@ -201,7 +203,7 @@ class ImportanceSampling(_Sampled):
         values = in_parts(lambda u: standard.log_joint(model, u, subject), us[around:], together)
         return jnp.concatenate([jnp.zeros(around, bool), jnp.isnan(values)])
 
-    def _placed(self, peaks: Peaks, roots: Array, z: Float[Array, "M K"]) -> tuple[Array, Array, Array]:
+    def _placed(self, peaks: Peaks, roots: Array, whiten: Array, z: Float[Array, "M K"]) -> tuple[Array, Array, Array]:
         """The draws u (M, K), log q of each (M,), and which part of q each is from (M,)."""
         around = len(z) - self._of_prior
         t = z[:around]
@@ -211,12 +213,11 @@ class ImportanceSampling(_Sampled):
         part = jnp.concatenate([which, jnp.full(self._of_prior, len(roots))])
         log_parts = jnp.log(jnp.mean(part[:, None] == jnp.arange(len(roots)), axis=0))
         log_t = _standard_t(self.degrees_of_freedom, z.shape[-1]).log_prob
-        is_lower = self.proposal is not None  # an encoder's factor; that of a mode's inverse precision is an upper one
 
-        def about(mode: Array, root: Array) -> Array:
-            return log_t(solve_triangular(root, (us - mode).T, lower=is_lower).T) - half_log_det(root)
+        def about(mode: Array, whiten: Array) -> Array:
+            return log_t((us - mode) @ whiten.T) + half_log_det(whiten)
 
-        log_q = logsumexp(jax.vmap(about)(peaks.modes.eta, roots) + log_parts[:, None], axis=0)
+        log_q = logsumexp(jax.vmap(about)(peaks.modes.eta, whiten) + log_parts[:, None], axis=0)
         if self._of_prior:
             log_prior = -0.5 * (jnp.sum(us**2, axis=1) + us.shape[1] * LOG_2PI)
             log_q = jnp.logaddexp(log_q, np.log(self._of_prior / len(z)) + log_prior)
@@ -227,19 +228,17 @@ class ImportanceSampling(_Sampled):
         details = {"effective_sample_size": _effective_sample_size(log_weight, part), "left_out": left_out}
         return Term(logsumexp(log_weight) - np.log(self.samples), *place, details)
 
-    def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Float[Array, "C K K"]]:
-        """Around what the draws of u stand, and C of each, with C C' their spread.
-
-        C is lower triangular where an encoder gives it, else upper.
-        """
+    def _proposed(self, model: Model, subject: Subject) -> tuple[Standard, Peaks, Array, Array]:
+        """Around what the draws of u stand; and of each (C, K, K) a triangular root R, R R' their spread, and R^-1."""
         if self.proposal is not None:
             standard = standard_of(model)
             q = standard.of_gaussian(self.proposal(subject))
-            return standard, only(Mode(q.mean, precision_of(q), jnp.asarray(True))), q.lower[None]
+            whiten = solve_triangular(q.lower, jnp.eye(len(q.lower)), lower=True)
+            return standard, only(Mode(q.mean, precision_of(q), jnp.asarray(True))), q.lower[None], whiten[None]
         standard, peaks = peaks_with_curvature(model, subject, self.newton)
 
-        def root(precision: Array) -> Array:
+        def root_and_inverse(precision: Array) -> tuple[Array, Array]:
             lower = jnp.linalg.cholesky(precision)
-            return solve_triangular(lower, jnp.eye(len(precision)), lower=True, trans="T")
+            return solve_triangular(lower, jnp.eye(len(precision)), lower=True, trans="T"), lower.T
 
-        return standard, peaks, jax.vmap(root)(peaks.modes.precision)
+        return standard, peaks, *jax.vmap(root_and_inverse)(peaks.modes.precision)

@@ -67,7 +67,7 @@ def _of_draws(objective: Objective, model: Model, population: Population, detail
 
 def _of_nodes(objective: Objective, population: Population, details: dict[str, Any]) -> str:
     """On subjects whose posterior slips through a grid."""
-    if not isinstance(objective, AGQ) or objective.nodes == 1 or "nodes" not in details:
+    if not isinstance(objective, AGQ):
         return ""
     slips = np.asarray(details["nodes"]) < objective.fewest_nodes
     if not np.any(slips):
