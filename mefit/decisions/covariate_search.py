@@ -16,6 +16,7 @@ from ..fitting.result import Fit
 from ..inference.influence import scores_and_slopes
 from ..inference.many import TOLERANCE, maximise_many
 from ..inference.pairs import Pairs
+from ..inference.ratios import twice_log_ratio
 from ..model.covariate_effects import EFFECT, CovariateEffects, Relation, factor, relate
 from ..model.numbers import eta_names
 from ..model.space import Space
@@ -244,10 +245,10 @@ def _round(work: _Work, place: _Place, rules: _Rules) -> _Place:
 def _tried(work: _Work, place: _Place, sets: list[tuple[int, ...]], moved: list[int], rules: _Rules) -> _Place:
     """All sets fitted, and the best one taken, where the rules allow it."""
     value, x = work.maxima(place.x, sets)
-    change = 2.0 * (place.value - value)
-    p = chdtrc(1.0, np.abs(change))
-    penalty = float(np.log(work.count))
+    change = -twice_log_ratio(np.full(value.shape, place.value), value)
     forward = place.phase == _FORWARD
+    p = chdtrc(1.0, np.maximum(-change if forward else change, 0.0))  # a larger model that ends lower proves nothing
+    penalty = float(np.log(work.count))
     order = np.argsort(np.where(np.isnan(change), np.inf, change), kind="stable")
     best = int(order[0])
     allowed = rules.joins if forward else rules.leaves

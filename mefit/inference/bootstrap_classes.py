@@ -17,6 +17,7 @@ from ..model.model import Model
 from ..model.simulate import simulate
 from ..objectives.objective import Objective
 from ..objectives.side_by_side import classes_of
+from .ratios import MISSED, twice_log_ratio
 from .resampling import in_groups, said_of_interrupt
 from .same_data import same_responses
 
@@ -59,11 +60,11 @@ def bootstrap_classes(
       random. With too few, T* is too small and p too.
     - `key`: draws the data and the starts.
 
-    **Returns:** `ClassTest`. Replicates of which a fit did not converge are left out, and said. Interrupting leaves
-    those that are done.
+    **Returns:** `ClassTest`. Replicates of which a fit did not converge, or the larger one ended below the smaller one,
+    are left out, and said. Interrupting leaves those that are done.
 
     **Raises:** ValueError for fits of other data, numbers of classes that do not follow on each other, fits that have
-    not converged, or no key.
+    not converged, a larger one below the smaller one, or no key.
     Source: McLachlan (1987), Appl. Statist. 36.
 
         test = mf.bootstrap_classes(one_class, two_classes, 99, key=key)
@@ -76,7 +77,13 @@ def bootstrap_classes(
         raise ValueError(f"the fits have {classes[0]} and {classes[1]} classes: give one with K and one with K + 1.")
     if min(replicates, starts) < 1:
         raise ValueError("bootstrap_classes needs one or more replicates and starts.")
-    statistic = 2.0 * (larger.log_likelihood - smaller.log_likelihood)
+    statistic = float(twice_log_ratio(smaller.log_likelihood, larger.log_likelihood))
+    if statistic < MISSED:
+        raise ValueError(
+            f"-2 log L with {classes[1]} classes is {-statistic:.3g} above that with {classes[0]}, which it contains: "
+            "it has not found its maximum; fit it from more starts, as by mf.EM(starts=20)."
+        )
+    statistic = max(statistic, 0.0)
     key_data, key_starts = jax.random.split(key)
     size = max(1, min(replicates, 25, 16_384 // (starts * len(smaller.population))))
 
@@ -85,8 +92,8 @@ def bootstrap_classes(
         own = jax.random.fold_in(key_starts, group.start)
         few = fit_many(smaller.model, drawn, objective, fixed=smaller.fixed, key=own)
         many = fit_many(larger.model, drawn, objective, fixed=larger.fixed, starts=starts, key=own)
-        ratio = 2.0 * (many.log_likelihood - few.log_likelihood)
-        return np.where(few.converged & many.converged, ratio, np.nan)[: group.stop - group.start]
+        ratio = twice_log_ratio(few.log_likelihood, many.log_likelihood)
+        return np.where(few.converged & many.converged & (ratio >= MISSED), ratio, np.nan)[: group.stop - group.start]
 
     groups, why = in_groups(ratios, replicates, size, size, "bootstrap of classes", progress)
     found = np.concatenate(groups)
@@ -95,7 +102,10 @@ def bootstrap_classes(
         raise ValueError("no replicate converged: look at both fits first, and at a class that is nearly empty.")
     remarks = said_of_interrupt(why, len(found), replicates, "replicates")
     if kept.size < found.size:
-        remarks += (f"{found.size - kept.size} of {found.size} replicates did not converge and are left out.",)
+        remarks += (
+            f"{found.size - kept.size} of {found.size} replicates did not converge, or ended below the smaller model, "
+            "and are left out; more starts find more.",
+        )
     p_value = float((1 + np.sum(kept >= statistic)) / (1 + kept.size))
     return ClassTest(classes, float(statistic), p_value, kept, remarks)
 

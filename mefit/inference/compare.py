@@ -14,6 +14,7 @@ from ..fitting.result import Fit
 from ..model.parameters import has_prior
 from ..objectives.objective import Objective
 from ..objectives.quadrature import AGQ
+from .ratios import MISSED, twice_log_ratio
 from .same_data import other_conditions, same_responses
 
 
@@ -128,8 +129,8 @@ def likelihood_ratio_test(
         raise ValueError("these fits measure their likelihoods differently: give one ruler, such as by=mf.AGQ(9).")
     low = small.log_likelihood if by is None else _score(small, by, key)
     high = large.log_likelihood if by is None else _score(large, by, key)
-    statistic = 2.0 * (high - low)
-    if statistic < -0.01:
+    statistic = float(twice_log_ratio(low, high))
+    if statistic < MISSED:
         raise ValueError(
             f"the large model's -2 log L is {-statistic:.3g} above the small one's: "
             "they are not nested, or the large fit is not at its maximum; start it closer."

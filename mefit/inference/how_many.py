@@ -10,6 +10,7 @@ from ..data.population import Population
 from ..fitting.about import final_objective
 from ..fitting.fit import log_likelihood
 from ..fitting.result import Fit
+from .ratios import MISSED, twice_log_ratio
 from .same_data import same_responses
 
 
@@ -24,7 +25,8 @@ def how_many_classes(
     0 where nothing is known; `smallest share`; and `remark`, the sentences of the fit. A fit of a single model stands
     for one class.
 
-    **Raises:** ValueError for fits of other responses, that have not converged, or that maximised no likelihood.
+    **Raises:** ValueError for fits of other responses, by different methods, that have not converged, or that maximised
+    no likelihood.
     Source: Nylund, Asparouhov and Muthen (2007), Struct. Equ. Modeling 14.
 
         mf.how_many_classes({1: one_class, 2: two_classes})
@@ -32,6 +34,10 @@ def how_many_classes(
     if not fits:
         raise ValueError("how_many_classes needs fits by name, such as {1: fit_1, 2: fit_2}.")
     first = next(iter(fits.values()))
+    rulers = {name: _ruler(fit) for name, fit in fits.items()}
+    if len(set(rulers.values())) > 1:
+        by = ", ".join(f"{name} by {ruler}" for name, ruler in rulers.items())
+        raise ValueError(f"likelihoods by different methods cannot be compared ({by}): fit all by the same.")
     rows = []
     for name, fit in fits.items():
         if not same_responses(first.population, fit.population):
@@ -56,8 +62,22 @@ def how_many_classes(
         row["remark"] = " ".join(fit.remarks)
         rows.append(row)
     result = pd.DataFrame(rows).set_index("fit")
+    result["remark"] = [f"{_missed(row, result)} {row.remark}".strip() for _, row in result.iterrows()]
     result.insert(4, "delta BIC", result.BIC - result.BIC.min())
     return result
+
+
+def _ruler(fit: Fit) -> str:
+    objective = final_objective(fit.method)
+    return fit.method.label if objective is None else objective.label
+
+
+def _missed(row: pd.Series, table: pd.DataFrame) -> str:
+    """On a fit that ends below one with fewer classes."""
+    fewer = table[table.classes < row.classes]
+    if fewer.empty or twice_log_ratio(fewer["log L"].max(), row["log L"]) >= MISSED:
+        return ""
+    return "log L is below that with fewer classes: if these are among its own, fit it from more starts."
 
 
 def _held_out(fit: Fit, held_out: Population, key: PRNGKeyArray | None) -> np.ndarray:

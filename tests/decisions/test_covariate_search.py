@@ -184,3 +184,22 @@ def test_what_cannot_be_tried_is_refused(base, candidates, words):
         mf.covariate_search(base, candidates, progress=False)
     with pytest.raises(ValueError, match="are probabilities"):
         mf.covariate_search(base, forward=1.5)
+
+
+@pytest.mark.parametrize("chosen, change, stays", [((), 6.0, True), ((0,), -12.0, False)])
+def test_a_larger_model_that_fits_worse_proves_nothing(base, chosen, change, stays):
+    """One that ends 6 above the model without its relation does not join, one that ends 12 above leaves."""
+    relations = (relate(base.model, base.population, "level", "wt"),)
+    place = module._Place(relations, chosen, np.zeros(1), -100.0, (), 0, "backward" if chosen else "forward")
+
+    class Work(module._Work):
+        def __init__(self):
+            self.count = 100
+
+        def maxima(self, begin, sets):
+            return np.array([-100.0 - change / 2]), np.zeros((1, 1))
+
+    sets = [()] if chosen else [(0,)]
+    onward = module._tried(Work(), place, sets, [0], module._Rules(0.05, 0.01, None))
+    assert (onward.chosen == place.chosen) is stays
+    assert onward.rows[0]["p"] == 1.0

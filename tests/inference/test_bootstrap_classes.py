@@ -1,5 +1,7 @@
 """Is one class more than chance? The bootstrap of the likelihood ratio holds its level, and sees what is there."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -54,6 +56,23 @@ def test_it_refuses_what_cannot_be_compared():
     by_foce = mf.fit(one.model, population, mf.FOCE(), progress=False)
     with pytest.raises(ValueError, match="different objectives"):
         mf.bootstrap_classes(by_foce, two, key=KEY)
+
+
+def test_more_classes_that_fit_worse_are_not_at_their_maximum():
+    """A model that contains another cannot have less likelihood: neither a p of 1 nor a BIC is told of it."""
+    population = levels(np.where(np.arange(20) < 10, -4.0, 4.0), seed=1)
+    one = mf.fit(Means(mu=0.0, omega=1.0, sigma=1.0), population, mf.Laplace(), progress=False)
+    first, second = (Means(mu=mu, omega=4.0, sigma=1.0) for mu in (0.2, -0.2))
+    two = mf.fit(mf.MixtureOfExperts((first, second)), population, mf.Laplace(), progress=False)
+    missed = dataclasses.replace(two, log_likelihood=one.log_likelihood - 3.0)
+    with pytest.raises(ValueError, match=r"-2 log L with 2 classes is 6 above that with 1.* more starts"):
+        mf.bootstrap_classes(one, missed, key=KEY)
+    table = mf.how_many_classes({"one": one, "two": missed})
+    assert "more starts" in table.remark["two"] and "more starts" not in table.remark["one"]
+    assert "more starts" not in mf.how_many_classes({"one": one, "two": two}).remark["two"]
+    other = mf.fit(one.model, population, mf.FOCE(), progress=False)
+    with pytest.raises(ValueError, match="one by FOCE.*, two by Laplace.*fit all by the same"):
+        mf.how_many_classes({"one": other, "two": two})
 
 
 @pytest.mark.slow

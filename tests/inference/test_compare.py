@@ -14,6 +14,7 @@ from scipy.stats import chi2, multivariate_normal
 
 import mefit as mf
 from mefit.inference.compare import LikelihoodRatio, tail
+from mefit.inference.ratios import twice_log_ratio
 from mefit.inference.same_data import other_conditions, same_responses
 
 
@@ -226,6 +227,30 @@ def test_what_a_test_refuses(sleep, fitted):
     assert poor.n_parameters == 5
     with pytest.raises(ValueError, match=r"the large model's -2 log L is \d+ above the small one's"):
         mf.likelihood_ratio_test(small, poor)
+
+
+def test_nothing_gained_is_nothing_in_any_unit():
+    """Where the variance ends at zero the statistic is 0 and p is 1, whatever rounding leaves of the difference."""
+    subject = mf.Subject(time=jnp.arange(4.0), y=jnp.zeros(4), mask=jnp.ones(4, bool))
+    design = mf.Population.from_subjects([subject] * 50)
+    truth = Means(mu=1.0, omega=0.3, sigma=1.0)
+    population = mf.simulate(truth, design, jax.random.split(jax.random.key(2), 400)[0], eta=jnp.zeros((50, 1)))
+    between = float(np.var(population.subjects.y.mean(axis=1), ddof=0))
+    within = float(population.subjects.y.var(axis=1, ddof=1).mean())
+    assert between < within / 4  # so that maximum likelihood has no variance between subjects
+    for unit in (1e-6, 1.0, 1e6):
+        data = [mf.Subject(time=s.time, y=s.y * unit, mask=s.mask) for s in population]
+        small = mf.fit(
+            Means(mu=unit, omega=0.3 * unit, sigma=unit),
+            mf.Population.from_subjects(data),
+            mf.NaivePooled(),
+            progress=False,
+        )
+        large = mf.fit(small.model, small.population, mf.FO(), progress=False)
+        test = mf.likelihood_ratio_test(small, large, boundary=1)
+        assert test.statistic == 0.0 and test.p_value == 1.0
+    gained = twice_log_ratio(np.array([-283.5, 0.0, 1e6]), np.array([-283.5 + 1e-5, 1e-5, 1e6 + 1e-4]))
+    np.testing.assert_allclose(gained, [2e-5, 2e-5, 0.0], rtol=1e-4)
 
 
 @pytest.mark.slow
