@@ -32,6 +32,7 @@ from ..objectives.objective import (
     name_subjects,
 )
 from ..objectives.peaks import find_peaks, may_have_missed, searched_thoroughly
+from ..objectives.turns import with_turns
 from ..objectives.weights import falls_short
 from .classes import empty_classes, same_classes
 from .limits import Limits
@@ -131,6 +132,9 @@ class Maximise(Method):
         x = memory.point.x
         objective = memory.objective
         _, gradient, prior, terms = evaluate(objective, problem.space, x, memory.batches)
+        terms = with_turns(
+            objective, terms, memory.batches, lambda turned: evaluate(objective, problem.space, x, turned)[3]
+        )
         unused = unused_coordinates(objective, problem, memory.batches, x, np.asarray(gradient))
         boundary = memory.limits.boundary | _vanished(problem, memory)
         status = []

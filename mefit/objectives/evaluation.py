@@ -26,6 +26,7 @@ from . import mixture
 from .natural_scale import natural_scale
 from .objective import Objective, Term
 from .peaks import searched_thoroughly
+from .turns import with_turns
 
 # Subjects evaluated at once. On a core the objective says: more do not fit its cache, and all wait for the slowest
 # search. On a GPU: what it does at once costs next to nothing, and each chunk the same (FOCE, 1,000 subjects in chunks
@@ -306,7 +307,9 @@ def terms_of(objective: Objective, model: Model, population: Population, key: PR
     """The terms of every subject at given parameters, without derivatives; modes are searched thoroughly."""
     objective = searched_thoroughly(objective)
     mixture.check(objective, model, population)
-    return _terms(objective, model, batches_of(objective, model, population, key))
+    batches = batches_of(objective, model, population, key)
+    terms = _terms(objective, model, batches)
+    return with_turns(objective, terms, batches, lambda turned: _terms(objective, model, turned))
 
 
 @compiled_for_devices

@@ -15,6 +15,7 @@ from .sampled import ImportanceSampling
 
 _FEWEST = 10.0  # draws that count: with fewer, a subject's log-likelihood falls short by tenths of a nat, or by many
 _SHARE = 0.1  # and of few draws, this share of them
+_TURNED = 0.05  # nats that a turn of the grid may change
 
 
 def simulation_errors(effective: Any, drawn: int) -> Float[np.ndarray, " N"]:
@@ -69,13 +70,18 @@ def _of_nodes(objective: Objective, population: Population, details: dict[str, A
     """On subjects whose posterior slips through a grid."""
     if not isinstance(objective, AGQ):
         return ""
-    slips = np.asarray(details["nodes"]) < objective.fewest_nodes
+    few = np.asarray(details["nodes"]) < objective.fewest_nodes
+    turned = np.asarray(details.get("turned", np.zeros(few.shape)))
+    slips = few | (turned > _TURNED)
     if not np.any(slips):
         return ""
+    worst = np.max(turned)
+    how = f"by some {worst:.1g} at worst" if worst > _TURNED else "nobody knows by how much"
     return (
-        f"the log-likelihood by {objective.label} is off, nobody knows by how much, for "
-        f"{name_subjects(population, slips)}, whose posterior slips through the grid: along an axis fewer than "
-        f"{objective.fewest_nodes:.2g} of its {objective.nodes} nodes count. Take more nodes, or ImportanceSampling()."
+        f"the log-likelihood by {objective.label} is off, {how}, for "
+        f"{name_subjects(population, slips)}, whose posterior slips through the grid: turned about its mode, the same "
+        f"grid says otherwise, or along an axis fewer than {objective.fewest_nodes:.2g} of its {objective.nodes} nodes "
+        "count. Take more nodes, or ImportanceSampling()."
     )
 
 

@@ -25,6 +25,7 @@ from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.peaks import searched_thoroughly
 from ...objectives.sampled import ImportanceSampling
+from ...objectives.turns import with_turns
 from ...objectives.weights import simulation_errors
 from ..maximise import Maximise, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
@@ -216,7 +217,9 @@ class SAEM(Method):
             terms = terms_of(marginal, state.model, problem.population, problem.key)
         else:
             space = Space(state.model, problem.fixed)
-            *_, terms = evaluate(marginal, space, space.vector(), memory.batches)
+            x = space.vector()
+            *_, terms = evaluate(marginal, space, x, memory.batches)
+            terms = with_turns(marginal, terms, memory.batches, lambda turned: evaluate(marginal, space, x, turned)[3])
         terms = jax.tree.map(np.asarray, terms)
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
