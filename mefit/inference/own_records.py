@@ -37,22 +37,26 @@ class Picked(NamedTuple):
 def with_theta_known(
     sampling: ImportanceSampling, model: Model, subjects: Subject, count: int, key_draws: Any, key_pick: Any
 ) -> Picked:
-    """`count` draws from p(eta | y_i, theta) of each person."""
+    """`count` draws from p(eta | y_i, theta) of each person, in an order of chance.
+
+    So draw m of one person has nothing to do with draw m of another: those from the prior stand last in all proposals.
+    """
     people = subjects.time.shape[0]
     keys = jax.random.split(key_draws, people)
     starts = np.asarray(jax.random.uniform(key_pick, (people,)))
     size = max(_AT_ONCE, _DRAWN_AT_ONCE // sampling.samples)
-    if people <= size:
-        return _picked(jax.tree.map(np.asarray, _weighted(sampling, model, subjects, keys)), count, starts)
     parts = []
     for begin in range(0, people, size):
-        which = np.minimum(np.arange(begin, begin + size), people - 1)  # all parts are one program
-        own = jax.tree.map(lambda leaf, which=which: leaf[which], (subjects, keys))
+        which = np.minimum(np.arange(begin, begin + min(size, people)), people - 1)  # all parts are one program
+        own = (subjects, keys)
+        if people > size:
+            own = jax.tree.map(lambda leaf, which=which: leaf[which], own)
         kept = slice(min(size, people - begin))
         weighted = jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[kept], _weighted(sampling, model, *own))
         parts.append(_picked(weighted, count, starts[which[kept]]))
     joined: Picked = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    return joined
+    order = _shuffled_within(key_pick, (people, 1, count))
+    return joined._replace(eta=np.take_along_axis(joined.eta, order[:, :, None], axis=1))
 
 
 def _picked(weighted: Any, count: int, starts: Float[np.ndarray, " N"]) -> Picked:
@@ -83,7 +87,8 @@ def with_theta_drawn(
     For each theta_s there are P draws eta_sp from a proposal, with weights w_sp = p(y_i, eta_sp | theta_s) / q(eta_sp),
     whose mean is p(y_i | theta_s). So all S P pairs together, weighed by w_sp, are draws from the posterior in which
     person i has told of theta too. Where that is `told_already`, y_i being part of y, each theta counts the same, and
-    the weights add up to one within it.
+    the weights add up to one within it. The eta of each theta stand in an order of chance: in that of the proposal
+    systematic picks would meet the same place within each, such as its draws from the prior, for theta after theta.
     """
     people = subjects.time.shape[0]
     size = _draws_of(models)
@@ -96,7 +101,9 @@ def with_theta_drawn(
     pooled = (within + log_theta[:, :, None]).reshape(people, -1)
     shares = _shares(pooled)
     starts = np.asarray(jax.random.uniform(key_pick, (people,)))
-    chosen = _systematic(shares, count, starts)
+    order = _shuffled_within(key_pick, within.shape)
+    picks = _systematic(np.take_along_axis(shares, order, axis=1), count, starts)
+    chosen = np.take_along_axis(order, picks, axis=1)
     etas = weighted.etas.reshape(people, -1, weighted.etas.shape[-1])
     tails = [max(pareto_k(one), pareto_k(other)) for one, other in zip(pooled, log_theta, strict=True)]
     return Picked(
@@ -137,6 +144,14 @@ def _systematic(
         at = (np.arange(count) + start) / count
         chosen.append(np.minimum(np.searchsorted(np.cumsum(share), at), len(share) - 1))
     return np.stack(chosen)
+
+
+def _shuffled_within(key: Any, shape: tuple[int, int, int]) -> Int[np.ndarray, "N M"]:
+    """For each person the S P indices of the pairs, theta after theta, those of each theta in an order of chance."""
+    people, thetas, each = shape
+    chance = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    places = chance.permuted(np.broadcast_to(np.arange(each), shape), axis=2)
+    return (places + each * np.arange(thetas)[:, None]).reshape(people, -1)
 
 
 def _at_once(subjects: Subject, draws: int) -> int:

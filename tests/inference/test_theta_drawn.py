@@ -156,3 +156,30 @@ def test_a_fit_by_nuts_hands_its_draws_on():
     nobody = people.curves([5.0])[1]
     assert nobody.mean() == pytest.approx(4.85, abs=0.12)
     assert nobody.var() == pytest.approx((OMEGA**2 + SIGMA**2 / 2) / 2 + OMEGA**2, rel=0.2)
+
+
+def test_of_its_own_people_the_draws_are_as_good_as_independent_ones():
+    """The SD of 1,000 draws is off by its Monte Carlo error, SD / sqrt(2,000), whatever the key; and their mean."""
+    mean, covariance = exact(np.array([5.5, 5.1]), told_already=True)
+    sd = np.sqrt(covariance.sum())
+    found = []
+    for seed in range(16):
+        options = {"draws": 1000, "proposed": 4000, "thetas": 100, "key": jax.random.key(seed)}
+        people = mf.individual(FIT, FIT.population[:1], **options)
+        values = people.of(lambda model, eta, subject: model.mu + eta[0])[0]
+        found.append([(values.std() - sd) / (sd / np.sqrt(2000)), (values.mean() - mean.sum()) / (sd / np.sqrt(1000))])
+    off = np.array(found)
+    assert np.max(np.abs(off)) < 4.0
+    assert np.all(np.sqrt(np.mean(off**2, axis=0)) < 1.6)
+
+
+def test_a_draw_of_one_person_has_nothing_to_do_with_that_of_another():
+    """So the m-th draws of all are a draw from the posterior of all: the mean of N squares has variance 2 v^2 / N."""
+    count = 200
+    frame = pd.DataFrame({"ID": np.arange(count), "TIME": 0.0, "DV": 5.0})
+    model = Means(mu=M, omega=OMEGA, sigma=0.5)
+    eta = mf.individual(model, people_of(frame), draws=1000, key=KEY).eta[:, :, 0]
+    v = 1.0 / (1.0 / OMEGA**2 + 1.0 / 0.5**2)
+    of_all = np.mean(eta**2, axis=0)
+    assert np.mean(of_all) == pytest.approx(v, rel=0.02)
+    assert np.var(of_all) == pytest.approx(2.0 * v**2 / count, rel=0.25)
