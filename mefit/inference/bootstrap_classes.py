@@ -17,7 +17,7 @@ from ..model.model import Model
 from ..model.simulate import simulate
 from ..objectives.objective import Objective
 from ..objectives.side_by_side import classes_of
-from .ratios import MISSED, twice_log_ratio
+from .ratios import MISSED, ruler_of, twice_log_ratio
 from .resampling import in_groups, said_of_interrupt
 from .same_data import same_responses
 
@@ -116,11 +116,10 @@ def _common_objective(smaller: Fit, larger: Fit) -> Objective:
             raise ValueError(f"the {name} fit has not ended at a maximum of a likelihood ({fit.message}): fit again.")
     if not same_responses(smaller.population, larger.population):
         raise ValueError("the fits are of different responses, and cannot be compared: fit again.")
-    of_smaller = final_objective(smaller.method)
-    of_larger = final_objective(larger.method)
-    if of_smaller is None or of_larger is None or of_smaller.label != of_larger.label:
+    objective = final_objective(larger.method)
+    if objective is None or ruler_of(smaller) != ruler_of(larger):
         raise ValueError("the fits are by different objectives, whose ratio says nothing: fit both by the same.")
-    return of_larger
+    return objective
 
 
 def _drawn(model: Model, population: Population, key: Any, begin: int, count: int) -> list[Population]:

@@ -37,13 +37,15 @@ class Complexity:
     error: float
     best: str
     profiles: pd.DataFrame
+    remarks: tuple[str, ...] = ()  # on models whose fits did not converge
 
     def __repr__(self) -> str:
         most = self.profiles.gain.iloc[0]
-        return (
+        sentence = (
             f"complexity {self.score:.3f} +- {self.error:.3f} nats a measurement over {self.best!r}, held out; "
             f"most of {self.profiles.index[0]}, {most:.3f}"
         )
+        return "\n".join([sentence, *self.remarks])
 
 
 def complexity(
@@ -87,7 +89,15 @@ def complexity(
     fold = numpy_generator(key_folds).permutation(np.arange(count) % folds)
     flexible_name = "flexible" if "flexible" not in templates else "the flexible one"
     recipes = {**templates, flexible_name: flexible}
-    scores = {name: _held_out(recipe, population, fold, by, key_fits) for name, recipe in recipes.items()}
+    scores = {}
+    remarks = []
+    for name, recipe in recipes.items():
+        scores[name], failed = _held_out(recipe, population, fold, by, key_fits)
+        if failed:
+            remarks.append(
+                f"{len(failed)} of {folds} fits of {name!r} did not converge ({failed[0]}), so its scores, and "
+                "gains over it, say little: start it closer, or allow more iterations."
+            )
     profiles = pd.DataFrame({"ID": list(population.ids), "measurements": _measurements(population), **scores})
     best = max(templates, key=lambda name: scores[name].sum())
     difference = scores[flexible_name] - scores[best]
@@ -98,19 +108,25 @@ def complexity(
         error=float(difference.std(ddof=1) * np.sqrt(count) / total),
         best=best,
         profiles=profiles.set_index("ID").sort_values("gain", ascending=False, kind="stable"),
+        remarks=tuple(remarks),
     )
 
 
-def _held_out(recipe: Recipe, population: Population, fold: np.ndarray, by: Objective, key: Any) -> np.ndarray:
-    """Each person's log-likelihood by the model that was fitted without them."""
+def _held_out(
+    recipe: Recipe, population: Population, fold: np.ndarray, by: Objective, key: Any
+) -> tuple[np.ndarray, list[str]]:
+    """Each person's log-likelihood by the model that was fitted without them; what fits that did not converge said."""
     model, method = recipe
+    failed = []
     values = np.zeros(len(population))
     for turn in range(fold.max() + 1):
         out = fold == turn
         key_fit, key_score = jax.random.split(jax.random.fold_in(key, turn))
         fitted = fit(model, population[~out], method, key=key_fit, progress=False)
         values[out] = log_likelihood(fitted.model, population[out], by, key=key_score, by_subject=True)
-    return values
+        if not fitted.converged:
+            failed.append(fitted.message)
+    return values, failed
 
 
 def _measurements(population: Population) -> np.ndarray:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
+from ..data.by_outcome import as_dict
 from ..data.population import Population
 from ..fitting.about import final_objective
 from ..fitting.fit import log_likelihood
 from ..fitting.result import Fit
-from .ratios import MISSED, twice_log_ratio
+from .ratios import MISSED, ruler_of, twice_log_ratio
 from .same_data import same_responses
 
 
@@ -19,9 +20,9 @@ def how_many_classes(
 ) -> pd.DataFrame:
     """Fits with different numbers of classes, all of the same data, in one table.
 
-    A row for each fit: `classes`; `parameters` p; `log L`; `BIC` = -2 log L + p log N, with N subjects, because it is
-    these that are put into classes; `delta BIC` from the lowest; `held-out` and its standard error, the mean
-    log-likelihood of a subject of `held_out`, by the fit's own objective; `entropy`, 1 where every class is certain and
+    A row for each fit: `classes`; `parameters` p; `log L`; `BIC` = -2 log L + p log N, with N subjects that have a
+    response, because it is these that are put into classes; `delta BIC` from the lowest; `held-out` and its standard
+    error, the mean log-likelihood of a subject of `held_out`, by the fit's own objective; `entropy`, 1 where every class is certain and
     0 where nothing is known; `smallest share`; and `remark`, the sentences of the fit. A fit of a single model stands
     for one class.
 
@@ -34,7 +35,7 @@ def how_many_classes(
     if not fits:
         raise ValueError("how_many_classes needs fits by name, such as {1: fit_1, 2: fit_2}.")
     first = next(iter(fits.values()))
-    rulers = {name: _ruler(fit) for name, fit in fits.items()}
+    rulers = {name: ruler_of(fit) for name, fit in fits.items()}
     if len(set(rulers.values())) > 1:
         by = ", ".join(f"{name} by {ruler}" for name, ruler in rulers.items())
         raise ValueError(f"likelihoods by different methods cannot be compared ({by}): fit all by the same.")
@@ -44,7 +45,7 @@ def how_many_classes(
             raise ValueError(f"{name} was fitted to different responses, and cannot be compared: fit again.")
         if not (fit.converged and fit.method.likelihood):
             raise ValueError(f"fit {name} has not ended at a maximum of a likelihood ({fit.message}): fit again.")
-        count = len(fit.population)
+        count = _observed(fit.population)
         table = fit.classes
         row = {
             "fit": name,
@@ -67,9 +68,10 @@ def how_many_classes(
     return result
 
 
-def _ruler(fit: Fit) -> str:
-    objective = final_objective(fit.method)
-    return fit.method.label if objective is None else objective.label
+def _observed(population: Population) -> int:
+    """How many people have a response."""
+    seen = [np.asarray(mask).any(axis=1) for mask in as_dict(population.subjects.mask).values()]
+    return int(np.sum(np.any(seen, axis=0)))
 
 
 def _missed(row: pd.Series, table: pd.DataFrame) -> str:

@@ -62,6 +62,8 @@ def ranked_probability(probabilities: Numbers, grade: Numbers) -> Float[np.ndarr
 def calibration(predicted: Numbers, happened: Numbers, groups: int = 10) -> pd.DataFrame:
     """Predicted against observed shares: the predictions in order of size, in `groups` of one size.
 
+    Of equal predictions that fall into several groups each group has its part, whatever their order.
+
     **Returns:** a row a group with `predicted`, the mean probability; `observed`, the share to which it happened;
     `count`. A calibrated prediction has the same in both, but for sqrt(p (1 - p) / count), if all are independent.
 
@@ -73,7 +75,9 @@ def calibration(predicted: Numbers, happened: Numbers, groups: int = 10) -> pd.D
         raise ValueError(f"calibration in {groups} groups needs that many predictions with outcome, and got {p.size}.")
     order = np.argsort(p, kind="stable")
     parts = np.array_split(order, groups)
-    rows = [(p[part].mean(), y[part].mean(), part.size) for part in parts]
+    _, tied = np.unique(p, return_inverse=True)
+    alike = (np.bincount(tied, weights=y) / np.bincount(tied))[tied]  # the share among equal predictions
+    rows = [(p[part].mean(), alike[part].mean(), part.size) for part in parts]
     return pd.DataFrame(rows, columns=["predicted", "observed", "count"])
 
 

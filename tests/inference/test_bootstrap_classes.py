@@ -73,6 +73,21 @@ def test_more_classes_that_fit_worse_are_not_at_their_maximum():
     other = mf.fit(one.model, population, mf.FOCE(), progress=False)
     with pytest.raises(ValueError, match="one by FOCE.*, two by Laplace.*fit all by the same"):
         mf.how_many_classes({"one": other, "two": two})
+    few, many = (mf.fit(one.model, population, mf.AGQ(nodes), progress=False) for nodes in (3, 9))
+    with pytest.raises(ValueError, match=r"few by AGQ \(nodes=3,.*many by AGQ \(nodes=9,"):
+        mf.how_many_classes({"few": few, "many": many})
+
+
+def test_people_without_a_response_do_not_count_in_bic():
+    y = np.random.default_rng(4).normal(size=(20, ROWS))
+    seen = [mf.Subject(time=np.arange(float(ROWS)), y=row, mask=np.ones(ROWS, bool)) for row in y]
+    unseen = [mf.Subject(time=np.arange(float(ROWS)), y=row, mask=np.zeros(ROWS, bool)) for row in y]
+    bic = []
+    for people in (seen, seen + unseen):
+        model = Means(mu=0.0, omega=1.0, sigma=1.0)
+        fit = mf.fit(model, mf.Population.from_subjects(people), mf.FO(), progress=False)
+        bic.append(mf.how_many_classes({1: fit}).BIC[1])
+    assert bic[1] == pytest.approx(bic[0], abs=1e-6)
 
 
 @pytest.mark.slow

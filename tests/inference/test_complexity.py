@@ -13,6 +13,7 @@ from scipy.stats import multivariate_normal
 import mefit as mf
 
 TIMES = np.linspace(-1.0, 1.0, 8)
+KEY = jax.random.key(3)
 
 
 class Polynomial(mf.Model):
@@ -129,3 +130,12 @@ def test_what_is_refused():
         mf.complexity({}, start(1), population, key=jax.random.key(0))
     with pytest.raises(ValueError, match="one person each at least"):
         found_in(population, folds=7)
+
+
+def test_fits_that_did_not_converge_are_said():
+    model, _ = start(1)
+    stopped = mf.FO(optimiser=mf.BFGS(max_iterations=1))
+    found = mf.complexity({"stopped": (model, stopped)}, start(1), people(3, straight=3), folds=2, by=mf.FO(), key=KEY)
+    assert len(found.remarks) == 1
+    assert "2 of 2 fits of 'stopped' did not converge" in found.remarks[0]
+    assert found.remarks[0] in repr(found)

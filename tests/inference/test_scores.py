@@ -48,6 +48,18 @@ def test_calibration_by_tenths():
         mf.scores.calibration([0.5], [1])
 
 
+@pytest.mark.parametrize("order", ["as they came", "by outcome", "the other way"])
+def test_calibration_does_not_hang_on_the_order_of_equal_predictions(order):
+    """A constant prediction of .3, which comes true in three of ten: every tenth has its part of them."""
+    happened = np.random.default_rng(3).permutation(np.arange(200) % 10 < 3).astype(float)
+    happened = {"by outcome": np.sort(happened), "the other way": -np.sort(-happened)}.get(order, happened)
+    table = mf.scores.calibration(np.full(200, 0.3), happened)
+    np.testing.assert_allclose(table.observed, 0.3)
+    assert mf.scores.calibration_error(np.full(200, 0.3), happened) == pytest.approx(0.0, abs=1e-12)
+    half = np.r_[np.full(100, 0.2), np.full(100, 0.6)]
+    assert mf.scores.calibration(half, happened).observed[:5].std() == pytest.approx(0.0, abs=1e-12)
+
+
 def test_coverage_of_central_intervals():
     place = (np.arange(1000) + 0.5) / 1000
     assert mf.scores.coverage(place, 0.9) == 0.9
