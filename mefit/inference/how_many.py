@@ -22,9 +22,9 @@ def how_many_classes(
 
     A row for each fit: `classes`; `parameters` p; `log L`; `BIC` = -2 log L + p log N, with N subjects that have a
     response, because it is these that are put into classes; `delta BIC` from the lowest; `held-out` and its standard
-    error, the mean log-likelihood of a subject of `held_out`, by the fit's own objective; `entropy`, 1 where every class is certain and
-    0 where nothing is known; `smallest share`; and `remark`, the sentences of the fit. A fit of a single model stands
-    for one class.
+    error, the mean log-likelihood of a subject of `held_out`, by the fit's own objective; `entropy`, 1 where every
+    class is certain and 0 where nothing is known; `smallest share`; and `remark`, the sentences of the fit. A fit of a
+    single model stands for one class.
 
     **Raises:** ValueError for fits of other responses, by different methods, that have not converged, or that maximised
     no likelihood.

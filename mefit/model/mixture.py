@@ -44,9 +44,9 @@ class MixtureOfExperts(Model):
     models with their present values.
 
     As a model like any other its random effects are (u, eta_1, ..., eta_K), with u ~ N(0, 1): the class is the one in
-    whose share Phi(u) lies, and the responses are those of its expert. So it is simulated. A prediction at the mean of
-    the random effects is that of the class in the middle; individual predictions and residuals are those of each
-    subject's most probable class. Likelihoods sum over the classes instead.
+    whose share Phi(u) lies, and the responses are those of its expert. So it is simulated. A typical prediction is the
+    mean of those of the classes, by their shares; individual predictions and residuals are those of each subject's most
+    probable class. Likelihoods sum over the classes instead.
 
     **Raises:** ValueError for experts that cannot stand side by side, or a parameter that is not shared as it is told.
     Source: Jordan and Jacobs (1994), Neural Computation 6; of mixed models, Proust-Lima et al. (2017), J. Stat. Softw.

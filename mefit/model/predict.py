@@ -14,6 +14,7 @@ from ..data.by_outcome import as_dict, as_given
 from ..data.population import Population
 from ..data.subject import Subject
 from .densities import eta_mean, eta_size, observation_density
+from .mixture import MixtureOfExperts
 from .model import Model
 from .moments import mean_of
 from .pitfalls import refuse_other_times, refuse_pitfalls
@@ -32,7 +33,24 @@ def mean_response(model: Model, eta: Float[Array, " K"], subject: Subject) -> An
     return as_given({k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()})
 
 
+def typical_response(model: Model, subject: Subject) -> Any:
+    """E[y | theta, eta at its mean, x] of one subject, as `mean_response`; of a mixture sum_k pi_k(w) of its experts'.
+
+    The class in the middle would be another one where the experts are written in another order.
+    """
+    if not isinstance(model, MixtureOfExperts):
+        return mean_response(model, eta_mean(model), subject)
+    shares = jnp.exp(model.gate.log_shares(subject))
+    each = [mean_response(expert, eta_mean(expert), subject) for expert in model.experts]
+    return jax.tree.map(lambda *curves: jnp.tensordot(shares, jnp.stack(curves), axes=1), *each)
+
+
 _means = compiled(means)
+
+
+@compiled
+def _typical(model: Model, subjects: Subject) -> Any:
+    return jax.vmap(lambda subject: typical_response(model, subject))(subjects)
 
 
 def on_grid(population: Population, time: Array | np.ndarray, held: Mapping[str, Any] | None = None) -> Subject:
@@ -92,7 +110,8 @@ def predict(
     - `population`: whose doses and covariates to use.
     - `eta`: random effects (N, K), for instance `fit.eta`, which gives the individual predictions. Left out, it is the
       mean of the random effects: the prediction for a typical subject with these doses and covariates. (That is not
-      the mean response of the population, because a curve at the mean eta is not the mean of the curves.)
+      the mean response of the population, because a curve at the mean eta is not the mean of the curves.) Of a mixture
+      of experts it is the mean of such curves over the classes, by their shares.
     - `time`: times to predict at instead of the subjects' own, (m,) for all or (N, m); in the data's unit.
 
     **Returns:** (N, n) at the subjects' own times, in the order of `population.subjects.time` (padded rows repeat the
@@ -104,12 +123,14 @@ def predict(
     refuse_pitfalls(model, population)
     count = len(population)
     k = eta_size(model)
-    eta = jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else jnp.asarray(eta, float)
-    if eta.shape != (count, k):
-        raise ValueError(
-            f"eta has shape {eta.shape}, but {count} subjects with {k} random effects each need ({count}, {k})."
-        )
-    if time is None:
-        return _means(model, eta, population.subjects)
-    refuse_other_times(model, population)
-    return _means(model, eta, on_grid(population, np.asarray(time, float)))
+    if eta is not None:
+        eta = jnp.asarray(eta, float)
+        if eta.shape != (count, k):
+            raise ValueError(
+                f"eta has shape {eta.shape}, but {count} subjects with {k} random effects each need ({count}, {k})."
+            )
+    subjects = population.subjects
+    if time is not None:
+        refuse_other_times(model, population)
+        subjects = on_grid(population, np.asarray(time, float))
+    return _typical(model, subjects) if eta is None else _means(model, eta, subjects)

@@ -49,6 +49,19 @@ def test_parameters_bear_the_number_of_their_expert_and_shared_ones_stand_once()
         _ = model.beta_3
 
 
+def test_a_typical_prediction_is_the_mean_over_the_classes_in_any_order():
+    population, _ = sixty()
+    coefficients = np.array([UP, DOWN, [0.0, 5.0]])
+    gate = mf.LinearGate(population, ["w"], [[0.3, -1.0], [-0.4, 0.7]])
+    model = mf.MixtureOfExperts(tuple(line(beta) for beta in coefficients), gate=gate)
+    shares = np.exp([np.asarray(gate.log_shares(subject)) for subject in population])
+    time = np.asarray(population.subjects.time)
+    right = (shares @ coefficients)[:, :1] + (shares @ coefficients)[:, 1:] * time
+    for same in (model, model.reordered([2, 0, 1])):
+        np.testing.assert_allclose(mf.predict(same, population), right, rtol=1e-9)
+        np.testing.assert_allclose(mf.predict(same, population, time=[1.0])[:, 0], shares @ coefficients.sum(axis=1))
+
+
 def test_a_class_in_another_place_is_the_same_mixture():
     population, _ = sixty()
     three = mf.MixtureOfExperts(
