@@ -2,6 +2,7 @@
 too."""
 
 import math
+import re
 import textwrap
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "vpc",
 ]
 _THIN = style.LINE["prior"] | {"linewidth": 1.5}
+_ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}  # not over the points
 
 
 def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> list[Axes]:
@@ -45,15 +47,17 @@ def goodness_of_fit(fit_or_residuals: Fit | pd.DataFrame, axes: Any = None) -> l
     z = frame[name].to_numpy()
     time = frame.attrs.get("time_label", "time")
     y = frame.attrs.get("y_label", "y")
+    unit = re.search(r" \([^()]*\)$", y)
+    measured = f"measured{unit[0]}" if unit else "measured"
     alt = f"{y} against predictions; {name} against time and prediction, against normal quantiles, and counted."
     with style.drawing(axes, alt, 6, 960, 600, 2) as panels:
         for ax, column, meaning in zip(panels, ("PRED", "IPRED"), ("population", "individual"), strict=False):
             ax.axline((frame.DV.median(), frame.DV.median()), slope=1.0, **style.LINE[meaning])
             ax.plot(frame[column], frame.DV, **_dots(len(z)))
-            ax.set(xlabel=f"{column}: {y}", ylabel="measured")
+            ax.set(xlabel=f"{column}: {y}", ylabel=measured)
         _against(frame.TIME.to_numpy(), z, panels[2], time, name)
         _against(frame.PRED.to_numpy(), z, panels[3], f"PRED: {y}", name)
-        panels[2].legend()
+        panels[2].legend(**_ABOVE)
         expected = ndtri((np.arange(len(z)) + 0.5) / len(z))
         panels[4].plot(expected, expected, **style.LINE["prior"])
         panels[4].plot(expected, np.sort(z), **_dots(len(z)))
@@ -76,7 +80,7 @@ def discrepancies(frame: pd.DataFrame, axes: Any = None) -> list[Axes]:
     with style.drawing(axes, alt, 4, 960, 560, 2) as panels:
         _against(frame.TIME.to_numpy(), z, panels[0], time, "NPDE")
         _against(frame.PRED.to_numpy(), z, panels[1], f"PRED: {y}", "NPDE")
-        panels[0].legend()
+        panels[0].legend(**_ABOVE)
         expected = ndtri((np.arange(z.size) + 0.5) / z.size)
         panels[2].plot(expected, expected, **style.LINE["prior"])
         panels[2].plot(expected, np.sort(z), **_dots(z.size))

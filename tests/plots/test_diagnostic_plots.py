@@ -34,6 +34,8 @@ def test_goodness_of_fit_draws_the_residuals(fit, residuals):
     np.testing.assert_array_equal(dots(panels[3]), [residuals.PRED, residuals.NPDE])
     np.testing.assert_allclose(dots(panels[4]), [norm.ppf((np.arange(132) + 0.5) / 132), np.sort(residuals.NPDE)])
     assert panels[2].get_xlabel() == "time (h)" and panels[1].get_xlabel() == "IPRED: theophylline (mg/L)"
+    assert panels[0].get_ylabel() == panels[1].get_ylabel() == "measured (mg/L)"
+    assert panels[0].get_xlabel() == "PRED: theophylline (mg/L)"
     mean = next(line for line in panels[2].get_lines() if line.get_label() == "running mean").get_xydata()
     assert len(mean) == 10 and np.average(mean[:, 1], weights=[14, 14] + [13] * 8) == pytest.approx(
         residuals.NPDE.mean()
@@ -41,6 +43,13 @@ def test_goodness_of_fit_draws_the_residuals(fit, residuals):
     assert sum(bar.get_height() * bar.get_width() for bar in panels[5].patches) == pytest.approx(1.0)
     assert f"SD {residuals.NPDE.std():.2f}" in panels[5].get_title("left")
     assert plots.goodness_of_fit(fit)[2].get_ylabel() == "CWRES"
+
+
+@pytest.mark.parametrize(("draw", "place"), [(plots.goodness_of_fit, 2), (plots.discrepancies, 0)])
+def test_the_legend_of_the_running_mean_is_above_the_points(residuals, draw, place):
+    ax = draw(residuals)[place]
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
 
 
 def test_vpc_draws_a_panel_a_stratum(fit):

@@ -36,6 +36,18 @@ def test_the_crowd_shares_its_variance():
     assert many == pytest.approx(whole, rel=0.5)
 
 
+def test_what_is_not_quite_all_is_not_rounded_to_it():
+    def begins(omega, sigma, words):
+        return crowd.say(crowd.compute(omega, sigma, 8)).startswith(
+            f"Of the variance of a measurement at a given time, {words}"
+        )
+
+    assert begins(0.8, 0.05, "more than 99% is between subjects; the rest is residual.")
+    assert begins(0.02, 2.0, "less than 1% is between subjects; the rest is residual.")
+    assert begins(0.3, 0.0, "all is between subjects, and none residual.")
+    assert begins(0.0, 0.4, "none is between subjects, and all residual.")
+
+
 def test_the_crowd_stays_the_same_people_when_more_come():
     few, more = crowd.compute(0.3, 0.4, 3), crowd.compute(0.3, 0.4, 9)
     np.testing.assert_array_equal(few.data, more.data[:3])

@@ -132,6 +132,9 @@ def test_what_it_says(fixed):
     assert "nobody knows of the others. The estimates are pulled 0% of" in module.say(module.compute(fixed, 1e3))
     assert module.say(module.compute(fixed, 2.0)).startswith("Between separate and mixed")
     assert module.say(module.compute(fixed, 0.5)).startswith("Between mixed and pooled")
+    assert "Between mixed and pooled. The estimates are pulled more than 99% of" in module.say(
+        module.compute(fixed, 0.01)
+    )
 
 
 def test_what_it_refuses(fit):

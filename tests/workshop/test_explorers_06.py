@@ -174,6 +174,17 @@ def test_flip_flop_and_its_edge():
         part.compute(0.0, 1.0, 1.0, part.ORAL)
 
 
+def test_the_log_panel_names_the_rates_of_its_lines():
+    def names(*moves):
+        explorer = explorers.which_part_tells().set(**dict(zip(("cl", "v", "ka", "route"), moves, strict=True)))
+        (mark,) = [m for m in test_stage.shown(explorer)["scene"]["marks"] if m["id"] == "rates"]
+        return mark["text"]
+
+    assert names(1.0, 1.0, 1.0, part.ORAL) == ["falls at CL/V", "falls at ka"]
+    assert names(2.0, 1.0, 0.5, part.ORAL) == ["falls at ka", "falls at CL/V"]  # flip-flop
+    assert names(1.0, 1.0, 1.0, part.IV) == names(2.0, 1.0, 0.5, part.IV) == ["falls at CL/V"]
+
+
 def test_what_changed_is_said():
     def numbers(*moves):
         return part.say(part.compute(*moves)).partition("\n")[2]

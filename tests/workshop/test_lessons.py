@@ -158,6 +158,17 @@ def test_every_picture_is_here_and_is_said_in_words(path):
         assert not any(cell.get("attachments") for cell in cells_of)
 
 
+@texts
+def test_every_fold_is_closed(path):
+    if path.suffix == ".ipynb":
+        for text in cells(path, "markdown"):
+            opened = 0
+            for tag in re.findall(r"<details\b|</details>", without_code(text)):
+                opened += 1 if tag == "<details" else -1
+                assert opened >= 0, text
+            assert opened == 0, text
+
+
 # ------------------------------------------------------------------------------------ words
 
 

@@ -125,13 +125,22 @@ def say(found: Pooled) -> str:
             f"{what}. For {many} their own data do not determine a separate fit.\n"
             f"{factor}. The data of subject {few} alone do not determine a separate fit."
         )
-    pulls = ", ".join(f"{name} {pull:.0%}" for name, pull in zip(found.names, found.pull, strict=True))
-    low, high = (f"{round(100 * float(end(found.pull))):d}" for end in (np.min, np.max))
-    share = f"{low}%" if low == high else f"{low} to {high}%"
+    between = what.startswith("Between")
+    pulls = ", ".join(f"{name} {_share(pull, between)}" for name, pull in zip(found.names, found.pull, strict=True))
+    low, high = (_share(float(end(found.pull)), between) for end in (np.min, np.max))
+    share = low if low == high else f"{low.removesuffix('%')} to {high}"
     return (
         f"{what}. The estimates are pulled {share} of the way to the typical subject.\n"
         f"{factor}. Pulled from the separate estimates towards 0: {pulls}."
     )
+
+
+def _share(pull: float, between: bool) -> str:
+    """In per cent; `between` the ends of the slider it is not rounded to what it is only there."""
+    percent = round(100 * pull)
+    if between and percent >= 100:
+        return "more than 99%"
+    return "less than 1%" if between and percent <= 0 else f"{percent}%"
 
 
 def apart(heights: np.ndarray, least: float) -> np.ndarray:

@@ -7,6 +7,7 @@ the slider of iterations only shows more or less of it.
 
 import functools
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ class Study:
     """(P,) the numbers of the table at the exact optimum."""
     error: np.ndarray
     """(P,) their standard errors."""
+    units: Mapping[str, str]
 
 
 def prepare(exact: mf.Fit, start: mf.Model | None = None) -> Study:
@@ -54,7 +56,8 @@ def prepare(exact: mf.Fit, start: mf.Model | None = None) -> Study:
     if len(names) > _MOST_PANELS:
         raise ValueError(f"This explorer has room for {_MOST_PANELS} numbers, and the model has {len(names)}.")
     truth, error = (table[column].to_numpy(float) for column in ("estimate", "se"))
-    return Study(exact, start or exact.history[0].model, names, truth, error)
+    units = {str(name): str(unit) for name, unit in table["unit"].items()}
+    return Study(exact, start or exact.history[0].model, names, truth, error, units)
 
 
 @functools.lru_cache(maxsize=256)
@@ -108,6 +111,7 @@ class Played:
     """(P,) standard errors at the exact optimum."""
     off: np.ndarray
     """(P,) distance from the exact optimum at `iterations`, in its standard errors."""
+    units: Mapping[str, str]
 
 
 def compute(
@@ -124,7 +128,7 @@ def compute(
     trajectory, acceptance = run(_ByIdentity(study), kernel, seed, smoothing, annealing)
     explored = MOST if smoothing == "never" else int(smoothing)
     off = (trajectory[iterations] - study.truth) / study.error
-    return Played(study.names, study.truth, iterations, explored, trajectory, acceptance, study.error, off)
+    return Played(study.names, study.truth, iterations, explored, trajectory, acceptance, study.error, off, study.units)
 
 
 def say(found: Played) -> str:
@@ -149,9 +153,11 @@ def scene(found: Played) -> Scene:
     shown = np.unique(np.append(everything[: found.iterations + 1 : _EVERY], found.iterations))
     for place, name in enumerate(found.names):
         panel, first = f"p{place}", place == 0
+        unit = found.units.get(name, "")
+        title = f"{name} ({unit})" if unit else name
         middle, reach = found.truth[place], _REACH * found.error[place]
         value = Axis(middle - reach, middle + reach, ticks=[(middle, f"{middle:.3g}")])
-        panels[panel] = Panel(_iterations("iteration" if place >= columns else ""), value, name)
+        panels[panel] = Panel(_iterations("iteration" if place >= columns else ""), value, title)
         labels = ("exact optimum, in the middle", "SAEM, one draw per subject") if first else ("", "")
         marks += [
             Rule(panel, "exact", "truth", "y", middle, labels[0], weight="thin"),

@@ -66,9 +66,19 @@ def say(found: Curves) -> str:
     if np.isnan(found.between):
         return f"Everyone is the typical subject, measured without error: nothing varies.\n{shown}"
     return (
-        f"Of the variance of a measurement at a given time, {found.between:.0%} is between subjects; the rest is "
-        f"residual.\nThat is of the whole population, averaged over the {SAMPLES.size} sampling times. {shown}"
+        f"Of the variance of a measurement at a given time, {_parts(found.between)}.\n"
+        f"That is of the whole population, averaged over the {SAMPLES.size} sampling times. {shown}"
     )
+
+
+def _parts(between: float) -> str:
+    """Which share is whose; what is not quite all, or not quite nothing, is not rounded to it."""
+    if between in (0.0, 1.0):
+        return "all is between subjects, and none residual" if between else "none is between subjects, and all residual"
+    share = f"{between:.0%}"
+    if share in ("0%", "100%"):
+        share = "more than 99%" if between > 0.5 else "less than 1%"
+    return f"{share} is between subjects; the rest is residual"
 
 
 def scene(found: Curves) -> Scene:

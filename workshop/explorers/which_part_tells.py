@@ -194,7 +194,11 @@ def scene(found: Change) -> Scene:
 
 
 def _rates(curve: Curve) -> Mark:
-    """Words on the straight lines that the curve is made of: above the slow one, and at the end of the quick one."""
+    """Words on the straight lines that the curve is made of: above the slow one, and at the end of the quick one.
+
+    A bolus is one line, with nothing to absorb."""
+    if not curve.oral:
+        return Text("log", "rates", "guide", [1.0], [1.35 * curve.parts[0, 0]], ["falls at CL/V"])
     quick, slow = sorted((curve.ke, float(curve.parameters[2])), reverse=True)
     start = curve.parts[0, 0] if curve.parts[0, 0] < 6 else np.nan  # no room above a higher one
     end = np.log(start / 0.05) / quick + 0.6

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from workshop.explorers.scene import Axis, Dots, Panel
-from workshop.predictions.questions import PANEL, Choice, Curve, Number, Question
+from workshop.explorers.scene import Axis, Panel
+from workshop.predictions.questions import Choice, Curve, Number, Question
 
 _SIZES = np.arange(1, 11)
 
@@ -32,7 +32,6 @@ QUESTIONS: dict[str, Question] = {
         _SIZES,
         {"estimate": 1 - 1 / _SIZES},
         within=0.06,
-        given=[Dots(PANEL, "pairs", "joint", 2, 0.515, label="the fit to pairs", size=10)],
         then="It is 1 − 1/n.",
     ),
     "local": Choice(

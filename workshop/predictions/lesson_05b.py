@@ -18,7 +18,7 @@ QUESTIONS: dict[str, Question] = {
         10,
     ),
     "referee": Choice(
-        "Which method will the referee place further from the best on theophylline?",
+        "Which method will the referee place furthest from the best on theophylline?",
         ("FO", "FOCE", "Laplace", "SAEM"),
         "FO",
     ),

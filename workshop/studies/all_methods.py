@@ -191,7 +191,7 @@ def score(data: str) -> pd.DataFrame:
 
 
 def _log_likelihood(model: mf.Model, people: mf.Population) -> float:
-    """By as fine a grid as fits; where a posterior slips through it, as at the wild estimates of two-stage, by draws."""
+    """By as fine a grid as fits; where a posterior slips through it, as at two-stage's wild estimates, by draws."""
     grid = mf.AGQ(nodes=int(_GRID ** (1.0 / eta_size(model)) + 1e-9))
     try:
         return float(mf.log_likelihood(model, people, grid))
