@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
-from .by_outcome import as_dict, each_outcome
+from .by_outcome import as_dict, as_given, each_outcome
 from .choosing import only_seen
 from .doses import DOSE, Doses
 from .subject import Subject
@@ -70,7 +70,9 @@ def without_censored(subjects: Subject) -> Subject:
     """The same subjects with the censored responses left out, as if they were missing."""
     if subjects.censored is None:
         return subjects
-    kept = only_seen(subjects, jax.tree.map(lambda side: side == 0, subjects.censored))
+    sides = as_dict(subjects.censored)
+    exact = {name: sides[name] == 0 if name in sides else seen for name, seen in as_dict(subjects.mask).items()}
+    kept = only_seen(subjects, as_given(exact))
     return dataclasses.replace(kept, censored=None, limit=None)
 
 

@@ -79,7 +79,8 @@ def _joined(parts: Sequence[Subject], doses: Doses) -> Subject:
     fields = ("y", "mask", "censored", "limit") if censoring else ("y", "mask")
     by_outcome: dict[str, Any] = {}
     for field in fields:
-        names = sorted(as_dict(parts[0].y))
+        found: set[str] = set().union(*(as_dict(getattr(part, field)) for part in parts))
+        names = sorted(found)
         by_outcome[field] = as_given({name: _wide([_or_zeros(part, field, name) for part in parts]) for name in names})
     covariates: dict[str, Any] = {}
     for name in sorted(parts[0].covariates):
@@ -101,8 +102,8 @@ def _joined(parts: Sequence[Subject], doses: Doses) -> Subject:
 
 def _or_zeros(part: Subject, field: str, name: str) -> Any:
     """A field of an outcome; nothing censored, where nothing is said of it."""
-    value = getattr(part, field)
-    return np.zeros_like(as_dict(part.y)[name]) if value is None else as_dict(value)[name]
+    value = as_dict(getattr(part, field)).get(name)
+    return np.zeros_like(as_dict(part.y)[name]) if value is None else value
 
 
 def _doses(parts: Sequence[dict[str, np.ndarray]]) -> Doses:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .by_outcome import as_dict as as_dict
-from .by_outcome import each_outcome
+from .by_outcome import as_given, each_outcome
 from .doses import Doses, PerDose
 from .padding import side_by_side
 
@@ -41,7 +41,8 @@ class Subject(eqx.Module):
     # What it was given.
     doses: Doses = eqx.field(default_factory=Doses.none)
     # None where no response is censored; else (n,): 1 below `y` (and above `limit`, if that is
-    # finite), -1 above `y` (and below `limit`), 0 where it is `y`.
+    # finite), -1 above `y` (and below `limit`), 0 where it is `y`. Of several outcomes those that
+    # have a censored response are here, and the others may be left out.
     censored: Any = eqx.field(converter=_integers, default=None)
     # None where no response is censored; else (n,), the other end of a censored response's
     # interval.
@@ -124,10 +125,18 @@ class Subject(eqx.Module):
             },
             "real": spread(np.ones(len(subject), bool), False),
         }
-        if "censored" in rows:
-            fields["censored"] = jax.tree.map(lambda column: spread(column, 0), rows["censored"])
-            fields["limit"] = jax.tree.map(lambda column: spread(column, 0.0), rows["limit"])
+        cut = _censored_outcomes(rows)
+        if cut:
+            for field in ("censored", "limit"):
+                columns = as_dict(rows[field])
+                fields[field] = as_given({name: spread(columns[name], 0) for name in cut})
         return cls(**fields, doses=doses)
+
+
+def _censored_outcomes(rows: dict[str, Any]) -> list[str]:
+    """The outcomes of which a response is censored: only these need densities that know intervals."""
+    sides = as_dict(rows.get("censored"))
+    return [name for name, side in sides.items() if np.any((side != 0) & ~np.isnan(as_dict(rows["y"])[name]))]
 
 
 def _columns(subject: Subject, censoring: bool) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _columns(subject: Subject, censoring: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {"time": subject.time, "covariates": subject.covariates}
     columns["y"] = jax.tree.map(lambda seen, y: np.where(seen, y, np.nan), subject.mask, subject.y)
     if censoring:
-        none = jax.tree.map(np.zeros_like, subject.y)
-        columns["censored"] = none if subject.censored is None else subject.censored
-        columns["limit"] = none if subject.censored is None else subject.limit
+        for field in ("censored", "limit"):
+            own = as_dict(getattr(subject, field))
+            columns[field] = as_given({name: own.get(name, np.zeros_like(y)) for name, y in as_dict(subject.y).items()})
     return jax.tree.map(lambda column: np.broadcast_to(column, subject.time.shape)[subject.real], columns)

@@ -86,7 +86,7 @@ def facts(subjects: Subject, time_label: str, y_label: str) -> dict[str, str]:
     masks = as_dict(subjects.mask)
     for name, y in as_dict(subjects.y).items():
         out[name or y_label] = _span(np.asarray(y)[np.asarray(masks[name])])
-        cut = int((np.asarray(censored[name]) != 0).sum()) if censored else 0
+        cut = int((np.asarray(censored[name]) != 0).sum()) if name in censored else 0
         if cut:
             out[name or y_label] += f" ({cut} censored)"
     for name, values in subjects.covariates.items():
@@ -189,7 +189,7 @@ def _observation_rows(subjects: Subject) -> list[Columns]:
         cells = (subject, row)
         columns = {"EVID": np.full(len(row), 0), "DVID": np.full(len(row), name, object)}
         columns["DV"] = np.where(mask, as_dict(subjects.y)[name], np.nan)[cells]
-        if subjects.censored is not None:
+        if name in as_dict(subjects.censored):
             side = np.where(mask, as_dict(subjects.censored)[name], 0)[cells]
             limit = as_dict(subjects.limit)[name][cells]
             columns["CENS"] = side.astype(int)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from jaxtyping import ArrayLike, Bool, Float, PRNGKeyArray
 
 from ..base.chance import numpy_generator, require_key
 from ..data.by_outcome import UNNAMED, as_dict
@@ -61,7 +61,10 @@ class Conformal:
         return found[found.TIME > self.after].reset_index(drop=True)
 
     def covers(self, population: Population, *, outcome: str = UNNAMED, rows: Any = None) -> Float[np.ndarray, "N m"]:
-        """1 where a response that came lies in its set, 0 where not, NaN where none came, or in rows up to `after`."""
+        """1 where a response that came lies in its set, 0 where not, NaN where none came, or in rows up to `after`.
+
+        ValueError for a censored response, of which it is not known, unless `rows`, a mask (N, m), leaves it out.
+        """
         later = np.asarray(population.subjects.time) > self.after
         levels = _levels(self.predict(population), population, outcome, later if rows is None else later & rows)
         return np.where(np.isnan(levels), np.nan, levels <= self.level)
@@ -101,7 +104,8 @@ def conformal(
 
     **Returns:** `Conformal`.
 
-    **Raises:** ValueError for too few people, or none with a response to be predicted.
+    **Raises:** ValueError for too few people, or none with a response to be predicted; for a response to be predicted
+    that is censored, whose score is not known: taken for its limit, or left out, it would make the sets too small.
     Sources: Lei et al. (2018), J. Am. Stat. Assoc. 113; scores: Izbicki, Shimizu and Stern (2022), J. Mach. Learn. Res.
     23; groups: Dunn, Wasserman and Ramdas (2023), J. Am. Stat. Assoc. 118.
     """
@@ -135,5 +139,21 @@ def _levels(told: Predictive, population: Population, outcome: str, rows: Any) -
     if told.time.shape != mask.shape:
         raise ValueError("predict has to give a Predictive at the rows of the people themselves: leave time out.")
     wanted = mask if rows is None else mask & rows
+    _refuse_censored(population, outcome, wanted)
     y = np.where(wanted, np.asarray(as_dict(subjects.y)[outcome]), np.nan)
     return told.level_of(y)
+
+
+def _refuse_censored(population: Population, outcome: str, wanted: Bool[np.ndarray, "N m"]) -> None:
+    """Where a response lies within an interval, and so whether a set holds it, nobody knows."""
+    censored = as_dict(population.subjects.censored).get(outcome)
+    if censored is None:
+        return
+    cut = wanted & (np.asarray(censored) != 0)
+    if cut.any():
+        i, row = np.argwhere(cut)[0]
+        raise ValueError(
+            f"the response of subject {population.ids[i]} in row {row + 1} is censored, one of {int(cut.sum())}, and "
+            "whether a set holds it is not known: conformal sets need people whose responses to be predicted were all "
+            "measured, by a later after=, another outcome, or an assay with a lower limit."
+        )

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.special import chdtrc, ndtri
 
+from ..base.asked import require_share
 from ..base.stopping import Bar
 from ..fitting.about import likelihood_of
 from ..fitting.fit import fit as fit_model
@@ -108,6 +109,7 @@ def covariate_search(
     """
     if not (0.0 < forward < 1.0 and 0.0 < backward < 1.0):
         raise ValueError(f"forward and backward are probabilities; they are {forward:g} and {backward:g}.")
+    require_share(level)
     likelihood_of(fit)
     relations = _relations(fit, candidates)
     if resume is not None and (resume.place is None or resume.place.relations != relations):

@@ -89,14 +89,16 @@ def design(
 
     **Returns:** a `Design`.
 
-    **Raises:** ValueError for no schedules, a covariate that changes in time, or responses that are not Gaussian and no
-    `method`.
+    **Raises:** ValueError for no schedules, a covariate that changes in time, nothing to estimate, or responses
+    that are not Gaussian and no `method`.
     Sources: Retout, Mentré and Bruno (2002), Stat. Med. 21; compared: Nyberg et al. (2015), Br. J. Clin. Pharmacol. 79.
     """
     if not schedules:
         raise ValueError('schedules are times by name, such as {"rich": [0.5, 1, 2, 4, 8, 24], "sparse": [2, 24]}.')
     held = (fixed,) if isinstance(fixed, str) else tuple(fixed)
     space = Space(model, held)
+    if not space.size:
+        raise ValueError("every parameter is in fixed, so there is no standard error to expect: leave some out of it.")
     x = jnp.asarray(space.vector())
     if method is not None:
         require_key(key, "design with a method")

@@ -24,7 +24,7 @@ from ..model.predict import predict
 from .individuals import individuals
 from .simulations import simulations
 
-_SINGULAR = 1e-12  # of the largest covariance: a smallest eigenvalue no greater is zero
+_SINGULAR = 1e-12  # of correlations: a smallest eigenvalue no greater is zero
 
 
 # ---------------------------------------------------------------- the tables
@@ -90,8 +90,8 @@ def residuals(
     Of another `population` eta* is found by empirical Bayes at the fit's theta; its censored
     responses count there.
 
-    ValueError where a density has no positive, finite variance, or `samples` are too few for a
-    subject's rows.
+    ValueError where a density has no positive, finite variance, such as that of an event, or
+    `samples` are too few for a subject's rows.
     Sources: CWRES: Hooker, Staatz and Karlsson (2007), Pharm. Res. 24; NPDE: Brendel et al. (2006),
     Pharm. Res. 23; Comets, Brendel and Mentré (2008), Comput. Methods Programs Biomed. 90.
     """
@@ -255,14 +255,16 @@ def _decorrelated(population: Population, responses: _Responses) -> _Responses:
     together = np.concatenate([responses.observed[None], responses.simulated])
     # (N, n, 1 + S)
     centred = np.where(mask, together - responses.simulated.mean(0), 0.0).transpose(1, 2, 0)
-    simulated = centred[..., 1:]
-    covariance = simulated @ simulated.transpose(0, 2, 1) / (len(responses.simulated) - 1)
-    covariance += np.eye(mask.shape[1]) * ~mask[:, None]
-    least = np.linalg.eigvalsh(covariance)[:, 0]
-    if not np.min(least) > _SINGULAR * np.max(covariance):
+    spread = np.std(centred[..., 1:], axis=2, ddof=1)
+    # as correlations, so that no unit of the data, and no other subject, decides what is singular
+    scaled = centred / np.where(spread > 0, spread, 1.0)[..., None]
+    correlation = scaled[..., 1:] @ scaled[..., 1:].transpose(0, 2, 1) / (len(responses.simulated) - 1)
+    correlation += np.eye(mask.shape[1]) * ~mask[:, None]
+    least = np.linalg.eigvalsh(correlation)[:, 0]
+    if not np.min(least) > _SINGULAR:
         raise ValueError(
             f"the simulated responses of subject {population.ids[int(np.argmin(least))]} have a singular covariance, "
             "so NPDE needs more samples."
         )
-    whitened = np.linalg.solve(np.linalg.cholesky(covariance), centred).transpose(2, 0, 1)
+    whitened = np.linalg.solve(np.linalg.cholesky(correlation), scaled).transpose(2, 0, 1)
     return _Responses(observed=whitened[0], simulated=whitened[1:])

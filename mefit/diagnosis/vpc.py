@@ -251,6 +251,8 @@ def _statistics(
         statistics |= {f"{p:g}%": partial(np.percentile, q=p, axis=-1) for p in percentiles}
     if discrete:
         statistics["mean"] = partial(np.mean, axis=-1)
+    if not statistics:
+        raise ValueError("vpc follows percentiles of responses that are numbers: give one or more, as (5, 50, 95).")
     return statistics
 
 
@@ -305,13 +307,16 @@ def _strata(population: Population, covariate: str | None) -> _Strata:
         return _Strata(["all"], np.zeros(shape, int))
     if covariate not in covariates:
         raise ValueError(f"{covariate!r} is not a covariate: choose from {', '.join(covariates) or 'none'}.")
-    x = np.asarray(covariates[covariate]).reshape(shape[0], -1)
-    values = np.unique(x)
+    given = np.asarray(covariates[covariate])
+    x = given.reshape(shape[0], -1)
+    # padding repeats a subject's last value, and would count it again and again
+    told = given[np.asarray(population.subjects.real)] if given.ndim == 2 else given
+    values = np.unique(told)
     if len(values) <= 5:
         names = [f"{covariate} = {value:g}" for value in values]
         number = np.searchsorted(values, x)
     else:
-        cut = float(np.median(x))
+        cut = float(np.median(told))
         names = [f"{covariate} ≤ {cut:g}", f"{covariate} > {cut:g}"]
         number = (x > cut).astype(int)
     return _Strata(names, np.broadcast_to(number, shape))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..base.asked import require_share
 from ..model.densities import eta_size
 from ..model.domains import Weights
 from ..model.links import intervals
@@ -23,8 +24,7 @@ def estimates_frame(fit: Fitted, level: float | int = 0.95) -> pd.DataFrame:
     `low` and `high` are the ends of the interval that holds `level` of the normal law around the estimate, on an
     unbounded scale of the number (a logarithm, a logit) and carried back; after NUTS, that of the draws.
     """
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"an interval holds a share between 0 and 1, such as level=0.95; it got {level:g}.")
+    require_share(level)
     told = fit.table
     table = told[["estimate", "unit", "se", "rse"]].copy()
     if fit.draws is None:

@@ -18,21 +18,35 @@ def known(population: Population, outcome: str) -> Bool[np.ndarray, "N n"]:
     return mask if censored is None else mask & (np.asarray(censored) == 0)
 
 
-def own_mean(population: Population, outcome: str, at: float, overall: float) -> Float[np.ndarray, " N"]:
-    """Each person's mean of the responses up to `at`, and of two pseudo-observations of the overall mean."""
-    early = known(population, outcome) & (np.asarray(population.subjects.time) <= at)
+def _numbers(population: Population, outcome: str, happens: bool) -> Float[np.ndarray, "N n"]:
+    """The responses; of what happens or not 0 and 1, as an event found at a visit (2) is one event and not two."""
     y = np.asarray(as_dict(population.subjects.y)[outcome], float)
+    return (y != 0).astype(float) if happens else y
+
+
+def own_mean(
+    population: Population, outcome: str, at: float, overall: float, happens: bool = False
+) -> Float[np.ndarray, " N"]:
+    """Each person's mean of the responses up to `at`, and of two pseudo-observations of the overall mean.
+
+    Of what `happens` or not, such as an event, it is a share.
+    """
+    early = known(population, outcome) & (np.asarray(population.subjects.time) <= at)
+    y = _numbers(population, outcome, happens)
     total = np.where(early, y, 0.0).sum(axis=1)
     return (total + PSEUDO_OBSERVATIONS * overall) / (early.sum(axis=1) + PSEUDO_OBSERVATIONS)
 
 
 class MeanByTime:
-    """The mean of a population's responses of one outcome at each planned time, or in twentieths of all times."""
+    """The mean of a population's responses of one outcome at each planned time, or in twentieths of all times.
 
-    def __init__(self, reference: Population, outcome: str):
+    Of what `happens` or not, such as an event, it is a share.
+    """
+
+    def __init__(self, reference: Population, outcome: str, happens: bool = False):
         seen = known(reference, outcome)
         time = np.asarray(reference.subjects.time, float)[seen]
-        y = np.asarray(as_dict(reference.subjects.y)[outcome], float)[seen]
+        y = _numbers(reference, outcome, happens)[seen]
         if not y.size:
             raise ValueError(f"the reference has no response of {outcome or 'the outcome'}: give people with some.")
         self.overall = float(y.mean())

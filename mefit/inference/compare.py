@@ -8,12 +8,14 @@ import pandas as pd
 from jaxtyping import PRNGKeyArray
 from scipy.optimize import brentq
 
+from ..base.asked import require_share
 from ..fitting.about import not_estimated, typical
 from ..fitting.fit import log_likelihood
 from ..fitting.result import Fit
 from ..model.parameters import has_prior
 from ..objectives.objective import Objective
 from ..objectives.quadrature import AGQ
+from ..objectives.side_by_side import classes_of
 from .ratios import MISSED, twice_log_ratio
 from .same_data import other_conditions, same_responses
 
@@ -36,7 +38,7 @@ def compare(
       observations.
     - `delta ...` are differences from the lowest.
     - `own -2LL` is the method's own, -2 times its objective.
-    - `remark` says what was not estimated, how a fit ended that did not converge, and, with
+    - `remark` says what was not estimated, how a fit ended that did not converge, priors, and, with
       `across_conditions`, what differs from the first fit in times, doses or covariates.
 
     ValueError for fits of other responses: other subjects, values, outcomes or censoring; and,
@@ -84,8 +86,13 @@ class LikelihoodRatio:
     p_value: float
     remarks: tuple[str, ...] = ()  # on what differs in the data of the two fits
 
-    def cut(self, level: float = 0.05) -> float:
-        """What the statistic exceeds with probability `level` where the small model is right."""
+    def cut(self, level: float | int = 0.05) -> float:
+        """What the statistic exceeds with probability `level` where the small model is right; 0 where it is above 0
+        more rarely. ValueError for a `level` that is no share."""
+        require_share(level, "the level of a test is a share", 0.05)
+        above_zero = 1.0 - 0.5**self.boundary if self.degrees_of_freedom == self.boundary else 1.0
+        if level >= above_zero:
+            return 0.0
         return float(brentq(lambda x: tail(x, self.degrees_of_freedom, self.boundary) - level, 1e-9, 1e4))
 
 
@@ -125,6 +132,11 @@ def likelihood_ratio_test(
         at_a_maximum = fit.converged and fit.method.likelihood and not not_estimated(fit)
         if not at_a_maximum or has_prior(fit.model, fit.fixed):
             raise ValueError(f"{fit.method.label} has not ended at a maximum of a likelihood, which the test needs.")
+    if classes_of(small.model) != classes_of(large.model):
+        raise ValueError(
+            "the likelihood ratio of different numbers of classes has no chi-squared distribution: take "
+            "mf.bootstrap_classes, which simulates it."
+        )
     if by is None and not (typical(small) or small.method == large.method):
         raise ValueError("these fits measure their likelihoods differently: give one ruler, such as by=mf.AGQ(9).")
     low = small.log_likelihood if by is None else _score(small, by, key)
@@ -186,4 +198,7 @@ def _conditions(first: Fit, other: Fit, name: str, allowed: bool) -> list[str]:
 def _shortcomings(fit: Fit, lost: str) -> list[str]:
     if lost:
         return [f"not estimated: {lost}"]
-    return [] if fit.converged else [fit.message]
+    said = [] if fit.converged else [fit.message]
+    if has_prior(fit.model, fit.fixed):
+        said.append("fitted with a prior, whose hold on the parameters AIC and BIC do not know")
+    return said

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from numpyro.distributions.distribution import validation_enabled
 
+from ..base.asked import require_count
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..curves.encoding import AnyEncoder
@@ -21,9 +23,12 @@ from ..data.written import Notes
 from ..effects.augmentation import missing_responses, refuse_dependent_rows
 from ..fitting.fitted import Estimated
 from ..fitting.result import Fit
+from ..model.categorical import name_of
 from ..model.densities import eta_size, observation_density
 from ..model.model import Model
-from ..model.predict import means
+from ..model.normals import normal_rows, unwrapped
+from ..model.outcomes import Event
+from .expected import expected_responses
 from .individual import individual
 
 # A number added to each missing response after dropout; or a function of the times and of when a person was last seen
@@ -41,10 +46,11 @@ def completed(
     """Completed data sets: each missing response of a real row drawn from p(u | y, theta), as often as asked for.
 
     Random effects are drawn from each person's p(eta | y_i, theta) by importance sampling, as `mf.individual` does, and
-    then the missing responses from p(u | eta, theta). What was seen stays. It takes no special fit: after `Laplace`,
-    `SAEM`, `Amortised` or `Augmented` alike. Analyse each data set as if it were whole and take the mean of the
-    answers; their variance lacks the uncertainty of theta, which is held at its estimate. The report of each data set
-    says how many responses were drawn, and of whom the draws are not to be trusted.
+    then the missing responses from p(u | eta, theta). What was seen stays, and what was censored stays censored. It
+    takes no special fit: after `Laplace`, `SAEM`, `Amortised` or `Augmented` alike. Analyse each data set as if it were
+    whole and take the mean of the answers; their variance lacks the uncertainty of theta, which is held at its
+    estimate. The report of each data set says how many responses were drawn, and of whom the draws are not to be
+    trusted.
 
     **Arguments**
 
@@ -62,8 +68,7 @@ def completed(
         whole, again = mf.completed(fit_with_gaps, 2, key=key)
     """
     require_key(key, "completed")
-    if datasets < 1:
-        raise ValueError(f"completed makes one data set or more, and was asked for {datasets}.")
+    require_count(datasets, 1, "completed's datasets")
     case = _case(fit, population)
     refuse_dependent_rows(case.model, case.population, "completed")
     key_eta, key_y = jax.random.split(key)
@@ -96,8 +101,13 @@ def delta_adjusted(
 
         E u_it = E[E(y_it | eta, theta) | y_i] + shift,
 
-    and what was seen, or missing between two that were, is as it is. A shift of 0 is missing at random. Where an answer
-    changes only at a shift that nobody believes, it does not hang on why people left.
+    and what was seen is as it is; what is missing between two that were, as it is expected. A response known only to
+    lie between l and u, such as one below the limit of quantification, counts by a draw from its law there,
+
+        p(y_it | eta, theta) / P(l < y_it < u | eta, theta),
+
+    for each draw of eta given y_i, of which it is a part: never by its limit. A shift of 0 is missing at random. Where
+    an answer changes only at a shift that nobody believes, it does not hang on why people left.
 
     **Arguments**
 
@@ -108,14 +118,15 @@ def delta_adjusted(
       several outcomes, a dict by outcome, in which those left out are not shifted.
     - `population`: the people; those of the fit, unless given. Times that all share make a useful table.
     - `draws`: from each person's p(eta | y_i, theta).
-    - `key`: a `jax.random.key`.
+    - `key`: a `jax.random.key`; its draws are the same for all shifts.
 
     **Returns:** a row for each shift, outcome and time: `mean`, in the unit of y, and `shifted`, the share of the
     planned responses that a shift moves. Theta is held at its estimate. `.attrs["remarks"]` names people whose draws
     are not to be trusted.
 
-    **Raises:** ValueError for a shift that is not finite or of an outcome that is not there, and for responses that are
-    categories, which have no mean. A mean outside what the density can give is not refused.
+    **Raises:** ValueError for a shift that is not finite or of an outcome that is not there; for responses that are
+    categories or events, which have no mean; for censored responses whose density is neither normal, log-normal nor
+    logit-normal. A mean outside what the density can give is not refused.
     Sources: Little (1993), Pattern-mixture models for multivariate incomplete data, J. Am. Stat. Assoc. 88; Carpenter
     and Kenward (2013), Multiple Imputation and its Application, ch. 10.
 
@@ -124,16 +135,19 @@ def delta_adjusted(
     require_key(key, "delta_adjusted")
     case = _case(fit, population)
     named = shifts if isinstance(shifts, Mapping) else {f"{shift:g}": shift for shift in shifts}
-    known = _known(case, draws, key)
-    expected = as_dict(_expected(case.model, known.eta, case.population.subjects))
+    _refuse_without_mean(case)
+    key_eta, key_y = jax.random.split(key)
+    known = _known(case, draws, key_eta)
     subjects = case.population.subjects
+    keys = jax.random.split(key_y, known.eta.shape[:2])
+    expected = as_dict(expected_responses(case.model, known.eta, subjects, keys))
     real = np.asarray(subjects.real)
     time = np.asarray(subjects.time)[real]
     rows = []
     for label, shift in named.items():
         moved = _shifts(case.population, shift)
         for name, values in sorted(expected.items()):
-            seen = np.asarray(as_dict(subjects.mask)[name])
+            seen = np.asarray(as_dict(subjects.mask)[name]) & ~_cut(subjects, name)
             y = np.where(seen, np.asarray(as_dict(subjects.y)[name]), np.asarray(values) + moved[name])
             of_rows = pd.DataFrame({"TIME": time, "mean": y[real], "shifted": _after(case.population, name)[real]})
             table = of_rows.groupby("TIME", as_index=False).mean()
@@ -248,15 +262,30 @@ def _refuse_impossible(population: Population, possible: Any) -> None:
         )
 
 
-@compiled
-def _expected(model: Model, etas: Float[Array, "N M K"], subjects: Subject) -> Any:
-    """E[y | eta, theta] of every row, its mean over the draws of each person."""
-    every = jax.tree.map(lambda mask: jnp.ones(mask.shape, bool), subjects.mask)
-    whole = dataclasses.replace(subjects, mask=every, censored=None, limit=None)
+def _cut(subjects: Subject, name: str) -> Bool[np.ndarray, "N n"]:
+    """Which responses of one outcome were seen, and are known only to lie in an interval."""
+    mask = np.asarray(as_dict(subjects.mask)[name], bool)
+    censored = as_dict(subjects.censored).get(name)
+    return np.zeros(mask.shape, bool) if censored is None else mask & (np.asarray(censored) != 0)
 
-    def add(total, eta):
-        return jax.tree.map(jnp.add, total, means(model, eta, whole)), None
 
-    start = jax.tree.map(lambda y: jnp.zeros(y.shape), subjects.y)
-    total, _ = jax.lax.scan(add, start, jnp.swapaxes(etas, 0, 1))
-    return jax.tree.map(lambda values: values / etas.shape[1], total)
+def _refuse_without_mean(case: _Case) -> None:
+    """ValueError for events, whose codes are names, and for censored responses that nothing here can draw."""
+    who = f"{type(case.model).__name__}.observations"
+    with validation_enabled(False):  # what kind a density is shows at any eta
+        densities = as_dict(observation_density(case.model, jnp.zeros(eta_size(case.model)), case.population[0]))
+    for name, density in sorted(densities.items()):
+        of_outcome = f" for {name}" if name else ""
+        if isinstance(unwrapped(density), Event):
+            raise ValueError(
+                f"{who} returns Event{of_outcome}, and the codes 0, 1 and 2 of an event have no mean: look at the "
+                "probabilities that mf.landmark gives, or take another outcome alone by fit.outcome(name)."
+            )
+        cut = _cut(case.population.subjects, name)
+        if cut.any() and normal_rows(density) is None:
+            i, row = np.argwhere(cut)[0]
+            raise ValueError(
+                f"{who} returns {name_of(density)}{of_outcome}, and the response of subject {case.population.ids[i]} "
+                f"in row {row + 1} is censored, which delta_adjusted draws beyond its limit of normal, log-normal and "
+                "logit-normal densities only: give it one of these, or take another outcome alone by fit.outcome(name)."
+            )

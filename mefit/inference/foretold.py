@@ -1,5 +1,6 @@
 """The predictive distribution of each response, by draws of a person's random effects."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..base.compiling import compiled
 from ..base.parts import in_parts
-from ..data.by_outcome import as_dict
+from ..data.by_outcome import as_dict, as_given
 from ..data.subject import Subject
 from ..model.categorical import is_categorical
 from ..model.densities import observation_density
@@ -27,7 +28,8 @@ class Foretold(NamedTuple):
     """What is predicted of one outcome, every array with a row for each of a person's rows.
 
     `mean` is E[y]; of yes or no, and of an `Event`, the probability. `log_score` is the log of the predictive density
-    of what came, 0 where nothing was seen.
+    of what came, 0 where nothing was seen. Both of an `Event` that ends what it counts are given that the person was
+    free of it at the row before: see `_log_free_before`.
     """
 
     mean: Float[Array, "*N n"]
@@ -43,6 +45,8 @@ class Asked(NamedTuple):
 
     quantiles: Float[np.ndarray, " Q"]
     thresholds: dict[str, float]  # by outcome
+    at: Any  # the landmark: rows after it are foretold
+    recurring: frozenset[str] = frozenset()  # events that may happen to a person again
 
 
 def foretold(
@@ -73,10 +77,14 @@ def _of_person(
 ) -> dict[str, Foretold]:
     def of_draw(eta, key):
         densities = as_dict(observation_density(model, eta, subject))
-        return {
-            name: _given_effects(model, density, name, subject, jax.random.fold_in(key, place), asked)
-            for place, (name, density) in enumerate(sorted(densities.items()))
-        }
+        drawn = {}
+        for place, (name, density) in enumerate(sorted(densities.items())):
+            own_key = jax.random.fold_in(key, place)
+            drawn[name] = _given_effects(model, density, name, subject, own_key, asked)
+            if _is_event(density) and name not in asked.recurring:
+                log_free = _log_free_before(model, eta, subject, name, density, asked.at)
+                drawn[name] = drawn[name]._replace(log_free=log_free)
+        return drawn
 
     drawn = jax.vmap(of_draw)(etas, jax.random.split(key, len(etas)))
     return {name: _averaged(parts, name, subject, asked) for name, parts in drawn.items()}
@@ -89,6 +97,7 @@ class _Drawn(NamedTuple):
     log_p: Array
     grades: Any = None  # (n, G)
     response: Any = None  # (n,) drawn
+    log_free: Any = None  # (n,) of an event, log P(free of it where the row's own time begins)
 
 
 def _given_effects(
@@ -116,8 +125,40 @@ def _given_effects(
     return _Drawn(mean, log_p, response=density.expand(shape).sample(key).astype(float))
 
 
+def _log_free_before(
+    model: Model, eta: Float[Array, " K"], subject: Subject, name: str, density: dist.Distribution, at: Any
+) -> Float[Array, " n"]:
+    """log S, the integral of the hazard from the landmark to where that of each row begins, with the sign turned.
+
+    A row's own integral H_j begins at the row before, or of `hazard` where the event was last seen not to have come.
+    Watched at every row from the landmark on, the integrals add up to the row's time: what H_j is not came before.
+    """
+    later = subject.real & (subject.time > at)
+    masks = {other: mask | later if other == name else mask for other, mask in as_dict(subject.mask).items()}
+    watched = dataclasses.replace(subject, mask=as_given(masks))
+    shape = subject.time.shape
+    every = jnp.broadcast_to(_event_of(as_dict(observation_density(model, eta, watched))[name]), shape)
+    own = jnp.broadcast_to(_event_of(density), shape)
+    order = jnp.argsort(subject.time)
+    total = jnp.cumsum(jnp.where(later, every, 0.0)[order])
+    until = jnp.zeros(shape).at[order].set(total)
+    return -jnp.where(later & jnp.isfinite(own), jnp.maximum(until - own, 0.0), 0.0)
+
+
+def _event_of(density: Any) -> Array:
+    """The integrals of an event's hazard."""
+    inner: Any = unwrapped(density)
+    return inner.cumulative_hazard
+
+
+def _is_event(density: dist.Distribution) -> bool:
+    return isinstance(unwrapped(density), Event)
+
+
 def _averaged(drawn: _Drawn, name: str, subject: Subject, asked: Asked) -> Foretold:
     """Over the draws of the random effects, the leading axis."""
+    if drawn.log_free is not None:
+        return _of_those_free(drawn)
     mean = jnp.mean(drawn.mean, axis=0)
     log_score = logsumexp(drawn.log_p, axis=0) - np.log(len(drawn.log_p))
     grades = None if drawn.grades is None else jnp.mean(drawn.grades, axis=0)
@@ -130,6 +171,21 @@ def _averaged(drawn: _Drawn, name: str, subject: Subject, asked: Asked) -> Foret
     if name in asked.thresholds:
         above = jnp.mean(drawn.response > asked.thresholds[name], axis=0)
     return Foretold(mean, log_score, grades, quantiles, place, above)
+
+
+def _of_those_free(drawn: _Drawn) -> Foretold:
+    """An event, over the draws as they weigh for a person who is free of it at the row before,
+
+        E[S (1 - exp(-H))] / E[S],    log E[S p(y)] / E[S],
+
+    so that the log scores of all of a person's rows add up to the log of the mean of their joint density.
+    """
+    most = jnp.max(drawn.log_free, axis=0)
+    # where no draw lets anyone be free, all count alike
+    log_free = jnp.where(jnp.isfinite(most), drawn.log_free, 0.0)
+    log_weight = log_free - logsumexp(log_free, axis=0)
+    mean = jnp.sum(jnp.exp(log_weight) * drawn.mean, axis=0)
+    return Foretold(mean, logsumexp(log_weight + drawn.log_p, axis=0))
 
 
 def says_yes_or_no(density: dist.Distribution) -> bool:

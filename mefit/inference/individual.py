@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
+from ..base.asked import require_count
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..base.labelled import labelled
@@ -229,6 +230,8 @@ def individual(
     **Raises:** ValueError for a model without random effects, an encoder of another size, or no draws.
     """
     require_key(key, "individual")
+    for count, least, name in ((draws, 1, "draws"), (proposed, 0, "proposed"), (thetas, 0, "thetas")):
+        require_count(count, least, f"individual's {name}")
     model = fit if isinstance(fit, Model) else fit.model
     # one person is asked about again with each new sample; of many the room for it would cost more than it saves
     roomy = with_room(population.subjects) if len(population) <= _FOLLOWED else population.subjects
@@ -237,8 +240,6 @@ def individual(
         return _of_mixture(fit, model, population, draws, proposed, proposal, key)
     if eta_size(model) == 0:
         raise ValueError(f"{type(model).__name__} has no random effects, so all people are alike: use mf.predict.")
-    if draws < 1 or thetas < 0:
-        raise ValueError(f"individual needs one draw or more, and got {draws}, and thetas={thetas} of 0 or more.")
     key_pick, key_error, key_draws = jax.random.split(key, 3)
     samples = max(proposed, 2 * draws)
     sampling = ImportanceSampling(samples=samples, proposal=proposal, newton=Newton(thorough=True))

@@ -30,10 +30,11 @@ class Landmark:
 
     `predictions` has a row for each landmark (`AT`), person, outcome and later row: what came (`DV`, empty where
     nothing was seen or it was censored), `mean`, the quantiles of a response that is a number (`q5` ...), the
-    `probability` of a yes, of an event since the row before, or of a number above the threshold asked for, and whether
-    it `happened`; of grades the probability of each (`p0` ...). `log_score` is the log of the predictive density,
-    `place` is P(y < DV) + 1/2 P(y = DV), `brier` the squared distance of probability and outcome, of grades the ranked
-    probability score over the number of cut points. `table` are the scores, means over the responses that were seen.
+    `probability` of a yes, of an event since the row before for a person who was free of it there, or of a number above
+    the threshold asked for, and whether it `happened`; of grades the probability of each (`p0` ...). `log_score` is the
+    log of the predictive density, `place` is P(y < DV) + 1/2 P(y = DV), `brier` the squared distance of probability and
+    outcome, of grades the ranked probability score over the number of cut points. `table` are the scores, means over
+    the responses that were seen.
     `individuals` are, by landmark, the draws of each person's random effects, for curves and any other quantity.
     """
 
@@ -97,8 +98,17 @@ def landmark(
         p(y_later | y_early, theta) = integral p(y_later | eta, theta) p(eta | y_early, theta) d eta,
 
     by `draws` of the random effects of each person, as `individual` makes them, from the records with time <= `at`.
-    Nothing that came later is looked at but by the scores. It serves people whom the fit has not seen; those whom it
-    has seen are predicted too well.
+    An event that ends the watch is foretold row by row, of those who are still free of it at the row before (of
+    `mf.hazard`, the last row at which that was seen), with H_j the integral of the hazard over row j's own time and
+    S_j that up to its end, from the landmark on:
+
+        P(event in row j | free before, y_early) = E[S_{j-1} (1 - exp(-H_j))] / E[S_{j-1}],    S_j = exp(-sum_k<=j H_k),
+
+    the means over eta given y_early; the log scores of a person's rows add up to log E[their product]. Where anybody
+    has rows after an event it may come again, and each row is foretold from the landmark alone, E[1 - exp(-H_j)].
+
+    Nothing that came later is looked at but by the scores, and for whether an event may come again. It serves people
+    whom the fit has not seen; those whom it has seen are predicted too well.
 
         ahead = mf.landmark(fit, new_people, at=[3, 7, 14], above=5.0, baselines=True, key=key)
         ahead.table             # log score, RMSE, AUC, Brier score, calibration
@@ -130,7 +140,9 @@ def landmark(
     """
     require_key(key, "landmark")
     landmarks = _landmarks(at, population)
-    asked = Asked(_levels(quantiles), _thresholds(above, population))
+    levels = _levels(quantiles)
+    thresholds = _thresholds(above, population)
+    recurring = _recurring(population)
     encoder = proposal if proposal is not None else getattr(fit, "encoder", None)
     people = {}
     tables = []
@@ -140,12 +152,14 @@ def landmark(
         one = individual(fit, early, draws=draws, proposal=encoder, proposed=proposed, thetas=0, key=key_effects)
         keys = jax.random.split(key_later, len(population))
         people[time] = dataclasses.replace(one, population=population)
+        asked = Asked(levels, thresholds, jnp.asarray(time), recurring)
         told = foretold(one.model, jnp.asarray(one.eta), population.subjects, keys, asked)
         _refuse_thresholds_of_chances(told, asked)
         tables += [later_rows(population, time, name, told[name], asked) for name in sorted(told)]
     predictions = together(tables)
     if baselines:
-        add_baselines(predictions, population, reference or getattr(fit, "population", None))
+        chances = {name for name, one in told.items() if one.quantiles is None and one.grades is None}
+        add_baselines(predictions, population, reference or getattr(fit, "population", None), chances)
     remarks = tuple(f"from {time:g} on: {remark}" for time, one in people.items() for remark in one.remarks)
     return Landmark(scored(predictions), predictions, people, remarks)
 
@@ -176,6 +190,18 @@ def _thresholds(above: Any, population: Population) -> dict[str, float]:
         if name not in names:
             raise ValueError(f"above= names {name or 'no outcome'!r}, and the outcomes are {', '.join(names)}.")
     return thresholds
+
+
+def _recurring(population: Population) -> frozenset[str]:
+    """The outcomes of which somebody was watched on after a response that was not 0: such an event may come again."""
+    time = np.asarray(population.subjects.time)
+    found = set()
+    for name, y in as_dict(population.subjects.y).items():
+        seen = np.asarray(as_dict(population.subjects.mask)[name], bool)
+        first = np.where(seen & (np.asarray(y) != 0), time, np.inf).min(axis=1, keepdims=True)
+        if np.any(seen & (time > first)):
+            found.add(name)
+    return frozenset(found)
 
 
 def _refuse_thresholds_of_chances(told: dict[str, Foretold], asked: Asked) -> None:

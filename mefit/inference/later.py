@@ -1,5 +1,6 @@
 """Predictions of later responses as a table, a row for each, and the scores of that table."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,13 @@ def together(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return whole
 
 
-def add_baselines(predictions: pd.DataFrame, population: Population, reference: Population | None) -> None:
-    """Two more columns: what the person's own mean, and the mean of all at that time, would have said."""
+def add_baselines(
+    predictions: pd.DataFrame, population: Population, reference: Population | None, chances: Collection[str]
+) -> None:
+    """Two more columns: what the person's own mean, and the mean of all at that time, would have said.
+
+    Of `chances`, the outcomes that happen or not, these are shares.
+    """
     if reference is None:
         raise ValueError("a model alone has seen nobody: give reference=, the people who give the baselines.")
     for column in _BASELINES:
@@ -77,8 +83,9 @@ def add_baselines(predictions: pd.DataFrame, population: Population, reference: 
     position = {identity: i for i, identity in enumerate(population.ids)}
     for place, part in predictions.groupby(keys_of(predictions), sort=False):
         name = place[1] if "OUTCOME" in predictions else UNNAMED
-        by_time = MeanByTime(reference, name)
-        own = own_mean(population, name, place[0], by_time.overall)
+        happens = name in chances
+        by_time = MeanByTime(reference, name, happens)
+        own = own_mean(population, name, place[0], by_time.overall, happens)
         predictions.loc[part.index, "own_mean"] = own[part.ID.map(position).to_numpy(int)]
         predictions.loc[part.index, "population_mean"] = by_time(part.TIME.to_numpy(float))
 

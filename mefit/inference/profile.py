@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq, minimize
 from scipy.special import chdtri
 
+from ..base.asked import require_share
 from ..base.stopping import Bar, is_interrupt, why_stopped
 from ..fitting.about import likelihood_of
 from ..fitting.result import Fit
@@ -41,7 +42,7 @@ class Profile:
     remarks: tuple[str, ...] = ()
 
 
-def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, progress: bool = True) -> Profile:
+def profile(fit: Fit, parameter: str, *, level: float | int = 0.95, points: int = 15, progress: bool = True) -> Profile:
     """Profile likelihood of one number of the table, such as "cl", "omega[ka]" or "corr(cl, v)",
     and its interval.
 
@@ -57,6 +58,7 @@ def profile(fit: Fit, parameter: str, *, level: float = 0.95, points: int = 15, 
     ValueError for a fit that is no maximum of a likelihood, a number that it did not estimate, or a
     profile that could not be followed as far as to its ends.
     """
+    require_share(level)
     likelihood_of(fit)
     labels = labels_of(fit.model, fit.fixed)
     if parameter not in labels:

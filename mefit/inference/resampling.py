@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 
+from ..base.asked import require_count, require_share
 from ..base.chance import numpy_generator, require_key
 from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
 from ..fitting.result import Fit
@@ -28,7 +29,12 @@ _NEAR = 10.0  # times the tolerance: a replicate whose search stalls within it i
 
 
 def bootstrap(
-    fit: Fit, replicates: int = 500, *, key: PRNGKeyArray | None = None, level: float = 0.95, progress: bool = True
+    fit: Fit,
+    replicates: int = 500,
+    *,
+    key: PRNGKeyArray | None = None,
+    level: float | int = 0.95,
+    progress: bool = True,
 ) -> Uncertainty:
     """Bootstrap over subjects: each replicate draws N subjects with replacement and maximises the
     objective anew.
@@ -46,6 +52,8 @@ def bootstrap(
     Source: Efron (1979), Ann. Statist. 7; over subjects, Ette (1997), J. Clin. Pharmacol. 37.
     """
     rng = _generator(key, "bootstrap")
+    require_share(level)
+    require_count(replicates, 2, "bootstrap's replicates")
     refuse_one_subject(fit, "a bootstrap over subjects draws the same one every time")
     root = np.linalg.cholesky(covariance(fit))
     pairs = Pairs(fit)
@@ -80,8 +88,8 @@ def sir(
     resamples: int = 500,
     *,
     key: PRNGKeyArray | None = None,
-    inflation: float = 1.0,
-    level: float = 0.95,
+    inflation: float | int = 1.0,
+    level: float | int = 0.95,
     progress: bool = True,
 ) -> Uncertainty:
     """Sampling importance resampling: the likelihood, read as a density of the free coordinates, by
@@ -98,9 +106,14 @@ def sir(
         spread.table
     """
     rng = _generator(key, "sir")
+    require_share(level)
+    require_count(samples, 2, "sir's samples")
+    require_count(resamples, 2, "sir's resamples")
+    if not 0.0 < inflation < np.inf:
+        raise ValueError(f"sir's inflation widens the proposal, a positive factor such as 2; it is {inflation:g}.")
     root = np.linalg.cholesky(covariance(fit))
     pairs = Pairs(fit)
-    if not 1 < resamples <= samples:
+    if resamples > samples:
         raise ValueError(f"sir cannot draw {resamples} of {samples} without replacement: give more samples.")
     count = len(fit.population)
     normal = rng.standard_normal((samples, len(root)))
@@ -183,7 +196,7 @@ def _generator(key: Any, caller: str) -> np.random.Generator:
     return numpy_generator(key)
 
 
-def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float, remarks: tuple, details: dict) -> Uncertainty:
+def _from_draws(fit: Fit, method: str, x: np.ndarray, level: float | int, remarks: tuple, details: dict) -> Uncertainty:
     """The result of vectors of free coordinates, x (R, P), that are alike likely."""
     if len(x) < 2:
         raise ValueError(f"{method}: fewer than two draws converged, which gives no spread; look at the fit first.")

@@ -15,7 +15,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from ..base.asked import require_share
+
 Numbers: TypeAlias = Any  # an array, a list, or a column of a table, with an entry for each prediction
+
+_ROUNDED = 1e-4  # probabilities written with a few digits sum to 1 within it
 
 
 def auc(predicted: Numbers, happened: Numbers) -> float:
@@ -49,10 +53,13 @@ def ranked_probability(probabilities: Numbers, grade: Numbers) -> Float[np.ndarr
 
         1/(G - 1) sum_g (P(y <= g) - [y <= g])^2,    g = 0 ... G - 2,
 
-    which for two grades is the Brier score. NaN where the grade is. Source: Epstein (1969), J. Appl. Meteorol. 8.
+    which for two grades is the Brier score. NaN where the grade is.
+    ValueError for a grade that is none of 0 ... G - 1, or probabilities that do not sum to 1.
+    Source: Epstein (1969), J. Appl. Meteorol. 8.
     """
     p = np.asarray(probabilities, float)
     y = np.asarray(grade, float)
+    _refuse_no_grades(p, y)
     cuts = np.arange(p.shape[-1] - 1)
     below = np.cumsum(p, axis=-1)[..., :-1]
     score = np.mean((below - (y[..., None] <= cuts)) ** 2, axis=-1)
@@ -95,11 +102,28 @@ def coverage(place: Numbers, level: float | int) -> float:
 
     The place is P(y_predicted < y) + 1/2 P(y_predicted = y), uniform on (0, 1) where predictions are calibrated
     and responses continuous.
+    ValueError for a `level` that is no share.
     Source: Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69.
     """
+    require_share(level, "a central interval holds a share", 0.9)
     at = np.asarray(place, float)
     at = at[~np.isnan(at)]
     return float(np.mean(np.abs(at - 0.5) <= level / 2)) if at.size else float("nan")
+
+
+def _refuse_no_grades(p: Float[np.ndarray, "*n G"], y: Float[np.ndarray, "*n"]) -> None:
+    """What is not a number is left out, and nothing is said of it."""
+    count = p.shape[-1]
+    strange = y[~np.isnan(y) & ~np.isin(y, np.arange(count))]
+    if strange.size:
+        raise ValueError(f"a grade among {count} is counted from 0 to {count - 1}, and here is {strange.flat[0]:g}.")
+    total = p.sum(axis=-1)
+    wrong = total[(np.abs(total - 1.0) > _ROUNDED) | np.any(p < 0.0, axis=-1)]
+    if wrong.size:
+        raise ValueError(
+            f"the probabilities of the {count} grades are 0 or more and sum to 1 for each response; "
+            f"here they sum to {wrong.flat[0]:g}."
+        )
 
 
 def _pairs(predicted: Numbers, happened: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 from scipy.special import ndtri
 
+from ..base.asked import require_share
 from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..fitting.about import likelihood_of
@@ -56,7 +57,7 @@ class Uncertainty:
         return f"<b>{self.method}</b>{self.table.to_html(float_format='{:.4g}'.format)}{notes}"
 
 
-def observed_information(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> Uncertainty:
+def observed_information(fit: Fit, *, by: Objective | None = None, level: float | int = 0.95) -> Uncertainty:
     """Standard errors from A^-1, A = minus the Hessian of the objective at the estimates: right
     where the model is.
 
@@ -68,10 +69,11 @@ def observed_information(fit: Fit, *, by: Objective | None = None, level: float 
 
         mf.observed_information(fit).table
     """
+    require_share(level)
     return wald(fit, "Observed information", covariance(_seen_by(fit, by)), level)
 
 
-def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
+def cross_products(fit: Fit, *, level: float | int = 0.95) -> Uncertainty:
     """Standard errors from B^-1, B = sum_i s_i s_i', s_i the score of subject i; a prior adds its
     own curvature.
 
@@ -81,6 +83,7 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
 
         mf.cross_products(fit).table
     """
+    require_share(level)
     scores = subject_scores(fit)
     information = scores.T @ scores + _prior_information(fit)
     labels = fit.space.labels
@@ -96,7 +99,7 @@ def cross_products(fit: Fit, *, level: float = 0.95) -> Uncertainty:
     return wald(fit, "Cross-products of scores", inverse, level)
 
 
-def sandwich(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> Uncertainty:
+def sandwich(fit: Fit, *, by: Objective | None = None, level: float | int = 0.95) -> Uncertainty:
     """Standard errors from A^-1 B A^-1, which hold for many subjects even where the model's
     densities are wrong.
 
@@ -108,6 +111,7 @@ def sandwich(fit: Fit, *, by: Objective | None = None, level: float = 0.95) -> U
 
         mf.sandwich(fit).table
     """
+    require_share(level)
     refuse_one_subject(fit, "its score is zero at its own estimates, and the sandwich would be zero everywhere")
     fit = _seen_by(fit, by)
     bread = covariance(fit)
@@ -187,7 +191,7 @@ def natural(space: Space, x: Array) -> Array:
     return jax.vmap(lambda x: numbers(space.at(x), space.fixed))(x)
 
 
-def wald(fit: Fit, method: str, covariance: np.ndarray, level: float) -> Uncertainty:
+def wald(fit: Fit, method: str, covariance: np.ndarray, level: float | int) -> Uncertainty:
     """Standard errors by the delta method; intervals on the unbounded scales, carried back."""
     values, slopes = numbers_and_slopes(fit.space, fit.space.vector())
     links = [link_of(fit.model, entry) for entry in entries(fit.model, fit.fixed)]

@@ -71,7 +71,7 @@ def fit_many(
     populations: Sequence[Population],
     objective: Objective | None = None,
     *,
-    fixed: Sequence[str] = (),
+    fixed: str | Sequence[str] = (),
     starts: int = 1,
     key: Any = None,
 ) -> Fits:
@@ -83,21 +83,23 @@ def fit_many(
     move of one standard error; where they stall below 0.01 it counts as converged, too. Boundaries and peaks are not
     looked for, as a single `mf.fit` does.
 
-    **Raises:** ValueError for populations of different shapes, a missing key, or where the objective cannot serve.
+    **Raises:** ValueError for no populations, or some of different shapes, for a missing key, or where the objective
+    cannot serve.
 
         studies = [mf.simulate(model, population, k) for k in jax.random.split(key, 3)]
         fits = mf.fit_many(model, studies, mf.FO())
         fits.log_likelihood
     """
     objective = objective or Laplace()
-    for population in populations[:1]:
-        mixture.check(objective, model, population)
+    if not len(populations):
+        raise ValueError("fit_many needs one population or more, and the list is empty.")
+    mixture.check(objective, model, populations[0])
     mixes = isinstance(model, MixtureOfExperts)
     if starts > 1 and not mixes:
         raise ValueError(f"{type(model).__name__} is no mixture of experts, and has one start: leave starts out.")
     if starts > 1 or objective.random:
         require_key(key, "fit_many with several starts")
-    space = Space(model, tuple(fixed))
+    space = Space(model, (fixed,) if isinstance(fixed, str) else tuple(fixed))
     count = len(populations)
     ground = Ground(objective, space, pool_of(objective, model, populations, key), room=count * starts)
     which = np.repeat(np.arange(count), starts)

@@ -59,7 +59,9 @@ class ConstantGate(Gate):
     share: Array = simplex()
 
     def __init__(self, share: Any = (1.0,)):
-        self.share = jnp.asarray(share, float)
+        if np.ndim(share) == 0 and share != 1:
+            raise ValueError(f"ConstantGate takes the share of each class, such as (0.3, 0.7), and got {share:g}.")
+        self.share = jnp.atleast_1d(jnp.asarray(share, float))
         self.classes = self.share.size
 
     def sized(self, classes: int) -> "ConstantGate":

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from ..data.by_outcome import UNNAMED, as_dict
 from ..data.subject import Subject
 from .outcomes import Event
+from .views import seen_outcome
 
 
 def hazard(
@@ -62,6 +63,11 @@ def hazard(
         raise ValueError(f"hazard with {nodes} nodes: the quadrature needs one or more.")
     name = UNNAMED if outcome is None else outcome
     masks = as_dict(subject.mask)
+    alone = seen_outcome()
+    if alone is not None and UNNAMED in masks:
+        if name != alone:  # the view leaves this density out, and its rows are not known there
+            return _of_unknown_rows(subject)
+        masks = {name: masks[UNNAMED]}
     if name not in masks:
         known = ", ".join(filter(None, masks)) or "one outcome without a name"
         raise ValueError(f"hazard is asked for {name or 'the outcome'!r}, and the data have {known}.")
@@ -82,6 +88,12 @@ def hazard(
     cumulative = jnp.where(lasts, width * mean, 0.0)
     # an event at the start is impossible, which a check of arguments would take for a mistake
     return Event(jnp.where(is_later, rows, -jnp.inf), cumulative, validate_args=False)
+
+
+def _of_unknown_rows(subject: Subject) -> Event:
+    """An event density that is no number anywhere, so that whatever used it would show."""
+    unknown = jnp.full(subject.time.shape, jnp.nan)
+    return Event(unknown, unknown, validate_args=False)
 
 
 def _row_before(time: Float[Array, " n"], seen: Array, start: float | Array) -> Float[Array, " n"]:

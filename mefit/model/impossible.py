@@ -39,9 +39,7 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         if density.event_shape:  # Gaussian, of all rows together
             continue
         y = as_dict(subject.y)[name]
-        exact = np.asarray(as_dict(subject.mask)[name])
-        if subject.censored is not None:
-            exact = exact & (np.asarray(as_dict(subject.censored)[name]) == 0)
+        exact = _measured(subject, name)
         of_outcome = _of(name)
         wrong = impossible_response(density, y, exact)
         if wrong is not None:
@@ -56,6 +54,13 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         if stuck.size:
             row = int(stuck[0])
             raise ValueError(_of_certain_row(who, of_outcome, row, float(y[row]), float(place[row])))
+
+
+def _measured(subject: Subject, name: str) -> Bool[np.ndarray, "*subjects n"]:
+    """The rows of an outcome in which a number was seen, and not that it lies in an interval."""
+    seen = np.asarray(as_dict(subject.mask)[name])
+    side = as_dict(subject.censored).get(name)
+    return seen if side is None else seen & (np.asarray(side) == 0)
 
 
 def _of(name: str) -> str:
@@ -109,9 +114,7 @@ def without_certain_rows(model: Model, population: Population) -> Population:
     subjects = population.subjects
     kept = {}
     for name, found in _certain_of(model, population, _zeros_before_doses(population)).items():
-        exact = np.asarray(as_dict(subjects.mask)[name])
-        if subjects.censored is not None:
-            exact = exact & (np.asarray(as_dict(subjects.censored)[name]) == 0)
+        exact = _measured(subjects, name)
         y = np.asarray(as_dict(subjects.y)[name])
         for i, row in np.argwhere(exact & found.certain & (y != found.place))[:1]:
             place = float(found.place[i, row])

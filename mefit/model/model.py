@@ -16,6 +16,7 @@ from ..base.compiling import is_followed
 from ..base.plainly import Refusal
 from ..data.subject import Subject
 from .parameters import parameters
+from .views import seen_through
 
 
 def check_values(model: eqx.Module) -> None:
@@ -137,7 +138,8 @@ ModelT = TypeVar("ModelT", bound=Model)
 @functools.cache  # one class for each, or every call would compile anew
 def _restricted(kind: type[Model], outcome: str) -> type[Model]:
     def observations(self, eta, subject):
-        return kind.observations(self, eta, subject)[outcome]
+        with seen_through(outcome):
+            return kind.observations(self, eta, subject)[outcome]
 
     own = {"observations": observations, "__doc__": kind.__doc__, "_seen_outcome": outcome}
     return type(kind.__name__, (kind,), own)

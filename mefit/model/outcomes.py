@@ -50,6 +50,14 @@ class Event(dist.Distribution):
     def mean(self) -> Array:
         return -jnp.expm1(-self.cumulative_hazard)
 
+    @property
+    def variance(self) -> Array:
+        """Refused: 0, 1 and 2 are codes."""
+        raise ValueError(
+            "the codes 0, 1 and 2 of an Event have no variance, and so no residuals: look at the probabilities that "
+            "mf.landmark gives, or take another outcome by fit.outcome(name)."
+        )
+
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Refused: a row's time is given, and an event's time is what is random."""
         raise ValueError(

@@ -33,24 +33,22 @@ def mean_response(model: Model, eta: Float[Array, " K"], subject: Subject) -> An
     return as_given({k: jnp.broadcast_to(mean_of(density, who), shape) for k, density in densities.items()})
 
 
-def typical_response(model: Model, subject: Subject) -> Any:
-    """E[y | theta, eta at its mean, x] of one subject, as `mean_response`; of a mixture sum_k pi_k(w) of its experts'.
-
-    The class in the middle would be another one where the experts are written in another order.
-    """
-    if not isinstance(model, MixtureOfExperts):
-        return mean_response(model, eta_mean(model), subject)
-    shares = jnp.exp(model.gate.log_shares(subject))
-    each = [mean_response(expert, eta_mean(expert), subject) for expert in model.experts]
-    return jax.tree.map(lambda *curves: jnp.tensordot(shares, jnp.stack(curves), axes=1), *each)
-
-
 _means = compiled(means)
 
 
 @compiled
-def _typical(model: Model, subjects: Subject) -> Any:
-    return jax.vmap(lambda subject: typical_response(model, subject))(subjects)
+def _typical_of_mixture(model: MixtureOfExperts, subjects: Subject) -> Any:
+    """sum_k pi_k(w_i) E[y | theta_k, eta_k at its mean, x_i] of every subject.
+
+    The class in the middle would be another one where the experts are written in another order.
+    """
+
+    def typical(subject: Subject) -> Any:
+        shares = jnp.exp(model.gate.log_shares(subject))
+        each = [mean_response(expert, eta_mean(expert), subject) for expert in model.experts]
+        return jax.tree.map(lambda *curves: jnp.tensordot(shares, jnp.stack(curves), axes=1), *each)
+
+    return jax.vmap(typical)(subjects)
 
 
 def on_grid(population: Population, time: Array | np.ndarray, held: Mapping[str, Any] | None = None) -> Subject:
@@ -133,4 +131,6 @@ def predict(
     if time is not None:
         refuse_other_times(model, population)
         subjects = on_grid(population, np.asarray(time, float))
-    return _typical(model, subjects) if eta is None else _means(model, eta, subjects)
+    if eta is None and isinstance(model, MixtureOfExperts):
+        return _typical_of_mixture(model, subjects)
+    return _means(model, jnp.broadcast_to(eta_mean(model), (count, k)) if eta is None else eta, subjects)

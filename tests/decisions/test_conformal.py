@@ -115,3 +115,34 @@ def test_rows_beyond_a_persons_last_and_those_already_seen_have_no_set():
     levels = predict(people[:3]).level_of(asked)
     np.testing.assert_array_equal(np.isnan(levels), [[True] * 3, [False, True, True], [False] * 3])
     np.testing.assert_allclose(levels[2], 2.0 * norm.cdf(0.5) - 1.0, atol=1e-3)
+
+
+def test_a_censored_response_has_no_score_and_is_refused():
+    """Below a limit, half of the responses would have passed for the limit itself, and the sets been too small."""
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=(60, ROWS))
+    censored = (y < 0.0).astype(float)
+    censored[:, 0] = 0.0
+    subjects = [
+        mf.Subject(
+            time=np.arange(float(ROWS)),
+            y=np.where(cut > 0, 0.0, one),
+            mask=np.ones(ROWS, bool),
+            censored=cut,
+            limit=np.full(ROWS, -np.inf),
+        )
+        for one, cut in zip(y, censored, strict=True)
+    ]
+    people = mf.Population.from_subjects(subjects)
+    i, row = np.argwhere(censored)[0]
+    count = int(censored.sum())
+    told = f"subject {people.ids[i]} in row {row + 1} is censored, one of {count}"
+    with pytest.raises(ValueError, match=told):
+        mf.conformal(sure_of_itself, people, 0.8, whole=True)
+    measured = people_of(y)
+    calibrated = mf.conformal(sure_of_itself, measured, 0.8, whole=True)
+    with pytest.raises(ValueError, match=told):
+        calibrated.covers(people)
+    rows = censored == 0
+    inside = 2.0 * norm.cdf(np.abs(y)) - 1.0 <= calibrated.level
+    np.testing.assert_array_equal(calibrated.covers(people, rows=rows), np.where(rows, inside, np.nan))

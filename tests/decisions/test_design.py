@@ -97,3 +97,8 @@ def test_designs_that_cannot_be():
         mf.design(MEAN, people(3), {})
     with pytest.raises(ValueError, match="key"):
         mf.design(MEAN, people(3), {"one": [1.0]}, method=mf.FOCE())
+
+
+def test_a_design_that_estimates_nothing_is_a_sentence():
+    with pytest.raises(ValueError, match="every parameter is in fixed"):
+        mf.design(MEAN, people(3), {"one": [1.0]}, fixed=("mu", "omega", "sigma"))

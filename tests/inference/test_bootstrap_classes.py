@@ -70,6 +70,8 @@ def test_more_classes_that_fit_worse_are_not_at_their_maximum():
     table = mf.how_many_classes({"one": one, "two": missed})
     assert "more starts" in table.remark["two"] and "more starts" not in table.remark["one"]
     assert "more starts" not in mf.how_many_classes({"one": one, "two": two}).remark["two"]
+    with pytest.raises(ValueError, match="no chi-squared distribution: take mf.bootstrap_classes"):
+        mf.likelihood_ratio_test(one, two)
     other = mf.fit(one.model, population, mf.FOCE(), progress=False)
     with pytest.raises(ValueError, match="one by FOCE.*, two by Laplace.*fit all by the same"):
         mf.how_many_classes({"one": other, "two": two})

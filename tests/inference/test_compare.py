@@ -270,3 +270,13 @@ def test_the_size_of_a_test_at_the_boundary_is_five_percent():
         np.mean(p < 0.05),
         np.mean(p > 0.5),
     )
+
+
+def test_a_level_that_zero_meets_already_is_cut_at_zero():
+    """With one variance at its boundary, half of the statistics are 0; with two, a quarter."""
+    assert LikelihoodRatio(0.0, 1, 1, 1.0).cut(0.5) == 0.0
+    assert LikelihoodRatio(0.0, 1, 1, 1.0).cut(0.7) == 0.0
+    assert LikelihoodRatio(0.0, 2, 2, 1.0).cut(0.75) == 0.0
+    assert LikelihoodRatio(0.0, 1, 1, 1.0).cut(0.4999) == pytest.approx(chi2.isf(0.9998, 1), rel=1e-6, abs=1e-8)
+    with pytest.raises(ValueError, match="the level of a test is a share between 0 and 1"):
+        LikelihoodRatio(0.0, 1, 0, 1.0).cut(95)

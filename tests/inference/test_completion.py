@@ -7,9 +7,12 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from jaxtyping import Array
-from models import Line, Logistic
+from models import Line, Logistic, Means
+from scipy import integrate, stats
 
 import mefit as mf
+from mefit.inference.expected import normal_between
+from mefit.model.normals import NormalRows
 
 TIMES = np.arange(5.0)
 DESIGN = np.column_stack([np.ones(5), TIMES])
@@ -147,7 +150,7 @@ def test_several_outcomes():
 @pytest.mark.slow
 def test_what_is_refused(model, people):
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match="one data set or more"):
+    with pytest.raises(ValueError, match="datasets is a whole number, 1 or more"):
         mf.completed(model, 0, population=people, key=key)
     with pytest.raises(ValueError, match="give population="):
         mf.completed(model, 1, key=key)
@@ -159,3 +162,92 @@ def test_what_is_refused(model, people):
         mf.delta_adjusted(model, {"a": lambda time, last: time - last}, population=unseen, key=key)
     with pytest.raises(ValueError, match="its density does not give"):
         mf.completed(Logistic(b0=0.0, omega=1.0), 1, population=unseen, shift=0.3, key=key)
+
+
+class Concentrations(Means):
+    """The same of logarithms."""
+
+    def observations(self, eta, subject):
+        return dist.LogNormal(jnp.broadcast_to(self.mu + eta, subject.time.shape), self.sigma)
+
+
+class Durations(Means):
+    """Times of a Weibull."""
+
+    def observations(self, eta, subject):
+        return dist.Weibull(jnp.exp(self.mu + eta), jnp.broadcast_to(self.sigma, subject.time.shape))
+
+
+LIMITED = Means(mu=0.3, omega=1.0, sigma=0.7)
+
+
+def limited(curve, copies=60):
+    """People of a measured response, and one known to lie below -0.2, above 1, or in (-0.5, 0.4), on another scale."""
+    rows = []
+    for kind, (y, cens, limit) in enumerate([(-0.2, 1, np.nan), (1.0, -1, np.nan), (0.4, 1, -0.5)]):
+        for copy in range(copies):
+            who = kind * copies + copy
+            rows.append((who, 0.0, curve(0.5), 0, np.nan))
+            rows.append((who, 1.0 + kind, curve(y), cens, curve(limit)))
+    return mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV", "CENS", "LIMIT"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "curve"), [(Means, lambda w: w), pytest.param(Concentrations, np.exp, marks=pytest.mark.slow)]
+)
+def test_a_censored_response_counts_by_its_law_beyond_the_limit(kind, curve):
+    """Given the response that was measured the other is normal, and given its interval a part of that: quadrature."""
+    model = kind(mu=LIMITED.mu, omega=LIMITED.omega, sigma=LIMITED.sigma)
+    table = mf.delta_adjusted(model, [0.0, -1.0], population=limited(curve), key=jax.random.key(3))
+    mean = 0.3 + (0.5 - 0.3) / (1.0 + 0.49)
+    law = stats.norm(mean, np.sqrt(0.49 / 1.49 + 0.49))
+    truth = []
+    for low, high in [(-np.inf, -0.2), (1.0, np.inf), (-0.5, 0.4)]:
+        ends = (max(low, mean - 9.0), min(high, mean + 9.0))
+        total = integrate.quad(lambda w: curve(w) * law.pdf(w), *ends)[0]
+        truth.append(total / (law.cdf(high) - law.cdf(low)))
+    for _, part in table.groupby("shift"):  # none is after a person's last: seen within a limit is seen
+        np.testing.assert_allclose(part["mean"], [curve(0.5), *truth], rtol=0.02, atol=0.015)
+        np.testing.assert_array_equal(part["shifted"], 0.0)
+
+
+def test_a_normal_between_limits_however_far_out():
+    """Quantiles of a truncated normal law, against SciPy; and the limit itself where no number is that small."""
+    low = np.array([-np.inf, 1.0, -0.5, 20.0, -np.inf, -31.0])
+    high = np.array([-0.2, np.inf, 0.4, np.inf, -25.0, -30.0])
+    standard = NormalRows(jnp.zeros(()), jnp.ones(()))
+    for u in (0.1, 0.5, 0.9):
+        found = normal_between(standard, jnp.asarray(low), jnp.asarray(high), jnp.full(6, u))
+        rising = np.where(low + high > 0, 1.0 - u, u)  # the reflected law is taken from the other end
+        np.testing.assert_allclose(found, stats.truncnorm.ppf(rising, low, high), rtol=1e-7)
+    nothing = normal_between(standard, jnp.full(1, -jnp.inf), jnp.full(1, jnp.inf), jnp.full(1, 0.3))
+    np.testing.assert_allclose(nothing, stats.norm.ppf(0.3), rtol=1e-12)
+    low = jnp.array([90.0, -jnp.inf])
+    high = jnp.array([jnp.inf, -90.0])
+    far = normal_between(NormalRows(jnp.zeros(2), jnp.ones(2)), low, high, jnp.full(2, 0.5))
+    np.testing.assert_array_equal(far, [90.0, -90.0])
+    certain = NormalRows(jnp.full(1, 0.3), jnp.zeros(1))
+    np.testing.assert_array_equal(normal_between(certain, jnp.zeros(1), jnp.ones(1), jnp.full(1, 0.5)), [0.3])
+
+
+class Watched(mf.Model):
+    """A level, and a visit that finds what had come."""
+
+    def random_effects(self):
+        return dist.Normal(0.0, 1.0)
+
+    def observations(self, eta, subject):
+        level = dist.Normal(jnp.broadcast_to(eta, subject.time.shape), 1.0)
+        return {"level": level, "relapse": mf.hazard(lambda t: eta + 0.0 * t, subject, "relapse")}
+
+
+def test_events_and_censored_times_have_no_mean():
+    key = jax.random.key(0)
+    frame = pd.DataFrame({"ID": 1, "TIME": [1.0, 2.0], "level": [0.1, 0.2], "relapse": [0.0, 2.0]})
+    people = mf.Population.from_frame(frame, y={"level": "level", "relapse": "relapse"})
+    with pytest.raises(ValueError, match="the codes 0, 1 and 2 of an event have no mean"):
+        mf.delta_adjusted(Watched(), [0.0], population=people, key=key)
+    frame = pd.DataFrame({"ID": 8, "TIME": [1.0, 2.0], "DV": [1.0, 2.0], "CENS": [0, -1]})
+    with pytest.raises(ValueError, match="Weibull, and the response of subject 8 in row 2 is censored"):
+        people = mf.Population.from_frame(frame)
+        mf.delta_adjusted(Durations(mu=0.0, omega=0.3, sigma=1.0), [0.0], population=people, key=key)

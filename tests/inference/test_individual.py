@@ -175,5 +175,5 @@ def test_what_cannot_be_asked():
 
     with pytest.raises(ValueError, match="no random effects"):
         mf.individual(Alike(beta=MODEL.beta, omega=MODEL.omega, sigma=MODEL.sigma), PEOPLE, key=KEY)
-    with pytest.raises(ValueError, match="one draw or more"):
+    with pytest.raises(ValueError, match="draws is a whole number, 1 or more"):
         mf.individual(MODEL, PEOPLE, draws=0, key=KEY)

@@ -72,3 +72,16 @@ def test_what_is_no_outcome_is_refused():
         mf.scores.auc([0.1, 0.2], [0, 2])
     with pytest.raises(ValueError, match="3 predictions for 2 outcomes"):
         mf.scores.brier([0.1, 0.2, 0.3], [0, 1])
+
+
+def test_grades_that_cannot_be_are_refused():
+    thirds = [[0.2, 0.5, 0.3], [1 / 3, 1 / 3, 1 / 3]]
+    assert mf.scores.ranked_probability(thirds, [np.nan, 2.0])[1] == pytest.approx((1 / 9 + 4 / 9) / 2)
+    for grade in (7.0, -1.0, 0.5):
+        with pytest.raises(ValueError, match=f"counted from 0 to 2, and here is {grade:g}"):
+            mf.scores.ranked_probability(thirds, [1.0, grade])
+    with pytest.raises(ValueError, match="here they sum to 10"):
+        mf.scores.ranked_probability([[2.0, 5.0, 3.0]], [1.0])
+    with pytest.raises(ValueError, match="0 or more and sum to 1"):
+        mf.scores.ranked_probability([[-0.2, 0.9, 0.3]], [1.0])
+    assert np.isnan(mf.scores.ranked_probability([[np.nan, 0.5, 0.5]], [1.0])[0])

@@ -1,8 +1,10 @@
 """Many fits side by side are the fits one by one: where they end, how sure they are, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from experts import KEY, UP, by_class, line, lines, mixture
+from models import Means
 from scipy.special import logsumexp
 
 import mefit as mf
@@ -65,3 +67,14 @@ def test_it_says_what_it_cannot_do(three):
         mf.fit_many(line(UP), studies, starts=3, key=KEY)
     with pytest.raises(ValueError, match="key"):
         mf.fit_many(mixture(studies[0]), studies, starts=3)
+
+
+def test_no_study_is_a_sentence_and_a_text_names_one_parameter():
+    model = Means(mu=1.0, omega=1.0, sigma=0.5)
+    frame = pd.DataFrame({"ID": [1, 1, 2, 2, 3, 3], "TIME": [0.0, 1.0] * 3, "DV": [1.0, 1.4, 2.8, 3.1, 0.1, -0.4]})
+    studies = [mf.Population.from_frame(frame)]
+    with pytest.raises(ValueError, match="one population or more, and the list is empty"):
+        mf.fit_many(model, [])
+    found = mf.fit_many(model, studies, fixed="mu")
+    assert found.x.shape == (1, 2)  # a text was read as the names "m" and "u"
+    np.testing.assert_array_equal(found.x, mf.fit_many(model, studies, fixed=("mu",)).x)

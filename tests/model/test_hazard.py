@@ -10,6 +10,7 @@ from jaxtyping import Array
 from scipy.integrate import quad
 
 import mefit as mf
+from mefit.model.views import seen_through
 
 TIMES = np.array([0.5, 1.0, 2.5, 4.0])
 
@@ -206,3 +207,68 @@ def test_an_encoder_reads_both_and_the_fit_is_that_of_laplace():
     answers = jax.vmap(fit.encoder)(population.subjects)
     away = (answers.mean - modes) / np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     assert float(np.sqrt(np.mean(away**2))) < 0.3
+
+
+class MarkerAndDeath(mf.Model):
+    """As in the docstring of `mf.hazard`, each by its own random effect, so that one tells nothing of the other."""
+
+    level: Array = mf.real()
+    base: Array = mf.real()
+    omega: Array = mf.positive()
+    sigma: Array = mf.positive()
+
+    def random_effects(self):
+        return dist.Normal(0.0, self.omega)
+
+    def observations(self, eta, subject):
+        return {
+            "marker": dist.Normal(self.level + eta + 0.2 * subject.time, self.sigma),
+            "death": mf.hazard(lambda t: self.base + eta + 0.0 * t, subject, "death"),
+        }
+
+
+@pytest.fixture(scope="module")
+def seen_alone():
+    rows = [("A", 0.5, "marker", 2.0), ("A", 1.0, "death", 0.0), ("A", 2.0, "marker", 1.5), ("A", 3.5, "death", 1.0)]
+    rows += [("B", 1.0, "marker", 0.2), ("B", 1.0, "death", 0.0), ("B", 3.0, "death", 2.0), ("C", 4.0, "death", 0.0)]
+    population = mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DVID", "DV"]))
+    model = MarkerAndDeath(level=1.0, base=-2.0, omega=1.0, sigma=0.5)
+    return mf.fit(model, population, mf.AGQ(9), fixed=tuple(mf.parameters(model)), progress=False)
+
+
+def test_the_marker_of_a_joint_model_is_looked_at_alone(seen_alone):
+    marker = seen_alone.outcome("marker")
+    table = mf.residuals(marker)
+    eta = np.asarray(seen_alone.eta)[:, 0]
+    expected = np.array([2.0, 1.5, 0.2]) - 1.0 - 0.2 * np.array([0.5, 2.0, 1.0]) - eta[[0, 0, 1]]
+    np.testing.assert_allclose(table.IWRES, expected / 0.5, rtol=1e-12)
+    assert mf.shrinkage(marker).sd_form["epsilon"] == pytest.approx(1.0 - (expected / 0.5).std(ddof=1))
+    assert mf.vpc(marker, key=jax.random.key(1), samples=20, bins=1).observed["count"].tolist() == [3, 3, 3]
+    drawn = mf.conditional_draws(marker, 4000, key=jax.random.key(2))[..., 0]
+    # y | eta ~ N(eta, 0.25), eta ~ N(0, 1): B has one row of -1.0 beyond the line, A two of 0.9 and 0.1, C none
+    np.testing.assert_allclose(drawn.mean(1), [4.0 / 9.0, -0.8, 0.0], atol=0.06)
+    np.testing.assert_allclose(drawn.std(1), [1.0 / 3.0, 0.2**0.5, 1.0], atol=0.06)
+
+
+def test_the_death_of_a_joint_model_is_looked_at_alone(seen_alone):
+    death = seen_alone.outcome("death")
+    drawn = mf.conditional_draws(death, 4000, key=jax.random.key(2))[..., 0]
+    z = np.linspace(-8.0, 8.0, 8001)
+    rate = np.exp(-2.0 + z)
+    seen = (rate * np.exp(-3.5 * rate), np.exp(-rate) - np.exp(-3.0 * rate), np.exp(-4.0 * rate))
+    for own, likelihood in zip(drawn, seen, strict=True):
+        weight = likelihood * np.exp(-0.5 * z**2)
+        assert own.mean() == pytest.approx(np.sum(weight * z) / np.sum(weight), abs=0.08)
+    for ask in (mf.residuals, mf.shrinkage):
+        with pytest.raises(ValueError, match="the codes 0, 1 and 2 of an Event have no variance"):
+            ask(death)
+    with pytest.raises(ValueError, match="An Event has its time in the data"):
+        mf.vpc(death, key=jax.random.key(1), samples=20)
+
+
+def test_what_uses_a_hazard_whose_rows_are_not_known_shows():
+    subject = subject_at(TIMES)
+    with seen_through("marker"):
+        assert np.all(np.isnan(mf.hazard(lambda t: t, subject, "death").cumulative_hazard))
+    with pytest.raises(ValueError, match="hazard is asked for 'death', and the data have one outcome without a name"):
+        mf.hazard(lambda t: t, subject, "death")

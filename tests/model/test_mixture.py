@@ -10,6 +10,7 @@ from experts import DOWN, KEY, UP, by_class, line, lines, log_marginal, mixture,
 from jaxtyping import Array
 from models import Logistic, Means
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 import mefit as mf
 from mefit.model.parameters import parameters
@@ -213,3 +214,20 @@ def test_experts_of_two_kinds_have_a_likelihood_but_no_common_draw():
     odd = mf.MixtureOfExperts((line(UP), Logistic(b0=0.0, omega=1.0)))
     with pytest.raises(ValueError, match="different kinds"):
         mf.simulate(odd, few, KEY)
+
+
+def test_a_mixture_of_one_is_its_expert():
+    expert = Means(mu=0.4, omega=0.7, sigma=0.6)
+    population = mf.Population.from_frame(
+        pd.DataFrame({"ID": [0, 0, 1, 1, 2], "TIME": [0.0, 1.0, 0.0, 1.0, 0.0], "DV": [1.0, 2.0, 3.0, 1.0, 2.0]})
+    )
+    exact = 0.0
+    for y in ([1.0, 2.0], [3.0, 1.0], [2.0]):
+        covariance = 0.49 + 0.36 * np.eye(len(y))
+        exact += multivariate_normal.logpdf(y, np.full(len(y), 0.4), covariance)
+    for gate in (mf.ConstantGate(1), mf.ConstantGate((1.0,)), None):
+        alone = mf.MixtureOfExperts((expert,), gate=gate)
+        assert mf.log_likelihood(alone, population, mf.Laplace()) == pytest.approx(exact, abs=1e-8)
+        assert mf.simulate(alone, population, KEY).n_observations == 5
+    with pytest.raises(ValueError, match="takes the share of each class, such as"):
+        mf.ConstantGate(3)

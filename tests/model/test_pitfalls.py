@@ -163,7 +163,7 @@ def test_new_people_of_a_fit_are_looked_at_too():
 
 
 def test_the_experts_of_a_mixture_are_looked_at():
-    mixed = mf.MixtureOfExperts((start(Line), start(FromOne)), gate=mf.ConstantGate(2))
+    mixed = mf.MixtureOfExperts((start(Line), start(FromOne)))
     with pytest.raises(ValueError, match="asks for place 2 of an array of 2"):
         mf.fit(mixed, people(), mf.EM(), key=jax.random.key(0), progress=False)
 
