@@ -33,7 +33,8 @@ def with_turns(objective: Objective, terms: Term, batches: Any, run: Callable[[A
         moved = np.maximum(moved, _difference(value, other))
         if np.max(moved) < _FINE:
             break
-    return terms._replace(details=terms.details | {"turned": moved})
+    details: Any = terms.details | {"turned": moved}
+    return terms._replace(details=details)
 
 
 def _turned(batches: Any, angle: float) -> Any:

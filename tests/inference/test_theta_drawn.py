@@ -140,7 +140,7 @@ def test_weights_that_rest_on_few_draws_of_theta_are_told():
     strange = people_of(NEW.assign(DV=[9.5, 9.5, 9.5] + [np.nan] * 3))
     people = asked(FIT, strange)
     assert people.pareto_k[0] > 0.7 and "draws of 7 are not to be trusted" in people.remarks[0]
-    with pytest.raises(ValueError, match="thetas=-1 of 0 or more"):
+    with pytest.raises(ValueError, match="thetas is a whole number, 0 or more; it is -1"):
         mf.individual(FIT, strange, thetas=-1, key=KEY)
 
 
