@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from .by_outcome import as_dict
 from .subject import Subject
@@ -67,7 +67,7 @@ def only_rows(subjects: Subject, index: Sequence[int], ids: Sequence[Any]) -> Su
         return jnp.asarray(np.take_along_axis(np.asarray(x), place, axis=1)) if x.ndim == 2 else x
 
     kept = subjects.with_rows(keep)
-    seen = np.any([np.asarray(mask).any(axis=1) for mask in as_dict(kept.mask).values()], axis=0)
+    seen = have_responses(kept)
     if not seen.all():
         who = ids[int(np.argmin(seen))]
         raise ValueError(f"Subject {who} has no observation in rows {list(index)}; keep others.")
@@ -81,3 +81,15 @@ def only_seen(subjects: Subject, kept: Any) -> Subject:
     mask = jax.tree.map(lambda seen, keep: seen & keep, subjects.mask, kept)
     y = jax.tree.map(lambda seen, y: jnp.where(seen, y, 0.0), mask, subjects.y)
     return dataclasses.replace(subjects, mask=mask, y=y)
+
+
+def have_responses(subjects: Subject) -> Bool[np.ndarray, " N"]:
+    """Who has a response of any outcome."""
+    return np.any([np.asarray(mask).any(axis=1) for mask in as_dict(subjects.mask).values()], axis=0)
+
+
+def measured(subjects: Subject, outcome: str) -> Bool[np.ndarray, "*N n"]:
+    """Which responses of an outcome were measured as numbers: seen, and not censored."""
+    mask = np.asarray(as_dict(subjects.mask)[outcome], bool)
+    censored = as_dict(subjects.censored).get(outcome)
+    return mask if censored is None else mask & (np.asarray(censored) == 0)

@@ -11,6 +11,7 @@ from jaxtyping import ArrayLike, Bool, Float, PRNGKeyArray
 
 from ..base.chance import numpy_generator, require_key
 from ..data.by_outcome import UNNAMED, as_dict
+from ..data.choosing import measured
 from ..data.population import Population
 from ..inference.predictive import Predictive
 
@@ -146,10 +147,7 @@ def _levels(told: Predictive, population: Population, outcome: str, rows: Any) -
 
 def _refuse_censored(population: Population, outcome: str, wanted: Bool[np.ndarray, "N m"]) -> None:
     """Where a response lies within an interval, and so whether a set holds it, nobody knows."""
-    censored = as_dict(population.subjects.censored).get(outcome)
-    if censored is None:
-        return
-    cut = wanted & (np.asarray(censored) != 0)
+    cut = wanted & ~measured(population.subjects, outcome)
     if cut.any():
         i, row = np.argwhere(cut)[0]
         raise ValueError(

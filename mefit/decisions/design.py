@@ -19,6 +19,7 @@ from ..effects.gaussian import gaussian_effects, linearised
 from ..inference.standard_errors import numbers_and_slopes, prior_hessian
 from ..model.model import Model
 from ..model.numbers import entries
+from ..model.parameters import as_names
 from ..model.predict import on_grid
 from ..model.simulate import simulate
 from ..model.space import Space
@@ -95,7 +96,7 @@ def design(
     """
     if not schedules:
         raise ValueError('schedules are times by name, such as {"rich": [0.5, 1, 2, 4, 8, 24], "sparse": [2, 24]}.')
-    held = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    held = as_names(fixed)
     space = Space(model, held)
     if not space.size:
         raise ValueError("every parameter is in fixed, so there is no standard error to expect: leave some out of it.")

@@ -22,7 +22,7 @@ from ..methods.refusals import refuse_values
 from ..model.free import log_prior
 from ..model.impossible import refuse_impossible, refuse_lifted
 from ..model.model import Model
-from ..model.parameters import free_parameters
+from ..model.parameters import as_names, free_parameters
 from ..model.pitfalls import refuse_pitfalls
 from ..objectives import mixture
 from ..objectives.evaluation import batches_of, terms_of, total
@@ -55,7 +55,7 @@ def _problem(
     mixture.refuse_unmixed(method, model)
     if method.random:
         require_key(key, method.label)
-    fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    fixed = as_names(fixed)
     free_parameters(model, fixed)
     refuse_pitfalls(model, population)
     return Problem(model, population, key, fixed)

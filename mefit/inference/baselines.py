@@ -1,21 +1,15 @@
 """What predictions are compared with: a person's own mean so far, and the mean of people at that time."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from ..curves.encoding import shares_planned_times
 from ..data.by_outcome import as_dict
+from ..data.choosing import measured
 from ..data.population import Population
 
 PSEUDO_OBSERVATIONS = 2.0  # of the overall mean, towards which a person's own mean is shrunk
 _BINS = 20  # of one size, where people have times of their own
-
-
-def known(population: Population, outcome: str) -> Bool[np.ndarray, "N n"]:
-    """Which responses were measured as numbers: seen, and not censored."""
-    mask = np.asarray(as_dict(population.subjects.mask)[outcome], bool)
-    censored = as_dict(population.subjects.censored).get(outcome)
-    return mask if censored is None else mask & (np.asarray(censored) == 0)
 
 
 def _numbers(population: Population, outcome: str, happens: bool) -> Float[np.ndarray, "N n"]:
@@ -31,7 +25,7 @@ def own_mean(
 
     Of what `happens` or not, such as an event, it is a share.
     """
-    early = known(population, outcome) & (np.asarray(population.subjects.time) <= at)
+    early = measured(population.subjects, outcome) & (np.asarray(population.subjects.time) <= at)
     y = _numbers(population, outcome, happens)
     total = np.where(early, y, 0.0).sum(axis=1)
     return (total + PSEUDO_OBSERVATIONS * overall) / (early.sum(axis=1) + PSEUDO_OBSERVATIONS)
@@ -44,7 +38,7 @@ class MeanByTime:
     """
 
     def __init__(self, reference: Population, outcome: str, happens: bool = False):
-        seen = known(reference, outcome)
+        seen = measured(reference.subjects, outcome)
         time = np.asarray(reference.subjects.time, float)[seen]
         y = _numbers(reference, outcome, happens)[seen]
         if not y.size:

@@ -16,6 +16,7 @@ from ..base.chance import require_key
 from ..base.compiling import compiled
 from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict, as_given
+from ..data.choosing import measured
 from ..data.missing import filled, gaps
 from ..data.population import Population
 from ..data.subject import Subject
@@ -147,7 +148,7 @@ def delta_adjusted(
     for label, shift in named.items():
         moved = _shifts(case.population, shift)
         for name, values in sorted(expected.items()):
-            seen = np.asarray(as_dict(subjects.mask)[name]) & ~_cut(subjects, name)
+            seen = measured(subjects, name)
             y = np.where(seen, np.asarray(as_dict(subjects.y)[name]), np.asarray(values) + moved[name])
             of_rows = pd.DataFrame({"TIME": time, "mean": y[real], "shifted": _after(case.population, name)[real]})
             table = of_rows.groupby("TIME", as_index=False).mean()
@@ -262,16 +263,10 @@ def _refuse_impossible(population: Population, possible: Any) -> None:
         )
 
 
-def _cut(subjects: Subject, name: str) -> Bool[np.ndarray, "N n"]:
-    """Which responses of one outcome were seen, and are known only to lie in an interval."""
-    mask = np.asarray(as_dict(subjects.mask)[name], bool)
-    censored = as_dict(subjects.censored).get(name)
-    return np.zeros(mask.shape, bool) if censored is None else mask & (np.asarray(censored) != 0)
-
-
 def _refuse_without_mean(case: _Case) -> None:
     """ValueError for events, whose codes are names, and for censored responses that nothing here can draw."""
     who = f"{type(case.model).__name__}.observations"
+    subjects = case.population.subjects
     with validation_enabled(False):  # what kind a density is shows at any eta
         densities = as_dict(observation_density(case.model, jnp.zeros(eta_size(case.model)), case.population[0]))
     for name, density in sorted(densities.items()):
@@ -281,7 +276,7 @@ def _refuse_without_mean(case: _Case) -> None:
                 f"{who} returns Event{of_outcome}, and the codes 0, 1 and 2 of an event have no mean: look at the "
                 "probabilities that mf.landmark gives, or take another outcome alone by fit.outcome(name)."
             )
-        cut = _cut(case.population.subjects, name)
+        cut = np.asarray(as_dict(subjects.mask)[name]) & ~measured(subjects, name)
         if cut.any() and normal_rows(density) is None:
             i, row = np.argwhere(cut)[0]
             raise ValueError(

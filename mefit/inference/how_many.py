@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import PRNGKeyArray
 
-from ..data.by_outcome import as_dict
+from ..data.choosing import have_responses
 from ..data.population import Population
 from ..fitting.about import final_objective
 from ..fitting.fit import log_likelihood
@@ -45,7 +45,7 @@ def how_many_classes(
             raise ValueError(f"{name} was fitted to different responses, and cannot be compared: fit again.")
         if not (fit.converged and fit.method.likelihood):
             raise ValueError(f"fit {name} has not ended at a maximum of a likelihood ({fit.message}): fit again.")
-        count = _observed(fit.population)
+        count = np.count_nonzero(have_responses(fit.population.subjects))
         table = fit.classes
         row = {
             "fit": name,
@@ -66,12 +66,6 @@ def how_many_classes(
     result["remark"] = [f"{_missed(row, result)} {row.remark}".strip() for _, row in result.iterrows()]
     result.insert(4, "delta BIC", result.BIC - result.BIC.min())
     return result
-
-
-def _observed(population: Population) -> int:
-    """How many people have a response."""
-    seen = [np.asarray(mask).any(axis=1) for mask in as_dict(population.subjects.mask).values()]
-    return int(np.sum(np.any(seen, axis=0)))
 
 
 def _missed(row: pd.Series, table: pd.DataFrame) -> str:

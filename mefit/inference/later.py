@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ..data.by_outcome import UNNAMED, as_dict
+from ..data.choosing import measured
 from ..data.population import Population
 from . import scores
-from .baselines import MeanByTime, known, own_mean
+from .baselines import MeanByTime, own_mean
 from .foretold import Asked, Foretold
 
 _COVERED = 0.9  # of a central interval, whose coverage is told
@@ -29,7 +30,7 @@ def later_rows(population: Population, at: float, name: str, told: Foretold, ask
     def of(values: Any) -> np.ndarray:
         return np.asarray(values)[person, row]
 
-    y = np.where(of(known(population, name)), of(as_dict(subjects.y)[name]), np.nan)
+    y = np.where(of(measured(subjects, name)), of(as_dict(subjects.y)[name]), np.nan)
     frame = pd.DataFrame({"AT": at, "ID": np.asarray(population.ids, object)[person]})
     if name != UNNAMED:
         frame["OUTCOME"] = name

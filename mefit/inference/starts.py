@@ -20,6 +20,7 @@ from ..methods.method import Method
 from ..model.densities import eta_size
 from ..model.model import Model
 from ..model.numbers import labels_of
+from ..model.parameters import as_names
 from ..model.space import Space
 from ..objectives import mixture
 from ..objectives.amortised import Amortised
@@ -88,7 +89,7 @@ def starts(
     require_key(key, "starts")
     if n < 2 or not spread > 0:
         raise ValueError(f"starts needs two or more starts and a positive spread; it got n={n}, spread={spread:g}.")
-    fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    fixed = as_names(fixed)
     space = Space(model, fixed)
     scale = _scales(space, population)
     begin = np.tile(space.vector(), (n, 1))

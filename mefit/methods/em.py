@@ -15,11 +15,10 @@ from ..objectives.evaluation import Batches, batches_of, evaluate, modes_of
 from ..objectives.laplace import Laplace
 from ..objectives.objective import Objective, Term
 from ..objectives.side_by_side import Seen, pool_of
-from ..objectives.turns import with_turns
 from .alike import begin_alike, split
 from .climbs import Climbs, Ground, advance, begin, effects_of_first, parted, partition, runaways
 from .limits import Limits
-from .maximise import Maximise, outcome_of
+from .maximise import Maximise, at_the_end, outcome_of
 from .method import Ending, Info, Method, Outcome, Problem, State
 from .refusals import refuse_start
 
@@ -130,11 +129,7 @@ class EM(Method):
             wider = outcome.method and dataclasses.replace(self, objective=outcome.method)
             return dataclasses.replace(outcome, remarks=(*told, *outcome.remarks), method=wider)
         space = memory.problem.space
-        x = space.vector()
-        _, _, prior, terms = evaluate(self.objective, space, x, memory.batches)
-        terms = with_turns(
-            self.objective, terms, memory.batches, lambda turned: evaluate(self.objective, space, x, turned)[3]
-        )
+        _, prior, terms = at_the_end(self.objective, space, space.vector(), memory.batches)
         outcome = outcome_of(self.objective, memory.problem, state, terms, float(prior))
         return dataclasses.replace(outcome, remarks=(*told, *outcome.remarks))
 

@@ -15,6 +15,7 @@ from ..data.population import Population
 from ..effects.modes import modes
 from ..model.mixture import MixtureOfExperts
 from ..model.model import Model
+from ..model.parameters import as_names
 from ..model.space import Space
 from ..objectives import mixture
 from ..objectives.laplace import Laplace
@@ -99,7 +100,7 @@ def fit_many(
         raise ValueError(f"{type(model).__name__} is no mixture of experts, and has one start: leave starts out.")
     if starts > 1 or objective.random:
         require_key(key, "fit_many with several starts")
-    space = Space(model, (fixed,) if isinstance(fixed, str) else tuple(fixed))
+    space = Space(model, as_names(fixed))
     count = len(populations)
     ground = Ground(objective, space, pool_of(objective, model, populations, key), room=count * starts)
     which = np.repeat(np.arange(count), starts)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ..base.bfgs import STUCK, Point
 from ..base.scales import ValueAndGradient
@@ -131,10 +131,7 @@ class Maximise(Method):
         memory: Memory = state.memory
         x = memory.point.x
         objective = memory.objective
-        _, gradient, prior, terms = evaluate(objective, problem.space, x, memory.batches)
-        terms = with_turns(
-            objective, terms, memory.batches, lambda turned: evaluate(objective, problem.space, x, turned)[3]
-        )
+        gradient, prior, terms = at_the_end(objective, problem.space, x, memory.batches)
         unused = unused_coordinates(objective, problem, memory.batches, x, np.asarray(gradient))
         boundary = memory.limits.boundary | _vanished(problem, memory)
         status = []
@@ -305,6 +302,12 @@ def unused_coordinates(
         if not np.any(unused):
             break
     return unused
+
+
+def at_the_end(objective: Objective, space: Space, x: np.ndarray, batches: Batches) -> tuple[Array, Array, Term]:
+    """The gradient, the log prior and the terms where a fit ended, with what turning a grid changes of them."""
+    _, gradient, prior, terms = evaluate(objective, space, x, batches)
+    return gradient, prior, with_turns(objective, terms, batches, lambda other: evaluate(objective, space, x, other)[3])
 
 
 def outcome_of(objective: Objective, problem: Problem, state: State, terms: Term, prior: float) -> Outcome:

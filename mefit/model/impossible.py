@@ -11,7 +11,7 @@ from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
 from ..data.by_outcome import as_dict, as_given
-from ..data.choosing import only_seen
+from ..data.choosing import measured, only_seen
 from ..data.population import Population
 from ..data.subject import Subject
 from .categorical import is_categorical
@@ -39,7 +39,7 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         if density.event_shape:  # Gaussian, of all rows together
             continue
         y = as_dict(subject.y)[name]
-        exact = _measured(subject, name)
+        exact = measured(subject, name)
         of_outcome = _of(name)
         wrong = impossible_response(density, y, exact)
         if wrong is not None:
@@ -54,13 +54,6 @@ def _refuse(model: Model, subject: Subject, who: Any) -> None:
         if stuck.size:
             row = int(stuck[0])
             raise ValueError(_of_certain_row(who, of_outcome, row, float(y[row]), float(place[row])))
-
-
-def _measured(subject: Subject, name: str) -> Bool[np.ndarray, "*subjects n"]:
-    """The rows of an outcome in which a number was seen, and not that it lies in an interval."""
-    seen = np.asarray(as_dict(subject.mask)[name])
-    side = as_dict(subject.censored).get(name)
-    return seen if side is None else seen & (np.asarray(side) == 0)
 
 
 def _of(name: str) -> str:
@@ -114,7 +107,7 @@ def without_certain_rows(model: Model, population: Population) -> Population:
     subjects = population.subjects
     kept = {}
     for name, found in _certain_of(model, population, _zeros_before_doses(population)).items():
-        exact = _measured(subjects, name)
+        exact = measured(subjects, name)
         y = np.asarray(as_dict(subjects.y)[name])
         for i, row in np.argwhere(exact & found.certain & (y != found.place))[:1]:
             place = float(found.place[i, row])

@@ -137,9 +137,14 @@ def parameters(model: eqx.Module) -> dict[str, Parameter]:
     return own if of_parts is None else own | of_parts(model)
 
 
+def as_names(fixed: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of parameters, of which a single one may be given as it is."""
+    return (fixed,) if isinstance(fixed, str) else tuple(fixed)
+
+
 def free_parameters(model: eqx.Module, fixed: Iterable[str] = ()) -> dict[str, Parameter]:
     """The parameters that are not held fixed. Raises ValueError where a name in `fixed` is not a parameter."""
-    fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    fixed = as_names(fixed)
     declared = parameters(model)
     for name in fixed:
         if name not in declared:

@@ -41,7 +41,7 @@ class AGQ(Objective):
     Where a posterior bends away from its mode, or is much narrower than its curvature there tells, one node of an axis
     may bear all, and the sum is off by half a nat and more. `details["nodes"]` is the least number of nodes of an axis
     that count, (sum m)^2 / sum m^2, m being what lies at each: of a Gaussian 3.5 of 9. And where a grid is fine enough
-    it may be turned about the mode. `mf.log_likelihood` turns it twice, and refuses too few nodes that count, and a
+    it may be turned about the mode. `mf.log_likelihood` turns it so, and refuses too few nodes that count, and a
     log L_i that moves by a twentieth of a nat; a fit remarks on them.
     Sources: Pinheiro and Bates (1995), J. Comput. Graph. Stat. 4; the shares are the balance heuristic of Veach and
     Guibas (1995), SIGGRAPH 95.

@@ -1,6 +1,6 @@
 """Is a grid fine enough? Turned about each mode, the same grid gives the same number where it is.
 
-A turn is a number that the program is given, so that this costs two evaluations and compiles nothing.
+A turn is a number that the program is given, so that this costs one evaluation or two and compiles nothing.
 """
 
 from collections.abc import Callable

@@ -259,9 +259,6 @@ class Shown:
     def picture(self) -> str:
         return self.image.inner_html()
 
-    def size(self) -> dict[str, float]:
-        return {side: round(self.image.bounding_box()[side]) for side in ("width", "height")}
-
     def answers(self) -> int:
         """How many times Python has answered."""
         return int(self.panel.get_attribute("data-seq"))

@@ -21,13 +21,12 @@ from ...model.numbers import labels_of
 from ...model.parameters import has_network
 from ...model.space import Space
 from ...objectives import mixture
-from ...objectives.evaluation import Batches, evaluate, prepare, terms_of
+from ...objectives.evaluation import Batches, prepare, terms_of
 from ...objectives.objective import NOT_ESTIMATED, Objective
 from ...objectives.peaks import searched_thoroughly
 from ...objectives.sampled import ImportanceSampling
-from ...objectives.turns import with_turns
 from ...objectives.weights import simulation_errors
-from ..maximise import Maximise, outcome_of
+from ..maximise import Maximise, at_the_end, outcome_of
 from ..method import Ending, Info, Method, Outcome, Problem, SAEMRun, State
 from ..refusals import refuse_start
 from .in_classes import of_every_class, refuse_alike, structure_of, without_classes
@@ -217,9 +216,7 @@ class SAEM(Method):
             terms = terms_of(marginal, state.model, problem.population, problem.key)
         else:
             space = Space(state.model, problem.fixed)
-            x = space.vector()
-            *_, terms = evaluate(marginal, space, x, memory.batches)
-            terms = with_turns(marginal, terms, memory.batches, lambda turned: evaluate(marginal, space, x, turned)[3])
+            *_, terms = at_the_end(marginal, space, space.vector(), memory.batches)
         terms = jax.tree.map(np.asarray, terms)
         remark = f"log-likelihood and standard errors by {marginal.label} at the estimates of SAEM"
         if "effective_sample_size" in terms.details:
