@@ -185,8 +185,8 @@ def test_every_exercise_that_is_named_exists():
 
 CASE = "subject 5, one at 2 h"
 SHOWN = [  # an explorer, its controls, what it then says and what the page quotes
-    ("00", "welcome", {"omega": 0.3, "sigma": 0.0, "subjects": 8}, "100% is between subjects"),
-    ("00", "welcome", {"omega": 0.0, "sigma": 1.0, "subjects": 8}, "0% is between subjects"),
+    ("00", "welcome", {"omega": 0.3, "sigma": 0.0, "subjects": 8}, "all is between subjects"),
+    ("00", "welcome", {"omega": 0.0, "sigma": 1.0, "subjects": 8}, "none is between subjects"),
     ("00", "welcome", {"omega": 0.3, "sigma": 2.0, "subjects": 8}, "40% is between subjects"),
     ("01", "pooling", {"factor": 1.0}, "ka 13%, cl 10%, v 13%"),
     ("01", "pooling", {"factor": 0.1}, "ka 83%, cl 91%, v 90%"),
