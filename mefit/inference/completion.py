@@ -89,7 +89,7 @@ def completed(
 
 def delta_adjusted(
     fit: Estimated | Model,
-    shifts: Sequence[float] | Mapping[str, Any],
+    shifts: float | int | Sequence[Any] | Mapping[str, Any],
     *,
     population: Population | None = None,
     draws: int = 400,
@@ -113,7 +113,7 @@ def delta_adjusted(
     **Arguments**
 
     - `fit`: a fit, or a model at its parameters.
-    - `shifts`: numbers in the unit of y, such as `[0, -0.5, -1]`; or by a name for each row of the table,
+    - `shifts`: one number or several in the unit of y, such as `[0, -0.5, -1]`; or by a name for each row of the table,
       `{"at random": 0.0, "each month lower": lambda time, last: -0.2 * (time - last)}`: a function of the times
       (N, n) and of when each person was last seen (N, 1), a shift for each pattern of dropout; `-inf` is never. Of
       several outcomes, a dict by outcome, in which those left out are not shifted.
@@ -125,9 +125,10 @@ def delta_adjusted(
     planned responses that a shift moves. Theta is held at its estimate. `.attrs["remarks"]` names people whose draws
     are not to be trusted.
 
-    **Raises:** ValueError for a shift that is not finite or of an outcome that is not there; for responses that are
-    categories or events, which have no mean; for censored responses whose density is neither normal, log-normal nor
-    logit-normal. A mean outside what the density can give is not refused.
+    **Raises:** ValueError for a shift that is not finite or of an outcome that is not there; for rows that depend on
+    each other given eta, as a missing one then hangs on those beside it; for responses that are categories or events,
+    which have no mean; for censored responses whose density is neither normal, log-normal nor logit-normal. A mean
+    outside what the density can give is not refused.
     Sources: Little (1993), Pattern-mixture models for multivariate incomplete data, J. Am. Stat. Assoc. 88; Carpenter
     and Kenward (2013), Multiple Imputation and its Application, ch. 10.
 
@@ -135,7 +136,8 @@ def delta_adjusted(
     """
     require_key(key, "delta_adjusted")
     case = _case(fit, population)
-    named = shifts if isinstance(shifts, Mapping) else {f"{shift:g}": shift for shift in shifts}
+    named = _named(shifts)
+    refuse_dependent_rows(case.model, case.population, "delta_adjusted")
     _refuse_without_mean(case)
     key_eta, key_y = jax.random.split(key)
     known = _known(case, draws, key_eta)
@@ -159,6 +161,19 @@ def delta_adjusted(
     joined = pd.concat(rows, ignore_index=True)
     joined.attrs["remarks"] = known.remarks
     return joined
+
+
+def _named(shifts: Any) -> Mapping[str, Any]:
+    """The shifts by the name that each has in the table."""
+    if isinstance(shifts, Mapping):
+        return shifts
+    try:
+        return {f"{shift:g}": float(shift) for shift in np.atleast_1d(np.asarray(shifts, float)).tolist()}
+    except (TypeError, ValueError):
+        raise ValueError(
+            "delta_adjusted takes numbers, as shifts=[0, -0.5, -1], or one or more by the name of each row, as "
+            'shifts={"each month lower": lambda time, last: -0.2 * (time - last)}.'
+        ) from None
 
 
 class _Case(NamedTuple):

@@ -38,6 +38,7 @@ class Foretold(NamedTuple):
     quantiles: Any = None  # (n, Q) where the response is a number
     place: Any = None  # (n,) P(y < what came) + 1/2 P(y = what came), where the response is a number
     above: Any = None  # (n,) P(y > the threshold asked for), where the response is a number
+    effective: Any = None  # (n,) how many draws count among those free of an `Event`, where it comes once
 
 
 class Asked(NamedTuple):
@@ -185,7 +186,8 @@ def _of_those_free(drawn: _Drawn) -> Foretold:
     log_free = jnp.where(jnp.isfinite(most), drawn.log_free, 0.0)
     log_weight = log_free - logsumexp(log_free, axis=0)
     mean = jnp.sum(jnp.exp(log_weight) * drawn.mean, axis=0)
-    return Foretold(mean, logsumexp(log_weight + drawn.log_p, axis=0))
+    effective = jnp.exp(-logsumexp(2.0 * log_weight, axis=0))
+    return Foretold(mean, logsumexp(log_weight + drawn.log_p, axis=0), effective=effective)
 
 
 def says_yes_or_no(density: dist.Distribution) -> bool:

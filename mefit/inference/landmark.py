@@ -16,12 +16,14 @@ from ..data.by_outcome import UNNAMED, as_dict
 from ..data.population import Population
 from ..fitting.fitted import Estimated
 from ..model.model import Model
+from ..objectives.objective import name_subjects
 from . import scores
 from .foretold import Asked, Foretold, foretold
 from .individual import Individuals, individual
 from .later import add_baselines, keys_of, later_rows, scored, together
 
 _TENTHS = 10
+_FEWEST = 20.0  # draws that count: of fewer a probability is off by tenths of itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +106,11 @@ def landmark(
 
         P(event in row j | free before, y_early) = E[S_{j-1} (1 - exp(-H_j))] / E[S_{j-1}],    S_j = exp(-sum_k<=j H_k),
 
-    the means over eta given y_early; the log scores of a person's rows add up to log E[their product]. Where anybody
-    has rows after an event it may come again, and each row is foretold from the landmark alone, E[1 - exp(-H_j)].
+    the means over eta given y_early; the log scores of a person's rows add up to log E[their product]. `remarks` names
+    those of whom few draws of eta are likely to be free for so long. Where anybody has rows after an event it may come
+    again, and each row is foretold from the landmark alone, E[1 - exp(-H_j)].
+    The other outcomes of a model with an event are foretold from the landmark alone too, whether or not the event
+    comes before them; they can be scored of those only to whom it did not.
 
     Nothing that came later is looked at but by the scores, and for whether an event may come again. It serves people
     whom the fit has not seen; those whom it has seen are predicted too well.
@@ -146,6 +151,7 @@ def landmark(
     encoder = proposal if proposal is not None else getattr(fit, "encoder", None)
     people = {}
     tables = []
+    remarks = []
     for place, time in enumerate(landmarks):
         key_effects, key_later = jax.random.split(jax.random.fold_in(key, place))
         early = population.until(time)
@@ -155,13 +161,35 @@ def landmark(
         asked = Asked(levels, thresholds, jnp.asarray(time), recurring)
         told = foretold(one.model, jnp.asarray(one.eta), population.subjects, keys, asked)
         _refuse_thresholds_of_chances(told, asked)
+        doubts = (*one.remarks, *_few_free(population, time, told, draws))
+        remarks += [f"from {time:g} on: {doubt}" for doubt in doubts]
         tables += [later_rows(population, time, name, told[name], asked) for name in sorted(told)]
     predictions = together(tables)
     if baselines:
         chances = {name for name, one in told.items() if one.quantiles is None and one.grades is None}
         add_baselines(predictions, population, reference or getattr(fit, "population", None), chances)
-    remarks = tuple(f"from {time:g} on: {remark}" for time, one in people.items() for remark in one.remarks)
-    return Landmark(scored(predictions), predictions, people, remarks)
+    return Landmark(scored(predictions), predictions, people, tuple(remarks))
+
+
+def _few_free(population: Population, at: float, told: dict[str, Foretold], draws: int) -> list[str]:
+    """On people of whom next to no draw of the random effects is likely to be free of an event for so long."""
+    time = np.asarray(population.subjects.time)
+    later = np.asarray(population.subjects.real) & (time > at)
+    fewest = min(_FEWEST, draws / 2)
+    found = []
+    for name, one in sorted(told.items()):
+        few = later & (np.asarray(one.effective) < fewest) if one.effective is not None else later & False
+        who = np.any(few, axis=1)
+        if not who.any():
+            continue
+        first = time[who][0][few[who][0]].min()
+        of_outcome = f" of {name}" if name else ""
+        found.append(
+            f"the chances{of_outcome} told for {name_subjects(population, who)} (of the first from time {first:g} on) "
+            f"rest on fewer than {fewest:g} of {draws} draws, for who is still free then is unlike most draws: "
+            "take more draws."
+        )
+    return found
 
 
 def _landmarks(at: Any, population: Population) -> list[float]:

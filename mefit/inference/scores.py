@@ -42,9 +42,11 @@ def auc(predicted: Numbers, happened: Numbers) -> float:
 def brier(predicted: Numbers, happened: Numbers) -> float:
     """The mean of (probability - outcome)^2: 0 at best, 1/4 for a coin. NaN of nothing.
 
+    ValueError for a prediction that is no probability.
     Source: Brier (1950), Mon. Weather Rev. 78.
     """
     p, y = _pairs(predicted, happened)
+    _refuse_no_probabilities(p)
     return float(np.mean((p - y) ** 2)) if p.size else float("nan")
 
 
@@ -74,10 +76,11 @@ def calibration(predicted: Numbers, happened: Numbers, groups: int = 10) -> pd.D
     **Returns:** a row a group with `predicted`, the mean probability; `observed`, the share to which it happened;
     `count`. A calibrated prediction has the same in both, but for sqrt(p (1 - p) / count), if all are independent.
 
-    **Raises:** ValueError for fewer than one group, or fewer predictions than groups.
+    **Raises:** ValueError for fewer than one group, fewer predictions than groups, or one that is no probability.
     Source: Hosmer and Lemeshow (1980), Commun. Stat. Theory Methods 9.
     """
     p, y = _pairs(predicted, happened)
+    _refuse_no_probabilities(p)
     if not 1 <= groups <= p.size:
         raise ValueError(f"calibration in {groups} groups needs that many predictions with outcome, and got {p.size}.")
     order = np.argsort(p, kind="stable")
@@ -124,6 +127,12 @@ def _refuse_no_grades(p: Float[np.ndarray, "*n G"], y: Float[np.ndarray, "*n"]) 
             f"the probabilities of the {count} grades are 0 or more and sum to 1 for each response; "
             f"here they sum to {wrong.flat[0]:g}."
         )
+
+
+def _refuse_no_probabilities(p: np.ndarray) -> None:
+    wrong = p[(p < -_ROUNDED) | (p > 1.0 + _ROUNDED)]
+    if wrong.size:
+        raise ValueError(f"a predicted probability lies between 0 and 1, and here is {wrong[0]:g}.")
 
 
 def _pairs(predicted: Numbers, happened: Numbers) -> tuple[np.ndarray, np.ndarray]:

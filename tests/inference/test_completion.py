@@ -115,6 +115,8 @@ def test_a_gap_between_two_visits_is_not_shifted(model):
     table = mf.delta_adjusted(model, [0.0, -1.0], population=people, key=jax.random.key(0)).set_index("shift")
     difference = table.loc["0", "mean"].to_numpy() - table.loc["-1", "mean"].to_numpy()
     np.testing.assert_allclose(difference, [0, 0, 0, 1, 1], atol=1e-12)
+    alone = mf.delta_adjusted(model, -1, population=people, key=jax.random.key(0))
+    np.testing.assert_array_equal(alone["mean"], table.loc["-1", "mean"])
 
 
 class Both(mf.Model):
@@ -145,6 +147,26 @@ def test_several_outcomes():
     table = mf.delta_adjusted(model, {"up": {"level": 2.0}}, population=people, key=jax.random.key(0))
     assert list(table["OUTCOME"]) == ["level"] * 3 + ["yes"] * 3
     assert np.all(table["mean"][3:].between(0.0, 1.0))
+
+
+class Drifting(Both):
+    """Residuals that follow each other."""
+
+    def observations(self, eta, subject):
+        apart = jnp.abs(subject.time[:, None] - subject.time)
+        return dist.MultivariateNormal(self.base + eta + 0.0 * subject.time, 0.2 * jnp.exp(-apart))
+
+
+def test_rows_that_depend_on_each_other_are_refused(people):
+    """A missing one is expected from those beside it, and not from the random effects alone."""
+    with pytest.raises(ValueError, match="delta_adjusted .* rows of this model depend on each other"):
+        mf.delta_adjusted(Drifting(base=0.0), [0.0], population=people, key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("shifts", [[lambda time, last: time], ["lower"], [[0.0], [1.0, 2.0]]])
+def test_shifts_are_numbers_or_have_names(model, people, shifts):
+    with pytest.raises(ValueError, match=r"takes numbers, as shifts=\[0, -0\.5, -1\], or one or more by the name"):
+        mf.delta_adjusted(model, shifts, population=people, key=jax.random.key(0))
 
 
 @pytest.mark.slow

@@ -82,6 +82,18 @@ def test_the_log_scores_of_a_person_add_up_to_that_of_all_rows_together():
         np.testing.assert_allclose(found, np.log(np.mean(joint, axis=1)), rtol=1e-6)
 
 
+def test_it_is_told_of_whom_few_draws_are_free_for_long():
+    """Free for 200 mean times, next to nobody is, but those of the smallest hazards."""
+    rows = [("brief", 1.0, 0.0), ("brief", 2.0, 0.0), ("long", 1.0, 0.0), ("long", 400.0, 0.0), ("long", 401.0, 0.0)]
+    people = mf.Population.from_frame(pd.DataFrame(rows, columns=["ID", "TIME", "DV"]))
+    ahead = mf.landmark(Frail(rate=RATE), people, at=0.0, draws=200, key=KEY)
+    (remark,) = ahead.remarks
+    assert "told for subject long (of the first from time 401 on) rest on fewer than 20 of 200 draws" in remark
+    free = np.exp(-400.0 * RATE * np.exp(ahead.individuals[0.0].eta[1, :, 0]))
+    assert free.sum() ** 2 / np.sum(free**2) < 20.0
+    assert not mf.landmark(Frail(rate=RATE), people[:1], at=0.0, draws=200, key=KEY).remarks
+
+
 @pytest.mark.slow
 def test_rows_that_were_not_seen():
     """Of `hazard` the chance counts from the last visit, by hand from the row before, given free of it there."""

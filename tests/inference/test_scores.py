@@ -34,6 +34,13 @@ def test_squared_distances_by_hand():
     assert two[0] == pytest.approx(mf.scores.brier([0.7], [1]))
 
 
+@pytest.mark.parametrize("score", [mf.scores.brier, mf.scores.calibration])
+def test_a_probability_lies_between_0_and_1(score):
+    for wrong in (1.2, -0.1):
+        with pytest.raises(ValueError, match=f"lies between 0 and 1, and here is {wrong}"):
+            score([0.5] * 9 + [wrong], [0, 1] * 5)
+
+
 def test_calibration_by_tenths():
     p = np.linspace(0.05, 0.95, 1000)
     happened = np.random.default_rng(2).random(1000) < p**2
