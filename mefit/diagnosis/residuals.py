@@ -127,8 +127,9 @@ def shrinkage(fit: Fit, *, population: Population | None = None) -> pd.DataFrame
         mf.shrinkage(fit)
 
     `sd_form` = 1 - SD(eta*) / omega (which is `fit.shrinkage`), `variance_form` = 1 - Var(eta*) /
-    omega^2; for epsilon 1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. Of another
-    `population` eta* is found by empirical Bayes at the fit's theta.
+    omega^2; for epsilon 1 - SD(IWRES) and 1 - Var(IWRES). The divisor is count - 1. People who were
+    never observed count too where they were kept, with eta* at the mean. Of another `population`
+    eta* is found by empirical Bayes at the fit's theta.
     Source: Savic and Karlsson (2009), AAPS J. 11.
     """
     check(fit, True, population=population)
