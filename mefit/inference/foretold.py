@@ -9,13 +9,15 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
+from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
 from ..base.parts import in_parts
 from ..data.by_outcome import as_dict, as_given
+from ..data.population import Population
 from ..data.subject import Subject
 from ..model.categorical import is_categorical
-from ..model.densities import observation_density
+from ..model.densities import eta_mean, observation_density
 from ..model.model import Model
 from ..model.moments import mean_of
 from ..model.normals import correlated_rows, unwrapped
@@ -154,6 +156,13 @@ def _event_of(density: Any) -> Array:
 
 def _is_event(density: dist.Distribution) -> bool:
     return isinstance(unwrapped(density), Event)
+
+
+def events_of(model: Model, population: Population) -> list[str]:
+    """The outcomes whose density is that of an event."""
+    with validation_enabled(False):  # what kind a density is shows at any eta
+        densities = as_dict(observation_density(model, eta_mean(model), population[0]))
+    return [name for name, density in densities.items() if _is_event(density)]
 
 
 def _averaged(drawn: _Drawn, name: str, subject: Subject, asked: Asked) -> Foretold:

@@ -18,7 +18,7 @@ from ..fitting.fitted import Estimated
 from ..model.model import Model
 from ..objectives.objective import name_subjects
 from . import scores
-from .foretold import Asked, Foretold, foretold
+from .foretold import Asked, Foretold, events_of, foretold
 from .individual import Individuals, individual
 from .later import add_baselines, keys_of, later_rows, scored, together
 
@@ -108,7 +108,7 @@ def landmark(
 
     the means over eta given y_early; the log scores of a person's rows add up to log E[their product]. `remarks` names
     those of whom few draws of eta are likely to be free for so long. Where anybody has rows after an event it may come
-    again, and each row is foretold from the landmark alone, E[1 - exp(-H_j)].
+    again, which a remark then tells, and each row is foretold from the landmark alone, E[1 - exp(-H_j)].
     The other outcomes of a model with an event are foretold from the landmark alone too, whether or not the event
     comes before them; they can be scored of those only to whom it did not.
 
@@ -158,7 +158,7 @@ def landmark(
         one = individual(fit, early, draws=draws, proposal=encoder, proposed=proposed, thetas=0, key=key_effects)
         keys = jax.random.split(key_later, len(population))
         people[time] = dataclasses.replace(one, population=population)
-        asked = Asked(levels, thresholds, jnp.asarray(time), recurring)
+        asked = Asked(levels, thresholds, jnp.asarray(time), frozenset(recurring))
         told = foretold(one.model, jnp.asarray(one.eta), population.subjects, keys, asked)
         _refuse_thresholds_of_chances(told, asked)
         doubts = (*one.remarks, *_few_free(population, time, told, draws))
@@ -168,6 +168,7 @@ def landmark(
     if baselines:
         chances = {name for name, one in told.items() if one.quantiles is None and one.grades is None}
         add_baselines(predictions, population, reference or getattr(fit, "population", None), chances)
+    remarks += _of_recurring(one.model, population, recurring)
     return Landmark(scored(predictions), predictions, people, tuple(remarks))
 
 
@@ -220,16 +221,30 @@ def _thresholds(above: Any, population: Population) -> dict[str, float]:
     return thresholds
 
 
-def _recurring(population: Population) -> frozenset[str]:
-    """The outcomes of which somebody was watched on after a response that was not 0: such an event may come again."""
+def _recurring(population: Population) -> dict[str, int]:
+    """The outcomes of which somebody was watched on after a response that was not 0, and who that is first.
+
+    Such an event may come again.
+    """
     time = np.asarray(population.subjects.time)
-    found = set()
+    found = {}
     for name, y in as_dict(population.subjects.y).items():
         seen = np.asarray(as_dict(population.subjects.mask)[name], bool)
         first = np.where(seen & (np.asarray(y) != 0), time, np.inf).min(axis=1, keepdims=True)
-        if np.any(seen & (time > first)):
-            found.add(name)
-    return frozenset(found)
+        watched_on = np.any(seen & (time > first), axis=1)
+        if watched_on.any():
+            found[name] = int(np.argmax(watched_on))
+    return found
+
+
+def _of_recurring(model: Model, population: Population, recurring: Mapping[str, int]) -> list[str]:
+    """On events that are taken to come again, which changes what is foretold of everybody."""
+    return [
+        f"the event{f' of {name}' if name else ''} is taken to come again, since subject {population.ids[who]} has "
+        "rows after one: of an event that ends the watch leave out the rows after it."
+        for name, who in sorted(recurring.items())
+        if name in events_of(model, population)
+    ]
 
 
 def _refuse_thresholds_of_chances(told: dict[str, Foretold], asked: Asked) -> None:

@@ -113,6 +113,14 @@ def test_an_event_that_comes_again_is_foretold_from_the_landmark_alone():
     np.testing.assert_allclose(ahead.predictions.probability, 1.0 - survival(1.0), atol=0.012)
 
 
+def test_it_is_told_that_an_event_is_taken_to_come_again():
+    """One row too many changes what is foretold of everybody."""
+    people = people_of([0, 0, 1], [0, 1, 0])
+    (remark,) = mf.landmark(Frail(rate=RATE), people, at=0.0, draws=20, key=KEY).remarks
+    assert remark.startswith("the event is taken to come again, since subject 1 has rows after one")
+    assert not mf.landmark(Frail(rate=RATE), people_of([0, 0, 1], [0, 1]), at=0.0, draws=20, key=KEY).remarks
+
+
 def test_an_event_found_at_a_visit_counts_once_in_baselines():
     people = people_of([0, 0, 2], [0, 2], [2], [0, 0, 0], [0, 1])
     ahead = mf.landmark(Frail(rate=RATE), people, at=[0.0, 1.0], draws=20, baselines=True, reference=people, key=KEY)
