@@ -202,6 +202,7 @@ def test_the_table_has_every_method_and_a_model_at_its_row_is_that_model():
         assert table.loc["joint ML"].isna().any() and table.loc["FO"].notna().all()
 
 
+@pytest.mark.slow  # every method on three data sets
 def test_the_referee_agrees_with_known_likelihoods(monkeypatch):
     theophylline = all_methods.score("theophylline")["exact -2LL"]
     assert theophylline["AGQ, 9 nodes"] == pytest.approx(2 * 179.9505, abs=2e-3)

@@ -264,6 +264,7 @@ def test_explorers_live_under_mouse_and_keys_and_code_opens(lesson):
 SHORT = ("three_patients", "eight_schools", "em_by_hand")  # need no fit
 
 
+@pytest.mark.slow  # `test_browser.py` works each explorer, and a lesson is shown above
 @pytest.mark.browser
 @in_browser
 def test_the_gallery_shows_explorers_without_code_each_full_screen(tmp_path, chromium):

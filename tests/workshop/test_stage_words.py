@@ -36,25 +36,37 @@ WHAT_IS_WRONG = """() => {
 }"""
 
 
-@pytest.mark.parametrize(
-    ("width", "window"),
-    [
-        (545, {"viewport": {"width": 911, "height": 512}, "device_scale_factor": 1.5}),  # 1366 by 768 at 150%
-        (770, {"viewport": {"width": 911, "height": 512}, "device_scale_factor": 1.5}),  # the same, no list of files
-        (990, {"viewport": {"width": 1366, "height": 768}, "device_scale_factor": 2}),
-    ],
-)
-def test_no_word_is_cut_off_or_covered(width, window, browser):
+ENLARGED = {"viewport": {"width": 911, "height": 512}, "device_scale_factor": 1.5}  # 1366 by 768 at 150%
+WINDOWS = [
+    (545, ENLARGED),
+    (770, ENLARGED),  # the same, no list of files
+    (990, {"viewport": {"width": 1366, "height": 768}, "device_scale_factor": 2}),
+]
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+
+
+def states(explorer) -> list[tuple[str, dict]]:
+    """What an explorer shows after each of the moves that it proposes."""
+    shown = []
+    for words, values in explorer.view.setup["tries"]:
+        explorer.set(**values)
+        shown.append((words, explorer.view.shown))
+    return shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_word_is_cut_off_or_covered(name, browser):
+    explorer = getattr(explorers, name)()
+    first = explorer.view.shown
+    shown = states(explorer)
     wrong = []
-    for name in NAMES:
-        explorer = getattr(explorers, name)()
-        page = browser.new_page(**window)
+    for width, window in WINDOWS:
+        page = browser.new_page(reduced_motion="reduce", **window)  # nothing glides, so that each picture is the last
         page.set_content(f"<style>{look()}</style><div id='here' style='width: {width}px'></div>")
-        page.evaluate(ALONE, [SCRIPT.read_text(encoding="utf-8"), explorer.view.setup, explorer.view.shown])
-        for words, values in explorer.view.setup["tries"]:
-            explorer.set(**values)
-            page.evaluate("(told) => window.answer(told)", explorer.view.shown)
-            page.wait_for_timeout(150)  # it glides
-            wrong += [f"{name}, {words}: {each}" for each in page.evaluate(WHAT_IS_WRONG)]
+        page.evaluate(ALONE, [SCRIPT.read_text(encoding="utf-8"), explorer.view.setup, first])
+        for words, told in shown:
+            page.evaluate("(told) => window.answer(told)", told)
+            page.evaluate(DRAWN)
+            wrong += [f"{words}, in {width} pixels: {each}" for each in page.evaluate(WHAT_IS_WRONG)]
         page.close()
     assert wrong == []
