@@ -207,11 +207,15 @@ def _bound(found: Split) -> list[Mark]:
         Line("bound", "bound", "Variational", _OMEGA, kept, "the bound, q held"),
         Span("bound", "gap", "data", found.omega, low, found.omega, found.value - found.best, weight="strong"),
     ]
-    side = found.omega < 0.7 * HIGH
-    x = found.omega + (1.0 if side else -1.0)
     inside = low > _DEEP
-    words = f"gap {found.gap:.2f}" if inside else f"gap {found.gap:.1f}: the bound is below this picture"
-    height = low + 0.5 * found.gap if inside else _DEEP + 0.8
+    side = found.omega < (0.7 if inside else 0.55) * HIGH
+    away = 1.0 if found.gap >= 1.0 else 2.5  # beside the handle, where there is no room below it
+    x = found.omega + (away if side else -away)
+    words = f"gap {found.gap:.2f}" if inside else f"gap {found.gap:.1f}, bound below ↓"
+    height = low + (0.25 if side else 0.5) * found.gap if inside else _DEEP + 0.8  # clear of log L, which falls
+    if found.gap < 1.0:
+        falls = found.omega > _OMEGA[found.curve.argmax()]
+        height = found.value - found.best + (0.6 if side and falls else -0.8)
     marks.append(Text("bound", "words", "data", x, height, words, _anchor(side)))
     hold = Drag(x="omega", along="log L")
     return [*marks, Dots("bound", "here", "marginal", found.omega, found.value - found.best, drag=hold, size=12)]
@@ -240,7 +244,8 @@ def steps_of_em(omega: float, count: int) -> list[Move]:
     """The moves of EM from this omega: q to the posterior, omega to the top of the bound, and again."""
     moves: list[Move] = []
     for number in range(1, count + 1):
-        slope, sd = (round(part, 4) for part in exact_encoder(omega))
+        slope, sd = exact_encoder(omega)
+        slope, sd = round(slope, 3), round(sd, 2)  # as many digits as their boxes have room for
         omega = round(top_of_the_bound(slope, sd), 2)
         moves.append((f"{number}. E: q to the posterior", {"slope": slope, "sd": sd}))
         moves.append((f"{number}. M: ω to the top", {"omega": omega}))

@@ -138,8 +138,8 @@ def _over_noise(found: Asleep) -> list[Mark]:
 
 def names_at(found: Asleep) -> tuple[float, float]:
     """A little above the end of each line, for its name; one name over the other where the lines meet."""
-    intercepts = float(found.divergence[0][-1]) + 0.16
-    slopes = float(found.divergence[1][-1]) + 0.16
+    intercepts = float(found.divergence[0][-1]) + 0.24
+    slopes = float(found.divergence[1][-1]) + 0.24
     if slopes >= intercepts:
         return intercepts, max(slopes, intercepts + _A_WORD)
     return max(intercepts, slopes + _A_WORD), slopes

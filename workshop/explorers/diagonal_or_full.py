@@ -25,7 +25,7 @@ TIMES = np.linspace(0.0, 4.0, VISITS)
 _CIRCLE = np.linspace(0.0, 2 * np.pi, 97)
 _ROOM = 1.35  # nats that the panel of gaps has room for
 _SDS = 2.0  # of an ellipse that holds 86% of its Gaussian
-_REACH = 1.7
+_REACH = 1.9
 _ZEROS = np.linspace(0.0, 4.0, 81)
 
 
@@ -99,7 +99,7 @@ def compute(sd1: float, sd2: float, rho: float, zero: float, sigma: float, answe
 def say(found: Laid) -> str:
     more = found.gap - found.least
     if more < 0.02:
-        first = f"No {found.kind} q is nearer to the posterior"
+        first = f"No {found.kind} q is much nearer to the posterior"
     else:
         first = f"A better {found.kind} q would save {more:.2f} nats"
     if found.least < 0.005:
@@ -169,7 +169,7 @@ def _lost(found: Laid) -> list[Mark]:
     hold = Drag(x="zero", along="least")
     return [
         Rule("lost", "full", "guide", "y", 0.0, weight="thin"),
-        Text("lost", "full words", "guide", 2.0, -0.18, "the best full q loses nothing", "middle"),
+        Text("lost", "full words", "guide", 2.0, -0.1, "the best full q loses nothing", "middle"),
         Dots("lost", "visits", "data", TIMES, 0 * TIMES, "visits", size=6),
         Line("lost", "least", "Variational", _ZEROS, found.along),
         *_yours(found),

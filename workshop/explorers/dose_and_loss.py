@@ -156,11 +156,12 @@ def _cost(found: Dosed) -> list[Mark]:
     x = np.array([_AREAS[0], TARGET[0], TARGET[0], TARGET[1], TARGET[1], _AREAS[1]])
     y = np.array([1.0, 1.0, 0.0, 0.0, found.over, found.over])
     lever = float(np.sqrt(TARGET[1] * _AREAS[1]))
+    times = "as bad" if found.over == 1 else f"{found.over:.3g} times as bad"
     words = found.over + (2.2 if found.over <= 0.75 * _COSTLY else -4.2)  # clear of the ring, above it or below
     return [
         Line("cost", "loss", "data", x, y),
         Dots("cost", "lever", "joint", lever, found.over, drag=Drag(y="over"), size=14),
-        Text("cost", "times", "joint", lever, words, f"{found.over:.3g} times as bad", "middle"),
+        Text("cost", "times", "joint", lever, words, times, "middle"),
     ]
 
 

@@ -225,6 +225,6 @@ def one_network(own: Fit, encoders: Mapping[int, AnyEncoder], directions: np.nda
         controls,
         alt=alt,
         layout=["plane curve apart"],
-        widths=[1.15, 1.15, 0.9],
+        widths=[1.1, 1.1, 1.05],
         size=(980, 400),
     )
