@@ -15,7 +15,7 @@ from ..data.subject import Subject
 from ..fitting.about import check, typical
 from ..fitting.result import Fit
 from ..model.categorical import is_discrete as has_discrete_support
-from ..model.densities import eta_cov, eta_mean, observation_density, shrinkage_of
+from ..model.densities import eta_cov, eta_mean, first_density, observation_density, shrinkage_of
 from ..model.model import Model
 from ..model.moments import mean_of, variance_of
 from ..model.normals import correlated_rows
@@ -166,7 +166,7 @@ def random_effects_table(fit: Fit, *, population: Population | None = None) -> p
 
 def is_discrete(model: Model, population: Population) -> bool:
     """Are the responses counts or categories, by the support of their density?"""
-    return has_discrete_support(observation_density(model, eta_mean(model), population[0]))
+    return has_discrete_support(first_density(model, population))
 
 
 def frame_of(population: Population, rows: np.ndarray, **columns: Any) -> pd.DataFrame:

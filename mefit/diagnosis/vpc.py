@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 from ..base.labelled import labelled
 from ..data.population import Population, one_outcome
 from ..fitting.result import Fit
-from ..model.densities import eta_mean, observation_density
+from ..model.densities import first_density
 from ..model.model import Model
 from ..model.normals import normal_rows
 from ..model.predict import predict
@@ -197,7 +197,7 @@ def _scale_of_responses(model: Model, population: Population, log_data: bool | N
     """Are responses logarithms? As told; else the model is asked what it predicts where nothing was given."""
     if log_data is not None:
         return _Scale(bool(log_data))
-    normal = normal_rows(observation_density(model, eta_mean(model), population[0]))
+    normal = normal_rows(first_density(model, population))
     if normal is None or normal.curve is not None:
         return _Scale(False)  # its support says that these are no logarithms
     doses = population.subjects.doses

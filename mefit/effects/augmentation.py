@@ -22,7 +22,7 @@ from ..data.by_outcome import as_dict
 from ..data.missing import filled, gaps
 from ..data.population import Population
 from ..data.subject import Subject
-from ..model.densities import eta_mean, eta_size, log_joint, observation_density, sample_random_effects
+from ..model.densities import eta_size, first_density, log_joint, sample_random_effects
 from ..model.model import Model
 from ..model.normals import correlated_rows
 from ..model.simulate import respond
@@ -50,8 +50,8 @@ class _Place(NamedTuple):
 
 def refuse_dependent_rows(model: Model, population: Population, who: str) -> None:
     """ValueError, in the name of `who`, for rows that depend on each other given the random effects."""
-    densities = observation_density(model, eta_mean(model), population[0])
-    if any(correlated_rows(density) is not None for density in as_dict(densities).values()):
+    densities = as_dict(first_density(model, population))
+    if any(correlated_rows(density) is not None for density in densities.values()):
         raise ValueError(
             f"{who} draws each missing response by itself given the random effects, and rows of this model depend on "
             "each other: leave the missing ones out, as Laplace, FOCE and Amortised do."

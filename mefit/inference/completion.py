@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from numpyro.distributions.distribution import validation_enabled
 
 from ..base.asked import require_count
 from ..base.chance import require_key
@@ -25,10 +24,10 @@ from ..effects.augmentation import missing_responses, refuse_dependent_rows
 from ..fitting.fitted import Estimated
 from ..fitting.result import Fit
 from ..model.categorical import name_of
-from ..model.densities import eta_size, observation_density
+from ..model.densities import eta_size, first_density, observation_density
 from ..model.model import Model
-from ..model.normals import normal_rows, unwrapped
-from ..model.outcomes import Event
+from ..model.normals import normal_rows
+from ..model.outcomes import is_event
 from .expected import expected_responses
 from .individual import individual
 
@@ -282,11 +281,9 @@ def _refuse_without_mean(case: _Case) -> None:
     """ValueError for events, whose codes are names, and for censored responses that nothing here can draw."""
     who = f"{type(case.model).__name__}.observations"
     subjects = case.population.subjects
-    with validation_enabled(False):  # what kind a density is shows at any eta
-        densities = as_dict(observation_density(case.model, jnp.zeros(eta_size(case.model)), case.population[0]))
-    for name, density in sorted(densities.items()):
+    for name, density in sorted(as_dict(first_density(case.model, case.population)).items()):
         of_outcome = f" for {name}" if name else ""
-        if isinstance(unwrapped(density), Event):
+        if is_event(density):
             raise ValueError(
                 f"{who} returns Event{of_outcome}, and the codes 0, 1 and 2 of an event have no mean: look at the "
                 "probabilities that mf.landmark gives, or take another outcome alone by fit.outcome(name)."

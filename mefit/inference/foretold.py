@@ -9,19 +9,17 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
-from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
 from ..base.parts import in_parts
 from ..data.by_outcome import as_dict, as_given
-from ..data.population import Population
 from ..data.subject import Subject
 from ..model.categorical import is_categorical
-from ..model.densities import eta_mean, observation_density
+from ..model.densities import observation_density
 from ..model.model import Model
 from ..model.moments import mean_of
 from ..model.normals import correlated_rows, unwrapped
-from ..model.outcomes import Event, log_observed_rows
+from ..model.outcomes import Event, is_event, log_observed_rows
 
 _NUMBERS_AT_ONCE = 5_000_000  # draws of all responses of the people who are predicted together: 40 MB
 
@@ -84,7 +82,7 @@ def _of_person(
         for place, (name, density) in enumerate(sorted(densities.items())):
             own_key = jax.random.fold_in(key, place)
             drawn[name] = _given_effects(model, density, name, subject, own_key, asked)
-            if _is_event(density) and name not in asked.recurring:
+            if is_event(density) and name not in asked.recurring:
                 log_free = _log_free_before(model, eta, subject, name, density, asked.at)
                 drawn[name] = drawn[name]._replace(log_free=log_free)
         return drawn
@@ -152,17 +150,6 @@ def _event_of(density: Any) -> Array:
     """The integrals of an event's hazard."""
     inner: Any = unwrapped(density)
     return inner.cumulative_hazard
-
-
-def _is_event(density: dist.Distribution) -> bool:
-    return isinstance(unwrapped(density), Event)
-
-
-def events_of(model: Model, population: Population) -> list[str]:
-    """The outcomes whose density is that of an event."""
-    with validation_enabled(False):  # what kind a density is shows at any eta
-        densities = as_dict(observation_density(model, eta_mean(model), population[0]))
-    return [name for name, density in densities.items() if _is_event(density)]
 
 
 def _averaged(drawn: _Drawn, name: str, subject: Subject, asked: Asked) -> Foretold:

@@ -15,10 +15,12 @@ from ..curves.encoding import AnyEncoder
 from ..data.by_outcome import UNNAMED, as_dict
 from ..data.population import Population
 from ..fitting.fitted import Estimated
+from ..model.densities import first_density
 from ..model.model import Model
+from ..model.outcomes import is_event
 from ..objectives.objective import name_subjects
 from . import scores
-from .foretold import Asked, Foretold, events_of, foretold
+from .foretold import Asked, Foretold, foretold
 from .individual import Individuals, individual
 from .later import add_baselines, keys_of, later_rows, scored, together
 
@@ -179,7 +181,9 @@ def _few_free(population: Population, at: float, told: dict[str, Foretold], draw
     fewest = min(_FEWEST, draws / 2)
     found = []
     for name, one in sorted(told.items()):
-        few = later & (np.asarray(one.effective) < fewest) if one.effective is not None else later & False
+        if one.effective is None:
+            continue
+        few = later & (np.asarray(one.effective) < fewest)
         who = np.any(few, axis=1)
         if not who.any():
             continue
@@ -239,11 +243,12 @@ def _recurring(population: Population) -> dict[str, int]:
 
 def _of_recurring(model: Model, population: Population, recurring: Mapping[str, int]) -> list[str]:
     """On events that are taken to come again, which changes what is foretold of everybody."""
+    densities = as_dict(first_density(model, population))
     return [
         f"the event{f' of {name}' if name else ''} is taken to come again, since subject {population.ids[who]} has "
         "rows after one: of an event that ends the watch leave out the rows after it."
         for name, who in sorted(recurring.items())
-        if name in events_of(model, population)
+        if is_event(densities[name])
     ]
 
 

@@ -12,6 +12,7 @@ from numpyro.distributions.distribution import validation_enabled
 from ..base.compiling import compiled
 from ..base.outlines import of_outline
 from ..base.plainly import told
+from ..data.population import Population
 from ..data.subject import Subject, as_dict
 from .covariances import joint_covariance
 from .model import Model, OneDensity
@@ -120,6 +121,15 @@ def observation_density(model: Model, eta: Float[Array, " K"], subject: Subject)
             "use the same names, or one outcome of the data by population.outcome(name)."
         )
     return density
+
+
+def first_density(model: Model, population: Population) -> Any:
+    """`observation_density` of the first subject at the mean of the random effects.
+
+    It is for what kind a density is, and how it may be treated, which is the same at any eta and for everybody.
+    """
+    with validation_enabled(False):
+        return observation_density(model, eta_mean(model), population[0])
 
 
 def _outcomes_of(x: Any) -> list[str]:

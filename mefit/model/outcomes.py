@@ -66,6 +66,11 @@ class Event(dist.Distribution):
         )
 
 
+def is_event(density: dist.Distribution) -> bool:
+    """Is a density, however wrapped, that of an `Event`?"""
+    return isinstance(unwrapped(density), Event)
+
+
 class CertainRows(NamedTuple):
     """Rows that leave nothing to chance, the value that they take then, and the scale of every row."""
 

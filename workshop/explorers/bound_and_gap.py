@@ -206,19 +206,30 @@ def _bound(found: Split) -> list[Mark]:
         Line("bound", "log L", "marginal", _OMEGA, found.curve - found.best, "log L"),
         Line("bound", "bound", "Variational", _OMEGA, kept, "the bound, q held"),
         Span("bound", "gap", "data", found.omega, low, found.omega, found.value - found.best, weight="strong"),
+        _gap_in_words(found),
     ]
-    inside = low > _DEEP
-    side = found.omega < (0.7 if inside else 0.55) * HIGH
-    away = 1.0 if found.gap >= 1.0 else 2.5  # beside the handle, where there is no room below it
-    x = found.omega + (away if side else -away)
-    words = f"gap {found.gap:.2f}" if inside else f"gap {found.gap:.1f}, bound below ↓"
-    height = low + (0.25 if side else 0.5) * found.gap if inside else _DEEP + 0.8  # clear of log L, which falls
-    if found.gap < 1.0:
-        falls = found.omega > _OMEGA[found.curve.argmax()]
-        height = found.value - found.best + (0.6 if side and falls else -0.8)
-    marks.append(Text("bound", "words", "data", x, height, words, _anchor(side)))
     hold = Drag(x="omega", along="log L")
     return [*marks, Dots("bound", "here", "marginal", found.omega, found.value - found.best, drag=hold, size=12)]
+
+
+def _gap_in_words(found: Split) -> Text:
+    """The gap beside its line, clear of log L, which falls to the right of its top; a short one beside the handle."""
+    low = found.lower - found.best
+    here = found.value - found.best
+    if low <= _DEEP:
+        side = found.omega < 0.55 * HIGH
+        words = f"gap {found.gap:.1f}, bound below ↓"
+        height = _DEEP + 0.8
+    else:
+        side = found.omega < 0.7 * HIGH
+        words = f"gap {found.gap:.2f}"
+        height = low + (0.25 if side else 0.5) * found.gap
+    away = 1.0
+    if found.gap < 1.0:
+        away = 2.5  # there is no room below the handle
+        falls = found.omega > _OMEGA[found.curve.argmax()]
+        height = here + (0.6 if side and falls else -0.8)
+    return Text("bound", "words", "data", found.omega + (away if side else -away), height, words, _anchor(side))
 
 
 def _anchor(right: bool) -> str:

@@ -22,6 +22,7 @@ FIRST, MIDDLE = ZEROS = ("the first visit", "the middle")
 LOW, HIGH = 0.3, 3.0  # of the noise
 GRID = np.linspace(LOW, HIGH, 46)
 _A_WORD = 0.45  # nats that the height of a word takes
+_ABOVE = 0.24  # nats from the end of a line up to its name
 _RATIO = np.linspace(0.0, 3.0, 121)  # the intercepts' SD in units of the decoder's noise
 _PLACE = {FIRST: 0.0, MIDDLE: 2.0}
 
@@ -138,8 +139,8 @@ def _over_noise(found: Asleep) -> list[Mark]:
 
 def names_at(found: Asleep) -> tuple[float, float]:
     """A little above the end of each line, for its name; one name over the other where the lines meet."""
-    intercepts = float(found.divergence[0][-1]) + 0.24
-    slopes = float(found.divergence[1][-1]) + 0.24
+    intercepts = float(found.divergence[0][-1]) + _ABOVE
+    slopes = float(found.divergence[1][-1]) + _ABOVE
     if slopes >= intercepts:
         return intercepts, max(slopes, intercepts + _A_WORD)
     return max(intercepts, slopes + _A_WORD), slopes

@@ -107,10 +107,11 @@ def compute(records: Records, visits: int, person: int, answer: bool = False) ->
 
 
 def say(found: Today) -> str:
-    visits = "1 visit" if found.count == 1 else f"{found.count} visits"
-    wide = f"After {visits} the band at the end is {found.width / found.first:.0%} as wide as before the first"
     if found.count == 0:
         wide = f"Before any visit the band at the end is {found.width:.1f} wide"
+    else:
+        visits = "1 visit" if found.count == 1 else f"{found.count} visits"
+        wide = f"After {visits} the band at the end is {found.width / found.first:.0%} as wide as before the first"
     text = (
         f"{wide}, and the chance to end above the line is {found.chance:.0%}.\n"
         f"The line is at {ABOVE:g}, the width {found.width:.2f}."

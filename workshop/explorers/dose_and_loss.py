@@ -21,7 +21,8 @@ from workshop.explorers.stage import Move, Stage
 from workshop.studies import exact_patient as exact
 from workshop.studies.one_person import AIM, TARGET
 
-LEAST, MOST = 30.0, 200.0  # mg
+LEAST = 30.0  # mg
+MOST = 200.0
 DOSES = np.geomspace(LEAST, MOST, 96)
 _AREAS = (8.0, 140.0)  # mg h/L, in sight
 _COSTLY = 10.0
@@ -138,11 +139,13 @@ def scene(found: Dosed) -> Scene:
 def _area(found: Dosed) -> list[Mark]:
     """The density of the area in three parts."""
     log_cl, height, _ = clearance(found.person, found.hand)
-    x, y = found.dose / np.exp(log_cl[::-1]), height[::-1]
+    x = found.dose / np.exp(log_cl[::-1])
+    y = height[::-1]
     marks: list[Mark] = []
     ends = (0.0, TARGET[0], TARGET[1], np.inf)
     for k, (name, meaning, label) in enumerate(_PARTS):
-        low, high = max(ends[k], _AREAS[0]), min(ends[k + 1], _AREAS[1])
+        low = max(ends[k], _AREAS[0])
+        high = min(ends[k + 1], _AREAS[1])
         own = np.geomspace(low, high, 60)
         marks.append(Band("area", name, meaning, own, 0 * own, np.interp(own, x, y, 0.0, 0.0), label, weight="strong"))
     marks.append(Rule("area", "ends", "guide", "x", TARGET, weight="thin"))
