@@ -53,7 +53,7 @@ def refuse_dependent_rows(model: Model, population: Population, who: str) -> Non
     densities = as_dict(first_density(model, population))
     if any(correlated_rows(density) is not None for density in densities.values()):
         raise ValueError(
-            f"{who} draws each missing response by itself given the random effects, and rows of this model depend on "
+            f"{who} takes each missing response by itself given the random effects, and rows of this model depend on "
             "each other: leave the missing ones out, as Laplace, FOCE and Amortised do."
         )
 

@@ -143,36 +143,49 @@ def delta_adjusted(
     subjects = case.population.subjects
     keys = jax.random.split(key_y, known.eta.shape[:2])
     expected = as_dict(expected_responses(case.model, known.eta, subjects, keys))
-    real = np.asarray(subjects.real)
-    time = np.asarray(subjects.time)[real]
-    rows = []
-    for label, shift in named.items():
-        moved = _shifts(case.population, shift)
-        for name, values in sorted(expected.items()):
-            seen = measured(subjects, name)
-            y = np.where(seen, np.asarray(as_dict(subjects.y)[name]), np.asarray(values) + moved[name])
-            of_rows = pd.DataFrame({"TIME": time, "mean": y[real], "shifted": _after(case.population, name)[real]})
-            table = of_rows.groupby("TIME", as_index=False).mean()
-            if name != UNNAMED:
-                table.insert(0, "OUTCOME", name)
-            table.insert(0, "shift", label)
-            rows.append(table)
-    joined = pd.concat(rows, ignore_index=True)
+    joined = pd.concat(
+        [table for label, shift in named.items() for table in _tables(case.population, expected, label, shift)],
+        ignore_index=True,
+    )
     joined.attrs["remarks"] = known.remarks
     return joined
 
 
+def _tables(population: Population, expected: Mapping[str, Any], label: str, shift: Any) -> list[pd.DataFrame]:
+    """The mean response at each time at one shift: a table for each outcome."""
+    subjects = population.subjects
+    real = np.asarray(subjects.real)
+    time = np.asarray(subjects.time)[real]
+    moved = _shifts(population, shift)
+    tables = []
+    for name, values in sorted(expected.items()):
+        seen = measured(subjects, name)
+        y = np.where(seen, np.asarray(as_dict(subjects.y)[name]), np.asarray(values) + moved[name])
+        of_rows = pd.DataFrame({"TIME": time, "mean": y[real], "shifted": _after(population, name)[real]})
+        table = of_rows.groupby("TIME", as_index=False).mean()
+        if name != UNNAMED:
+            table.insert(0, "OUTCOME", name)
+        table.insert(0, "shift", label)
+        tables.append(table)
+    return tables
+
+
 def _named(shifts: Any) -> Mapping[str, Any]:
-    """The shifts by the name that each has in the table."""
-    if isinstance(shifts, Mapping):
+    """The shifts by the name that each has in the table; numbers that agree to six digits keep names of their own."""
+    if isinstance(shifts, Mapping) and shifts:
         return shifts
     try:
-        return {f"{shift:g}": float(shift) for shift in np.atleast_1d(np.asarray(shifts, float)).tolist()}
+        numbers = list(dict.fromkeys(np.atleast_1d(np.asarray(shifts, float)).tolist()))
     except (TypeError, ValueError):
+        numbers = []
+    if not numbers:
         raise ValueError(
             "delta_adjusted takes numbers, as shifts=[0, -0.5, -1], or one or more by the name of each row, as "
             'shifts={"each month lower": lambda time, last: -0.2 * (time - last)}.'
-        ) from None
+        )
+    short = [f"{number:g}" for number in numbers]
+    distinct = len(set(short)) == len(numbers)
+    return dict(zip(short if distinct else map(repr, numbers), numbers, strict=True))
 
 
 class _Case(NamedTuple):

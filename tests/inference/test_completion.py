@@ -101,6 +101,15 @@ def test_the_right_shift_mends_what_leaving_hid(model):
     np.testing.assert_allclose(table.loc["0", "mean"] - truth, 2.0 * gone.mean(0), atol=0.05)
 
 
+def test_shifts_that_agree_to_six_digits_stay_apart(model, people):
+    """In units in which a shift has seven digits, no row of the table is lost."""
+    shifts = [0.0, -1000000.0, -1000000.5]
+    table = mf.delta_adjusted(model, shifts, population=people, draws=20, key=jax.random.key(2))
+    means = table.groupby("shift", sort=False)["mean"].mean()
+    assert len(means) == 3
+    np.testing.assert_allclose(means.iloc[2] - means.iloc[1], -0.5 * table.shifted.mean(), rtol=1e-6)
+
+
 def test_completed_sets_are_shifted_too(model, people):
     key = jax.random.key(5)
     plain = mf.completed(model, 1, population=people, key=key)[0]
@@ -163,7 +172,7 @@ def test_rows_that_depend_on_each_other_are_refused(people):
         mf.delta_adjusted(Drifting(base=0.0), [0.0], population=people, key=jax.random.key(0))
 
 
-@pytest.mark.parametrize("shifts", [[lambda time, last: time], ["lower"], [[0.0], [1.0, 2.0]]])
+@pytest.mark.parametrize("shifts", [[lambda time, last: time], ["lower"], [[0.0], [1.0, 2.0]], [], {}])
 def test_shifts_are_numbers_or_have_names(model, people, shifts):
     with pytest.raises(ValueError, match=r"takes numbers, as shifts=\[0, -0\.5, -1\], or one or more by the name"):
         mf.delta_adjusted(model, shifts, population=people, key=jax.random.key(0))
