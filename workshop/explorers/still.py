@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from mefit import style
 from workshop.explorers.scene import GUIDE
+from workshop.explorers.still_words import add_key, keep_inside
 
 _GREY = "#9A9A9A"
 _THIN = 1.1
@@ -45,9 +46,8 @@ def still(
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
         if entries:
-            picture.legend(
-                list(entries.values()), list(entries), loc="outside upper left", ncols=5, columnspacing=1.2, fontsize=11
-            )
+            add_key(picture, entries)
+        keep_inside(picture)
     return picture
 
 
