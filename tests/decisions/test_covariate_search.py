@@ -203,3 +203,21 @@ def test_a_larger_model_that_fits_worse_proves_nothing(base, chosen, change, sta
     onward = module._tried(Work(), place, sets, [0], module._Rules(0.05, 0.01, None))
     assert (onward.chosen == place.chosen) is stays
     assert onward.rows[0]["p"] == 1.0
+
+
+def test_where_a_search_that_has_stopped_counts_little_is_missing(base, monkeypatch):
+    """A slope of .05 for a move of one standard error is a hundredth of -2LL at most; steeper ends are not found."""
+    work = module._Work(base, (relate(base.model, base.population, "level", "wt"),))
+    [value], [best] = work.maxima(work.x, [(0,)])
+    everyone = np.ones((1, work.count), int)
+    for place in range(best.size):
+        away = best + module._LEVEL * work.root[:, place]
+        there = work.pairs.total(away[None], everyone)
+        assert 0.0 <= 2.0 * (value + float(there.value[0])) < 0.01
+        assert 0.5 < np.abs(there.score[0] @ work.root[:, place]) / module._LEVEL < 2.0
+    whole = module.maximise_many
+    for slope, known in {0.04: True, 0.06: False}.items():
+        monkeypatch.setattr(
+            module, "maximise_many", lambda *a, s=slope, **k: whole(*a, **k)._replace(gradient=np.array([s]))
+        )
+        assert np.isfinite(work.maxima(work.x, [(0,)])[0][0]) == known

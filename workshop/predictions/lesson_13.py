@@ -22,7 +22,7 @@ QUESTIONS: dict[str, Question] = {
         "weight on volume",
     ),
     "network": Choice(
-        "Thirteen weights lower −2LL by some thirty units. What did the network draw?",
+        "Thirteen weights lower −2LL by 27 units. What did the network draw?",
         ("the usual curve, with wiggles", "a steeper curve", "a flatter curve", "a curve that falls again"),
         "a steeper curve",
     ),
