@@ -27,9 +27,6 @@ _SHRINKAGE = 0.3  # Savic and Karlsson (2009), AAPS J. 11: 20 to 30%
 _FORWARD = "forward"
 _BACKWARD = "backward"
 _DONE = "done"
-# Slopes up to which a search has found its maximum, for a move of one standard error: at an objective that is rough, as
-# where somebody has two peaks, it stops there. What -2LL may lack is a slope's square for each parameter.
-_LEVEL = 0.05
 _ENDS = (5.0, 95.0)  # percentiles of a covariate, between which its effect is told
 
 
@@ -230,7 +227,7 @@ class _Work:
             start[row, held] = 0.0
         everyone = np.ones((len(sets), self.count), int)
         found = maximise_many(self.pairs, self.x, self.root, everyone, begin=start, moving=moving)
-        return np.where(found.gradient <= _LEVEL, found.value, np.nan), found.x
+        return np.where(found.ended, found.value, np.nan), found.x
 
 
 def _round(work: _Work, place: _Place, rules: _Rules) -> _Place:

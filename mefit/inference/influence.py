@@ -9,7 +9,7 @@ from jaxtyping import Float
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
 from ..objectives.objective import name_subjects
-from .many import TOLERANCE, maximise_many
+from .many import maximise_many
 from .pairs import Pairs
 from .standard_errors import covariance, natural, prior_hessian, refuse_one_subject
 
@@ -83,7 +83,7 @@ def influence(fit: Fit, *, refit: bool = False) -> Influence:
     remarks = []
     if refit:
         found = maximise_many(pairs, x, np.linalg.cholesky(spread), 1 - np.eye(count, dtype=int))
-        lost = found.gradient > 10.0 * TOLERANCE
+        lost = ~found.ended
         moved = found.x
     moved[lost] = np.nan
     if lost.any():

@@ -9,6 +9,9 @@ from ..base.together import Slopes, minimise_together
 from .pairs import Pairs
 
 TOLERANCE = 1e-3  # of a gradient, for a move of one standard error
+# Up to which slope an end is a maximum: where the objective is rough, as where somebody has two peaks, a search stops
+# short. Estimates are then off by a twentieth of a standard error, and -2LL by its square, for each parameter.
+ENDED = 0.05
 
 
 class Maxima(NamedTuple):
@@ -17,6 +20,11 @@ class Maxima(NamedTuple):
     x: Float[np.ndarray, "R P"]
     value: Float[np.ndarray, " R"]  # log-likelihood plus log prior, the subjects weighted
     gradient: Float[np.ndarray, " R"]  # the largest entry, for a move of one standard error
+
+    @property
+    def ended(self) -> Bool[np.ndarray, " R"]:
+        """Which of the ends are maxima."""
+        return self.gradient <= ENDED
 
 
 def maximise_many(

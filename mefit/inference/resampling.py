@@ -18,14 +18,13 @@ from ..base.chance import numpy_generator, require_key
 from ..base.stopping import Bar, is_interrupt, to_the_end, why_stopped
 from ..fitting.result import Fit
 from ..model.numbers import labels_of
-from .many import TOLERANCE, Maxima, maximise_many
+from .many import ENDED, TOLERANCE, Maxima, maximise_many
 from .pairs import Pairs
 from .standard_errors import Uncertainty, covariance, natural, refuse_one_subject, tabulate
 
 _PAIRS_A_GROUP = 4096  # what is done between two looks at the progress bar, at most
 _FIRST = 50  # replicates: of a slow model a group takes long enough with so many
 _SOON = 0.5  # seconds
-_NEAR = 10.0  # times the tolerance: a replicate whose search stalls within it is kept, and counted
 
 
 def bootstrap(
@@ -45,7 +44,7 @@ def bootstrap(
     A replicate is a weight for each subject. All of a group are refitted together, by BFGS from the
     estimates, the observed information telling how far to go; a replicate ends where its gradient
     is below 0.001 for a move of one standard error. Intervals are percentiles. Replicates that
-    stalled below 0.01 are kept, counted in `details["stalled"]`, and said; others that did not
+    stalled below 0.05 are kept, counted in `details["stalled"]`, and said; others that did not
     converge are left out, counted in `details["failed"]`, and said. Interrupting, or an error,
     returns those that are done. ValueError for a single subject, which is drawn the same every
     time.
@@ -67,7 +66,7 @@ def bootstrap(
     groups, why = in_groups(refit, replicates, *_group_sizes(count), "bootstrap", progress)
     x = np.concatenate([refits.x for refits in groups])
     gradient = np.concatenate([refits.gradient for refits in groups])
-    kept = gradient <= _NEAR * TOLERANCE
+    kept = gradient <= ENDED
     failed = int(np.sum(~kept))
     stalled = int(np.sum(kept & (gradient > TOLERANCE)))
     remarks = said_of_interrupt(why, len(x), replicates, "replicates")
@@ -76,7 +75,7 @@ def bootstrap(
     if stalled:
         remarks += (
             f"{stalled} of {len(kept)} replicates stalled short of the tolerance of {TOLERANCE:g}, "
-            f"below {_NEAR * TOLERANCE:g} for a move of one standard error, and are kept.",
+            f"below {ENDED:g} for a move of one standard error, and are kept.",
         )
     details = {"replicates": len(x), "failed": failed, "stalled": stalled, "weights": weights[: len(x)][kept]}
     return to_the_end(lambda: _from_draws(fit, "Bootstrap over subjects", x[kept], level, remarks, details))

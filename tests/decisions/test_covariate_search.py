@@ -12,6 +12,7 @@ from scipy.stats import chi2, multivariate_normal
 
 import mefit as mf
 from mefit.decisions import covariate_search as module
+from mefit.inference.many import ENDED
 from mefit.model.covariate_effects import factor, relate
 
 TIMES = np.linspace(0.0, 1.0, 5)
@@ -211,10 +212,10 @@ def test_where_a_search_that_has_stopped_counts_little_is_missing(base, monkeypa
     [value], [best] = work.maxima(work.x, [(0,)])
     everyone = np.ones((1, work.count), int)
     for place in range(best.size):
-        away = best + module._LEVEL * work.root[:, place]
+        away = best + ENDED * work.root[:, place]
         there = work.pairs.total(away[None], everyone)
         assert 0.0 <= 2.0 * (value + float(there.value[0])) < 0.01
-        assert 0.5 < np.abs(there.score[0] @ work.root[:, place]) / module._LEVEL < 2.0
+        assert 0.5 < np.abs(there.score[0] @ work.root[:, place]) / ENDED < 2.0
     whole = module.maximise_many
     for slope, known in {0.04: True, 0.06: False}.items():
         monkeypatch.setattr(
