@@ -1,4 +1,5 @@
-"""Functions whose first derivatives are right and whose second would not be, and those to be derived forward."""
+"""Functions whose first derivatives are right and whose second would not be, those to be derived forward, and those
+that are shorter where nobody derives them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,15 +40,47 @@ def first_derivatives_only(function: Callable[[PyTree], Array], sentence: str) -
     return guarded
 
 
-def derived_forward(function: Callable[[Array, PyTree], PyTree]) -> Callable[[Array, PyTree], PyTree]:
+def shorter_unless_derived(short: Callable[..., PyTree], whole: Callable[..., PyTree], *args: Any) -> PyTree:
+    """`whole(*args)` with its derivatives; where nobody asks for them `short(*args)`, which is the same but for
+    rounding.
+
+    All outputs are floats, and what moves is among `args`: neither function takes it from elsewhere.
+    """
+    arrays, still = eqx.partition(args, eqx.is_array)
+    leaves, shape = jax.tree.flatten(arrays)
+
+    def given(leaves: list[Any]) -> Any:
+        return eqx.combine(jax.tree.unflatten(shape, leaves), still)
+
+    @jax.custom_jvp
+    def value(leaves: list[Any]) -> PyTree:
+        return short(*given(leaves))
+
+    def derivative(primals: Any, tangents: Any) -> Any:
+        moves = {place: move for place, move in enumerate(tangents[0]) if not _is_zero(move)}
+
+        def of_those(moving: list[Any]) -> PyTree:
+            instead = dict(zip(moves, moving, strict=True))
+            return whole(*given([instead.get(place, leaf) for place, leaf in enumerate(primals[0])]))
+
+        return jax.jvp(of_those, ([primals[0][place] for place in moves],), (list(moves.values()),))
+
+    value.defjvp(derivative, symbolic_zeros=True)
+    return value(leaves)
+
+
+def derived_forward(
+    function: Callable[[Array, PyTree], PyTree], short: Callable[[Array, PyTree], PyTree] | None = None
+) -> Callable[[Array, PyTree], PyTree]:
     """`function(x, data)` of a short vector x, with its Jacobian in x taken forward, inside reverse mode too.
 
-    All outputs are floats. Where the data move as well, the derivatives are the ordinary ones.
+    All outputs are floats. Where the data move as well, the derivatives are the ordinary ones. Where nobody asks for
+    derivatives it is `short(x, data)`, if that is given: the same but for rounding.
     """
 
     @jax.custom_jvp
     def value(x: Array, data: PyTree) -> PyTree:
-        return function(x, data)
+        return (short or function)(x, data)
 
     def derivative(primals: Any, tangents: Any) -> Any:
         x, data = primals

@@ -108,25 +108,33 @@ def peaks_with_curvature(model: Model, subject: Subject, newton: ModeSearch) -> 
     numbers, rebuilt = ravel_pytree(moving)
     arrays, still = eqx.partition((rest, subject, newton), eqx.is_array)
 
-    def searched(numbers, arrays):
+    def found(numbers, arrays):
         rest, subject, newton = eqx.combine(arrays, still)
         model = eqx.combine(rebuilt(numbers), rest)
         standard, density, start = _searching(model, newton)
         args = (model, subject, standard)
-        found = newton.peaks(density, start, args)
+        return newton.peaks(density, start, args), density, args
+
+    def as_found(numbers, arrays):
+        peaks = found(numbers, arrays)[0]
+        return *peaks.modes[:2], peaks.modes.converged.astype(float), peaks.log_share, peaks.left_out
+
+    def searched(numbers, arrays):
+        peaks, density, args = found(numbers, arrays)
+        newton = eqx.combine(arrays, still)[-1]
 
         def settled(mode):
             eta = newton.settled(density, mode, args).eta
             value, _, precision = curvature(lambda u: density(u, args), eta)
             return eta, precision, value
 
-        eta, precision, value = jax.vmap(settled)(found.modes)
-        log_share = found.log_share
+        eta, precision, value = jax.vmap(settled)(peaks.modes)
+        log_share = peaks.log_share
         if len(log_share) > 1:
             log_share = jnp.where(jnp.isfinite(log_share), jax.vmap(log_mass)(value, precision), -jnp.inf)
-        return eta, precision, found.modes.converged.astype(float), jax.nn.log_softmax(log_share), found.left_out
+        return eta, precision, peaks.modes.converged.astype(float), jax.nn.log_softmax(log_share), peaks.left_out
 
     if 0 < numbers.size <= _FORWARD_UP_TO:
-        searched = derived_forward(searched)
+        searched = derived_forward(searched, as_found if newton.knows_curvature else None)
     u, precision, converged, log_share, left_out = searched(numbers, arrays)
     return standard_of(model), Peaks(Mode(u, precision, converged > 0.5), log_share, left_out)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpyro.distributions.distribution import validation_enabled
 
 from ..base.compiling import compiled
+from ..base.inlined import inlined
 from ..base.outlines import of_outline
 from ..base.plainly import told
 from ..data.population import Population
@@ -163,6 +164,10 @@ def log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> 
 
         mf.log_conditional(model, eta, subject)
     """
+    return inlined(_log_conditional, model, eta, subject)
+
+
+def _log_conditional(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
     if isinstance(model, OneDensity):
         return model.log_conditional(eta, subject)
     densities = as_dict(observation_density(model, eta, subject))
@@ -184,7 +189,11 @@ def log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[
     mf.log_joint(model, eta, subject)
     ```
     """
-    return log_conditional(model, eta, subject) + log_random_effects(model, eta)
+    return inlined(_log_joint, model, eta, subject)
+
+
+def _log_joint(model: Model, eta: Float[Array, " K"], subject: Subject) -> Float[Array, ""]:
+    return _log_conditional(model, eta, subject) + log_random_effects(model, eta)
 
 
 def sample_random_effects(model: Model, count: int, key: PRNGKeyArray) -> Float[Array, "count K"]:
